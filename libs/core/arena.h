@@ -1,0 +1,31 @@
+/*
+ * Arena: memory that lives exactly as long as one request.
+ *
+ * Allocation is a pointer bump; everything goes at once with gw_arena_free or gw_arena_reset.
+ * Foreign handles join the lifetime by gw_arena_defer; deferred calls run in reverse order.
+ *
+ * Out of memory returns NULL (empty views for the string functions). Thread: one owner.
+ */
+#pragma once
+
+#include "core/str.h"
+
+typedef struct gw_arena gw_arena;
+
+gw_arena *
+gw_arena_new(void); /* NULL when out of memory; the first block comes with the first allocation */
+void gw_arena_free(gw_arena *a);
+GW_DEFINE_FREEP(gw_arena)
+void gw_arena_reset(gw_arena *a); /* empties it, keeps one block for reuse */
+
+void *gw_arena_alloc(gw_arena *a, size_t size); /* aligned for any type, uninitialised */
+void *gw_arena_zalloc(gw_arena *a, size_t size);
+#define gw_arena_new_of(a, type)   ((type *)gw_arena_zalloc((a), sizeof(type)))
+#define gw_arena_array(a, type, n) ((type *)gw_arena_zalloc((a), sizeof(type) * (n)))
+
+gw_str gw_arena_dup(gw_arena *a, gw_str s);   /* the copy is NUL-terminated */
+char *gw_arena_strdup(gw_arena *a, gw_str s); /* the same as a C string */
+gw_str gw_arena_printf(gw_arena *a, const char *format, ...) GW_PRINTF(2, 3);
+bool gw_arena_defer(gw_arena *a, void (*run)(void *),
+                    void *arg);           /* false when out of memory: not registered */
+size_t gw_arena_bytes(const gw_arena *a); /* held from the system */

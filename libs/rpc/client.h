@@ -1,0 +1,72 @@
+/*
+ * gRPC client on a loop: unary, server-streaming and bidirectional calls.
+ *
+ * A channel is one target ("127.0.0.1:9101", "dns:///auth:9101") with round_robin; it connects by
+ * itself and reconnects with backoff. One pump thread a loop (gw_rpc_pump) turns completion events
+ * into messages to the loop.
+ *
+ * Failed calls give a gw_error: the peer's name (ErrorInfo.reason) when it is one of ours, its
+ * message and first field violation; else the general code of the gRPC status.
+ *
+ * Thread: the loop's.
+ */
+#pragma once
+
+#include "log/log.h"
+#include "loop/loop.h"
+
+#include <protobuf-c/protobuf-c.h>
+
+typedef struct gw_rpc_pump gw_rpc_pump;
+GW_CHECK gw_status gw_rpc_pump_new(gw_loop *l, gw_rpc_pump **ret, gw_error *err);
+/* All channels are freed by now; joins the thread. Runs the loop's mailbox until the queue is down.
+ */
+void gw_rpc_pump_free(gw_rpc_pump *p);
+GW_DEFINE_FREEP(gw_rpc_pump)
+
+typedef struct gw_rpc_channel gw_rpc_channel;
+GW_CHECK gw_status gw_rpc_channel_new(gw_rpc_pump *p, const char *target, gw_log *log,
+                                      gw_rpc_channel **ret, gw_error *err);
+/* Calls in flight are cancelled and end with GW_ERR_CANCELLED before this returns to the loop's
+ * next iteration. */
+void gw_rpc_channel_free(gw_rpc_channel *c);
+GW_DEFINE_FREEP(gw_rpc_channel)
+
+typedef struct gw_rpc_client_call gw_rpc_client_call;
+
+typedef struct gw_rpc_call_options {
+    const char *path; /* "/pkg.Service/Method" */
+    const ProtobufCMessageDescriptor *response;
+    gw_str credential;   /* sent as `authorization: Bearer …` when not empty */
+    int64_t deadline_ms; /* from now; required for unary (> 0), 0 = none for streams */
+    bool wait_for_ready; /* wait for a connection within the deadline instead of failing at once */
+    size_t max_message_bytes; /* of an answer; 0: 4 MiB */
+} gw_rpc_call_options;
+
+/* Unary. `done` exactly once, from the loop, never inside the call; `response` (NULL unless GW_OK)
+ * lives during it. */
+typedef void (*gw_rpc_done_fn)(void *arg, gw_status rc, const ProtobufCMessage *response,
+                               const gw_error *err);
+gw_rpc_client_call *gw_rpc_unary(gw_rpc_channel *ch, const gw_rpc_call_options *o,
+                                 const ProtobufCMessage *request, gw_rpc_done_fn done, void *arg);
+
+/*
+ * Streams: `request` is sent first and the sending side closed for server-streaming calls; NULL
+ * starts a bidi call. `done` exactly once, last.
+ */
+typedef struct gw_rpc_stream_ops {
+    void (*message)(void *arg, const ProtobufCMessage *m); /* lives during the call */
+    void (*writable)(void *arg); /* queue of sends is empty; may be NULL */
+    void (*done)(void *arg, gw_status rc, const gw_error *err);
+} gw_rpc_stream_ops;
+gw_rpc_client_call *gw_rpc_stream(gw_rpc_channel *ch, const gw_rpc_call_options *o,
+                                  const ProtobufCMessage *request, const gw_rpc_stream_ops *ops,
+                                  void *arg);
+void gw_rpc_stream_send(gw_rpc_client_call *c,
+                        const ProtobufCMessage *m); /* bidi; packs now, queued in order */
+size_t gw_rpc_stream_queued(const gw_rpc_client_call *c);
+void gw_rpc_stream_close_send(gw_rpc_client_call *c);
+void gw_rpc_stream_pause(gw_rpc_client_call *c);
+void gw_rpc_stream_resume(gw_rpc_client_call *c);
+
+void gw_rpc_cancel(gw_rpc_client_call *c); /* `done` follows with GW_ERR_CANCELLED */

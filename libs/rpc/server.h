@@ -11,6 +11,7 @@
  */
 #pragma once
 
+#include "core/arena.h"
 #include "log/log.h"
 #include "loop/loop.h"
 #include "metrics/metrics.h"

@@ -1,0 +1,39 @@
+/*
+ * Price book: what tokens cost, and the price of one request. Integer nano-USD throughout, one
+ * rounding at the end.
+ *
+ * cost = ((prompt - cached) × prompt price + cached × cached price + (completion - reasoning) ×
+ * completion price
+ *         + reasoning × reasoning price) / 1,000,000, rounded half to even, + the price of a
+ * request. prompt_tokens include cached, completion_tokens include reasoning (OpenAI's usage
+ * object).
+ */
+#pragma once
+
+#include "core/status.h"
+#include "core/str.h"
+
+typedef struct model_price {
+    gw_str model;                        /* exact name or glob */
+    gw_str provider;                     /* "" = any */
+    int64_t prompt_per_million_nano_usd; /* >= 0; so are the others */
+    int64_t completion_per_million_nano_usd;
+    int64_t cached_prompt_per_million_nano_usd; /* = prompt's when the book has none */
+    int64_t reasoning_per_million_nano_usd;     /* = completion's when the book has none */
+    int64_t request_nano_usd;
+} model_price;
+
+typedef struct token_counts {
+    int64_t prompt, completion, cached, reasoning; /* >= 0 */
+} token_counts;
+
+/* Saturates at INT64_MAX. Counts that contradict each other (cached > prompt) are clamped. */
+int64_t price_of(const model_price *p, const token_counts *t);
+
+/* Best match: exact name before glob, longer glob first, named provider before any. NULL: the model
+ * is unpriced. */
+const model_price *price_find(const model_price *prices, size_t count, gw_str model,
+                              gw_str provider);
+
+/* Nano-USD as dollars for people. */
+double nano_usd_to_usd(int64_t nano_usd);

@@ -1,0 +1,84 @@
+/*
+ * Recorder: usage events from the request path into the flight table, the spool and on to usage
+ * (USAGE.md).
+ *
+ *     claim ─▶ open ─▶ progress … ─▶ done ─▶ (writer thread commits to LMDB) ─▶ (ingest client
+ * sends, acked) ─▶ deleted
+ *
+ * The request path only stores into a shared mapping: no system call, no wait, no allocation. A
+ * process killed with -9 loses nothing that was stored: at the next start DONE slots are appended
+ * and OPEN ones become `interrupted` events.
+ *
+ * Thread: a recorder_lane belongs to one loop; the rest to the loop that made the recorder, but
+ * what says otherwise.
+ */
+#pragma once
+
+#include "core/clock.h"
+#include "log/log.h"
+#include "loop/loop.h"
+#include "metrics/metrics.h"
+#include "rpc/client.h"
+
+#include "apirelay/usage/v1/event.pb-c.h"
+
+typedef Apirelay__Usage__V1__UsageEvent usage_event;
+
+typedef struct recorder recorder;
+typedef struct recorder_lane recorder_lane; /* one loop's range of slots */
+typedef struct flight_slot flight_slot;     /* one request in flight */
+
+typedef struct recorder_options {
+    const char *dir;          /* made (0700) when absent; flock'ed exclusively */
+    unsigned lanes;           /* loops */
+    unsigned slots_per_lane;  /* RELAY_MAX_INFLIGHT / lanes + 1,024 */
+    int64_t sync_interval_ms; /* RELAY_SPOOL_SYNC, 10 */
+    int64_t spool_max_bytes;  /* RELAY_SPOOL_MAX, 2 GiB */
+    gw_rpc_channel *usage;    /* NULL: spool only (tests) */
+    gw_str service_token;     /* presented to usage */
+    const gw_clock *clock;
+    gw_log *log;
+    gw_metrics_shard *metrics; /* may be NULL */
+} recorder_options;
+
+/* Recovers, then starts the writer thread and the ingest client. GW_ERR_FAILED_PRECONDITION when
+ * another process holds `dir`. */
+GW_CHECK gw_status recorder_open(gw_loop *l, const recorder_options *o, recorder **ret,
+                                 gw_error *err);
+recorder_lane *recorder_lane_at(recorder *r, unsigned index);
+
+/* A free slot of this lane, FREE still; NULL when none is free: refuse with GW_ERR_SPOOL_BUSY.
+ * Never waits. */
+flight_slot *recorder_claim(recorder_lane *lane);
+/* Gives back a slot that was claimed and never opened. */
+void recorder_release(recorder_lane *lane, flight_slot *slot);
+
+/* 12 bytes for usage_event.event_id: 4 B seconds, 5 B spool id, 3 B counter. Any lane's own thread.
+ */
+void recorder_event_id(recorder_lane *lane, uint8_t out[12]);
+
+/* Before the first upstream byte: `e` as known so far (prompt_estimate_tokens set). Longer than a
+ * slot: cut as the spool cuts. */
+void recorder_open_event(recorder_lane *lane, flight_slot *slot, const usage_event *e);
+/* While streaming: what an interruption would be billed by. `status_code` as sent to the client, 0
+ * when none yet. */
+void recorder_progress(flight_slot *slot, int64_t completion_tokens, int status_code,
+                       int64_t wall_ms);
+/* The finished event, before the client gets the end of its answer. The slot is the recorder's
+ * afterwards. */
+void recorder_done(recorder_lane *lane, flight_slot *slot, const usage_event *e);
+
+/* Figures for readiness, metrics and limits. */
+typedef struct recorder_stats {
+    int64_t tail, acked; /* sequence numbers */
+    int64_t spool_bytes;
+    int64_t open_slots;
+    bool disk_failed; /* the last commit failed; DONE slots wait */
+    bool full;        /* spool_max_bytes reached: refuse new traffic with GW_ERR_SPOOL_BUSY */
+    bool connected;   /* in FLOW with usage */
+} recorder_stats;
+void recorder_get_stats(const recorder *r, recorder_stats *ret);
+
+/* Commits what is done, sends and waits for acks at most `grace_ms`, stops the thread; then
+ * `closed(arg)` on the loop and frees. */
+void recorder_close(recorder *r, int64_t grace_ms, void (*closed)(void *arg), void *arg);

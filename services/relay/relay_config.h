@@ -1,0 +1,65 @@
+/*
+ * Relay configuration: providers, model routes and prices as one immutable snapshot.
+ *
+ * Built from a YAML file and from MongoDB (what was configured over gRPC; wins over the file by
+ * name). A loop holds the current snapshot; a request holds the one it started with. Swapped whole,
+ * never edited.
+ *
+ * Thread: immutable; reference counts are atomic.
+ */
+#pragma once
+
+#include "core/url.h"
+#include "price_book.h"
+
+typedef enum provider_kind { PROVIDER_OPENAI, PROVIDER_LIBRECHAT } provider_kind;
+
+typedef struct provider_config {
+    gw_str name;
+    provider_kind kind;
+    gw_url base_url;   /* "https://api.openai.com/v1"; for librechat its root, "/api/agents/v1" is
+                          appended */
+    gw_str base_path;  /* path of requests up to the endpoint, without trailing slash: "/v1",
+                          "/api/agents/v1" */
+    gw_str credential; /* resolved secret, never logged; "" when the provider needs none */
+    const char *unusable; /* why it cannot be used (credential missing …), NULL when fine */
+    int64_t connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, total_timeout_ms;
+} provider_config;
+
+typedef struct model_route {
+    gw_str pattern; /* exact or glob: "gpt-*" */
+    const provider_config *provider;
+    gw_str upstream_model;             /* "" = the name asked for */
+    int64_t default_max_output_tokens; /* 4096 when not set */
+    int64_t max_output_tokens;         /* of the model; 0 = unknown */
+    const gw_str *listed_models;       /* shown in /v1/models */
+    size_t listed_count;
+    gw_str owned_by;
+} model_route;
+
+typedef struct relay_config relay_config;
+
+struct relay_config {
+    gw_str version; /* price book version and a digest of the rest */
+    const provider_config *providers;
+    size_t provider_count;
+    const model_route *routes; /* in order of precedence: exact before glob, longer glob first */
+    size_t route_count;
+    const model_price *prices;
+    size_t price_count;
+    gw_str price_book_version;
+};
+
+relay_config *relay_config_ref(const relay_config *c);
+void relay_config_unref(relay_config *c);
+
+/* NULL when no route matches. */
+const model_route *relay_config_route(const relay_config *c, gw_str model);
+
+/* One model of /v1/models: every exact route and every listed model, once. */
+typedef struct listed_model {
+    gw_str id;
+    gw_str owned_by;
+} listed_model;
+/* Into `arena`; sorted by id. */
+size_t relay_config_models(const relay_config *c, gw_arena *arena, const listed_model **ret);

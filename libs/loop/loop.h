@@ -16,7 +16,7 @@
 
 typedef struct gw_loop gw_loop;
 
-/* Owned by the caller; `clock` must outlive it. */
+/* Owned by the caller; `clock` must outlive it. Ignores SIGPIPE for the process: a peer that left is an error code. */
 GW_CHECK gw_status gw_loop_new(const gw_clock *clock, gw_loop **ret, gw_error *err);
 /* Closes what is left (timers, mailboxes) and frees. Not from a callback of this loop. */
 void gw_loop_free(gw_loop *l);
@@ -44,6 +44,7 @@ void gw_loop_defer(gw_loop *l, void (*run)(void *), void *arg);
 typedef struct gw_timer {
     int64_t due_ms;
     size_t heap_index; /* 0 = not armed */
+    uint64_t order;    /* equal due times fire in the order they were set */
     void (*fire)(void *arg);
     void *arg;
 } gw_timer;

@@ -23,4 +23,9 @@ GW_CHECK gw_status gw_mailbox_new(gw_loop *l, gw_mailbox **ret, gw_error *err);
  * when no poster is inside. */
 void gw_mailbox_free(gw_mailbox *box);
 GW_DEFINE_FREEP(gw_mailbox)
+
+/* A poster that may outlive the owner's gw_mailbox_free() holds the mailbox, so that its posts find memory. Any thread. */
+gw_mailbox *gw_mailbox_hold(gw_mailbox *box);
+void gw_mailbox_release(gw_mailbox *box);
+
 bool gw_mailbox_post(gw_mailbox *box, gw_message *m); /* any thread while the mailbox lives */

@@ -27,6 +27,6 @@ GW_CHECK gw_status gw_workers_new(gw_loop *l, const char *name, unsigned threads
 void gw_workers_free(gw_workers *w);
 GW_DEFINE_FREEP(gw_workers)
 
-/* GW_ERR_OVERLOADED when the queue is full: the job stays the caller's. On the loop. */
+/* GW_ERR_OVERLOADED when the queue is full, GW_ERR_SHUTTING_DOWN inside gw_workers_free(): the job stays the caller's. On the loop. */
 GW_CHECK gw_status gw_workers_submit(gw_workers *w, gw_job *j, gw_error *err);
 size_t gw_workers_queued(const gw_workers *w); /* waiting, not running */

@@ -1,0 +1,234 @@
+#include "core/str.h"
+
+#include "core/utf8.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static unsigned char fold(char c)
+{
+    unsigned char byte = (unsigned char)c;
+    return byte >= 'A' && byte <= 'Z' ? (unsigned char)(byte + ('a' - 'A')) : byte;
+}
+
+bool gw_str_eq_nocase(gw_str a, gw_str b)
+{
+    if (a.len != b.len)
+        return false;
+    for (size_t i = 0; i < a.len; i++) {
+        if (fold(a.ptr[i]) != fold(b.ptr[i]))
+            return false;
+    }
+    return true;
+}
+
+int gw_str_cmp(gw_str a, gw_str b)
+{
+    size_t common = GW_MIN(a.len, b.len);
+    int order = common > 0 ? memcmp(a.ptr, b.ptr, common) : 0;
+    if (order != 0)
+        return order < 0 ? -1 : 1;
+    return (a.len > b.len) - (a.len < b.len);
+}
+
+bool gw_str_starts_with(gw_str s, gw_str prefix)
+{
+    return s.len >= prefix.len && gw_str_eq(gw_str_n(s.ptr, prefix.len), prefix);
+}
+
+bool gw_str_ends_with(gw_str s, gw_str suffix)
+{
+    return s.len >= suffix.len && gw_str_eq(gw_str_slice(s, s.len - suffix.len, s.len), suffix);
+}
+
+bool gw_str_contains(gw_str s, gw_str needle)
+{
+    if (needle.len == 0)
+        return true;
+    while (s.len >= needle.len) {
+        const char *at = memchr(s.ptr, needle.ptr[0], s.len - needle.len + 1);
+        if (!at)
+            return false;
+        if (memcmp(at, needle.ptr, needle.len) == 0)
+            return true;
+        s = gw_str_slice(s, (size_t)(at - s.ptr) + 1, s.len);
+    }
+    return false;
+}
+
+ptrdiff_t gw_str_find(gw_str s, char c)
+{
+    const char *at = s.len > 0 ? memchr(s.ptr, c, s.len) : NULL;
+    return at ? at - s.ptr : -1;
+}
+
+gw_str gw_str_slice(gw_str s, size_t from, size_t to)
+{
+    to = GW_MIN(to, s.len);
+    from = GW_MIN(from, to);
+    return (gw_str){s.ptr ? s.ptr + from : NULL, to - from};
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+gw_str gw_str_trim(gw_str s)
+{
+    size_t from = 0;
+    size_t to = s.len;
+    while (from < to && is_blank(s.ptr[from]))
+        from++;
+    while (to > from && is_blank(s.ptr[to - 1]))
+        to--;
+    return gw_str_slice(s, from, to);
+}
+
+/* The end is a NULL view: an empty last part ("a," has two) leaves an empty view that still points
+ * somewhere. */
+bool gw_str_split(gw_str *rest, char separator, gw_str *part)
+{
+    if (!rest->ptr)
+        return false;
+    ptrdiff_t at = gw_str_find(*rest, separator);
+    if (at < 0) {
+        *part = *rest;
+        *rest = GW_STR_NULL;
+        return true;
+    }
+    *part = gw_str_slice(*rest, 0, (size_t)at);
+    *rest = gw_str_slice(*rest, (size_t)at + 1, rest->len);
+    return true;
+}
+
+bool gw_str_to_uint64(gw_str s, uint64_t *ret)
+{
+    uint64_t value = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned digit = (unsigned char)s.ptr[i] - (unsigned)'0';
+        if (digit > 9 || __builtin_mul_overflow(value, (uint64_t)10, &value) ||
+            __builtin_add_overflow(value, (uint64_t)digit, &value))
+            return false;
+    }
+    if (s.len == 0)
+        return false;
+    *ret = value;
+    return true;
+}
+
+bool gw_str_to_int64(gw_str s, int64_t *ret)
+{
+    bool negative = s.len > 0 && s.ptr[0] == '-';
+    uint64_t magnitude;
+    if (!gw_str_to_uint64(negative ? gw_str_slice(s, 1, s.len) : s, &magnitude))
+        return false;
+    if (magnitude > (uint64_t)INT64_MAX + (negative ? 1 : 0))
+        return false;
+    *ret = negative ? (int64_t)(0 - magnitude) : (int64_t)magnitude;
+    return true;
+}
+
+static size_t skip_digits(gw_str s, size_t at)
+{
+    while (at < s.len && s.ptr[at] >= '0' && s.ptr[at] <= '9')
+        at++;
+    return at;
+}
+
+/* -?digits(.digits)?([eE][+-]?digits)?: strtod alone also takes hex, "inf", "nan" and leading
+ * blanks. */
+static bool is_decimal(gw_str s)
+{
+    size_t at = s.len > 0 && s.ptr[0] == '-' ? 1 : 0;
+    size_t end = skip_digits(s, at);
+    if (end == at)
+        return false;
+    if (end < s.len && s.ptr[end] == '.') {
+        at = end + 1;
+        end = skip_digits(s, at);
+        if (end == at)
+            return false;
+    }
+    if (end < s.len && (s.ptr[end] == 'e' || s.ptr[end] == 'E')) {
+        at = end + 1;
+        if (at < s.len && (s.ptr[at] == '-' || s.ptr[at] == '+'))
+            at++;
+        end = skip_digits(s, at);
+        if (end == at)
+            return false;
+    }
+    return end == s.len;
+}
+
+bool gw_str_to_double(gw_str s, double *ret)
+{
+    if (!is_decimal(s))
+        return false;
+    char small[64];
+    gw_auto_free char *large = s.len < sizeof(small) ? NULL : gw_str_dup(s);
+    char *text = s.len < sizeof(small) ? small : large;
+    if (!text)
+        return false;
+    if (text == small) {
+        memcpy(small, s.ptr, s.len);
+        small[s.len] = '\0';
+    }
+    double value = strtod(text, NULL);
+    if (!isfinite(value))
+        return false;
+    *ret = value;
+    return true;
+}
+
+bool gw_str_is_utf8(gw_str s)
+{
+    size_t at = 0;
+    while (at < s.len) {
+        uint64_t word;
+        if (s.len - at >= sizeof(word)) { /* eight ASCII bytes at once */
+            memcpy(&word, s.ptr + at, sizeof(word));
+            if ((word & 0x8080808080808080ULL) == 0) {
+                at += sizeof(word);
+                continue;
+            }
+        }
+        bool ok;
+        at += gw_utf8_next(s.ptr + at, s.len - at, &ok);
+        if (!ok)
+            return false;
+    }
+    return true;
+}
+
+size_t gw_str_utf8_cut(gw_str s, size_t max_bytes)
+{
+    if (s.len <= max_bytes)
+        return s.len;
+    size_t cut = max_bytes;
+    while (cut > 0 && max_bytes - cut < 3 && ((unsigned char)s.ptr[cut] & 0xc0) == 0x80)
+        cut--;
+    /* Four continuation bytes in a row are no UTF-8: there is no character to keep whole. */
+    return ((unsigned char)s.ptr[cut] & 0xc0) == 0x80 ? max_bytes : cut;
+}
+
+bool gw_str_has_control(gw_str s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned char byte = (unsigned char)s.ptr[i];
+        if (byte < 0x20 || byte == 0x7f)
+            return true;
+    }
+    return false;
+}
+
+char *gw_str_dup(gw_str s)
+{
+    char *copy = malloc(s.len + 1);
+    if (!copy)
+        return NULL;
+    if (s.len > 0)
+        memcpy(copy, s.ptr, s.len);
+    copy[s.len] = '\0';
+    return copy;
+}

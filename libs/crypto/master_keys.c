@@ -1,0 +1,126 @@
+#include "crypto/master_keys.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define FILE_BYTES_MAX (64 * 1024)
+#define KEYS_MAX       64
+
+struct gw_master_keys {
+    size_t count;
+    gw_master_key keys[KEYS_MAX];
+};
+
+bool gw_kid_is_valid(gw_str kid)
+{
+    if (kid.len < 1 || kid.len > GW_KID_MAX)
+        return false;
+    for (size_t i = 0; i < kid.len; i++) {
+        char c = kid.ptr[i];
+        bool ok = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+                  c == '.' || c == '_' || c == '-';
+        if (!ok)
+            return false;
+    }
+    return true;
+}
+
+const gw_master_key *gw_master_keys_first(const gw_master_keys *k)
+{
+    return &k->keys[0];
+}
+
+const gw_master_key *gw_master_keys_find(const gw_master_keys *k, gw_str kid)
+{
+    for (size_t i = 0; i < k->count; i++) {
+        if (gw_str_eq_c(kid, k->keys[i].kid))
+            return &k->keys[i];
+    }
+    return NULL;
+}
+
+/* The whole file in a buffer of FILE_BYTES_MAX that the caller wipes. */
+static gw_status read_file(const char *path, char *bytes, size_t *ret_len, gw_error *err)
+{
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return gw_fail(err, errno == ENOENT ? GW_ERR_NOT_FOUND : GW_ERR_IO,
+                       "cannot open the master keys file %s: %s", path, strerror(errno));
+    setvbuf(file, NULL, _IONBF, 0); /* no copy of the keys in a stdio buffer */
+    size_t len = fread(bytes, 1, FILE_BYTES_MAX, file);
+    bool failed = ferror(file) != 0;
+    fclose(file);
+    if (failed)
+        return gw_fail(err, GW_ERR_IO, "cannot read the master keys file %s", path);
+    if (len == FILE_BYTES_MAX)
+        return gw_fail(err, GW_ERR_INVALID_ARGUMENT, "the master keys file %s is over 64 KiB",
+                       path);
+    *ret_len = len;
+    return GW_OK;
+}
+
+/* `kid base64`, separated by any blanks. */
+static bool parse_line(gw_master_keys *k, gw_str line)
+{
+    size_t end = 0;
+    while (end < line.len && line.ptr[end] != ' ' && line.ptr[end] != '\t')
+        end++;
+    gw_str kid = gw_str_slice(line, 0, end);
+    gw_str text = gw_str_trim(gw_str_slice(line, end, line.len));
+    if (!gw_kid_is_valid(kid) || gw_master_keys_find(k, kid) || k->count == KEYS_MAX)
+        return false;
+    gw_master_key *key = &k->keys[k->count];
+    if (gw_base64_decode(text, key->bytes, sizeof(key->bytes)) != GW_MASTER_KEY_SIZE)
+        return false;
+    memcpy(key->kid, kid.ptr, kid.len);
+    key->kid[kid.len] = '\0';
+    k->count++;
+    return true;
+}
+
+static gw_status parse_file(gw_master_keys *k, gw_str text, const char *path, gw_error *err)
+{
+    gw_auto_buf bad = {0};
+    gw_str line;
+    for (int number = 1; gw_str_split(&text, '\n', &line); number++) {
+        if (gw_str_ends_with(line, GW_STR("\r")))
+            line.len--;
+        line = gw_str_trim(line);
+        if (line.len == 0 || line.ptr[0] == '#' || parse_line(k, line))
+            continue;
+        gw_buf_appendf(&bad, "%s%d", bad.len ? ", " : "", number);
+    }
+    if (bad.len || gw_buf_failed(&bad))
+        return gw_fail(err, GW_ERR_INVALID_ARGUMENT,
+                       "master keys file %s: not a distinct kid and base64 of 32 bytes at line %s",
+                       path, bad.data ? bad.data : "?");
+    if (k->count == 0)
+        return gw_fail(err, GW_ERR_INVALID_ARGUMENT, "the master keys file %s holds no key", path);
+    return GW_OK;
+}
+
+gw_status gw_master_keys_load(const char *path, gw_master_keys **ret, gw_error *err)
+{
+    gw_auto(gw_master_keys) k = calloc(1, sizeof(*k));
+    char *bytes = malloc(FILE_BYTES_MAX);
+    size_t len = 0;
+    gw_status rc = GW_OK;
+    if (!k || !bytes)
+        rc = gw_fail(err, GW_ERR_NO_MEMORY, "out of memory for the master keys");
+    if (rc == GW_OK)
+        rc = read_file(path, bytes, &len, err);
+    if (rc == GW_OK)
+        rc = parse_file(k, gw_str_n(bytes, len), path, err);
+    gw_secret_wipe(bytes, FILE_BYTES_MAX);
+    free(bytes);
+    if (rc == GW_OK)
+        *ret = gw_steal(&k);
+    return rc;
+}
+
+void gw_master_keys_free(gw_master_keys *k)
+{
+    gw_secret_wipe(k, sizeof(*k));
+    free(k);
+}

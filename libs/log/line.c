@@ -1,0 +1,130 @@
+#include "log/line.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+
+static const char ellipsis[] = "\xe2\x80\xa6";
+static const char replacement[] = "\xef\xbf\xbd"; /* U+FFFD */
+
+void gw_log_line_init(gw_log_line *line, char *space, size_t limit)
+{
+    *line = (gw_log_line){.bytes = space, .limit = limit};
+}
+
+void gw_log_line_raw(gw_log_line *line, gw_str json)
+{
+    if (json.len > line->limit - line->len) {
+        line->truncated = true;
+        return;
+    }
+    if (json.len)
+        memcpy(line->bytes + line->len, json.ptr, json.len);
+    line->len += json.len;
+}
+
+/* Bytes of the well-formed character at the start of `s` (RFC 3629 §4), 0 when there is none. */
+static size_t character_size(gw_str s)
+{
+    unsigned char first = (unsigned char)s.ptr[0];
+    if (first < 0x80)
+        return 1;
+    size_t size = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+    return size <= s.len && gw_str_is_utf8(gw_str_slice(s, 0, size)) ? size : 0;
+}
+
+/*
+ * The next character of `s` as it stands in a JSON string: `*encoded` points into `s`, a constant
+ * or `space` (>= 8 bytes). C1 controls are escaped with the others: a terminal may obey them.
+ */
+static size_t encode_character(gw_str s, char *space, gw_str *encoded)
+{
+    static const char short_escapes[] = {
+        ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r'};
+    unsigned char first = (unsigned char)s.ptr[0];
+    size_t size = character_size(s);
+    if (size == 0) {
+        *encoded = gw_str_n(replacement, sizeof(replacement) - 1);
+        return 1;
+    }
+    *encoded = gw_str_n(s.ptr, size);
+    unsigned code = size == 2 && first == 0xc2 ? (unsigned char)s.ptr[1] : first;
+    if (first == '"' || first == '\\' || (first < sizeof(short_escapes) && short_escapes[first])) {
+        space[0] = '\\';
+        space[1] = first == '"' || first == '\\' ? (char)first : short_escapes[first];
+        *encoded = gw_str_n(space, 2);
+    } else if (first < 0x20 || first == 0x7f || (size == 2 && first == 0xc2 && code < 0xa0)) {
+        *encoded = gw_str_n(space, (size_t)snprintf(space, 8, "\\u%04x", code));
+    }
+    return size;
+}
+
+/* A quoted string in at most `room` bytes (>= 8), cut at a character when it is longer. */
+static void append_string(gw_log_line *line, gw_str s, size_t room)
+{
+    char *start = line->bytes + line->len;
+    size_t len = 1;
+    size_t fallback = 1; /* where the ellipsis goes if the rest turns out not to fit */
+    size_t cap = GW_MIN(room, GW_LOG_VALUE_MAX) - 1; /* the closing quote */
+    size_t ellipsis_len = sizeof(ellipsis) - 1;
+    start[0] = '"';
+    while (s.len > 0) {
+        char space[8];
+        gw_str encoded;
+        size_t used = encode_character(s, space, &encoded);
+        if (len + encoded.len > cap) {
+            memcpy(start + fallback, ellipsis, ellipsis_len);
+            len = fallback + ellipsis_len;
+            line->truncated = true;
+            break;
+        }
+        memcpy(start + len, encoded.ptr, encoded.len);
+        len += encoded.len;
+        s = gw_str_slice(s, used, s.len);
+        if (len + ellipsis_len <= cap)
+            fallback = len;
+    }
+    start[len] = '"';
+    line->len += len + 1;
+}
+
+static void append_scalar(gw_log_line *line, const gw_log_field *f)
+{
+    char text[40];
+    int n = 0;
+    if (f->kind == GW_LOG_BOOL)
+        n = snprintf(text, sizeof(text), "%s", f->b ? "true" : "false");
+    else if (f->kind == GW_LOG_INT)
+        n = snprintf(text, sizeof(text), "%" PRId64, f->i64);
+    else if (isfinite(f->f64))
+        n = snprintf(text, sizeof(text), "%.15g", f->f64);
+    else /* JSON has no word for it */
+        n = snprintf(text, sizeof(text), "null");
+    gw_log_line_raw(line, gw_str_n(text, (size_t)n));
+}
+
+void gw_log_line_field(gw_log_line *line, const gw_log_field *f)
+{
+    size_t before = line->len;
+    size_t name_len = strlen(f->name);
+    /* comma, quotes, colon and the least a value needs */
+    if (name_len > 256 || line->limit - line->len < name_len + 4 + 40) {
+        line->truncated = true;
+        return;
+    }
+    if (before == 0 || line->bytes[before - 1] != '{')
+        line->bytes[line->len++] = ',';
+    bool was_truncated = line->truncated;
+    append_string(line, gw_str_n(f->name, name_len), line->limit - line->len);
+    line->bytes[line->len++] = ':';
+    if (line->limit - line->len < 40) { /* the name had to be escaped */
+        line->len = before;
+        line->truncated = true;
+        return;
+    }
+    line->truncated = was_truncated;
+    if (f->kind == GW_LOG_STR)
+        append_string(line, f->str, line->limit - line->len);
+    else
+        append_scalar(line, f);
+}

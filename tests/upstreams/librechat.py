@@ -54,7 +54,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Awaitable, Optional
 from urllib.parse import unquote
 
 if __package__ in (None, ""):  # run as a script: this folder's http.py must not shadow Python's
@@ -218,7 +218,7 @@ class LibreChat:
     async def answer_json(
         self, agent_run: Run, data: bytes, gzipped: bool, connection: Connection
     ) -> None:
-        await self.wait(agent_run, connection)
+        await self.heard(self.wait(agent_run, connection))
         if agent_run.cut_after is not None:
             self.runs.failed += 1
             head = [("content-type", "application/json"), ("content-length", str(len(data)))]
@@ -237,23 +237,17 @@ class LibreChat:
     ) -> None:
         cut_after = None if agent_run.fails_as_content else agent_run.cut_after
         end = agent_run.line_end
-        await connection.start_stream(headers=[("x-accel-buffering", "no")])
-        heard = True  # by a client that is still there; an old LibreChat runs on without one
+        heard = await self.heard(connection.start_stream(headers=[("x-accel-buffering", "no")]))
         for sent, event in enumerate(events):
             if sent == cut_after:
                 self.runs.failed += 1
                 await connection.cut()
                 return
-            try:
-                if sent > 0:
-                    await self.wait(agent_run, connection)
-                if heard:
-                    await connection.send_part(encode_event(event.data, end, event.name))
-            except ClientGone:
-                heard = False
-                if self.abort_new:
-                    self.runs.aborted += 1
-                    raise
+            if sent > 0:
+                heard = await self.heard(self.wait(agent_run, connection)) and heard
+            if heard:
+                data = encode_event(event.data, end, event.name)
+                heard = await self.heard(connection.send_part(data))
         if agent_run.fails_as_content:
             self.runs.failed += 1
         else:
@@ -262,6 +256,17 @@ class LibreChat:
             raise ClientGone
         await connection.send_part(encode_event("[DONE]", end))
         await connection.finish_stream()
+
+    async def heard(self, delivery: Awaitable[None]) -> bool:
+        """Whether the client is still there. When it left, a new LibreChat's run ends here."""
+        try:
+            await delivery
+        except ClientGone:
+            if self.abort_new:
+                self.runs.aborted += 1
+                raise
+            return False
+        return True
 
     async def wait(self, agent_run: Run, connection: Connection) -> None:
         """The agent's pause. An old run takes its time whether or not somebody listens."""

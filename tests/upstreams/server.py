@@ -10,6 +10,8 @@ Every server built on this also answers for its tests:
     GET    /_stats   connections (that carried a request), open_connections, requests,
                      cancelled (the client left before its answer was complete), and what the
                      server adds
+    GET    /_stats?<counter>=<n>   waits until that counter is at least n, 10 s at most, then answers;
+                     a counter inside another is written `runs.finished`
     DELETE /_stats   sets the counters to zero
 
 Requests for these are in neither the log nor the counters.
@@ -29,6 +31,7 @@ from upstreams.http import BadRequest, ClientGone, Connection, Request, RequestR
 
 MAX_LOGGED_REQUESTS = 1000
 MAX_LOGGED_BODY_BYTES = 1024 * 1024
+MAX_WAIT_S = 10.0
 
 Handler = Callable[[Request, Connection], Awaitable[None]]
 
@@ -53,6 +56,7 @@ class Server:
     port: int = 0
     _accepted: int = 0
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _counted: asyncio.Event = field(default_factory=asyncio.Event)
     _listener: Optional[asyncio.AbstractServer] = None
 
     async def start(self, host: str, port: int) -> None:
@@ -73,6 +77,10 @@ class Server:
             self._listener.close()
         for task in self._tasks:
             task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def drained(self) -> None:
+        """Waits until every connection of now is closed and counted."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _connected(self, reader: RequestReader, writer: asyncio.StreamWriter) -> None:
@@ -106,6 +114,7 @@ class Server:
             traceback.print_exc()
         finally:
             self.stats.open_connections -= 1
+            self._wake_waiters()
             writer.close()
 
     async def _answer(self, request: Request, connection: Connection) -> None:
@@ -119,7 +128,9 @@ class Server:
             "body_bytes": len(request.body),
             "connection": connection.number,
         })
+        self._wake_waiters()
         await self.handler(request, connection)
+        self._wake_waiters()
 
     async def _answer_control(self, request: Request, connection: Connection) -> None:
         if request.method == "DELETE":
@@ -134,7 +145,37 @@ class Server:
         elif request.path == "/_log":
             await connection.respond_json(200, list(self.log))
         else:
-            await connection.respond_json(200, {**vars(self.stats), **self.more_stats()})
+            await self._reached(request.query)
+            await connection.respond_json(200, self._counters())
+
+    def _counters(self) -> dict[str, Any]:
+        return {**vars(self.stats), **self.more_stats()}
+
+    async def _reached(self, query: str) -> None:
+        """Waits for what `<counter>=<n>` asks; returns at once for anything else."""
+        name, _, wanted = query.partition("=")
+        if not wanted.isdigit():
+            return
+        deadline = asyncio.get_running_loop().time() + MAX_WAIT_S
+        while _counter(self._counters(), name) < int(wanted):
+            left = deadline - asyncio.get_running_loop().time()
+            try:
+                await asyncio.wait_for(self._counted.wait(), left)
+            except asyncio.TimeoutError:
+                return
+
+    def _wake_waiters(self) -> None:
+        """Every waiter looks again; those that come later wait on a new event."""
+        self._counted.set()
+        self._counted = asyncio.Event()
+
+
+def _counter(counters: dict[str, Any], name: str) -> float:
+    """The counter of that dotted name; infinite when there is none, so nobody waits for it."""
+    value: Any = counters
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value if isinstance(value, int) else float("inf")
 
 
 async def _quietly(answer: Awaitable[None]) -> None:

@@ -2,7 +2,7 @@
  * Reading BSON that others may have written: typed, tolerant of number types, never trusting.
  *
  * Paths are dotted ("permissions.models"). Each getter returns false when the path is absent, null
- * or of another type;
+ * or of another type, which a string with NUL or bad UTF-8 and a number that is not finite are;
  * `*ret` is untouched then. Strings are views into the document.
  */
 #pragma once
@@ -29,6 +29,7 @@ void gw_bson_append_str(bson_t *d, const char *key, gw_str v);
 void gw_bson_append_oid(bson_t *d, const char *key, const gw_object_id *v);
 void gw_bson_append_str_array(bson_t *d, const char *key, const gw_str *items, size_t n);
 
-/* Map keys: `.` -> %2E, `$` -> %24, `%` -> %25 (MongoDB splits paths at dots), and back. */
+/* Map keys: `.` -> %2E, `$` -> %24, `%` -> %25 (MongoDB splits paths at dots), NUL -> %00, "" -> %,
+ * and back. */
 void gw_bson_key_escape(gw_buf *out, gw_str name);
 void gw_bson_key_unescape(gw_buf *out, gw_str key);

@@ -19,7 +19,7 @@ typedef struct gw_mongo gw_mongo;
 
 typedef struct gw_mongo_options {
     const char *uri;                     /* mongodb:// or mongodb+srv:// */
-    const char *database;                /* used by gw_mongo_collection() */
+    const char *database;                /* the `db` that jobs get */
     const char *app_name;                /* shown in the server's log */
     unsigned threads;                    /* workers, 1-32 */
     size_t queue_max;                    /* jobs waiting */
@@ -29,8 +29,9 @@ typedef struct gw_mongo_options {
 } gw_mongo_options;
 extern const gw_mongo_options gw_mongo_defaults;
 
-/* A bad URI is GW_ERR_INVALID_ARGUMENT (message without the password). Starts the workers and a
- * ping every second. */
+/* A bad URI is GW_ERR_INVALID_ARGUMENT (message without the password); a mongodb+srv:// name that
+ * does not resolve is GW_ERR_UNAVAILABLE. Timeouts in the URI win over the options'. Starts the
+ * workers and a ping every second. */
 GW_CHECK gw_status gw_mongo_new(gw_loop *l, const gw_mongo_options *o, gw_log *log, gw_mongo **ret,
                                 gw_error *err);
 void gw_mongo_free(gw_mongo *m); /* lets jobs end first */
@@ -41,7 +42,9 @@ void gw_mongo_when_up(gw_mongo *m, void (*run)(void *arg), void *arg);
 /* w:majority on a replica set, w:1 on a standalone; always j:true. Known once up; for writes that
  * must last. On a worker. */
 const mongoc_write_concern_t *gw_mongo_durable(const gw_mongo *m);
-bool gw_mongo_is_replica_set(const gw_mongo *m);
+/* The same as the `opts` of one operation. Any thread. */
+void gw_mongo_append_durable(const gw_mongo *m, bson_t *opts);
+bool gw_mongo_is_replica_set(const gw_mongo *m); /* or mongos; any thread */
 
 /* ---- jobs ---- */
 typedef struct gw_mongo_job gw_mongo_job;
@@ -56,16 +59,22 @@ struct gw_mongo_job {
     gw_status rc;
     gw_error error;
 };
-/* Embedded in the caller's struct with `run` and `done` set. Always ends in `done` (a full queue:
- * from a deferred call). */
+/*
+ * Embedded in the caller's struct with `run` and `done` set. Always ends in `done` (a full queue:
+ * from a deferred call). While the last ping failed a job ends in GW_ERR_UNAVAILABLE without being
+ * tried, so that an outage makes no long queue.
+ */
 void gw_mongo_submit(gw_mongo *m, gw_mongo_job *j);
 
 /* ---- errors, on a worker ---- */
-/* 11000 -> GW_ERR_ALREADY_EXISTS; network, selection, not-primary -> GW_ERR_UNAVAILABLE; maxTimeMS
- * and socket timeouts -> GW_ERR_DEADLINE_EXCEEDED; auth failed -> GW_ERR_FAILED_PRECONDITION; rest
- * GW_ERR_INTERNAL. `what`: "find api key". */
+/* 11000 -> GW_ERR_ALREADY_EXISTS; network, selection, not-primary, socket timeout (libmongoc cannot
+ * tell it from a cut) -> GW_ERR_UNAVAILABLE; maxTimeMS and write concern timeouts ->
+ * GW_ERR_DEADLINE_EXCEEDED; write conflict -> GW_ERR_ABORTED; auth failed and conflicting indexes
+ * -> GW_ERR_FAILED_PRECONDITION; rest GW_ERR_INTERNAL. `what`: "find api key". `reply` may be NULL.
+ */
 gw_status gw_mongo_fail(gw_error *err, const bson_error_t *e, const bson_t *reply,
                         const char *what);
+/* For a bulk write: true when every refused document was refused for that. */
 bool gw_mongo_is_duplicate_key(const bson_error_t *e, const bson_t *reply);
 
 /* Makes the indexes of one collection; idempotent. `spec_json`:

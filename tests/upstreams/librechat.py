@@ -100,7 +100,7 @@ class RunCounters:
 
 
 class LibreChat:
-    """The routes. `abort_new` is the behaviour after v0.8.8-rc1: a closed connection ends the run."""
+    """The routes. With `abort_new` a closed connection ends the run, as after v0.8.8-rc1."""
 
     def __init__(
         self, required_key: Optional[str] = None, abort_new: bool = False, not_ready_s: float = 0

@@ -1,5 +1,5 @@
 """
-What the scripted agents of librechat.py do, as plain steps, and the shapes LibreChat writes them in.
+What the scripted agents of librechat.py do, and the shapes LibreChat writes it in.
 
 Usage: prompt_tokens = words of all message texts, completion_tokens = words of the answer.
 A number at the end of a name (`agent_slow_50`) replaces the agent's own: milliseconds, events.

@@ -25,7 +25,7 @@ a name without marks is a normal model. N events count from the role chunk; 2 wh
     fail-first[-<n>]          the first n requests (1) of this very name get 503, later ones work
     fail-cut[-<n>]            closed after n events; JSON: after half of the body
     fail-cut-head             closed before any byte
-    fail-end[-<n>]            the body ends cleanly after n events, without [DONE]; JSON: as fail-cut
+    fail-end[-<n>]            the body ends cleanly after n events, no [DONE]; JSON: as fail-cut
     fail-stall                the request is read and never answered
     fail-stall-<n>            n events, then silence; JSON: half of the body, then silence
     fail-error-event[-<n>]    after n events `data: {"error":...}`, then the body ends
@@ -47,7 +47,7 @@ a name without marks is a normal model. N events count from the role chunk; 2 wh
     usage-on-content          usage, finish reason and the last words in one chunk
     usage-every-chunk         running usage on every chunk, and no chunk without choices
     crlf, cr                  events end \\r\\n\\r\\n, or \\r\\r
-    bytes-1                   every byte in a write (and chunk) of its own, text with multi-byte UTF-8
+    bytes-1                   every byte in a write (and chunk) of its own, multi-byte text
     comments                  an SSE comment and blank lines before every event
     no-done                   a complete stream without [DONE]
     slow-<ms>                 ms between events; JSON: ms before the answer
@@ -212,7 +212,7 @@ def check_choices(body: Json) -> None:
 
 
 def models(wanted: str) -> Json:
-    """The list when `wanted` is empty, else that model. Scripted names answer, but are not listed."""
+    """The list when `wanted` is empty, else that model. Scripted names are not listed."""
 
     def model(id_: str) -> Json:
         return {"id": id_, "object": "model", "created": MODELS_CREATED_S, "owned_by": "scripted"}

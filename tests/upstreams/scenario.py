@@ -20,7 +20,7 @@ HEAD_FLOOD_LINES = 20_000
 HTML = b"<!doctype html><html><head><title>Welcome</title></head><body>It works</body></html>"
 BROKEN_JSON = b'{"id":"chatcmpl-1","object":"chat.completion","choices":[{"index":0,"mess'
 
-# A complete answer that nobody asked for. A client that pools the connection hands it to its next caller.
+# A whole answer nobody asked for: a client that pools the connection gives it to its next caller.
 POISON = (
     b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 17\r\n\r\n"
     b'{"poisoned":true}'
@@ -232,7 +232,8 @@ async def _breaks_http(scenario: Scenario, connection: Connection) -> bool:
     elif scenario.has("fail-two-lengths"):
         raw = json_head + b"content-length: 2\r\ncontent-length: 19\r\n\r\n{}" + POISON[-17:]
     elif scenario.has("fail-length-and-chunked"):
-        raw = json_head + b"content-length: 2\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
+        framing = b"content-length: 2\r\ntransfer-encoding: chunked\r\n\r\n"
+        raw = json_head + framing + b"2\r\n{}\r\n0\r\n\r\n"
     elif scenario.has("fail-head-flood"):
         raw = json_head + b"x-flood: 0123456789abcdef\r\n" * HEAD_FLOOD_LINES + b"\r\n"
     else:

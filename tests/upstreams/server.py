@@ -3,14 +3,15 @@ The server under every scripted upstream: it accepts, logs, counts and shuts dow
 
 Every server built on this also answers for its tests:
 
-    GET    /_log     JSON list of the last 1,000 requests, newest last. Each has: method, path, query,
-                     headers (list of [name, value] as sent), body (text, first 1 MiB), body_bytes
-                     (its whole length), connection (number of the TCP connection, from 1).
+    GET    /_log     JSON list of the last 1,000 requests, newest last. Each has: method, path,
+                     query, headers (list of [name, value] as sent), body (text, first 1 MiB),
+                     body_bytes (its whole length), connection (its number, from 1).
     DELETE /_log     empties it
     GET    /_stats   connections (that carried a request), open_connections, requests,
                      cancelled (the client left before its answer was complete), and what the
                      server adds
-    GET    /_stats?<counter>=<n>   waits until that counter is at least n, 10 s at most, then answers;
+    GET    /_stats?<counter>=<n>
+                     waits until that counter is at least n, 10 s at most, then answers;
                      a counter inside another is written `runs.finished`
     DELETE /_stats   sets the counters to zero
 

@@ -142,7 +142,8 @@ class Agents(LibreChatTest):
         whole = (await self.ask(chat("agent_nostream", stream=True))).json()
         self.assertEqual(whole["object"], "chat.completion")
         silent = (await self.ask(chat("agent_notext"))).json()["choices"][0]
-        self.assertEqual((silent["message"]["content"], silent["finish_reason"]), (None, "tool_calls"))
+        self.assertIsNone(silent["message"]["content"])
+        self.assertEqual(silent["finish_reason"], "tool_calls")
         big = (await self.ask(chat("agent_bigusage"))).json()["usage"]
         self.assertEqual(big["total_tokens"], 150_000)
         self.assertIn("subagent", big)
@@ -180,6 +181,9 @@ class Agents(LibreChatTest):
 
 
 class Runs(LibreChatTest):
+    def assert_runs(self, **expected: int) -> None:
+        self.assertEqual({k: v for k, v in vars(self.app.runs).items() if v}, expected)
+
     async def leave_in_the_middle(self, pause_ms: int) -> None:
         async with Client(self.server.port) as client:
             body = chat(f"agent_slow_{pause_ms}", stream=True)
@@ -189,13 +193,13 @@ class Runs(LibreChatTest):
 
     async def test_an_old_run_goes_on_without_its_client(self) -> None:
         await self.leave_in_the_middle(pause_ms=20)
-        self.assertEqual(vars(self.app.runs), {"started": 1, "finished": 1, "failed": 0, "aborted": 0})
+        self.assert_runs(started=1, finished=1)
         self.assertEqual(self.server.stats.cancelled, 1)
 
     async def test_a_new_run_stops_with_its_client(self) -> None:
         await self.start(LibreChat(abort_new=True))
         await self.leave_in_the_middle(pause_ms=600_000)
-        self.assertEqual(vars(self.app.runs), {"started": 1, "finished": 0, "failed": 0, "aborted": 1})
+        self.assert_runs(started=1, aborted=1)
 
     async def test_runs_stand_in_the_stats_and_can_be_waited_for(self) -> None:
         await self.ask(chat(stream=True))

@@ -78,7 +78,8 @@ class InsteadOfAnAnswer(UpstreamTest):
 
 class Endings(UpstreamTest):
     async def test_a_cut_stream_has_n_events_and_no_end(self) -> None:
-        for model, events in (("fail-cut", 2), ("fail-cut-1", 1), ("fail-cut-0", 0), ("fail-cut-99", 7)):
+        cases = (("fail-cut", 2), ("fail-cut-1", 1), ("fail-cut-0", 0), ("fail-cut-99", 7))
+        for model, events in cases:
             with self.subTest(model):
                 reply = await self.ask(streamed(model))
                 self.assertEqual((len(reply.events()), reply.complete), (events, False))
@@ -153,12 +154,14 @@ class Streams(UpstreamTest):
         self.assertEqual(last["usage"]["total_tokens"], 10)
         self.assertEqual(last["choices"][0]["delta"], {"content": " world"})
         self.assertEqual(last["choices"][0]["finish_reason"], "stop")
-        running = [chunk["usage"] for chunk in (await self.ask(streamed("usage-every-chunk"))).chunks_json()]
-        self.assertEqual([used["completion_tokens"] for used in running], [0, 1, 2, 3, 4, 4])
+        chunks = (await self.ask(streamed("usage-every-chunk"))).chunks_json()
+        running = [chunk["usage"]["completion_tokens"] for chunk in chunks]
+        self.assertEqual(running, [0, 1, 2, 3, 4, 4])
 
     async def test_line_ends_and_comments_change_no_event(self) -> None:
         plain = (await self.ask(streamed("gpt-4o"))).events()
-        for model, needle in (("crlf", b"\r\n\r\n"), ("cr", b"}\r\r"), ("comments", b": keep-alive")):
+        cases = (("crlf", b"\r\n\r\n"), ("cr", b"}\r\r"), ("comments", b": keep-alive"))
+        for model, needle in cases:
             with self.subTest(model):
                 reply = await self.ask(streamed(model))
                 self.assertIn(needle, reply.body)
@@ -224,9 +227,10 @@ class Control(UpstreamTest):
 
     async def test_a_chunked_body_and_an_expectation_are_understood(self) -> None:
         body = json.dumps(chat()).encode()
-        head = f"POST {CHAT} HTTP/1.1\r\nhost: u\r\nauthorization: Bearer k\r\nexpect: 100-continue\r\n"
+        head = f"POST {CHAT} HTTP/1.1\r\nhost: u\r\nauthorization: Bearer k\r\n".encode()
+        framing = b"expect: 100-continue\r\ntransfer-encoding: chunked\r\n\r\n"
         async with Client(self.server.port) as client:
-            client.writer.write(head.encode() + b"transfer-encoding: chunked\r\n\r\n")
+            client.writer.write(head + framing)
             self.assertEqual((await client.read_head())[0], 100)
             for piece in (body[:10], body[10:]):
                 client.writer.write(b"%x;ext=1\r\n%b\r\n" % (len(piece), piece))

@@ -1,4 +1,8 @@
-"""The OpenAI-dialect upstream over loopback: python3 -m unittest upstreams.test_upstreams (from tests/)."""
+"""
+The OpenAI-dialect upstream over loopback. All tests of this folder, from tests/:
+
+    python3 -m unittest discover -s upstreams -t .
+"""
 
 from __future__ import annotations
 
@@ -69,6 +73,25 @@ class Answers(UpstreamTest):
         self.assertEqual(answer["usage"]["completion_tokens"], 4)
         self.assertEqual(answer["usage"]["total_tokens"], 10)
 
+    async def test_an_answer_carries_headers_that_must_not_get_through(self) -> None:
+        headers = (await self.ask(chat())).headers
+        for name in ("set-cookie", "x-ratelimit-limit-requests", "x-request-id"):
+            self.assertIn(name, headers)
+
+    async def test_stop_sequences_and_response_formats_are_obeyed(self) -> None:
+        async def said(**more: Any) -> str:
+            answer = (await self.ask(chat(**more))).json()
+            return str(answer["choices"][0]["message"]["content"])
+
+        self.assertEqual(await said(stop=["world", " big"]), "Echo: hello")
+        as_object = await said(response_format={"type": "json_object"})
+        self.assertEqual(json.loads(as_object), {"echo": "hello big world"})
+        properties = {"word": {"type": "string"}, "count": {"type": "integer"}}
+        schema = {"type": "object", "properties": properties}
+        wanted = {"type": "json_schema", "json_schema": {"name": "reply", "schema": schema}}
+        by_schema = await said(response_format=wanted)
+        self.assertEqual(json.loads(by_schema), {"word": "world", "count": 1})
+
     async def test_cached_and_reasoning_tokens_come_from_the_name(self) -> None:
         used = (await self.ask(chat("cached-4+reasoning-5"))).json()["usage"]
         self.assertEqual(used["prompt_tokens_details"]["cached_tokens"], 4)
@@ -91,7 +114,7 @@ class Answers(UpstreamTest):
     async def test_a_ceiling_of_words_ends_in_length(self) -> None:
         for name in ("max_tokens", "max_completion_tokens"):
             with self.subTest(name):
-                choice = (await self.ask(chat(**{name: 2}))).json()["choices"][0]
+                choice = (await self.ask({**chat(), name: 2})).json()["choices"][0]
                 self.assertEqual(choice["message"]["content"], "Echo: hello")
                 self.assertEqual(choice["finish_reason"], "length")
 
@@ -142,7 +165,8 @@ class Answers(UpstreamTest):
         self.assertIn("gpt-4o-mini", [model["id"] for model in listed])
         self.assertEqual((await self.ask(None, "/v1/models/gpt-4o", "GET")).status, 200)
         missing = await self.ask(None, "/v1/models/nothing", "GET")
-        self.assertEqual((missing.status, missing.json()["error"]["code"]), (404, "model_not_found"))
+        self.assertEqual(missing.status, 404)
+        self.assertEqual(missing.json()["error"]["code"], "model_not_found")
 
 
 class Tools(UpstreamTest):
@@ -155,7 +179,8 @@ class Tools(UpstreamTest):
         chunks = (await self.ask({**body, "stream": True})).chunks_json()
         calls = [call for chunk in chunks for choice in chunk["choices"]
                  for call in choice["delta"].get("tool_calls", [])]
-        self.assertEqual([call["function"].get("name") for call in calls if "id" in call], ["get_weather"])
+        names = [call["function"]["name"] for call in calls if "id" in call]
+        self.assertEqual(names, ["get_weather"])
         joined = "".join(call["function"]["arguments"] for call in calls)
         self.assertEqual(joined, function["arguments"])
 
@@ -174,7 +199,8 @@ class Tools(UpstreamTest):
     async def test_a_tool_result_is_answered_with_text(self) -> None:
         body = chat(text="use a tool", tools=[WEATHER])
         message = (await self.ask(body)).json()["choices"][0]["message"]
-        result = {"role": "tool", "tool_call_id": message["tool_calls"][0]["id"], "content": "sunny"}
+        call_id = message["tool_calls"][0]["id"]
+        result = {"role": "tool", "tool_call_id": call_id, "content": "sunny"}
         body["messages"] += [message, result]
         choice = (await self.ask(body)).json()["choices"][0]
         self.assertEqual(choice["message"]["content"], "Tool said: sunny")

@@ -1,0 +1,60 @@
+# Running the tests. Everything uses free ports and folders of its own, so a running suite is not disturbed.
+
+unset_provider_keys() { unset OPENAI_API_KEY ANTHROPIC_API_KEY GOOGLE_API_KEY LIBRECHAT_API_KEY; }
+
+unit_tests() {
+    local preset=$1
+    build_preset "$preset" unit_tests
+    say "unit tests ($preset)"
+    ctest --test-dir "$TOP/build/$preset" -L unit --output-on-failure --no-tests=error -j "$(nproc)"
+}
+
+# pytest_suite PRESET PYTEST-ARGUMENTS…: tests that run the real binaries of that build with real stores.
+pytest_suite() {
+    local preset=$1
+    shift
+    build_preset "$preset" auth relay usage admin-gw
+    install_mongo
+    install_test_clients
+    say "tests with real servers ($preset): $*"
+    (cd "$TOP" && BUILD_DIR="$TOP/build/$preset" "$TESTS_VENV/bin/pytest" -q --color=no -p no:cacheprovider "$@")
+}
+
+upstream_tests() {
+    say "tests of the scripted upstreams"
+    (cd "$TOP/tests" && python3 -m unittest -q upstreams.test_upstreams)
+}
+
+store_tests() {
+    install_mongo
+    install_test_clients
+    BUILD_DIR="$TOP/build/dev" "$TESTS_VENV/bin/python" "$TOP/tests/harness/with_stores.py" \
+        ctest --test-dir "$TOP/build/dev" -L unit --output-on-failure --no-tests=error
+}
+
+run_tests() {
+    local what=${1:-all}
+    unset_provider_keys
+    install_build_tools
+    case $what in
+    unit)
+        unit_tests dev
+        ;;
+    integration) pytest_suite dev tests/integration ;;
+    e2e) pytest_suite dev tests/e2e ;;
+    smoke) pytest_suite dev -m smoke tests ;;
+    --sanitizers)
+        unit_tests asan
+        unit_tests tsan
+        pytest_suite asan tests/e2e
+        pytest_suite tsan tests/e2e
+        ;;
+    all)
+        unit_tests dev
+        unit_tests asan
+        upstream_tests
+        pytest_suite dev tests/integration tests/e2e
+        ;;
+    *) die "test: no part called '$what' (unit, integration, e2e, smoke, --sanitizers)" ;;
+    esac
+}

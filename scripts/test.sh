@@ -22,7 +22,7 @@ pytest_suite() {
 
 upstream_tests() {
     say "tests of the scripted upstreams"
-    (cd "$TOP/tests" && python3 -m unittest -q upstreams.test_upstreams)
+    (cd "$TOP/tests" && python3 -m unittest discover -q -s upstreams -t .)
 }
 
 store_tests() {

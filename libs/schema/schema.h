@@ -24,8 +24,8 @@ typedef enum gw_role {
 /* (apirelay.options.v1.access) of an rpc. */
 typedef struct gw_access {
     bool declared; /* false: the rpc has no option, and a server that serves it does not start */
-    bool anyone;   /* no credential needed */
-    bool api_key;  /* an API key may call */
+    bool anyone; /* no credential needed */
+    bool api_key; /* an API key may call */
     gw_role admin; /* lowest admin role that may call; NONE: no admin may */
     gw_str services[8]; /* names of services that may call with their token */
     size_t service_count;
@@ -34,8 +34,8 @@ typedef struct gw_access {
 /* One google.api.http binding (google/api/http.proto). */
 typedef struct gw_http_binding {
     gw_str method; /* "GET" */
-    gw_str path;   /* "/admin/api-keys/{id}" */
-    gw_str body;   /* "", "*" or a field name */
+    gw_str path; /* "/admin/api-keys/{id}" */
+    gw_str body; /* "", "*" or a field name */
 } gw_http_binding;
 
 typedef struct gw_method {
@@ -70,6 +70,8 @@ const gw_method *gw_schema_method(const gw_schema *s, gw_str path); /* NULL when
  * qualified symbol. */
 bool gw_schema_file_by_name(const gw_schema *s, gw_str name, gw_str *ret_bytes);
 bool gw_schema_file_by_symbol(const gw_schema *s, gw_str symbol, gw_str *ret_bytes);
+/* Name of the file that defines a symbol; "" when unknown. */
+gw_str gw_schema_file_of_symbol(const gw_schema *s, gw_str symbol);
 /* Names of the files that a file imports, directly; for sending a file with its dependencies. */
 size_t gw_schema_file_imports(const gw_schema *s, gw_str name, const gw_str **ret_names);
 

@@ -17,15 +17,15 @@
 
 typedef struct key_policy key_policy;
 
-struct key_policy {                               /* read-only for everyone but policy.c */
+struct key_policy { /* read-only for everyone but policy.c */
     const Apirelay__Auth__V1__KeyPolicy *message; /* every field, owned by the policy */
     gw_str key_id;
     gw_str api_key_id; /* 24 hex digits */
     uint8_t api_key_oid[12];
     int64_t generation;
     int64_t expires_at_ms; /* INT64_MAX when it does not expire */
-    bool is_librechat;     /* client.kind librechat: always gets the usage chunk */
-    bool is_trusted;       /* librechat or trusted: its attribution headers are believed */
+    bool is_librechat; /* client.kind librechat: always gets the usage chunk */
+    bool is_trusted; /* librechat or trusted: its attribution headers are believed */
     bool drain_on_disconnect;
     gw_cidr *allowed_addresses; /* parsed ipWhitelist */
     size_t allowed_address_count;
@@ -57,7 +57,7 @@ bool key_policy_allows_origin(const key_policy *p, gw_str origin);
 /* What a request uses that a key may lack. */
 typedef struct request_needs {
     bool streaming, function_calling, vision;
-    int64_t max_tokens;           /* asked for; 0 when absent */
+    int64_t max_tokens; /* asked for; 0 when absent */
     const char *max_tokens_field; /* "max_tokens" or "max_completion_tokens" */
 } request_needs;
 /* GW_ERR_PERMISSION_DENIED naming permissions.features.x; GW_ERR_MAX_TOKENS_EXCEEDED naming the

@@ -1,0 +1,209 @@
+#include "policy.h"
+
+#include "core/clock.h"
+#include "core/id.h"
+#include "core/pattern.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+static gw_str str_of(const char *text)
+{
+    return gw_str_of(text ? text : "");
+}
+
+static gw_status read_addresses(key_policy *p, gw_error *err)
+{
+    const Apirelay__Auth__V1__KeySecurity *security = p->message->security;
+    size_t count = security ? security->n_ip_whitelist : 0;
+    if (count == 0)
+        return GW_OK;
+    p->allowed_addresses = calloc(count, sizeof(gw_cidr));
+    if (!p->allowed_addresses)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the address list of a key");
+    for (size_t i = 0; i < count; i++) {
+        if (!gw_cidr_parse(gw_str_of(security->ip_whitelist[i]), &p->allowed_addresses[i]))
+            return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, "security.ipWhitelist",
+                                 "key %s has an address block that is none", p->message->key_id);
+    }
+    p->allowed_address_count = count;
+    return GW_OK;
+}
+
+gw_status key_policy_new(Apirelay__Auth__V1__KeyPolicy *m, key_policy **ret, gw_error *err)
+{
+    key_policy *p = calloc(1, sizeof(*p));
+    if (!p) {
+        apirelay__auth__v1__key_policy__free_unpacked(m, NULL);
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the policy of a key");
+    }
+    gw_str kind = str_of(m->client_kind);
+    p->references = 1;
+    p->message = m;
+    p->key_id = str_of(m->key_id);
+    p->api_key_id = str_of(m->api_key_id);
+    p->generation = m->generation;
+    p->expires_at_ms = INT64_MAX;
+    if (m->expires_at)
+        p->expires_at_ms = m->expires_at->seconds * GW_MS_PER_S + m->expires_at->nanos / 1000000;
+    p->is_librechat = gw_str_eq(kind, GW_STR("librechat"));
+    p->is_trusted = p->is_librechat || gw_str_eq(kind, GW_STR("trusted"));
+    p->drain_on_disconnect = gw_str_eq_c(str_of(m->on_disconnect), "drain");
+
+    gw_object_id id;
+    gw_status rc = GW_OK;
+    if (!gw_object_id_parse(p->api_key_id, &id))
+        rc = gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, "apiKeyId",
+                           "key %s has an id that is not 24 hex digits", m->key_id);
+    else
+        memcpy(p->api_key_oid, id.bytes, sizeof(id.bytes));
+    if (rc == GW_OK)
+        rc = read_addresses(p, err);
+    if (rc != GW_OK) {
+        key_policy_unref(p);
+        return rc;
+    }
+    *ret = p;
+    return GW_OK;
+}
+
+key_policy *key_policy_ref(key_policy *p)
+{
+    p->references++;
+    return p;
+}
+
+void key_policy_unref(key_policy *p)
+{
+    if (!p)
+        return;
+    assert(p->references > 0);
+    if (--p->references > 0)
+        return;
+    /* The message is const for readers only; the policy owns it. */
+    union {
+        const Apirelay__Auth__V1__KeyPolicy *read;
+        Apirelay__Auth__V1__KeyPolicy *own;
+    } message = {.read = p->message};
+    apirelay__auth__v1__key_policy__free_unpacked(message.own, NULL);
+    free(p->allowed_addresses);
+    free(p);
+}
+
+gw_status key_policy_check_state(const key_policy *p, int64_t now_wall_ms, gw_error *err)
+{
+    gw_str status = str_of(p->message->status);
+    if (gw_str_eq(status, GW_STR("suspended")))
+        return gw_fail(err, GW_ERR_KEY_SUSPENDED, "this API key is suspended");
+    if (!gw_str_eq(status, GW_STR("active")))
+        return gw_fail(err, GW_ERR_KEY_INVALID, "this API key has been revoked");
+    if (now_wall_ms >= p->expires_at_ms)
+        return gw_fail(err, GW_ERR_KEY_INVALID, "this API key has expired");
+    return GW_OK;
+}
+
+gw_status key_policy_check_address(const key_policy *p, const gw_ip *client, gw_error *err)
+{
+    if (p->allowed_address_count == 0 ||
+        gw_cidr_any_contains(p->allowed_addresses, p->allowed_address_count, client))
+        return GW_OK;
+    char text[GW_IP_TEXT_SIZE];
+    gw_ip_format(client, text);
+    return gw_fail(err, GW_ERR_PERMISSION_DENIED,
+                   "this API key may not be used from %s (security.ipWhitelist)", text);
+}
+
+static bool any_glob_matches(char **patterns, size_t count, gw_str text)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (gw_glob_match(gw_str_of(patterns[i]), text))
+            return true;
+    }
+    return false;
+}
+
+gw_status key_policy_check_endpoint(const key_policy *p, gw_str path, gw_error *err)
+{
+    const Apirelay__Auth__V1__KeyPermissions *allowed = p->message->permissions;
+    if (!allowed || allowed->n_endpoints == 0 ||
+        any_glob_matches(allowed->endpoints, allowed->n_endpoints, path))
+        return GW_OK;
+    return gw_fail(err, GW_ERR_PERMISSION_DENIED,
+                   "this API key may not call " GW_STR_FMT " (permissions.endpoints)",
+                   GW_STR_ARG(gw_str_slice(path, 0, 100)));
+}
+
+gw_status key_policy_check_model(const key_policy *p, gw_str model, gw_error *err)
+{
+    const Apirelay__Auth__V1__KeyPermissions *allowed = p->message->permissions;
+    if (!allowed || allowed->n_models == 0 ||
+        any_glob_matches(allowed->models, allowed->n_models, model))
+        return GW_OK;
+    return gw_fail_field(err, GW_ERR_MODEL_NOT_FOUND, "model",
+                         "The model `" GW_STR_FMT
+                         "` does not exist or you do not have access to it.",
+                         GW_STR_ARG(gw_str_slice(model, 0, 200)));
+}
+
+bool key_policy_allows_origin(const key_policy *p, gw_str origin)
+{
+    const Apirelay__Auth__V1__KeySecurity *security = p->message->security;
+    for (size_t i = 0; security && i < security->n_domains; i++) {
+        if (gw_str_eq_nocase(gw_str_of(security->domains[i]), origin))
+            return true;
+    }
+    return false;
+}
+
+static gw_status lacks_feature(const char *feature, gw_error *err)
+{
+    return gw_fail(err, GW_ERR_PERMISSION_DENIED,
+                   "this API key lacks the permission permissions.features.%s", feature);
+}
+
+static gw_status check_features(const Apirelay__Auth__V1__KeyFeatures *f, const request_needs *n,
+                                gw_error *err)
+{
+    if (!f) /* absent = everything */
+        return GW_OK;
+    if (n->streaming &&
+        f->streaming_presence_case ==
+            APIRELAY__AUTH__V1__KEY_FEATURES__STREAMING_PRESENCE_STREAMING &&
+        !f->streaming)
+        return lacks_feature("streaming", err);
+    if (n->function_calling &&
+        f->function_calling_presence_case ==
+            APIRELAY__AUTH__V1__KEY_FEATURES__FUNCTION_CALLING_PRESENCE_FUNCTION_CALLING &&
+        !f->function_calling)
+        return lacks_feature("functionCalling", err);
+    if (n->vision &&
+        f->vision_presence_case == APIRELAY__AUTH__V1__KEY_FEATURES__VISION_PRESENCE_VISION &&
+        !f->vision)
+        return lacks_feature("vision", err);
+    return GW_OK;
+}
+
+int64_t key_policy_max_tokens(const key_policy *p)
+{
+    const Apirelay__Auth__V1__KeyPermissions *allowed = p->message->permissions;
+    if (!allowed || allowed->max_tokens_presence_case !=
+                        APIRELAY__AUTH__V1__KEY_PERMISSIONS__MAX_TOKENS_PRESENCE_MAX_TOKENS)
+        return 0;
+    return allowed->max_tokens;
+}
+
+gw_status key_policy_check_needs(const key_policy *p, const request_needs *n, gw_error *err)
+{
+    const Apirelay__Auth__V1__KeyPermissions *allowed = p->message->permissions;
+    gw_status rc = check_features(allowed ? allowed->features : NULL, n, err);
+    if (rc != GW_OK)
+        return rc;
+    int64_t limit = key_policy_max_tokens(p);
+    if (limit > 0 && n->max_tokens > limit)
+        return gw_fail_field(err, GW_ERR_MAX_TOKENS_EXCEEDED,
+                             n->max_tokens_field ? n->max_tokens_field : "max_tokens",
+                             "this API key may ask for at most %lld completion tokens "
+                             "(permissions.maxTokens)",
+                             (long long)limit);
+    return GW_OK;
+}

@@ -1,0 +1,71 @@
+#include "price_book.h"
+
+#include "core/pattern.h"
+
+#define NANO_USD_PER_USD   1e9
+#define TOKENS_PER_MILLION 1000000
+
+/* 128 bits hold any sum of four products of int64, so the one rounding is the only loss. */
+typedef unsigned __int128 wide;
+
+static wide wide_of(int64_t value)
+{
+    return value > 0 ? (wide)value : 0;
+}
+
+/* Half to even, so that many small amounts do not drift upwards. */
+static wide divide_half_even(wide value, uint64_t by)
+{
+    wide quotient = value / by;
+    wide twice = (value % by) * 2;
+    bool up = twice > by || (twice == by && (quotient & 1));
+    return quotient + up;
+}
+
+int64_t price_of(const model_price *p, const token_counts *t)
+{
+    wide prompt = wide_of(t->prompt);
+    wide cached = GW_MIN(wide_of(t->cached), prompt);
+    wide completion = wide_of(t->completion);
+    wide reasoning = GW_MIN(wide_of(t->reasoning), completion);
+    wide micro = (prompt - cached) * wide_of(p->prompt_per_million_nano_usd) +
+                 cached * wide_of(p->cached_prompt_per_million_nano_usd) +
+                 (completion - reasoning) * wide_of(p->completion_per_million_nano_usd) +
+                 reasoning * wide_of(p->reasoning_per_million_nano_usd);
+    wide total = divide_half_even(micro, TOKENS_PER_MILLION) + wide_of(p->request_nano_usd);
+    return total > (wide)INT64_MAX ? INT64_MAX : (int64_t)total;
+}
+
+/* How specific a price is for a model; 0 = does not apply. */
+static size_t price_rank(const model_price *p, gw_str model, gw_str provider)
+{
+    bool names_provider = p->provider.len > 0;
+    if (names_provider && !gw_str_eq(p->provider, provider))
+        return 0;
+    size_t name_rank;
+    if (gw_glob_is_exact(p->model))
+        name_rank = gw_str_eq(p->model, model) ? SIZE_MAX / 4 : 0;
+    else
+        name_rank = gw_glob_match(p->model, model) ? p->model.len : 0;
+    return name_rank ? name_rank * 2 + names_provider : 0;
+}
+
+const model_price *price_find(const model_price *prices, size_t count, gw_str model,
+                              gw_str provider)
+{
+    const model_price *best = NULL;
+    size_t best_rank = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t rank = price_rank(&prices[i], model, provider);
+        if (rank > best_rank) {
+            best = &prices[i];
+            best_rank = rank;
+        }
+    }
+    return best;
+}
+
+double nano_usd_to_usd(int64_t nano_usd)
+{
+    return (double)nano_usd / NANO_USD_PER_USD;
+}

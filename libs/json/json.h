@@ -50,8 +50,11 @@ GW_CHECK gw_status gw_json_read_value(const ProtobufCMessageDescriptor *d, yyjso
                                       const char *path, ProtobufCMessage **ret,
                                       gw_json_violations *v, gw_error *err);
 
-/* Sets one scalar field from query-string text (path variables and query parameters of REST): "42",
- * "true", RFC 3339. */
+/*
+ * Sets one field from query-string text (path variables and query parameters of REST): "42",
+ * "true", RFC 3339, enums by name or number, a field mask. A repeated field gets one more element, a
+ * singular one is replaced. GW_ERR_INVALID_ARGUMENT also for what has no text form.
+ */
 GW_CHECK gw_status gw_json_set_from_text(ProtobufCMessage *m, const ProtobufCFieldDescriptor *f,
                                          gw_str text, gw_error *err);
 /* Descends "api_key.name" or "apiKey.name", making messages on the way. GW_ERR_NOT_FOUND when there
@@ -64,7 +67,8 @@ GW_CHECK gw_status gw_json_field_by_path(ProtobufCMessage *root, gw_str path,
 #define GW_JSON_NAME_SIZE 96
 void gw_json_name(const char *proto_name, char out[GW_JSON_NAME_SIZE]);
 
-/* The members present in a JSON object as a field mask ("name,limits.requestsPerDay"), messages
- * descended, lists and maps whole. */
+/* Appends the members present in a JSON object, null ones too, as a field mask
+ * ("name,limits.requestsPerDay"): messages descended (an empty one names nothing), lists and maps
+ * whole. */
 GW_CHECK gw_status gw_json_mask_of(const ProtobufCMessageDescriptor *d, yyjson_val *object,
                                    gw_buf *out, gw_error *err);

@@ -4,24 +4,25 @@
  *
  *     // relay_conf.def: default NULL = none. DURATION fields end in _ms, BYTES fields in _bytes.
  *     CONF(LISTEN, http_listen, "127.0.0.1:8080", 0, "address of the OpenAI-compatible API")
- *     CONF(DURATION, upstream_timeout_ms, "60s", CONF_RELOADABLE, "deadline of one whole upstream
- * exchange") CONF_INT(max_in_flight, "1000", 1, 100000, CONF_RELOADABLE, "requests handled at
- * once") CONF_ENUM(log_level, "info", "debug|info|warn|error", CONF_RELOADABLE, "least level that
- * is logged") CONF(SECRET, redis_password, NULL, CONF_REQUIRED, "password of the ledger's Redis")
+ *     CONF(DURATION, upstream_timeout_ms, "60s", CONF_RELOADABLE, "deadline of one exchange")
+ *     CONF_INT(max_in_flight, "1000", 1, 100000, CONF_RELOADABLE, "requests handled at once")
+ *     CONF_ENUM(log_level, "info", "debug|info|warn|error", CONF_RELOADABLE, "least level logged")
+ *     CONF(SECRET, redis_password, NULL, CONF_REQUIRED, "password of the ledger's Redis")
  *
  *     // relay_conf.h: the struct `relay_conf` and the declaration of `relay_conf_table`
  *     #define GW_CONF_NAME relay_conf
  *     #define GW_CONF_DEF "relay_conf.def"
  *     #include "conf/conf_struct.h"
  *
- *     // relay_conf.c: the definition of `relay_conf_table`
+ *     // relay_conf.c: the definition of `relay_conf_table`. The last two defines are optional: the
+ *     // positional arguments for --help, and variables that are no settings and yet no errors.
  *     #define GW_CONF_NAME relay_conf
  *     #define GW_CONF_DEF "relay_conf.def"
  *     #define GW_CONF_SERVICE "relay"
  *     #define GW_CONF_PREFIX "RELAY"
- *     #define GW_CONF_USAGE "[spool inspect]"                        // optional: the positional
- * arguments #define GW_CONF_ENV_ALLOWED "RELAY_CREDENTIAL_*", "RELAY_URL"  // optional: not
- * settings, yet no errors #include "conf/conf_table.h"
+ *     #define GW_CONF_USAGE "[spool inspect]"
+ *     #define GW_CONF_ENV_ALLOWED "RELAY_CREDENTIAL_*", "RELAY_URL"
+ *     #include "conf/conf_table.h"
  *
  *     // main.c
  *     relay_conf conf;
@@ -50,25 +51,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum gw_conf_type {                   /* C type of the field; text that is accepted */
-                            GW_CONF_STRING,   /* const char *: anything; NULL when not set */
-                            GW_CONF_BOOL,     /* bool: true false yes no on off 1 0; as a flag also
-                                                 --name and --no-name */
-                            GW_CONF_INT,      /* int64_t: decimal */
-                            GW_CONF_PORT,     /* uint16_t: 0-65535, 0 = any free one */
-                            GW_CONF_LISTEN,   /* const char *: "host:port" or "[v6]:port" */
-                            GW_CONF_DURATION, /* int64_t ms: 250ms 60s 5m 2h 7d, or 0 */
-                            GW_CONF_BYTES,  /* int64_t: 1024, 64KiB 32MiB 2GiB 1TiB, kB MB GB TB */
-                            GW_CONF_SECRET, /* const char *: see above; NULL when not set */
-                            GW_CONF_PATH, /* const char *: not empty; existence is the user's matter
-                                           */
-                            GW_CONF_URL,  /* const char *: absolute URL (gw_url_parse); printed
-                                             without its userinfo */
-                            GW_CONF_LIST, /* gw_conf_list: comma separated, blanks around items
-                                             dropped; in the file also a sequence */
-                            GW_CONF_CIDRS, /* gw_conf_cidrs: the same of "10.0.0.0/8" or bare
-                                              addresses */
-                            GW_CONF_ENUM,  /* const char *: one of the values of CONF_ENUM */
+/* Each with the C type of its field and the text that is accepted. */
+typedef enum gw_conf_type {
+    GW_CONF_STRING,   /* const char *: anything; NULL when not set */
+    GW_CONF_BOOL,     /* bool: true false yes no on off 1 0; as a flag also --name and --no-name */
+    GW_CONF_INT,      /* int64_t: decimal */
+    GW_CONF_PORT,     /* uint16_t: 0-65535, 0 = any free one */
+    GW_CONF_LISTEN,   /* const char *: "host:port" or "[v6]:port" */
+    GW_CONF_DURATION, /* int64_t ms: 250ms 60s 5m 2h 7d, or 0 */
+    GW_CONF_BYTES,    /* int64_t: 1024 64KiB 32MiB 2GiB 1TiB, also kB MB GB TB */
+    GW_CONF_SECRET,   /* const char *: see above; NULL when not set */
+    GW_CONF_PATH,     /* const char *: not empty; whether it exists is not checked */
+    GW_CONF_URL,      /* const char *: absolute URL (gw_url_parse); printed without its userinfo */
+    GW_CONF_LIST,     /* gw_conf_list: comma separated, in the file also a sequence */
+    GW_CONF_CIDRS,    /* gw_conf_cidrs: the same, of "10.0.0.0/8" or bare addresses */
+    GW_CONF_ENUM,     /* const char *: one of the values of CONF_ENUM */
 } gw_conf_type;
 
 enum {

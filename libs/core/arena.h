@@ -20,13 +20,14 @@ void gw_arena_reset(gw_arena *a); /* empties it, keeps one block for reuse */
 
 void *gw_arena_alloc(gw_arena *a, size_t size); /* aligned for any type, uninitialised */
 void *gw_arena_zalloc(gw_arena *a, size_t size);
-#define gw_arena_new_of(a, type)   ((type *)gw_arena_zalloc((a), sizeof(type)))
-void *gw_arena_calloc(gw_arena *a, size_t n, size_t size); /* zeroed; NULL also when n * size overflows */
+#define gw_arena_new_of(a, type) ((type *)gw_arena_zalloc((a), sizeof(type)))
+/* Zeroed; NULL also when n * size overflows. */
+void *gw_arena_calloc(gw_arena *a, size_t n, size_t size);
 #define gw_arena_array(a, type, n) ((type *)gw_arena_calloc((a), (n), sizeof(type)))
 
-gw_str gw_arena_dup(gw_arena *a, gw_str s);   /* the copy is NUL-terminated */
+gw_str gw_arena_dup(gw_arena *a, gw_str s); /* the copy is NUL-terminated */
 char *gw_arena_strdup(gw_arena *a, gw_str s); /* the same as a C string */
 gw_str gw_arena_printf(gw_arena *a, const char *format, ...) GW_PRINTF(2, 3);
 bool gw_arena_defer(gw_arena *a, void (*run)(void *),
-                    void *arg);           /* false when out of memory: not registered */
+                    void *arg); /* false when out of memory: not registered */
 size_t gw_arena_bytes(const gw_arena *a); /* held from the system */

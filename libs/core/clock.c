@@ -89,7 +89,7 @@ int64_t gw_month_start_ms(int64_t wall_ms)
 }
 
 static const int64_t first_ms = -62135596800000; /* 0001-01-01T00:00:00.000Z */
-static const int64_t last_ms = 253402300799999;  /* 9999-12-31T23:59:59.999Z */
+static const int64_t last_ms = 253402300799999; /* 9999-12-31T23:59:59.999Z */
 
 void gw_rfc3339_format(int64_t wall_ms, char out[GW_RFC3339_SIZE])
 {
@@ -178,7 +178,7 @@ bool gw_rfc3339_parse(gw_str text, int64_t *ret_wall_ms)
     int64_t ms = gw_date_to_ms(d) - offset_ms;
     if (leap) { /* leap seconds end a UTC day (§5.7); our clock shows them as the second that
                    follows */
-        if ((ms + GW_MS_PER_S) / GW_MS_PER_S * GW_MS_PER_S % GW_MS_PER_DAY != 0)
+        if ((ms - d.millisecond + GW_MS_PER_S) % GW_MS_PER_DAY != 0)
             return false;
         ms += GW_MS_PER_S;
     }

@@ -35,7 +35,7 @@ static inline int64_t gw_clock_wall_ms(const gw_clock *c)
 #define GW_MS_PER_HOUR (3600LL * 1000)
 #define GW_MS_PER_DAY  (24LL * 3600 * 1000)
 
-typedef struct gw_date {  /* UTC, proleptic Gregorian */
+typedef struct gw_date { /* UTC, proleptic Gregorian */
     int year, month, day; /* month 1-12, day 1-31 */
     int hour, minute, second, millisecond;
 } gw_date;

@@ -19,9 +19,9 @@ GW_DEFINE_FREEP(gw_map)
 
 void *gw_map_get(const gw_map *m, gw_str key); /* NULL when absent */
 GW_CHECK bool gw_map_put(gw_map *m, gw_str key,
-                         void *value);     /* replaces; false when out of memory; value not NULL */
+                         void *value); /* replaces; false when out of memory; value not NULL */
 bool gw_map_remove(gw_map *m, gw_str key); /* true when it was there */
-void *gw_map_take(gw_map *m, gw_str key);  /* removes without freeing; NULL when absent */
+void *gw_map_take(gw_map *m, gw_str key); /* removes without freeing; NULL when absent */
 size_t gw_map_count(const gw_map *m);
 void gw_map_clear(gw_map *m);
 

@@ -145,7 +145,7 @@ typedef struct ip_rule {
  * services of clouds. */
 static const ip_rule v4_rules[] = {
     {V4(100, 100, 100, 200, 32), GW_IP_FORBIDDEN}, /* metadata of Alibaba Cloud */
-    {V4(168, 63, 129, 16, 32), GW_IP_FORBIDDEN},   /* Azure's wire server */
+    {V4(168, 63, 129, 16, 32), GW_IP_FORBIDDEN}, /* Azure's wire server */
     {V4(0, 0, 0, 0, 8), GW_IP_FORBIDDEN},          {V4(10, 0, 0, 0, 8), GW_IP_PRIVATE},
     {V4(100, 64, 0, 0, 10), GW_IP_PRIVATE},        {V4(127, 0, 0, 0, 8), GW_IP_LOOPBACK},
     {V4(169, 254, 0, 0, 16), GW_IP_FORBIDDEN}, /* link-local, 169.254.169.254 among them */
@@ -164,7 +164,7 @@ static const ip_rule v6_rules[] = {
     {V6(32, 0x20, 0x01, 0x0d, 0xb8), GW_IP_FORBIDDEN},
     {V6(16, 0x20, 0x02), GW_IP_FORBIDDEN}, /* 6to4 */
     {V6(20, 0x3f, 0xff), GW_IP_FORBIDDEN}, /* documentation */
-    {V6(3, 0x20), GW_IP_PUBLIC},           /* all there is of global unicast */
+    {V6(3, 0x20), GW_IP_PUBLIC}, /* all there is of global unicast */
 };
 
 static const gw_cidr nat64 = V6(96, 0x00, 0x64, 0xff, 0x9b);

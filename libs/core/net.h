@@ -35,7 +35,7 @@ bool gw_cidr_any_contains(const gw_cidr *list, size_t n, const gw_ip *ip);
 typedef enum gw_ip_kind {
     GW_IP_PUBLIC,
     GW_IP_LOOPBACK,
-    GW_IP_PRIVATE,   /* RFC 1918, fc00::/7, 100.64/10 */
+    GW_IP_PRIVATE, /* RFC 1918, fc00::/7, 100.64/10 */
     GW_IP_FORBIDDEN, /* link-local, metadata (169.254.169.254, fd00:ec2::254), multicast,
                         unspecified, broadcast, reserved */
 } gw_ip_kind;

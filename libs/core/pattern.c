@@ -6,7 +6,7 @@ bool gw_glob_match(gw_str pattern, gw_str text)
     size_t p = 0;
     size_t t = 0;
     size_t after_star = 0; /* 0 = no star yet */
-    size_t star_text = 0;  /* where the text after the star's run begins */
+    size_t star_text = 0; /* where the text after the star's run begins */
     while (t < text.len) {
         if (p < pattern.len && pattern.ptr[p] == '*') {
             after_star = ++p;

@@ -57,7 +57,7 @@ typedef struct gw_status_info {
  * below, never mid-UTF-8. */
 typedef struct gw_error {
     gw_status code;
-    char field[96];    /* path of the offending field ("permissions.maxTokens"), "" when none */
+    char field[96]; /* path of the offending field ("permissions.maxTokens"), "" when none */
     char message[400]; /* UTF-8, no trailing full stop needed */
 } gw_error;
 
@@ -85,5 +85,5 @@ gw_status gw_vfail(gw_error *err, gw_status code, const char *format, va_list ar
 gw_status gw_fail_field(gw_error *err, gw_status code, const char *field, const char *format, ...)
     GW_PRINTF(4, 5);
 
-/* Puts "<prefix>: " before the message of a filled error; returns its code (GW_ERR_INTERNAL for NULL). */
+/* Puts "<prefix>: " before the message of a filled error; returns its code (INTERNAL for NULL). */
 gw_status gw_error_prefix(gw_error *err, const char *format, ...) GW_PRINTF(2, 3);

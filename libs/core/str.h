@@ -45,9 +45,9 @@ int gw_str_cmp(gw_str a, gw_str b); /* byte order, shorter first */
 bool gw_str_starts_with(gw_str s, gw_str prefix);
 bool gw_str_ends_with(gw_str s, gw_str suffix);
 bool gw_str_contains(gw_str s, gw_str needle);
-ptrdiff_t gw_str_find(gw_str s, char c);               /* -1 when absent */
+ptrdiff_t gw_str_find(gw_str s, char c); /* -1 when absent */
 gw_str gw_str_slice(gw_str s, size_t from, size_t to); /* both clamped to the length */
-gw_str gw_str_trim(gw_str s);                          /* spaces and tabs at both ends */
+gw_str gw_str_trim(gw_str s); /* spaces and tabs at both ends */
 
 /* Cuts `*rest` at the first `separator`: the part before it is returned, `*rest` is what follows.
  * False at the end. */
@@ -61,8 +61,8 @@ GW_CHECK bool gw_str_to_double(gw_str s, double *ret); /* finite only */
 bool gw_str_is_utf8(gw_str s); /* well-formed, no surrogates, no NUL check */
 size_t gw_str_utf8_cut(gw_str s,
                        size_t max_bytes); /* the longest whole-character prefix <= max_bytes */
-bool gw_str_has_control(gw_str s);        /* any byte < 0x20 or 0x7f */
-char *gw_str_dup(gw_str s);               /* NUL-terminated malloc copy; NULL when out of memory */
+bool gw_str_has_control(gw_str s); /* any byte < 0x20 or 0x7f */
+char *gw_str_dup(gw_str s); /* NUL-terminated malloc copy; NULL when out of memory */
 
 /* Hex, lower case. `hex` gets 2 * len + 1 bytes. */
 void gw_hex_encode(const void *bytes, size_t len, char *hex);
@@ -89,7 +89,7 @@ typedef struct gw_buf {
     bool failed;
 } gw_buf;
 
-void gw_buf_fini(gw_buf *b);  /* frees and zeroes */
+void gw_buf_fini(gw_buf *b); /* frees and zeroes */
 void gw_buf_clear(gw_buf *b); /* keeps the memory */
 bool gw_buf_failed(const gw_buf *b);
 bool gw_buf_reserve(gw_buf *b, size_t extra); /* room for `extra` more bytes */

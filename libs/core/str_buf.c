@@ -32,13 +32,14 @@ bool gw_buf_reserve(gw_buf *b, size_t extra)
     if (b->failed)
         return false;
     size_t need;
-    if (__builtin_add_overflow(b->len, extra, &need) || __builtin_add_overflow(need, 1, &need)) {
+    if (__builtin_add_overflow(b->len, extra, &need) || need >= PTRDIFF_MAX) {
         b->failed = true;
         return false;
     }
+    need++; /* for the NUL */
     if (need <= b->cap)
         return true;
-    size_t cap = b->cap > SIZE_MAX / 2 ? need : GW_MAX(GW_MAX(b->cap * 2, need), FIRST_CAPACITY);
+    size_t cap = GW_MAX(GW_MAX(b->cap * 2, need), FIRST_CAPACITY);
     char *data = realloc(b->data, cap);
     if (!data) {
         b->failed = true;

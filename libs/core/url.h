@@ -8,13 +8,13 @@
 #include "core/status.h"
 
 typedef struct gw_url { /* views into the text parsed */
-    gw_str scheme;      /* lower case required */
-    gw_str userinfo;    /* "" when none */
-    gw_str host;        /* without brackets */
+    gw_str scheme; /* lower case required */
+    gw_str userinfo; /* "" when none */
+    gw_str host; /* without brackets */
     bool host_is_v6;
     uint16_t port; /* 0 when none */
-    gw_str path;   /* "" or starts with "/" */
-    gw_str query;  /* without "?" */
+    gw_str path; /* "" or starts with "/" */
+    gw_str query; /* without "?" */
 } gw_url;
 
 /* Fragments, control characters and spaces are refused. */

@@ -8,7 +8,6 @@
 
 /*
  * Bytes of the character at `text` (1-4) and *ret_ok = true. On an ill-formed sequence the bytes of
- * its maximal subpart
- * (>= 1: what one U+FFFD replaces) and *ret_ok = false. `len` > 0.
+ * its maximal subpart (>= 1: what one U+FFFD replaces) and *ret_ok = false. `len` > 0.
  */
 size_t gw_utf8_next(const char *text, size_t len, bool *ret_ok);

@@ -29,10 +29,10 @@ typedef struct gw_redis gw_redis;
 typedef struct gw_redis_options {
     gw_str url; /* redis://[[user]:password@]host[:port][/db], percent-coded; default port 6379, db
                    0 */
-    gw_str password;            /* from a secret file; stands in for the URL's when not empty */
+    gw_str password; /* from a secret file; stands in for the URL's when not empty */
     int64_t connect_timeout_ms; /* name, TCP, AUTH, SELECT together; 0 = 2000 */
     int64_t command_timeout_ms; /* from the call to the reply; 0 = 1000 */
-    size_t max_pending;         /* commands without a reply yet, also those timed out; 0 = 10000 */
+    size_t max_pending; /* commands without a reply yet, also those timed out; 0 = 10000 */
 } gw_redis_options;
 
 /*
@@ -49,7 +49,7 @@ GW_DEFINE_FREEP(gw_redis)
 
 void gw_redis_connect(
     gw_redis *r); /* now, without a command; nothing when connected or connecting */
-bool gw_redis_is_up(const gw_redis *r);     /* the command connection is ready */
+bool gw_redis_is_up(const gw_redis *r); /* the command connection is ready */
 size_t gw_redis_pending(const gw_redis *r); /* counted against max_pending */
 
 /*
@@ -78,7 +78,7 @@ void gw_redis_command(gw_redis *r, gw_redis_reply_fn done, void *arg, size_t arg
  */
 typedef struct gw_redis_script gw_redis_script;
 gw_redis_script *gw_redis_script_new(gw_str lua); /* copied; NULL when out of memory */
-void gw_redis_script_free(gw_redis_script *s);    /* when no evaluation of it is pending */
+void gw_redis_script_free(gw_redis_script *s); /* when no evaluation of it is pending */
 GW_DEFINE_FREEP(gw_redis_script)
 /* `argv` are `keys` key names (KEYS), then the arguments (ARGV). */
 void gw_redis_eval(gw_redis *r, const gw_redis_script *s, gw_redis_reply_fn done, void *arg,

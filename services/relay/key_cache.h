@@ -24,10 +24,10 @@ typedef struct key_cache key_cache;
 
 typedef struct key_cache_options {
     gw_rpc_channel *auth;
-    gw_str service_token;       /* copied */
-    int64_t stale_max_ms;       /* RELAY_KEY_STALE_MAX, 60 s */
-    int64_t negative_ttl_ms;    /* 5 s */
-    size_t max_entries;         /* 200,000; least recently used go first */
+    gw_str service_token; /* copied */
+    int64_t stale_max_ms; /* RELAY_KEY_STALE_MAX, 60 s */
+    int64_t negative_ttl_ms; /* 5 s */
+    size_t max_entries; /* 200,000; least recently used go first */
     int64_t resolve_timeout_ms; /* 3 s */
     gw_log *log;
     gw_metrics_shard *metrics; /* may be NULL */
@@ -36,7 +36,7 @@ typedef struct key_cache_options {
 /* Starts fetching the tag keys and the watch; both retry for ever with backoff. */
 GW_CHECK gw_status key_cache_new(gw_loop *l, const key_cache_options *o, key_cache **ret,
                                  gw_error *err);
-void key_cache_free(key_cache *c);           /* no wait is pending */
+void key_cache_free(key_cache *c); /* no wait is pending */
 bool key_cache_is_ready(const key_cache *c); /* has tag keys: can tell keys apart */
 
 typedef enum key_lookup { KEY_FOUND, KEY_REFUSED, KEY_PENDING } key_lookup;

@@ -1,0 +1,446 @@
+#include "key_cache_internal.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#define RESOLVE_PATH       "/apirelay.auth.v1.KeyAccessService/Resolve"
+#define FETCH_ATTEMPTS_MAX 4
+/* Longer than any fetch: a change older than this can no longer be overtaken by an answer from before it. */
+#define CHANGE_MEMORY_MS 60000
+
+gw_rpc_call_options key_cache_call(const key_cache *c, const char *path,
+                                   const ProtobufCMessageDescriptor *response, int64_t deadline_ms)
+{
+    return (gw_rpc_call_options){.path = path,
+                                 .response = response,
+                                 .credential = gw_buf_str(&c->service_token),
+                                 .deadline_ms = deadline_ms};
+}
+
+/* ---- slots and entries ---- */
+
+static key_slot *slot_of(key_cache *c, gw_str key_id)
+{
+    key_slot *s = gw_map_get(c->slots, key_id);
+    if (s)
+        return s;
+    s = calloc(1, sizeof(*s));
+    if (!s || !gw_map_put(c->slots, key_id, s)) {
+        free(s);
+        return NULL;
+    }
+    gw_list_init(&s->entries);
+    gw_list_init(&s->use_node);
+    memcpy(s->key_id, key_id.ptr, GW_MIN(key_id.len, sizeof(s->key_id) - 1));
+    return s;
+}
+
+static void slot_free(void *p)
+{
+    key_slot *s = p;
+    gw_list_remove(&s->use_node);
+    free(s);
+}
+
+/* Drops slots that hold nothing and whose last change no answer can overtake any more. */
+void key_cache_prune_slots(key_cache *c)
+{
+    int64_t now = gw_loop_now_ms(c->loop);
+    gw_str id;
+    void *value;
+    size_t at = 0;
+    gw_str empty[256]; /* a bounded number a turn: the map must not change under the iteration */
+    size_t count = 0;
+    while (count < GW_ARRAY_LEN(empty) && gw_map_next(c->slots, &at, &id, &value)) {
+        const key_slot *s = value;
+        if (gw_list_is_empty(&s->entries) && !gw_list_is_linked(&s->use_node) &&
+            now - s->changed_ms > CHANGE_MEMORY_MS)
+            empty[count++] = gw_str_of(s->key_id);
+    }
+    for (size_t i = 0; i < count; i++)
+        gw_map_remove(c->slots, empty[i]);
+}
+
+static void presented_forget(key_entry *e)
+{
+    if (e->presented.data)
+        gw_secret_wipe(e->presented.data, e->presented.len);
+    gw_buf_fini(&e->presented);
+}
+
+static void entry_free(void *p)
+{
+    key_entry *e = p;
+    assert(gw_list_is_empty(&e->waits) && !e->fetch);
+    gw_list_remove(&e->lru_node);
+    gw_list_remove(&e->slot_node);
+    key_policy_unref(e->policy);
+    presented_forget(e);
+    free(e);
+}
+
+static gw_str entry_key(const key_entry *e)
+{
+    return gw_str_n(e->hash, sizeof(e->hash));
+}
+
+static void entry_remove(key_entry *e)
+{
+    gw_map_remove(e->cache->entries, entry_key(e));
+}
+
+/* The one that was used longest ago goes first; one that is being fetched stays. */
+static void make_room(key_cache *c)
+{
+    while (gw_map_count(c->entries) >= c->options.max_entries) {
+        gw_list *oldest = gw_list_last(&c->lru);
+        while (oldest && oldest != &c->lru && GW_CONTAINER_OF(oldest, key_entry, lru_node)->fetch)
+            oldest = oldest->prev;
+        if (!oldest || oldest == &c->lru)
+            return;
+        entry_remove(GW_CONTAINER_OF(oldest, key_entry, lru_node));
+    }
+}
+
+static key_entry *entry_new(key_cache *c, const uint8_t hash[GW_SHA256_SIZE], gw_str key_id)
+{
+    make_room(c);
+    key_slot *slot = slot_of(c, key_id);
+    key_entry *e = slot ? calloc(1, sizeof(*e)) : NULL;
+    if (!e)
+        return NULL;
+    memcpy(e->hash, hash, sizeof(e->hash));
+    e->cache = c;
+    e->slot = slot;
+    gw_list_init(&e->waits);
+    gw_list_init(&e->lru_node);
+    gw_list_init(&e->slot_node);
+    if (!gw_map_put(c->entries, entry_key(e), e)) {
+        free(e);
+        return NULL;
+    }
+    gw_list_push_front(&c->lru, &e->lru_node);
+    gw_list_push_back(&slot->entries, &e->slot_node);
+    return e;
+}
+
+/* ---- fetching ---- */
+
+static void fetch(key_entry *e);
+
+/* Who waits is moved out first: the entry may be gone, or asked again, while they are told. */
+static void take_waits(key_entry *e, gw_list *ret)
+{
+    gw_list_init(ret);
+    for (gw_list *node; (node = gw_list_pop_front(&e->waits));)
+        gw_list_push_back(ret, node);
+}
+
+/* Each gets a reference of its own. */
+static void answer_waits(gw_list *waits, gw_status rc, key_policy *policy, const gw_error *err)
+{
+    for (gw_list *node; (node = gw_list_pop_front(waits));) {
+        key_wait *w = GW_CONTAINER_OF(node, key_wait, node);
+        w->done(w->arg, rc, rc == GW_OK ? key_policy_ref(policy) : NULL, err);
+    }
+}
+
+static gw_status unknown_key(gw_error *err)
+{
+    return gw_fail(err, GW_ERR_KEY_INVALID, "Incorrect API key provided.");
+}
+
+static gw_status auth_unavailable(gw_error *err)
+{
+    return gw_fail(err, GW_ERR_UNAVAILABLE, "the API key cannot be checked at the moment");
+}
+
+/* Ends a fetch that brought nothing to keep. */
+static void fetch_failed(key_entry *e, gw_status rc, const gw_error *err)
+{
+    gw_list waits;
+    take_waits(e, &waits);
+    entry_remove(e);
+    answer_waits(&waits, rc, NULL, err);
+}
+
+/* An answer from before the last change of its key, or from before a reset, is never believed. */
+static bool answer_is_outdated(const key_entry *e,
+                               const Apirelay__Auth__V1__ResolveResponse *answer)
+{
+    int64_t generation = answer->found ? answer->policy->generation : answer->generation;
+    return e->fetch_epoch != e->cache->epoch || generation < e->slot->changed_generation;
+}
+
+/* protobuf-c copies a message only by way of its bytes. */
+static Apirelay__Auth__V1__KeyPolicy *policy_copy(const Apirelay__Auth__V1__KeyPolicy *m)
+{
+    size_t len = apirelay__auth__v1__key_policy__get_packed_size(m);
+    gw_auto_free uint8_t *bytes = malloc(len + 1);
+    if (!bytes)
+        return NULL;
+    apirelay__auth__v1__key_policy__pack(m, bytes);
+    return apirelay__auth__v1__key_policy__unpack(NULL, len, bytes);
+}
+
+static void fetch_done(void *arg, gw_status rc, const ProtobufCMessage *response,
+                       const gw_error *err)
+{
+    key_entry *e = arg;
+    key_cache *c = e->cache;
+    gw_error own;
+    gw_list waits;
+    e->fetch = NULL;
+    if (!key_cache_operation_ended(c))
+        return;
+    if (rc != GW_OK) {
+        gw_log_warn(c->options.log, "key_resolve_failed", gw_kv("apirelay.key.id", e->slot->key_id),
+                    gw_kv_error(err));
+        rc = auth_unavailable(&own);
+        fetch_failed(e, rc, &own);
+        return;
+    }
+    const Apirelay__Auth__V1__ResolveResponse *answer =
+        (const Apirelay__Auth__V1__ResolveResponse *)(const void *)response;
+    if (answer->found && !answer->policy) {
+        rc = auth_unavailable(&own);
+        fetch_failed(e, rc, &own);
+        return;
+    }
+    if (answer_is_outdated(e, answer)) {
+        if (++e->fetch_attempts < FETCH_ATTEMPTS_MAX) {
+            fetch(e);
+            return;
+        }
+        rc = auth_unavailable(&own);
+        fetch_failed(e, rc, &own);
+        return;
+    }
+    e->fetched_ms = gw_loop_now_ms(c->loop);
+    if (!answer->found) {
+        e->is_unknown = true;
+        presented_forget(e);
+        take_waits(e, &waits);
+        rc = unknown_key(&own);
+        answer_waits(&waits, rc, NULL, &own);
+        return;
+    }
+    key_policy *policy = NULL;
+    Apirelay__Auth__V1__KeyPolicy *message = policy_copy(answer->policy);
+    rc = message ? key_policy_new(message, &policy, &own)
+                 : gw_fail(&own, GW_ERR_NO_MEMORY, "no memory for the policy of a key");
+    if (rc != GW_OK) {
+        gw_log_error(c->options.log, "key_policy_unusable",
+                     gw_kv("apirelay.key.id", e->slot->key_id), gw_kv_error(&own));
+        rc = auth_unavailable(&own);
+        fetch_failed(e, rc, &own);
+        return;
+    }
+    key_policy_unref(e->policy);
+    e->policy = policy;
+    e->is_unknown = false;
+    presented_forget(e);
+    take_waits(e, &waits);
+    key_policy_ref(policy); /* the entry may go while they are told */
+    answer_waits(&waits, GW_OK, policy, NULL);
+    key_policy_unref(policy);
+}
+
+static void fetch(key_entry *e)
+{
+    key_cache *c = e->cache;
+    Apirelay__Auth__V1__ResolveRequest request = APIRELAY__AUTH__V1__RESOLVE_REQUEST__INIT;
+    request.presented_key.data = (uint8_t *)e->presented.data;
+    request.presented_key.len = e->presented.len;
+    request.since_generation = e->slot->changed_generation;
+    e->fetch_epoch = c->epoch;
+    gw_rpc_call_options o =
+        key_cache_call(c, RESOLVE_PATH, &apirelay__auth__v1__resolve_response__descriptor,
+                       c->options.resolve_timeout_ms);
+    o.wait_for_ready = true; /* auth may be restarting: wait within the deadline */
+    e->fetch = gw_rpc_unary(c->options.auth, &o, &request.base, fetch_done, e);
+    if (e->fetch)
+        key_cache_operation_begun(c);
+}
+
+static key_lookup fetch_for(key_entry *e, gw_str presented, key_wait *wait, gw_error *err)
+{
+    gw_list_push_back(&e->waits, &wait->node);
+    if (e->fetch)
+        return KEY_PENDING;
+    gw_buf_append_str(&e->presented, presented);
+    e->fetch_attempts = 0;
+    if (!gw_buf_failed(&e->presented))
+        fetch(e);
+    if (e->fetch)
+        return KEY_PENDING;
+    gw_list_remove(&wait->node);
+    auth_unavailable(err);
+    entry_remove(e);
+    return KEY_REFUSED;
+}
+
+/* ---- asking ---- */
+
+/* What is cached holds while the watch is up; without it, for a bounded time after the last sign of life. */
+static bool entry_is_usable(const key_entry *e)
+{
+    const key_cache *c = e->cache;
+    int64_t now = gw_loop_now_ms(c->loop);
+    if (e->is_unknown)
+        return now - e->fetched_ms < c->options.negative_ttl_ms;
+    if (!e->policy)
+        return false;
+    return key_watch_is_alive(c) ||
+           now - GW_MAX(c->heartbeat_ms, e->fetched_ms) < c->options.stale_max_ms;
+}
+
+key_lookup key_cache_authenticate(key_cache *c, gw_str presented, key_wait *wait, key_policy **ret,
+                                  gw_error *err)
+{
+    gw_key_parts parts;
+    if (!gw_key_parse(presented, &parts)) {
+        unknown_key(err);
+        return KEY_REFUSED;
+    }
+    if (!key_cache_is_ready(c)) {
+        auth_unavailable(err);
+        return KEY_REFUSED;
+    }
+    if (!gw_key_tag_is_valid(c->tag_keys, c->tag_key_count, &parts)) {
+        unknown_key(err);
+        return KEY_REFUSED;
+    }
+    uint8_t hash[GW_SHA256_SIZE];
+    gw_sha256(presented.ptr, presented.len, hash);
+    key_entry *e = gw_map_get(c->entries, gw_str_n(hash, sizeof(hash)));
+    if (e && entry_is_usable(e)) {
+        gw_list_remove(&e->lru_node);
+        gw_list_push_front(&c->lru, &e->lru_node);
+        if (e->is_unknown) {
+            unknown_key(err);
+            return KEY_REFUSED;
+        }
+        *ret = key_policy_ref(e->policy);
+        return KEY_FOUND;
+    }
+    if (!e)
+        e = entry_new(c, hash, parts.key_id);
+    if (!e) {
+        gw_fail(err, GW_ERR_NO_MEMORY, "no memory to check the API key");
+        return KEY_REFUSED;
+    }
+    return fetch_for(e, presented, wait, err);
+}
+
+void key_cache_forget_wait(key_wait *wait)
+{
+    gw_list_remove(&wait->node);
+}
+
+/* ---- what the watch brings ---- */
+
+static void entry_invalidate(key_entry *e)
+{
+    key_policy_unref(e->policy);
+    e->policy = NULL;
+    e->is_unknown = false;
+    if (!e->fetch)
+        entry_remove(e);
+}
+
+void key_cache_apply_change(key_cache *c, gw_str key_id, int64_t generation)
+{
+    key_slot *s = key_id.len == GW_KEY_ID_LEN ? slot_of(c, key_id) : NULL;
+    if (!s) { /* an unknowable key, or no memory to remember it: nothing cached is safe then */
+        key_cache_apply_reset(c);
+        return;
+    }
+    s->changed_generation = GW_MAX(s->changed_generation, generation);
+    s->changed_ms = gw_loop_now_ms(c->loop);
+    gw_list_each_safe (node, &s->entries) {
+        key_entry *e = GW_CONTAINER_OF(node, key_entry, slot_node);
+        if (!e->policy || e->policy->generation < generation)
+            entry_invalidate(e);
+    }
+}
+
+void key_cache_apply_reset(key_cache *c)
+{
+    c->epoch++;
+    gw_list_each_safe (node, &c->lru) {
+        entry_invalidate(GW_CONTAINER_OF(node, key_entry, lru_node));
+    }
+}
+
+/* ---- life ---- */
+
+gw_status key_cache_new(gw_loop *l, const key_cache_options *o, key_cache **ret, gw_error *err)
+{
+    key_cache *c = calloc(1, sizeof(*c));
+    if (!c)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the key cache");
+    c->loop = l;
+    c->options = *o;
+    gw_list_init(&c->lru);
+    gw_list_init(&c->used);
+    gw_buf_append_str(&c->service_token, o->service_token);
+    c->entries = gw_map_new(entry_free);
+    c->slots = gw_map_new(slot_free);
+    if (!c->entries || !c->slots || gw_buf_failed(&c->service_token)) {
+        gw_map_free(c->entries);
+        gw_map_free(c->slots);
+        gw_buf_fini(&c->service_token);
+        free(c);
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the key cache");
+    }
+    key_watch_start(c);
+    *ret = c;
+    return GW_OK;
+}
+
+static void release(key_cache *c)
+{
+    gw_map_free(c->entries);
+    gw_map_free(c->slots);
+    if (c->tag_keys)
+        gw_secret_wipe(c->tag_keys, c->tag_key_count * sizeof(*c->tag_keys));
+    free(c->tag_keys);
+    gw_buf_fini(&c->service_token);
+    free(c);
+}
+
+void key_cache_operation_begun(key_cache *c)
+{
+    c->operations++;
+}
+
+bool key_cache_operation_ended(key_cache *c)
+{
+    c->operations--;
+    if (!c->closing)
+        return true;
+    if (c->operations == 0)
+        release(c);
+    return false;
+}
+
+void key_cache_free(key_cache *c)
+{
+    if (!c)
+        return;
+    c->closing = true;
+    c->operations++; /* held until everything below is cancelled */
+    key_watch_stop(c);
+    gw_list_each (node, &c->lru) {
+        key_entry *e = GW_CONTAINER_OF(node, key_entry, lru_node);
+        if (e->fetch)
+            gw_rpc_cancel(e->fetch);
+    }
+    key_cache_operation_ended(c);
+}
+
+bool key_cache_is_ready(const key_cache *c)
+{
+    return c->tag_key_count > 0;
+}

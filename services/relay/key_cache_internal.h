@@ -1,0 +1,87 @@
+/*
+ * What key_cache.c (entries, fetches) and key_watch.c (tag keys, watch, reports of use) share.
+ *
+ *     slot: one key id ─┬─ entry: one presented secret ── policy | unknown | being fetched, with who waits
+ *                       └─ entry: another secret of that key id (before a regenerate, or a wrong one)
+ *
+ * The slot remembers the last change seen of its key, so that an answer made from older data is never stored.
+ */
+#pragma once
+
+#include "key_cache.h"
+
+#include "core/map.h"
+
+#include "crypto/crypto.h"
+
+#define KEY_WATCH_ALIVE_MS                                                                         \
+    1000 /* SECURITY bound: without a heartbeat for this long the watch counts as down */
+
+typedef struct key_slot {
+    gw_list entries; /* of key_entry.slot_node */
+    char key_id[GW_KEY_ID_LEN + 1];
+    int64_t changed_generation; /* newest change seen; 0 = none */
+    int64_t changed_ms;
+    int64_t used_wall_ms, reported_wall_ms; /* last use; the use auth was told of last */
+    gw_list use_node;
+} key_slot;
+
+typedef struct key_entry {
+    gw_list lru_node, slot_node;
+    gw_list waits; /* of key_wait.node; not empty only while fetching */
+    key_cache *cache;
+    key_slot *slot;
+    uint8_t hash[GW_SHA256_SIZE];
+    gw_buf presented; /* wiped when the fetch ends */
+    key_policy *policy; /* NULL: unknown, or not fetched yet */
+    int64_t fetched_ms; /* when the policy or its absence was learnt */
+    bool is_unknown;
+    gw_rpc_client_call *fetch; /* NULL when none runs */
+    uint64_t fetch_epoch; /* key_cache.epoch when the fetch began */
+    unsigned fetch_attempts;
+} key_entry;
+
+struct key_cache {
+    gw_loop *loop;
+    key_cache_options options;
+    gw_buf service_token;
+    gw_map *entries; /* SHA-256 of the presented key -> key_entry */
+    gw_map *slots; /* key id -> key_slot */
+    gw_list lru; /* most recently used first */
+    uint64_t epoch; /* grows with each reset: answers to older fetches are asked again */
+
+    gw_tag_key *tag_keys;
+    size_t tag_key_count;
+    gw_rpc_client_call *tag_call;
+    gw_timer tag_timer;
+
+    gw_rpc_client_call *watch;
+    gw_timer watch_timer; /* reconnect, or the check of the heartbeat */
+    int64_t watch_backoff_ms;
+    int64_t heartbeat_ms; /* monotonic; 0 = never */
+    int64_t generation; /* applied up to here */
+
+    gw_list used; /* of key_slot.use_node: to report */
+    gw_timer use_timer;
+    gw_rpc_client_call *use_call;
+
+    unsigned operations; /* calls whose `done` is still to come */
+    bool closing;
+};
+
+/* ---- key_cache.c ---- */
+void key_cache_apply_change(key_cache *c, gw_str key_id, int64_t generation);
+void key_cache_apply_reset(key_cache *c);
+void key_cache_prune_slots(key_cache *c);
+gw_rpc_call_options key_cache_call(const key_cache *c, const char *path,
+                                   const ProtobufCMessageDescriptor *response, int64_t deadline_ms);
+
+/* Each call counts as an operation from its start to its `done`; the cache goes with the last one. */
+void key_cache_operation_begun(key_cache *c);
+bool key_cache_operation_ended(
+    key_cache *c); /* false: the cache is closing, do no more (it may be gone) */
+
+/* ---- key_watch.c ---- */
+void key_watch_start(key_cache *c);
+void key_watch_stop(key_cache *c);
+bool key_watch_is_alive(const key_cache *c);

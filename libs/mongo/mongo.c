@@ -341,7 +341,12 @@ void gw_mongo_submit(gw_mongo *m, gw_mongo_job *j)
     j->error = (gw_error){0};
     j->job.work = run_job;
     j->job.done = finish_job;
-    j->rc = gw_workers_submit(m->workers, &j->job, &j->error);
-    if (j->rc != GW_OK)
-        gw_loop_defer(m->loop, finish_refused_job, j);
+    /* An accepted job is a worker's by now: it is not touched here any more. */
+    gw_error err = {0};
+    gw_status rc = gw_workers_submit(m->workers, &j->job, &err);
+    if (rc == GW_OK)
+        return;
+    j->rc = rc;
+    j->error = err;
+    gw_loop_defer(m->loop, finish_refused_job, j);
 }

@@ -53,23 +53,23 @@
 
 /* Each with the C type of its field and the text that is accepted. */
 typedef enum gw_conf_type {
-    GW_CONF_STRING,   /* const char *: anything; NULL when not set */
-    GW_CONF_BOOL,     /* bool: true false yes no on off 1 0; as a flag also --name and --no-name */
-    GW_CONF_INT,      /* int64_t: decimal */
-    GW_CONF_PORT,     /* uint16_t: 0-65535, 0 = any free one */
-    GW_CONF_LISTEN,   /* const char *: "host:port" or "[v6]:port" */
+    GW_CONF_STRING, /* const char *: anything; NULL when not set */
+    GW_CONF_BOOL, /* bool: true false yes no on off 1 0; as a flag also --name and --no-name */
+    GW_CONF_INT, /* int64_t: decimal */
+    GW_CONF_PORT, /* uint16_t: 0-65535, 0 = any free one */
+    GW_CONF_LISTEN, /* const char *: "host:port" or "[v6]:port" */
     GW_CONF_DURATION, /* int64_t ms: 250ms 60s 5m 2h 7d, or 0 */
-    GW_CONF_BYTES,    /* int64_t: 1024 64KiB 32MiB 2GiB 1TiB, also kB MB GB TB */
-    GW_CONF_SECRET,   /* const char *: see above; NULL when not set */
-    GW_CONF_PATH,     /* const char *: not empty; whether it exists is not checked */
-    GW_CONF_URL,      /* const char *: absolute URL (gw_url_parse); printed without its userinfo */
-    GW_CONF_LIST,     /* gw_conf_list: comma separated, in the file also a sequence */
-    GW_CONF_CIDRS,    /* gw_conf_cidrs: the same, of "10.0.0.0/8" or bare addresses */
-    GW_CONF_ENUM,     /* const char *: one of the values of CONF_ENUM */
+    GW_CONF_BYTES, /* int64_t: 1024 64KiB 32MiB 2GiB 1TiB, also kB MB GB TB */
+    GW_CONF_SECRET, /* const char *: see above; NULL when not set */
+    GW_CONF_PATH, /* const char *: not empty; whether it exists is not checked */
+    GW_CONF_URL, /* const char *: absolute URL (gw_url_parse); printed without its userinfo */
+    GW_CONF_LIST, /* gw_conf_list: comma separated, in the file also a sequence */
+    GW_CONF_CIDRS, /* gw_conf_cidrs: the same, of "10.0.0.0/8" or bare addresses */
+    GW_CONF_ENUM, /* const char *: one of the values of CONF_ENUM */
 } gw_conf_type;
 
 enum {
-    CONF_REQUIRED = 1,   /* loading fails when no source and no default gives it */
+    CONF_REQUIRED = 1, /* loading fails when no source and no default gives it */
     CONF_RELOADABLE = 2, /* a reload may change it (documentation, and gw_conf_diff) */
 };
 
@@ -90,14 +90,14 @@ typedef struct gw_conf_field {
     const char *default_text;
     unsigned flags;
     const char *doc;
-    int64_t min, max;   /* INT */
+    int64_t min, max; /* INT */
     const char *values; /* ENUM: "a|b|c" */
 } gw_conf_field;
 
 typedef struct gw_conf_table {
     const char *service; /* "relay" */
-    const char *prefix;  /* "RELAY" */
-    const char *usage;   /* positional arguments for --help, "" when none */
+    const char *prefix; /* "RELAY" */
+    const char *usage; /* positional arguments for --help, "" when none */
     const gw_conf_field *fields;
     size_t n_fields;
     size_t struct_size;
@@ -113,15 +113,14 @@ typedef enum gw_conf_action {
 
 /* First member of every settings struct, named `base`. */
 typedef struct gw_conf_base {
-    gw_arena *arena;       /* holds every text and list of the struct */
-    gw_conf_action action; /* --help, --print-docs, --print-config; the settings are then as far as
-                              they are good */
+    gw_arena *arena; /* holds every text and list of the struct */
+    gw_conf_action action; /* after HELP and PRINT_DOCS no setting is filled in */
     const char *const *args; /* positional arguments, in order; "--" ends the flags */
     size_t n_args;
 } gw_conf_base;
 
-/* Everything that is wrong, in the order of the table; `field` is the setting's name ("" when it
- * belongs to none). */
+/* Everything that is wrong: unknown names as they are met, then settings in the order of the table.
+ * `field` is the setting's name ("" when it belongs to none). */
 typedef struct gw_conf_errors {
     gw_error *items;
     size_t n;

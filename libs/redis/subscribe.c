@@ -3,8 +3,8 @@
 
 #include <stdlib.h>
 
-#define HEARTBEAT_TIMEOUTS                                                                         \
-    5 /* command timeouts between two PINGs; a silent one ends the connection */
+/* Command timeouts between two PINGs; one that nothing follows ends the connection. */
+#define HEARTBEAT_TIMEOUTS 5
 
 typedef struct subscription {
     gw_list node;

@@ -37,7 +37,7 @@ typedef struct gw_rpc_client_call gw_rpc_client_call;
 typedef struct gw_rpc_call_options {
     const char *path; /* "/pkg.Service/Method" */
     const ProtobufCMessageDescriptor *response;
-    gw_str credential;   /* sent as `authorization: Bearer …` when not empty */
+    gw_str credential; /* sent as `authorization: Bearer …` when not empty */
     int64_t deadline_ms; /* from now; required for unary (> 0), 0 = none for streams */
     bool wait_for_ready; /* wait for a connection within the deadline instead of failing at once */
     size_t max_message_bytes; /* of an answer; 0: 4 MiB */

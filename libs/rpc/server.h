@@ -31,11 +31,11 @@ typedef enum gw_caller_kind {
 } gw_caller_kind;
 typedef struct gw_caller {
     gw_caller_kind kind;
-    gw_str name;       /* service name, admin user name, or key name */
-    gw_str id;         /* admin user or admin key id, or apiKeyId (hex ObjectId) */
-    gw_str key_id;     /* public part of the API key or admin key */
+    gw_str name; /* service name, admin user name, or key name */
+    gw_str id; /* admin user or admin key id, or apiKeyId (hex ObjectId) */
+    gw_str key_id; /* public part of the API key or admin key */
     gw_str session_id; /* hash of the session, "" when none */
-    gw_role role;      /* of an admin */
+    gw_role role; /* of an admin */
     gw_str credential; /* as presented; to forward, never to log */
 } gw_caller;
 
@@ -69,13 +69,13 @@ typedef struct gw_rpc_handler {
         gw_rpc_call *call,
         void *arg); /* client gone or deadline over; the handler still ends the call */
     void (*finished)(gw_rpc_call *call, void *arg);
-    int64_t max_deadline_ms;  /* 0: 30 s for unary, none for streams */
+    int64_t max_deadline_ms; /* 0: 30 s for unary, none for streams */
     size_t max_message_bytes; /* 0: 4 MiB */
 } gw_rpc_handler;
 
 typedef struct gw_rpc_server_options {
     const char *listen; /* "127.0.0.1:9101"; port 0 picks one */
-    bool reflection;    /* serve grpc.reflection.v1 */
+    bool reflection; /* serve grpc.reflection.v1 */
     const gw_schema *schema;
     gw_rpc_authorizer authorizer;
     gw_log *log; /* may be NULL */
@@ -101,7 +101,7 @@ const gw_caller *gw_rpc_call_caller(const gw_rpc_call *c);
 const gw_method *gw_rpc_call_method(const gw_rpc_call *c);
 gw_arena *gw_rpc_call_arena(gw_rpc_call *c);
 int64_t gw_rpc_call_deadline_ms(const gw_rpc_call *c); /* monotonic; INT64_MAX when none */
-gw_str gw_rpc_call_peer(const gw_rpc_call *c);         /* "ipv4:127.0.0.1:50412" */
+gw_str gw_rpc_call_peer(const gw_rpc_call *c); /* "ipv4:127.0.0.1:50412" */
 gw_str gw_rpc_call_metadata(const gw_rpc_call *c,
                             const char *name); /* lower-case name; "" when absent */
 bool gw_rpc_call_is_cancelled(const gw_rpc_call *c);
@@ -114,7 +114,7 @@ void gw_rpc_send(gw_rpc_call *c,
                  const ProtobufCMessage *m); /* streams: packs now; queued in order */
 size_t
 gw_rpc_call_queued(const gw_rpc_call *c); /* messages sent but not yet taken by the transport */
-void gw_rpc_pause(gw_rpc_call *c);        /* bidi: no further `message` */
+void gw_rpc_pause(gw_rpc_call *c); /* bidi: no further `message` */
 void gw_rpc_resume(gw_rpc_call *c);
 void gw_rpc_finish(gw_rpc_call *c); /* streams: OK */
 /* Ends any call with the error's gRPC status, message and google.rpc details (BadRequest,

@@ -1,0 +1,218 @@
+#include "rpc/client_internal.h"
+
+#include <grpc/support/time.h>
+#include <stdlib.h>
+
+static void on_status(void *owner, bool success);
+
+static grpc_call *new_core(gw_rpc_channel *ch, const gw_rpc_call_options *o)
+{
+    gpr_timespec deadline = gpr_inf_future(GPR_CLOCK_MONOTONIC);
+    if (o->deadline_ms > 0)
+        deadline = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+                                gpr_time_from_millis(o->deadline_ms, GPR_TIMESPAN));
+    grpc_slice path = grpc_slice_from_copied_string(o->path);
+    grpc_call *core =
+        grpc_channel_create_call(ch->core, NULL, 0, ch->pump->queue, path, NULL, deadline, NULL);
+    grpc_slice_unref(path);
+    return core;
+}
+
+gw_rpc_client_call *rpc_client_call_new(gw_rpc_channel *ch, const gw_rpc_call_options *o, void *arg)
+{
+    gw_rpc_client_call *c = calloc(1, sizeof *c);
+    if (!c)
+        return NULL;
+    gw_list_init(&c->node);
+    gw_list_init(&c->sends);
+    grpc_metadata_array_init(&c->initial);
+    grpc_metadata_array_init(&c->trailing);
+    c->message = grpc_empty_slice();
+    rpc_tag_init(&c->status, on_status, c);
+    c->channel = ch;
+    c->loop = ch->pump->loop;
+    c->arg = arg;
+    c->response = o->response;
+    c->max_message_bytes = o->max_message_bytes ? o->max_message_bytes : RPC_MESSAGE_MAX_DEFAULT;
+    c->arena = gw_arena_new();
+    c->core = c->arena ? new_core(ch, o) : NULL;
+    if (!c->core) {
+        rpc_client_call_free(c);
+        return NULL;
+    }
+    gw_list_push_back(&ch->calls, &c->node);
+    return c;
+}
+
+void rpc_client_call_free(gw_rpc_client_call *c)
+{
+    gw_list_remove(&c->node);
+    grpc_metadata_array_destroy(&c->initial);
+    grpc_metadata_array_destroy(&c->trailing);
+    grpc_slice_unref(c->message);
+    if (c->incoming)
+        grpc_byte_buffer_destroy(c->incoming);
+    rpc_sends_drop(&c->sends);
+    gw_arena_free(c->arena);
+    if (c->core)
+        grpc_call_unref(c->core);
+    free(c);
+}
+
+static gw_status outcome_of(gw_rpc_client_call *c, gw_error *err)
+{
+    *err = (gw_error){.code = GW_OK};
+    if (c->cancelled)
+        (void)gw_fail(err, GW_ERR_CANCELLED, "the call was cancelled");
+    else if (c->failure.code != GW_OK)
+        *err = c->failure;
+    else if (c->code != GRPC_STATUS_OK)
+        rpc_status_decode(c->code, rpc_slice_view(&c->message), &c->trailing, err);
+    return err->code;
+}
+
+static void finish_unary(gw_rpc_client_call *c, gw_status rc, gw_error *err)
+{
+    ProtobufCMessage *response = NULL;
+    if (rc == GW_OK && !c->incoming)
+        rc = gw_fail(err, GW_ERR_INTERNAL, "the answer has no message");
+    else if (rc == GW_OK)
+        rc = rpc_unpack(c->response, c->incoming, c->max_message_bytes, c->arena, &response, err);
+    c->unary_done(c->arg, rc, rc == GW_OK ? response : NULL, err);
+}
+
+static void tell_done(gw_rpc_client_call *c, gw_status rc, gw_error *err)
+{
+    if (c->is_unary)
+        finish_unary(c, rc, err);
+    else
+        c->ops.done(c->arg, rc, err);
+}
+
+void rpc_client_settle(gw_rpc_client_call *c)
+{
+    bool held = c->incoming && !c->is_unary && !c->cancelled && c->paused;
+    if (c->operations > 0 || (c->channel && (!c->status_known || held)))
+        return;
+    if (c->channel) {
+        c->channel = NULL; /* `done` may free the channel: it does not find this call */
+        gw_list_remove(&c->node);
+        gw_error err;
+        gw_status rc = outcome_of(c, &err);
+        tell_done(c, rc, &err);
+    }
+    rpc_client_call_free(c);
+}
+
+void rpc_client_orphan(gw_rpc_client_call *c, const gw_error *why)
+{
+    c->channel = NULL;
+    c->paused = false;
+    grpc_call_cancel(c->core, NULL);
+    gw_error err = *why;
+    c->operations++; /* `done` may call us */
+    tell_done(c, err.code, &err);
+    c->operations--;
+    rpc_client_settle(c);
+}
+
+static void on_status(void *owner, bool success)
+{
+    (void)success; /* never fails; the status tells */
+    gw_rpc_client_call *c = owner;
+    c->status_known = true;
+    c->operations--;
+    rpc_client_settle(c);
+}
+
+static void after_break(void *arg)
+{
+    gw_rpc_client_call *c = arg;
+    c->status_known = true; /* if the core's is still to come, `operations` waits for it */
+    c->operations--;
+    rpc_client_settle(c);
+}
+
+void rpc_client_break(gw_rpc_client_call *c)
+{
+    grpc_call_cancel(c->core, NULL);
+    c->operations++;
+    gw_loop_defer(c->loop, after_break, c);
+}
+
+void rpc_client_start(gw_rpc_client_call *c, const grpc_op *ops, size_t n, rpc_tag *tag)
+{
+    c->operations++;
+    grpc_call_error e = grpc_call_start_batch(c->core, ops, n, tag, NULL);
+    if (e == GRPC_CALL_OK)
+        return;
+    c->operations--;
+    if (c->failure.code == GW_OK)
+        (void)gw_fail(&c->failure, GW_ERR_INTERNAL, "rpc: %s", grpc_call_error_to_string(e));
+    rpc_client_break(c);
+}
+
+/* "Bearer " and the credential. */
+static grpc_slice bearer_slice(gw_str credential)
+{
+    static const char scheme[] = "Bearer ";
+    size_t prefix = sizeof scheme - 1;
+    grpc_slice s = grpc_slice_malloc(prefix + credential.len);
+    memcpy(GRPC_SLICE_START_PTR(s), scheme, prefix);
+    memcpy(GRPC_SLICE_START_PTR(s) + prefix, credential.ptr, credential.len);
+    return s;
+}
+
+void rpc_client_initial_op(const gw_rpc_call_options *o, grpc_metadata *authorization, grpc_op *op)
+{
+    op->op = GRPC_OP_SEND_INITIAL_METADATA;
+    if (o->wait_for_ready)
+        op->flags = GRPC_INITIAL_METADATA_WAIT_FOR_READY |
+                    GRPC_INITIAL_METADATA_WAIT_FOR_READY_EXPLICITLY_SET;
+    authorization->value = grpc_empty_slice();
+    if (o->credential.len == 0)
+        return;
+    authorization->key = grpc_slice_from_static_string("authorization");
+    authorization->value = bearer_slice(o->credential);
+    op->data.send_initial_metadata.metadata = authorization;
+    op->data.send_initial_metadata.count = 1;
+}
+
+gw_rpc_client_call *gw_rpc_unary(gw_rpc_channel *ch, const gw_rpc_call_options *o,
+                                 const ProtobufCMessage *request, gw_rpc_done_fn done, void *arg)
+{
+    gw_rpc_client_call *c = rpc_client_call_new(ch, o, arg);
+    if (!c)
+        return NULL;
+    c->is_unary = true;
+    c->unary_done = done;
+    grpc_byte_buffer *message = rpc_pack(request);
+    grpc_metadata authorization;
+    grpc_op ops[6] = {0};
+    rpc_client_initial_op(o, &authorization, &ops[0]);
+    ops[1].op = GRPC_OP_SEND_MESSAGE;
+    ops[1].data.send_message.send_message = message;
+    ops[2].op = GRPC_OP_SEND_CLOSE_FROM_CLIENT;
+    ops[3].op = GRPC_OP_RECV_INITIAL_METADATA;
+    ops[3].data.recv_initial_metadata.recv_initial_metadata = &c->initial;
+    ops[4].op = GRPC_OP_RECV_MESSAGE;
+    ops[4].data.recv_message.recv_message = &c->incoming;
+    ops[5].op = GRPC_OP_RECV_STATUS_ON_CLIENT;
+    ops[5].data.recv_status_on_client.trailing_metadata = &c->trailing;
+    ops[5].data.recv_status_on_client.status = &c->code;
+    ops[5].data.recv_status_on_client.status_details = &c->message;
+    rpc_client_start(c, ops, GW_ARRAY_LEN(ops), &c->status);
+    grpc_byte_buffer_destroy(message);
+    grpc_slice_unref(authorization.value);
+    return c;
+}
+
+void gw_rpc_cancel(gw_rpc_client_call *c)
+{
+    c->cancelled = true;
+    grpc_call_cancel(c->core, NULL);
+    if (c->status_known && c->operations == 0) { /* only a held message kept it */
+        c->operations++;
+        gw_loop_defer(c->loop, after_break, c);
+    }
+}

@@ -1,0 +1,56 @@
+/*
+ * The client's inside: channels (client.c) and their calls (client_call.c, client_stream.c).
+ */
+#pragma once
+
+#include "rpc/client.h"
+#include "rpc/rpc_internal.h"
+
+struct gw_rpc_channel {
+    gw_rpc_pump *pump;
+    grpc_channel *core;
+    gw_list calls;
+};
+
+/*
+ * A call goes when its status is known and `done` was called, and the core has nothing of it any
+ * more (`operations`). A channel that goes first takes its calls' users along: `channel` is NULL
+ * then, and the rest is only waiting.
+ */
+struct gw_rpc_client_call {
+    gw_rpc_channel *channel;
+    gw_loop *loop;
+    gw_list node;
+    grpc_call *core;
+    const ProtobufCMessageDescriptor *response;
+    size_t max_message_bytes;
+    bool is_unary;
+    gw_rpc_done_fn unary_done;
+    gw_rpc_stream_ops ops;
+    void *arg;
+    gw_arena *arena; /* of the message being delivered */
+    rpc_tag status, received, sent;
+    grpc_metadata_array initial, trailing;
+    grpc_status_code code;
+    grpc_slice message;
+    grpc_byte_buffer *incoming;
+    gw_list sends;
+    size_t queued;
+    unsigned operations;
+    bool status_known, cancelled, sending, sending_message, receiving, paused;
+    bool close_asked, close_sent, read_over;
+    gw_error failure; /* found by us: stands above the peer's status when its code is not GW_OK */
+};
+
+void rpc_client_settle(gw_rpc_client_call *c);
+/* The call cannot go on; `done` follows with `failure`. */
+void rpc_client_break(gw_rpc_client_call *c);
+gw_rpc_client_call *rpc_client_call_new(gw_rpc_channel *ch, const gw_rpc_call_options *o,
+                                        void *arg);
+void rpc_client_call_free(gw_rpc_client_call *c);
+void rpc_client_orphan(gw_rpc_client_call *c, const gw_error *why);
+/* Starts a batch or ends the call. */
+void rpc_client_start(gw_rpc_client_call *c, const grpc_op *ops, size_t n, rpc_tag *tag);
+/* Fills the op that sends the initial metadata; *authorization lives until the batch has started.
+ */
+void rpc_client_initial_op(const gw_rpc_call_options *o, grpc_metadata *authorization, grpc_op *op);

@@ -1,0 +1,129 @@
+#include "rpc/rpc_internal.h"
+#include "rpc/walk.h"
+
+#include "google/rpc/error_details.pb-c.h"
+#include "google/rpc/status.pb-c.h"
+
+#define TYPE_PREFIX      "type.googleapis.com/"
+#define TYPE_ERROR_INFO  "google.rpc.ErrorInfo"
+#define TYPE_BAD_REQUEST "google.rpc.BadRequest"
+#define DETAIL_MAX       1024 /* of one packed detail: a gw_error's texts and some bytes */
+
+/* protobuf-c's strings are not const; packing does not write to them. */
+static char *lend(const char *text)
+{
+    return (char *)(uintptr_t)text;
+}
+
+static void pack_detail(const ProtobufCMessage *m, const char *type, uint8_t *bytes,
+                        Google__Protobuf__Any *any)
+{
+    google__protobuf__any__init(any);
+    any->type_url = lend(type);
+    any->value.data = bytes;
+    any->value.len =
+        protobuf_c_message_get_packed_size(m) <= DETAIL_MAX ? protobuf_c_message_pack(m, bytes) : 0;
+}
+
+void rpc_status_encode(const gw_error *e, gw_buf *out)
+{
+    const gw_status_info *info = gw_status_describe(e->code);
+    Google__Rpc__ErrorInfo reason = GOOGLE__RPC__ERROR_INFO__INIT;
+    reason.reason = lend(info->name);
+    reason.domain = lend(RPC_ERROR_DOMAIN);
+    Google__Rpc__BadRequest__FieldViolation violation =
+        GOOGLE__RPC__BAD_REQUEST__FIELD_VIOLATION__INIT;
+    violation.field = lend(e->field);
+    violation.description = lend(e->message);
+    Google__Rpc__BadRequest__FieldViolation *violations[] = {&violation};
+    Google__Rpc__BadRequest request = GOOGLE__RPC__BAD_REQUEST__INIT;
+    request.field_violations = violations;
+    request.n_field_violations = 1;
+
+    uint8_t bytes[2][DETAIL_MAX];
+    Google__Protobuf__Any any[2], *details[] = {&any[0], &any[1]};
+    pack_detail(&reason.base, TYPE_PREFIX TYPE_ERROR_INFO, bytes[0], &any[0]);
+    pack_detail(&request.base, TYPE_PREFIX TYPE_BAD_REQUEST, bytes[1], &any[1]);
+    Google__Rpc__Status status = GOOGLE__RPC__STATUS__INIT;
+    status.code = (int32_t)info->rpc_code;
+    status.message = lend(e->message);
+    status.details = details;
+    status.n_details = e->field[0] ? 2 : 1;
+    uint8_t packed[4 * DETAIL_MAX]; /* two details, the message and a few bytes around them */
+    gw_buf_append(out, packed, google__rpc__status__pack(&status, packed));
+}
+
+static ProtobufCMessage *unpack(const ProtobufCMessageDescriptor *d, gw_str bytes)
+{
+    if (gw_walk(d, bytes, NULL) != GW_OK)
+        return NULL;
+    return protobuf_c_message_unpack(d, NULL, bytes.len, (const uint8_t *)bytes.ptr);
+}
+
+static void set_text(char *out, size_t size, const char *text)
+{
+    gw_str view = gw_str_of(text);
+    size_t len = gw_str_utf8_cut(view, size - 1);
+    memcpy(out, view.ptr ? view.ptr : "", len);
+    out[len] = '\0';
+}
+
+static void read_error_info(gw_str bytes, gw_error *ret)
+{
+    Google__Rpc__ErrorInfo *m =
+        (Google__Rpc__ErrorInfo *)unpack(&google__rpc__error_info__descriptor, bytes);
+    if (!m)
+        return;
+    if (strcmp(m->domain, RPC_ERROR_DOMAIN) == 0) {
+        gw_status code = gw_status_from_name(m->reason);
+        /* A name newer than we are keeps the general code of the gRPC status. */
+        if (code != GW_OK && strcmp(gw_status_describe(code)->name, m->reason) == 0)
+            ret->code = code;
+    }
+    google__rpc__error_info__free_unpacked(m, NULL);
+}
+
+static void read_bad_request(gw_str bytes, gw_error *ret)
+{
+    Google__Rpc__BadRequest *m =
+        (Google__Rpc__BadRequest *)unpack(&google__rpc__bad_request__descriptor, bytes);
+    if (!m)
+        return;
+    if (m->n_field_violations > 0)
+        set_text(ret->field, sizeof ret->field, m->field_violations[0]->field);
+    google__rpc__bad_request__free_unpacked(m, NULL);
+}
+
+static void read_details(gw_str bytes, gw_error *ret)
+{
+    Google__Rpc__Status *status =
+        (Google__Rpc__Status *)unpack(&google__rpc__status__descriptor, bytes);
+    if (!status)
+        return;
+    for (size_t i = 0; i < status->n_details; i++) {
+        const Google__Protobuf__Any *any = status->details[i];
+        gw_str type = gw_str_of(any->type_url), value = gw_str_n(any->value.data, any->value.len);
+        if (gw_str_ends_with(type, GW_STR("/" TYPE_ERROR_INFO)))
+            read_error_info(value, ret);
+        else if (gw_str_ends_with(type, GW_STR("/" TYPE_BAD_REQUEST)))
+            read_bad_request(value, ret);
+    }
+    if (status->message[0])
+        set_text(ret->message, sizeof ret->message, status->message);
+    google__rpc__status__free_unpacked(status, NULL);
+}
+
+void rpc_status_decode(grpc_status_code code, gw_str message, const grpc_metadata_array *trailing,
+                       gw_error *ret)
+{
+    gw_status general =
+        code == GRPC_STATUS_OK ? GW_ERR_INTERNAL : gw_status_from_rpc((gw_rpc_code)code);
+    (void)gw_fail(ret, general, GW_STR_FMT, GW_STR_ARG(message));
+    if (message.len == 0)
+        set_text(ret->message, sizeof ret->message, gw_rpc_code_name((gw_rpc_code)code));
+    for (size_t i = 0; i < trailing->count; i++) {
+        const grpc_metadata *m = &trailing->metadata[i];
+        if (gw_str_eq(rpc_slice_view(&m->key), GW_STR(RPC_DETAILS_KEY)))
+            read_details(rpc_slice_view(&m->value), ret);
+    }
+}

@@ -1,0 +1,224 @@
+#include "provider_rules.h"
+
+#include "core/url.h"
+
+#include <ctype.h>
+
+#define NAME_MAX_LEN      63
+#define MODEL_MAX_LEN     256
+#define VERSION_MAX_LEN   64
+#define LISTED_MODELS_MAX 1000
+#define PRICES_MAX        10000
+#define CREDENTIAL_ENV    "RELAY_CREDENTIAL_"
+
+/* One check in progress: where it stands and what it found. */
+typedef struct check {
+    const char *path;
+    gw_json_violations *v;
+    gw_error *err;
+    gw_status rc;
+} check;
+
+static void violation(check *c, const char *field, const char *format, ...) GW_PRINTF(3, 4);
+static void violation(check *c, const char *field, const char *format, ...)
+{
+    gw_json_violation item;
+    va_list args;
+    snprintf(item.field, sizeof(item.field), "%s%s%s", c->path, *c->path ? "." : "", field);
+    va_start(args, format);
+    vsnprintf(item.description, sizeof(item.description), format, args);
+    va_end(args);
+    if (c->v && c->v->count < GW_ARRAY_LEN(c->v->items))
+        c->v->items[c->v->count++] = item;
+    if (c->rc == GW_OK)
+        c->rc = gw_fail_field(c->err, GW_ERR_INVALID_ARGUMENT, item.field, "%s", item.description);
+}
+
+static bool is_printable(gw_str s, size_t max)
+{
+    return s.len >= 1 && s.len <= max && !gw_str_has_control(s) && gw_str_is_utf8(s);
+}
+
+/* [a-z0-9][a-z0-9-]* within `max` bytes. */
+static bool is_name(gw_str s, size_t max)
+{
+    if (s.len < 1 || s.len > max || s.ptr[0] == '-')
+        return false;
+    for (size_t i = 0; i < s.len; i++) {
+        if (!islower((unsigned char)s.ptr[i]) && !isdigit((unsigned char)s.ptr[i]) &&
+            s.ptr[i] != '-')
+            return false;
+    }
+    return true;
+}
+
+static bool is_env_name(gw_str s)
+{
+    if (!gw_str_starts_with(s, GW_STR(CREDENTIAL_ENV)) || s.len > 128)
+        return false;
+    for (size_t i = 0; i < s.len; i++) {
+        if (!isupper((unsigned char)s.ptr[i]) && !isdigit((unsigned char)s.ptr[i]) &&
+            s.ptr[i] != '_')
+            return false;
+    }
+    return s.len > strlen(CREDENTIAL_ENV);
+}
+
+static void check_status(check *c, const char *status)
+{
+    gw_str s = gw_str_of(status);
+    if (s.len && !gw_str_eq_c(s, "active") && !gw_str_eq_c(s, "disabled"))
+        violation(c, "status", "must be \"active\" or \"disabled\"");
+}
+
+static void check_base_url(check *c, const char *text)
+{
+    gw_url url;
+    gw_error why;
+    if (gw_url_parse(gw_str_of(text), &url, &why) != GW_OK)
+        violation(c, "baseUrl", "is no URL: %.100s", why.message);
+    else if (!gw_str_eq_c(url.scheme, "http") && !gw_str_eq_c(url.scheme, "https"))
+        violation(c, "baseUrl", "must begin with http:// or https://");
+    else if (url.host.len == 0)
+        violation(c, "baseUrl", "has no host");
+    else if (url.userinfo.len)
+        violation(c, "baseUrl", "may not hold a user name or password; use credential");
+    else if (url.query.len)
+        violation(c, "baseUrl", "may not have a query");
+}
+
+static void check_credential(check *c, const char *text)
+{
+    gw_str s = gw_str_of(text);
+    if (s.len == 0)
+        return;
+    if (gw_str_starts_with(s, GW_STR("env:")) && is_env_name(gw_str_slice(s, 4, s.len)))
+        return;
+    if (gw_str_starts_with(s, GW_STR("file:")) && is_name(gw_str_slice(s, 5, s.len), NAME_MAX_LEN))
+        return;
+    violation(c, "credential",
+              "must be \"env:" CREDENTIAL_ENV
+              "…\" or \"file:name\" (a-z, 0-9, -), never the credential itself");
+}
+
+static void check_timeout(check *c, const char *field, int64_t ms)
+{
+    if (ms < 0 || ms > PROVIDER_TIMEOUT_MAX_MS)
+        violation(c, field, "must be 0 (the default) to %lld ms", PROVIDER_TIMEOUT_MAX_MS);
+}
+
+gw_status provider_check(const provider_message *p, const char *path, gw_json_violations *v,
+                         gw_error *err)
+{
+    check c = {.path = path, .v = v, .err = err};
+    gw_str kind = gw_str_of(p->kind);
+    if (!is_name(gw_str_of(p->name), NAME_MAX_LEN))
+        violation(&c, "name", "must be 1-%d of a-z, 0-9 and -, not beginning with -", NAME_MAX_LEN);
+    if (!gw_str_eq_c(kind, "openai") && !gw_str_eq_c(kind, "librechat"))
+        violation(&c, "kind", "must be \"openai\" or \"librechat\"");
+    check_base_url(&c, p->base_url);
+    check_credential(&c, p->credential);
+    check_status(&c, p->status);
+    check_timeout(&c, "connectTimeoutMs", p->connect_timeout_ms);
+    check_timeout(&c, "firstByteTimeoutMs", p->first_byte_timeout_ms);
+    check_timeout(&c, "idleTimeoutMs", p->idle_timeout_ms);
+    check_timeout(&c, "totalTimeoutMs", p->total_timeout_ms);
+    if (p->max_connections < 0 || p->max_connections > 10000)
+        violation(&c, "maxConnections", "must be 0 (the default) to 10000");
+    return c.rc;
+}
+
+static void check_tokens(check *c, const char *field, int64_t tokens)
+{
+    if (tokens < 0 || tokens > 100000000)
+        violation(c, field, "must be 0 (not known) to 100000000 tokens");
+}
+
+static void check_targets(check *c, const route_message *r)
+{
+    /* Fallback and weights come with routing; a second target must not be accepted and then never used. */
+    if (r->n_targets != 1) {
+        violation(c, "targets", "must name exactly one target");
+        return;
+    }
+    const Apirelay__Relay__V1__RouteTarget *t = r->targets[0];
+    if (!is_name(gw_str_of(t->provider), NAME_MAX_LEN))
+        violation(c, "targets[0].provider", "must be the name of a provider");
+    if (*t->upstream_model && !is_printable(gw_str_of(t->upstream_model), MODEL_MAX_LEN))
+        violation(c, "targets[0].upstreamModel", "must be at most %d printable bytes",
+                  MODEL_MAX_LEN);
+    if (t->weight < 0 || t->weight > 1000)
+        violation(c, "targets[0].weight", "must be 0 to 1000");
+    if (t->tier < 0 || t->tier > 15)
+        violation(c, "targets[0].tier", "must be 0 to 15");
+}
+
+gw_status route_check(const route_message *r, const char *path, gw_json_violations *v,
+                      gw_error *err)
+{
+    check c = {.path = path, .v = v, .err = err};
+    if (!is_printable(gw_str_of(r->model), MODEL_MAX_LEN))
+        violation(&c, "model", "must be a model name or pattern of 1-%d printable bytes",
+                  MODEL_MAX_LEN);
+    check_targets(&c, r);
+    check_tokens(&c, "defaultMaxOutputTokens", r->default_max_output_tokens);
+    check_tokens(&c, "maxOutputTokens", r->max_output_tokens);
+    if (r->n_listed_models > LISTED_MODELS_MAX)
+        violation(&c, "listedModels", "must be at most %d names", LISTED_MODELS_MAX);
+    for (size_t i = 0; i < r->n_listed_models; i++) {
+        if (!is_printable(gw_str_of(r->listed_models[i]), MODEL_MAX_LEN))
+            violation(&c, "listedModels", "entry %zu must be 1-%d printable bytes", i,
+                      MODEL_MAX_LEN);
+    }
+    if (*r->owned_by && !is_printable(gw_str_of(r->owned_by), NAME_MAX_LEN))
+        violation(&c, "ownedBy", "must be at most %d printable bytes", NAME_MAX_LEN);
+    check_status(&c, r->status);
+    return c.rc;
+}
+
+static void check_price(check *c, size_t i, const char *field, int64_t nano_usd)
+{
+    char name[64];
+    snprintf(name, sizeof(name), "prices[%zu].%s", i, field);
+    if (nano_usd < 0 || nano_usd > PRICE_MAX_NANO_USD)
+        violation(c, name, "must be 0 to %lld nano-USD", PRICE_MAX_NANO_USD);
+}
+
+static void check_model_price(check *c, size_t i, const Apirelay__Relay__V1__ModelPrice *p)
+{
+    char name[64];
+    snprintf(name, sizeof(name), "prices[%zu].model", i);
+    if (!is_printable(gw_str_of(p->model), MODEL_MAX_LEN))
+        violation(c, name, "must be a model name or pattern of 1-%d printable bytes",
+                  MODEL_MAX_LEN);
+    snprintf(name, sizeof(name), "prices[%zu].provider", i);
+    if (*p->provider && !is_name(gw_str_of(p->provider), NAME_MAX_LEN))
+        violation(c, name, "must be empty or the name of a provider");
+    check_price(c, i, "promptPerMillionNanoUsd", p->prompt_per_million_nano_usd);
+    check_price(c, i, "completionPerMillionNanoUsd", p->completion_per_million_nano_usd);
+    check_price(c, i, "cachedPromptPerMillionNanoUsd", p->cached_prompt_per_million_nano_usd);
+    check_price(c, i, "reasoningPerMillionNanoUsd", p->reasoning_per_million_nano_usd);
+    check_price(c, i, "requestNanoUsd", p->request_nano_usd);
+}
+
+gw_status price_book_check(const price_book_message *b, const char *path, gw_json_violations *v,
+                           gw_error *err)
+{
+    check c = {.path = path, .v = v, .err = err};
+    if (*b->version && !is_printable(gw_str_of(b->version), VERSION_MAX_LEN))
+        violation(&c, "version", "must be at most %d printable bytes", VERSION_MAX_LEN);
+    if (b->n_prices > PRICES_MAX)
+        violation(&c, "prices", "must be at most %d entries", PRICES_MAX);
+    for (size_t i = 0; i < b->n_prices && i < PRICES_MAX; i++)
+        check_model_price(&c, i, b->prices[i]);
+    return c.rc;
+}
+
+bool provider_origin_changed(const provider_message *before, const provider_message *after)
+{
+    gw_url a, b;
+    if (gw_url_parse(gw_str_of(before->base_url), &a, NULL) != GW_OK ||
+        gw_url_parse(gw_str_of(after->base_url), &b, NULL) != GW_OK)
+        return true;
+    return !gw_str_eq(a.scheme, b.scheme) || !gw_str_eq_nocase(a.host, b.host) || a.port != b.port;
+}

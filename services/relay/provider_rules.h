@@ -1,0 +1,33 @@
+/*
+ * Provider rules: what providers, routes and price books may say, whoever says it (settings file or API).
+ *
+ * Each check adds every mistake it finds to `v` as a field violation whose path starts with `path` ("providers[2]", "" for a
+ * bare message), and returns GW_ERR_INVALID_ARGUMENT with the first one, or GW_OK.
+ *
+ * Thread: pure.
+ */
+#pragma once
+
+#include "json/json.h"
+
+#include "apirelay/relay/v1/model_route.pb-c.h"
+#include "apirelay/relay/v1/price_book.pb-c.h"
+#include "apirelay/relay/v1/provider.pb-c.h"
+
+typedef Apirelay__Relay__V1__Provider provider_message;
+typedef Apirelay__Relay__V1__ModelRoute route_message;
+typedef Apirelay__Relay__V1__PriceBook price_book_message;
+
+#define PROVIDER_TIMEOUT_MAX_MS (24LL * 3600 * 1000)
+#define PRICE_MAX_NANO_USD      9000000000000000LL
+
+GW_CHECK gw_status provider_check(const provider_message *p, const char *path,
+                                  gw_json_violations *v, gw_error *err);
+/* The providers that targets name are checked when the snapshot is built, not here. */
+GW_CHECK gw_status route_check(const route_message *r, const char *path, gw_json_violations *v,
+                               gw_error *err);
+GW_CHECK gw_status price_book_check(const price_book_message *b, const char *path,
+                                    gw_json_violations *v, gw_error *err);
+
+/* True when scheme, host or port differ: then a credential has to be stated anew (it would go to somebody else). */
+bool provider_origin_changed(const provider_message *before, const provider_message *after);

@@ -1,0 +1,378 @@
+#include "relay_config_build.h"
+
+#include "core/clock.h"
+#include "core/map.h"
+#include "core/pattern.h"
+#include "crypto/crypto.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define DEFAULT_MAX_OUTPUT_TOKENS 4096
+#define CREDENTIAL_MAX_BYTES      16384
+
+/* LibreChat answers slowly and thinks between events (LIBRECHAT.md §7.4); the others are the usual of OpenAI's SDK. */
+static const struct {
+    int64_t connect_ms, first_byte_ms, idle_ms, total_ms;
+} default_timeouts[] = {
+    [PROVIDER_OPENAI] = {5000, 120000, 120000, 600000},
+    [PROVIDER_LIBRECHAT] = {2000, 60000, 300000, 900000},
+};
+
+/* The snapshot with what owns it. */
+typedef struct snapshot {
+    relay_config config; /* first: a relay_config is a snapshot */
+    atomic_uint references;
+    gw_arena *arena;
+} snapshot;
+
+static snapshot *snapshot_of(const relay_config *c)
+{
+    return GW_CONTAINER_OF((uintptr_t)c, snapshot, config);
+}
+
+relay_config *relay_config_ref(const relay_config *c)
+{
+    snapshot *s = snapshot_of(c);
+    atomic_fetch_add_explicit(&s->references, 1, memory_order_relaxed);
+    return &s->config;
+}
+
+void relay_config_unref(relay_config *c)
+{
+    if (!c)
+        return;
+    snapshot *s = snapshot_of(c);
+    if (atomic_fetch_sub_explicit(&s->references, 1, memory_order_acq_rel) != 1)
+        return;
+    for (size_t i = 0; i < c->provider_count; i++) {
+        gw_str secret = c->providers[i].credential;
+        if (secret.len)
+            gw_secret_wipe((void *)(uintptr_t)secret.ptr, secret.len);
+    }
+    gw_arena_free(s->arena);
+    free(s);
+}
+
+const model_route *relay_config_route(const relay_config *c, gw_str model)
+{
+    for (size_t i = 0; i < c->route_count; i++) {
+        if (gw_glob_match(c->routes[i].pattern, model))
+            return &c->routes[i];
+    }
+    return NULL;
+}
+
+/* ---- the list of models ---- */
+
+static int by_id(const void *a, const void *b)
+{
+    return gw_str_cmp(((const listed_model *)a)->id, ((const listed_model *)b)->id);
+}
+
+size_t relay_config_models(const relay_config *c, gw_arena *arena, const listed_model **ret)
+{
+    size_t most = 0, count = 0, unique = 0;
+    for (size_t i = 0; i < c->route_count; i++)
+        most += 1 + c->routes[i].listed_count;
+    listed_model *models = gw_arena_array(arena, listed_model, most + 1);
+    if (!models)
+        return 0;
+    for (size_t i = 0; i < c->route_count; i++) {
+        const model_route *r = &c->routes[i];
+        if (gw_glob_is_exact(r->pattern))
+            models[count++] = (listed_model){r->pattern, r->owned_by};
+        for (size_t k = 0; k < r->listed_count; k++)
+            models[count++] = (listed_model){r->listed_models[k], r->owned_by};
+    }
+    qsort(models, count, sizeof(*models), by_id);
+    for (size_t i = 0; i < count; i++) {
+        if (i == 0 || !gw_str_eq(models[i].id, models[unique - 1].id))
+            models[unique++] = models[i];
+    }
+    *ret = models;
+    return unique;
+}
+
+/* ---- credentials ---- */
+
+static char *credential_from_file(const char *dir, gw_str name, gw_error *err)
+{
+    if (!dir) {
+        gw_fail(err, GW_ERR_FAILED_PRECONDITION, "RELAY_CREDENTIALS_DIR is not set");
+        return NULL;
+    }
+    gw_auto_buf path = {0};
+    gw_buf_appendf(&path, "%s/" GW_STR_FMT, dir, GW_STR_ARG(name));
+    char text[CREDENTIAL_MAX_BYTES];
+    int fd = open(path.data, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    ssize_t len = fd < 0 ? -1 : read(fd, text, sizeof(text));
+    int failure = errno;
+    if (fd >= 0)
+        close(fd);
+    if (len < 0) {
+        gw_fail(err, GW_ERR_FAILED_PRECONDITION, "file " GW_STR_FMT ": %s", GW_STR_ARG(name),
+                strerror(failure));
+        return NULL;
+    }
+    while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == '\r'))
+        len--;
+    char *secret = gw_str_dup(gw_str_n(text, (size_t)len));
+    gw_secret_wipe(text, sizeof(text));
+    return secret;
+}
+
+char *credential_from_system(void *dir, gw_str reference, gw_error *err)
+{
+    gw_str kind;
+    if (!gw_str_split(&reference, ':', &kind)) {
+        gw_fail(err, GW_ERR_FAILED_PRECONDITION, "no credential is named");
+        return NULL;
+    }
+    if (gw_str_eq_c(kind, "file"))
+        return credential_from_file(dir, reference, err);
+    gw_auto_free char *name = gw_str_dup(reference);
+    const char *value = name ? getenv(name) : NULL;
+    if (value && *value)
+        return gw_str_dup(gw_str_of(value));
+    gw_fail(err, GW_ERR_FAILED_PRECONDITION, "environment variable " GW_STR_FMT " is not set",
+            GW_STR_ARG(reference));
+    return NULL;
+}
+
+/* ---- building ---- */
+
+typedef struct builder {
+    snapshot *snapshot;
+    gw_arena *arena;
+    credential_source credentials;
+    config_warnings *warnings;
+    gw_map *providers; /* name -> provider_message */
+    gw_map *routes; /* pattern -> route_message */
+    const price_book_message *prices;
+} builder;
+
+static void warn(builder *b, const char *format, ...) GW_PRINTF(2, 3);
+static void warn(builder *b, const char *format, ...)
+{
+    if (!b->warnings || b->warnings->count == GW_ARRAY_LEN(b->warnings->items))
+        return;
+    config_warning *w = &b->warnings->items[b->warnings->count++];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(w->text, sizeof(w->text), format, args);
+    va_end(args);
+}
+
+static bool is_active(const char *status)
+{
+    return !gw_str_eq_c(gw_str_of(status), "disabled");
+}
+
+static void read_credential(builder *b, provider_config *p, gw_str reference)
+{
+    if (reference.len == 0)
+        return;
+    gw_error why = {0};
+    char *secret = b->credentials.resolve(b->credentials.self, reference, &why);
+    if (!secret) {
+        p->unusable = gw_arena_strdup(
+            b->arena, gw_arena_printf(b->arena, "its credential is missing: %s", why.message));
+        warn(b, "provider " GW_STR_FMT ": credential missing: %s", GW_STR_ARG(p->name),
+             why.message);
+        return;
+    }
+    p->credential = gw_arena_dup(b->arena, gw_str_of(secret));
+    gw_secret_wipe(secret, strlen(secret));
+    free(secret);
+}
+
+static gw_str base_path_of(builder *b, const provider_config *p)
+{
+    gw_str path = p->base_url.path;
+    while (gw_str_ends_with(path, GW_STR("/")))
+        path.len--;
+    return p->kind == PROVIDER_LIBRECHAT
+               ? gw_arena_printf(b->arena, GW_STR_FMT "/api/agents/v1", GW_STR_ARG(path))
+               : path;
+}
+
+static void build_provider(builder *b, provider_config *p, const provider_message *m)
+{
+    gw_str url = gw_arena_dup(b->arena, gw_str_of(m->base_url));
+    p->name = gw_arena_dup(b->arena, gw_str_of(m->name));
+    p->kind = gw_str_eq_c(gw_str_of(m->kind), "librechat") ? PROVIDER_LIBRECHAT : PROVIDER_OPENAI;
+    if (gw_url_parse(url, &p->base_url, NULL) != GW_OK)
+        p->unusable = "its base URL is none";
+    p->base_path = base_path_of(b, p);
+    p->connect_timeout_ms =
+        m->connect_timeout_ms ? m->connect_timeout_ms : default_timeouts[p->kind].connect_ms;
+    p->first_byte_timeout_ms = m->first_byte_timeout_ms ? m->first_byte_timeout_ms
+                                                        : default_timeouts[p->kind].first_byte_ms;
+    p->idle_timeout_ms =
+        m->idle_timeout_ms ? m->idle_timeout_ms : default_timeouts[p->kind].idle_ms;
+    p->total_timeout_ms =
+        m->total_timeout_ms ? m->total_timeout_ms : default_timeouts[p->kind].total_ms;
+    read_credential(b, p, gw_str_of(m->credential));
+}
+
+static void build_providers(builder *b)
+{
+    relay_config *c = &b->snapshot->config;
+    provider_config *list =
+        gw_arena_array(b->arena, provider_config, gw_map_count(b->providers) + 1);
+    size_t at = 0, count = 0;
+    gw_str name;
+    void *value;
+    while (list && gw_map_next(b->providers, &at, &name, &value)) {
+        const provider_message *m = value;
+        if (is_active(m->status))
+            build_provider(b, &list[count++], m);
+    }
+    c->providers = list;
+    c->provider_count = count;
+}
+
+static const provider_config *find_provider(const relay_config *c, gw_str name)
+{
+    for (size_t i = 0; i < c->provider_count; i++) {
+        if (gw_str_eq(c->providers[i].name, name))
+            return &c->providers[i];
+    }
+    return NULL;
+}
+
+static void build_route(builder *b, model_route *r, const route_message *m,
+                        const provider_config *provider)
+{
+    gw_str *listed = gw_arena_array(b->arena, gw_str, m->n_listed_models + 1);
+    r->pattern = gw_arena_dup(b->arena, gw_str_of(m->model));
+    r->provider = provider;
+    r->upstream_model = gw_arena_dup(b->arena, gw_str_of(m->targets[0]->upstream_model));
+    r->default_max_output_tokens =
+        m->default_max_output_tokens ? m->default_max_output_tokens : DEFAULT_MAX_OUTPUT_TOKENS;
+    r->max_output_tokens = m->max_output_tokens;
+    for (size_t i = 0; listed && i < m->n_listed_models; i++)
+        listed[r->listed_count++] = gw_arena_dup(b->arena, gw_str_of(m->listed_models[i]));
+    r->listed_models = listed;
+    r->owned_by = *m->owned_by ? gw_arena_dup(b->arena, gw_str_of(m->owned_by)) : provider->name;
+}
+
+/* Exact names first, then by the text before the first `*`, longest first; names break ties, so that the order is total. */
+static int by_precedence(const void *a, const void *b)
+{
+    gw_str x = ((const model_route *)a)->pattern, y = ((const model_route *)b)->pattern;
+    bool x_exact = gw_glob_is_exact(x), y_exact = gw_glob_is_exact(y);
+    if (x_exact != y_exact)
+        return x_exact ? -1 : 1;
+    if (!x_exact) {
+        ptrdiff_t x_text = gw_str_find(x, '*'), y_text = gw_str_find(y, '*');
+        if (x_text != y_text)
+            return x_text > y_text ? -1 : 1;
+    }
+    return gw_str_cmp(x, y);
+}
+
+static void build_routes(builder *b)
+{
+    relay_config *c = &b->snapshot->config;
+    model_route *list = gw_arena_array(b->arena, model_route, gw_map_count(b->routes) + 1);
+    size_t at = 0, count = 0;
+    gw_str pattern;
+    void *value;
+    while (list && gw_map_next(b->routes, &at, &pattern, &value)) {
+        const route_message *m = value;
+        if (!is_active(m->status) || m->n_targets == 0)
+            continue;
+        gw_str name = gw_str_of(m->targets[0]->provider);
+        const provider_config *provider = find_provider(c, name);
+        if (provider)
+            build_route(b, &list[count++], m, provider);
+        else
+            warn(b, "model %s: its provider " GW_STR_FMT " does not exist or is disabled", m->model,
+                 GW_STR_ARG(name));
+    }
+    if (list)
+        qsort(list, count, sizeof(*list), by_precedence);
+    c->routes = list;
+    c->route_count = count;
+}
+
+static void build_price(builder *b, model_price *p, const Apirelay__Relay__V1__ModelPrice *m)
+{
+    p->model = gw_arena_dup(b->arena, gw_str_of(m->model));
+    p->provider = gw_arena_dup(b->arena, gw_str_of(m->provider));
+    p->prompt_per_million_nano_usd = m->prompt_per_million_nano_usd;
+    p->completion_per_million_nano_usd = m->completion_per_million_nano_usd;
+    p->cached_prompt_per_million_nano_usd = m->cached_prompt_per_million_nano_usd_presence_case
+                                                ? m->cached_prompt_per_million_nano_usd
+                                                : m->prompt_per_million_nano_usd;
+    p->reasoning_per_million_nano_usd = m->reasoning_per_million_nano_usd_presence_case
+                                            ? m->reasoning_per_million_nano_usd
+                                            : m->completion_per_million_nano_usd;
+    p->request_nano_usd = m->request_nano_usd;
+}
+
+static void build_prices(builder *b)
+{
+    relay_config *c = &b->snapshot->config;
+    if (!b->prices)
+        return;
+    model_price *list = gw_arena_array(b->arena, model_price, b->prices->n_prices + 1);
+    for (size_t i = 0; list && i < b->prices->n_prices; i++)
+        build_price(b, &list[c->price_count++], b->prices->prices[i]);
+    c->prices = list;
+    c->price_book_version = gw_arena_dup(b->arena, gw_str_of(b->prices->version));
+}
+
+/* Later layers replace what earlier ones said under the same name. */
+static bool overlay(builder *b, const relay_config_layer *layer)
+{
+    bool ok = true;
+    for (size_t i = 0; i < layer->provider_count; i++)
+        ok = gw_map_put(b->providers, gw_str_of(layer->providers[i]->name), layer->providers[i]) &&
+             ok;
+    for (size_t i = 0; i < layer->route_count; i++)
+        ok = gw_map_put(b->routes, gw_str_of(layer->routes[i]->model), layer->routes[i]) && ok;
+    if (layer->prices)
+        b->prices = layer->prices;
+    return ok;
+}
+
+gw_status relay_config_build(const relay_config_layer *layers, size_t count,
+                             credential_source credentials, config_warnings *warnings,
+                             relay_config **ret, gw_error *err)
+{
+    gw_auto(gw_map) providers = gw_map_new(NULL);
+    gw_auto(gw_map) routes = gw_map_new(NULL);
+    gw_auto(gw_arena) arena = gw_arena_new();
+    snapshot *s = calloc(1, sizeof(*s));
+    builder b = {.snapshot = s,
+                 .arena = arena,
+                 .credentials = credentials,
+                 .warnings = warnings,
+                 .providers = providers,
+                 .routes = routes};
+    bool ok = s && providers && routes && arena;
+    for (size_t i = 0; ok && i < count; i++)
+        ok = overlay(&b, &layers[i]);
+    if (ok) {
+        build_providers(&b);
+        build_routes(&b);
+        build_prices(&b);
+        ok = s->config.providers && s->config.routes;
+    }
+    if (!ok) {
+        free(s);
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the relay's configuration");
+    }
+    s->config.version = s->config.price_book_version;
+    s->arena = gw_steal(&arena);
+    atomic_init(&s->references, 1);
+    *ret = &s->config;
+    return GW_OK;
+}

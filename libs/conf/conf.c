@@ -145,8 +145,10 @@ static void settle_field(conf_loader *l, const gw_conf_field *f, void *conf)
         chosen.text = gw_str_of(f->default_text);
         chosen.origin = "the default";
     }
-    if ((f->flags & CONF_REQUIRED) && chosen.text.len == 0)
+    if ((f->flags & CONF_REQUIRED) && chosen.text.len == 0) {
         report_missing(l, f);
+        return;
+    }
     if (!chosen.origin)
         return;
     if (chosen.is_secret_file && !read_secret(l, f, &chosen))

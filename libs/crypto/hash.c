@@ -67,7 +67,7 @@ static gw_status expand(const uint8_t prk[GW_SHA256_SIZE], gw_str info, uint8_t 
 gw_status gw_hkdf_sha256(const void *key, size_t key_len, gw_str info, uint8_t *out, size_t len,
                          gw_error *err)
 {
-    if (len > 255 * GW_SHA256_SIZE)
+    if (len > 8160) /* 255 blocks */
         return gw_fail(err, GW_ERR_INVALID_ARGUMENT,
                        "HKDF-SHA256 gives at most 8160 bytes, not %zu", len);
     const uint8_t salt[GW_SHA256_SIZE] = {

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define FILE_BYTES_MAX (64 * 1024)
+#define FILE_BYTES_MAX ((size_t)64 << 10)
 #define KEYS_MAX       64
 
 struct gw_master_keys {

@@ -6,7 +6,7 @@
 
 #define NONCE_SIZE 12 /* NIST SP 800-38D §8.2.2: a random nonce of 96 bits */
 #define TAG_SIZE   16
-#define INPUT_MAX  (64u * 1024 * 1024)
+#define INPUT_MAX  ((size_t)64 << 20)
 
 /*
  *   1        kid_len   12      any          16

@@ -110,10 +110,8 @@ static void control_bytes_and_quotes_are_escaped(void **state)
     char bytes[160];
     for (size_t i = 0; i < 128; i++)
         bytes[i] = (char)i;
-    memcpy(bytes + 128,
-           "\xc2\x9b"
-           "31m",
-           5); /* C1: the one-character form of ESC [ */
+    static const char c1[] = {'\xc2', '\x9b', '3', '1', 'm'}; /* the one-character form of ESC [ */
+    memcpy(bytes + 128, c1, sizeof(c1));
     gw_log_info(f->log, "x", gw_kv("v", gw_str_n(bytes, 133)));
     gw_str text = read_all(f);
     for (size_t i = 0; i + 1 < text.len; i++)
@@ -137,8 +135,8 @@ static void bad_utf8_becomes_the_replacement_character(void **state)
          "a\uFFFDb"},
         {"\xc3", "\uFFFD"},
         {"\xe2\x82", "\uFFFD\uFFFD"},
-        {"\xed\xa0\x80", "\uFFFD\uFFFD\uFFFD"},           /* a surrogate */
-        {"\xc0\xaf", "\uFFFD\uFFFD"},                     /* an overlong slash */
+        {"\xed\xa0\x80", "\uFFFD\uFFFD\uFFFD"}, /* a surrogate */
+        {"\xc0\xaf", "\uFFFD\uFFFD"}, /* an overlong slash */
         {"\xf4\x90\x80\x80", "\uFFFD\uFFFD\uFFFD\uFFFD"}, /* above U+10FFFF */
         {"gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x98\x80", "gr\u00fc\u00df \u20ac \U0001F600"},
     };
@@ -152,9 +150,10 @@ static void a_long_value_is_cut_at_a_character_and_says_so(void **state)
 {
     fixture *f = *state;
     for (size_t shift = 0; shift < 4; shift++) {
+        static const char euro[] = {'\xe2', '\x82', '\xac'};
         char value[6000];
         for (size_t i = 0; i < sizeof(value); i += 3)
-            memcpy(value + i, "\xe2\x82\xac", 3);
+            memcpy(value + i, euro, sizeof(euro));
         memset(value, 'x', shift);
         gw_log_info(f->log, "x", gw_kv("v", gw_str_n(value, shift ? sizeof(value) : 0)),
                     gw_kv("w", gw_str_n(value + 3, 5997)), gw_kv("after", 1));

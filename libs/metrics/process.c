@@ -41,9 +41,10 @@ static void append_memory(gw_buf *out)
     if (read_proc("/proc/self/statm", text, sizeof(text)) == 0)
         return;
     gw_str rest = gw_str_of(text);
-    gw_str part;
-    if (gw_str_split(&rest, ' ', &part) && gw_str_split(&rest, ' ', &part) &&
-        gw_str_to_int64(part, &pages))
+    gw_str total;
+    gw_str resident;
+    if (gw_str_split(&rest, ' ', &total) && gw_str_split(&rest, ' ', &resident) &&
+        gw_str_to_int64(resident, &pages))
         append(out, "process_resident_memory_bytes", "gauge", "memory held in RAM",
                (double)pages * (double)sysconf(_SC_PAGESIZE));
 }

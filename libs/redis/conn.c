@@ -187,7 +187,8 @@ static void take_replies(gw_redis_conn *c)
     if (rc != REDIS_OK)
         fail(c, GW_ERR_UNAVAILABLE, "sent what is no reply: %s", c->reader->errstr);
     else if (c->state != CLOSED && c->reader->len > GW_REDIS_REPLY_BYTES_MAX)
-        fail(c, GW_ERR_UNAVAILABLE, "sent a reply of more than %u bytes", GW_REDIS_REPLY_BYTES_MAX);
+        fail(c, GW_ERR_UNAVAILABLE, "sent a reply of more than %zu bytes",
+             GW_REDIS_REPLY_BYTES_MAX);
 }
 
 static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *ret)

@@ -57,7 +57,7 @@ static void replies_of_each_kind_arrive(void **state)
 static void a_long_value_goes_both_ways(void **state)
 {
     world *w = *state;
-    size_t size = 3u * 1024 * 1024;
+    size_t size = (size_t)3 << 20;
     char *bytes = malloc(size);
     answer a;
     memset(bytes, 'x', size);

@@ -5,7 +5,7 @@
 
 #include "redis/redis.h"
 
-#define GW_REDIS_REPLY_BYTES_MAX (64u * 1024 * 1024) /* of one reply not complete yet */
+#define GW_REDIS_REPLY_BYTES_MAX ((size_t)64 << 20) /* of one reply not complete yet */
 #define GW_REDIS_ELEMENTS_MAX    (1024 * 1024) /* of one array */
 
 void gw_resp_append_array(gw_buf *out, size_t count); /* "*count", then `count` times: */

@@ -105,7 +105,7 @@ allow_list() {
 }
 
 provider_yaml() { printf '  - name: %s\n    kind: %s\n    baseUrl: "%s"\n    credential: "%s"\n' "$@"; }
-route_yaml() { printf '  - model: "%s"\n    provider: %s\n' "$1" "$2"; }
+route_yaml() { printf '  - model: "%s"\n    targets: [{ provider: %s }]\n' "$1" "$2"; }
 
 # Which upstreams the relay gets: the one asked for, else what the environment has credentials for, else the scripted ones.
 write_relay_config() {

@@ -28,10 +28,10 @@ static void violation(check *c, const char *field, const char *format, ...)
     va_start(args, format);
     vsnprintf(item.description, sizeof(item.description), format, args);
     va_end(args);
-    if (c->v && c->v->count < GW_ARRAY_LEN(c->v->items))
-        c->v->items[c->v->count++] = item;
     if (c->rc == GW_OK)
         c->rc = gw_fail_field(c->err, GW_ERR_INVALID_ARGUMENT, item.field, "%s", item.description);
+    else if (c->v && c->v->count < GW_ARRAY_LEN(c->v->items))
+        c->v->items[c->v->count++] = item;
 }
 
 static bool is_printable(gw_str s, size_t max)

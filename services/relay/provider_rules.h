@@ -1,8 +1,8 @@
 /*
  * Provider rules: what providers, routes and price books may say, whoever says it (settings file or API).
  *
- * Each check adds every mistake it finds to `v` as a field violation whose path starts with `path` ("providers[2]", "" for a
- * bare message), and returns GW_ERR_INVALID_ARGUMENT with the first one, or GW_OK.
+ * Each check returns GW_OK, or GW_ERR_INVALID_ARGUMENT with the first mistake in `err` and the further ones in `v` (may be NULL),
+ * as field violations whose paths start with `path` ("providers[2]", "" for a bare message).
  *
  * Thread: pure.
  */

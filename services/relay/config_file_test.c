@@ -1,0 +1,230 @@
+#include "config_file.h"
+#include "relay_config_build.h"
+
+#include "testing/cmocka.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+static char path[] = "/tmp/config_file_test_XXXXXX";
+
+static int make_file(void **state)
+{
+    (void)state;
+    int fd = mkstemp(path);
+    return fd < 0 ? -1 : close(fd);
+}
+
+static int drop_file(void **state)
+{
+    (void)state;
+    return unlink(path);
+}
+
+static void write_text(const char *text)
+{
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+static relay_config_file *read_good(const char *text)
+{
+    relay_config_file *f = NULL;
+    gw_json_violations v = {0};
+    gw_error err = {0};
+    write_text(text);
+    if (config_file_read(path, &f, &v, &err) != GW_OK)
+        fail_msg("%s: %s", err.field, err.message);
+    return f;
+}
+
+static char *fake_credential(void *self, gw_str reference, gw_error *err)
+{
+    (void)self;
+    if (gw_str_ends_with(reference, GW_STR("MISSING"))) {
+        gw_fail(err, GW_ERR_FAILED_PRECONDITION, "not set");
+        return NULL;
+    }
+    return gw_str_dup(GW_STR("sk-secret"));
+}
+
+static relay_config *build(const relay_config_file *files[], size_t count,
+                           const price_book_message *prices, config_warnings *warnings)
+{
+    relay_config_layer layers[2] = {0};
+    for (size_t i = 0; i < count; i++)
+        layers[i] = (relay_config_layer){.providers = files[i]->providers,
+                                         .provider_count = files[i]->n_providers,
+                                         .routes = files[i]->models,
+                                         .route_count = files[i]->n_models,
+                                         .prices = i == 0 ? prices : NULL};
+    relay_config *c = NULL;
+    gw_error err;
+    assert_int_equal(relay_config_build(layers, count, (credential_source){fake_credential, NULL},
+                                        warnings, &c, &err),
+                     GW_OK);
+    return c;
+}
+
+static const char good[] =
+    "providers:\n"
+    "  - {name: main, kind: openai, baseUrl: 'https://api.example.com/v1/', "
+    "credential: 'env:RELAY_CREDENTIAL_X', idleTimeoutMs: 1500}\n"
+    "  - {name: chat, kind: librechat, baseUrl: 'http://chat:3080'}\n"
+    "models:\n"
+    "  - {model: '*', targets: [{provider: main}]}\n"
+    "  - {model: 'gpt-*', targets: [{provider: main}], listedModels: [gpt-b, gpt-a]}\n"
+    "  - {model: 'gpt-4o', targets: [{provider: main, upstreamModel: big}], ownedBy: me}\n"
+    "  - {model: 'agent_*', targets: [{provider: chat}]}\n";
+
+static void a_good_file_becomes_a_snapshot(void **state)
+{
+    (void)state;
+    const relay_config_file *file = read_good(good);
+    config_warnings warnings = {0};
+    relay_config *c = build(&file, 1, NULL, &warnings);
+    assert_int_equal(warnings.count, 0);
+    assert_int_equal(c->provider_count, 2);
+
+    const model_route *r = relay_config_route(c, GW_STR("gpt-4o"));
+    assert_true(gw_str_eq_c(r->upstream_model, "big"));
+    assert_true(gw_str_eq_c(r->provider->base_path, "/v1"));
+    assert_true(gw_str_eq_c(r->provider->credential, "sk-secret"));
+    assert_int_equal(r->provider->idle_timeout_ms, 1500);
+    assert_int_equal(r->default_max_output_tokens, 4096);
+    assert_true(gw_str_eq_c(relay_config_route(c, GW_STR("gpt-5"))->pattern, "gpt-*"));
+    assert_true(gw_str_eq_c(relay_config_route(c, GW_STR("other"))->pattern, "*"));
+    r = relay_config_route(c, GW_STR("agent_x"));
+    assert_int_equal(r->provider->kind, PROVIDER_LIBRECHAT);
+    assert_true(gw_str_eq_c(r->provider->base_path, "/api/agents/v1"));
+
+    gw_auto(gw_arena) arena = gw_arena_new();
+    const listed_model *models = NULL;
+    assert_int_equal(relay_config_models(c, arena, &models), 3);
+    assert_true(gw_str_eq_c(models[0].id, "gpt-4o"));
+    assert_true(gw_str_eq_c(models[0].owned_by, "me"));
+    assert_true(gw_str_eq_c(models[1].id, "gpt-a"));
+    assert_true(gw_str_eq_c(models[2].id, "gpt-b"));
+    relay_config_unref(c);
+    protobuf_c_message_free_unpacked((ProtobufCMessage *)(uintptr_t)file, NULL);
+}
+
+static void a_later_layer_wins_by_name(void **state)
+{
+    (void)state;
+    const relay_config_file *files[2];
+    files[0] = read_good(good);
+    files[1] = read_good("providers: [{name: main, kind: openai, baseUrl: 'http://other/v1'}]\n"
+                         "models: [{model: 'gpt-*', targets: [{provider: chat}]}]\n");
+    relay_config *c = build(files, 2, NULL, NULL);
+    assert_true(gw_str_eq_c(relay_config_route(c, GW_STR("gpt-5"))->provider->name, "chat"));
+    assert_true(
+        gw_str_eq_c(relay_config_route(c, GW_STR("gpt-4o"))->provider->base_url.host, "other"));
+    relay_config_unref(c);
+    for (size_t i = 0; i < 2; i++)
+        protobuf_c_message_free_unpacked((ProtobufCMessage *)(uintptr_t)files[i], NULL);
+}
+
+static void what_is_missing_is_reported_and_the_rest_goes_on(void **state)
+{
+    (void)state;
+    const relay_config_file *file =
+        read_good("providers:\n"
+                  "  - {name: a, kind: openai, baseUrl: 'http://a/v1', credential: "
+                  "'env:RELAY_CREDENTIAL_MISSING'}\n"
+                  "  - {name: b, kind: openai, baseUrl: 'http://b/v1', status: disabled}\n"
+                  "models:\n"
+                  "  - {model: m, targets: [{provider: a}]}\n"
+                  "  - {model: n, targets: [{provider: b}]}\n"
+                  "  - {model: o, targets: [{provider: nobody}]}\n");
+    config_warnings warnings = {0};
+    relay_config *c = build(&file, 1, NULL, &warnings);
+    assert_int_equal(warnings.count, 3);
+    assert_non_null(relay_config_route(c, GW_STR("m"))->provider->unusable);
+    assert_null(relay_config_route(c, GW_STR("n")));
+    assert_null(relay_config_route(c, GW_STR("o")));
+    relay_config_unref(c);
+    protobuf_c_message_free_unpacked((ProtobufCMessage *)(uintptr_t)file, NULL);
+}
+
+static void every_mistake_of_a_file_is_named(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        size_t count;
+        const char *field;
+    } cases[] = {
+        {"providers: [{name: A, kind: gpt, baseUrl: 'ftp://x', credential: sk-1}]", 4,
+         "providers[0].name"},
+        {"providers: [{name: a, kind: openai, baseUrl: 'http://u:p@x/v1'}]", 1,
+         "providers[0].baseUrl"},
+        {"providers: [{name: a, kind: openai, baseUrl: 'http://x/v1', credential: 'env:HOME'}]", 1,
+         "providers[0].credential"},
+        {"providers: [{name: a, kind: openai, baseUrl: 'http://x/v1', credential: 'file:../x'}]", 1,
+         "providers[0].credential"},
+        {"providers: [{name: a, kind: openai, baseUrl: 'http://x/v1', idleTimeoutMs: -1}]", 1,
+         "providers[0].idleTimeoutMs"},
+        {"models: [{model: '', targets: [{provider: a}]}]", 1, "models[0].model"},
+        {"models: [{model: a}]", 1, "models[0].targets"},
+        {"models: [{model: a, targets: [{provider: a}, {provider: b}]}]", 1, "models[0].targets"},
+        {"modells: []", 1, "modells"},
+    };
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        relay_config_file *f = NULL;
+        gw_json_violations v = {0};
+        gw_error err = {0};
+        print_message("%s\n", cases[i].text);
+        write_text(cases[i].text);
+        assert_int_equal(config_file_read(path, &f, &v, &err), GW_ERR_INVALID_ARGUMENT);
+        assert_int_equal(v.count + 1, cases[i].count); /* beside the one in err */
+        assert_string_equal(err.field, cases[i].field);
+    }
+}
+
+static void a_file_that_is_not_there_is_named(void **state)
+{
+    (void)state;
+    relay_config_file *f = NULL;
+    gw_error err = {0};
+    assert_int_equal(config_file_read("/nonexistent/relay.yaml", &f, NULL, &err), GW_ERR_IO);
+    assert_non_null(strstr(err.message, "/nonexistent/relay.yaml"));
+}
+
+static void a_price_book_is_read_whole(void **state)
+{
+    (void)state;
+    price_book_message *book = NULL;
+    gw_json_violations v = {0};
+    gw_error err = {0};
+    write_text("version: v1\nprices:\n  - {model: m, promptPerMillionNanoUsd: 100, "
+               "completionPerMillionNanoUsd: 200}\n");
+    assert_int_equal(price_book_file_read(path, &book, &v, &err), GW_OK);
+    const relay_config_file empty = APIRELAY__RELAY__V1__RELAY_CONFIG_FILE__INIT;
+    const relay_config_file *file = &empty;
+    relay_config *c = build(&file, 1, book, NULL);
+    assert_true(gw_str_eq_c(c->price_book_version, "v1"));
+    assert_int_equal(c->prices[0].cached_prompt_per_million_nano_usd, 100);
+    assert_int_equal(c->prices[0].reasoning_per_million_nano_usd, 200);
+    relay_config_unref(c);
+    apirelay__relay__v1__price_book__free_unpacked(book, NULL);
+
+    write_text("prices: [{model: m, promptPerMillionNanoUsd: -1}, {model: ''}]");
+    assert_int_equal(price_book_file_read(path, &book, &v, &err), GW_ERR_INVALID_ARGUMENT);
+    assert_int_equal(v.count, 1); /* beside the one in err */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_good_file_becomes_a_snapshot),
+        cmocka_unit_test(a_later_layer_wins_by_name),
+        cmocka_unit_test(what_is_missing_is_reported_and_the_rest_goes_on),
+        cmocka_unit_test(every_mistake_of_a_file_is_named),
+        cmocka_unit_test(a_file_that_is_not_there_is_named),
+        cmocka_unit_test(a_price_book_is_read_whole),
+    };
+    return cmocka_run_group_tests(tests, make_file, drop_file);
+}

@@ -1,5 +1,6 @@
 #include "crypto/crypto.h"
 #include "testing/cmocka.h"
+#include "testing/failing_alloc.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -157,6 +158,27 @@ static void a_file_that_is_missing_empty_or_huge_is_an_error(void **state)
     assert_null(keys);
 }
 
+static void running_out_of_memory_is_an_error_and_leaves_the_output_alone(void **state)
+{
+    (void)state;
+    gw_auto(gw_master_keys) keys = NULL;
+    for (size_t n = 1;; n++) {
+        gw_auto(gw_master_keys) tried = NULL;
+        gw_failing_alloc_arm(n);
+        gw_status rc = load(GW_STR("k1 " KEY_A), &tried, NULL);
+        if (!gw_failing_alloc_disarm())
+            break;
+        assert_true(rc == GW_ERR_NO_MEMORY && tried == NULL);
+    }
+    assert_int_equal(load(GW_STR("k1 " KEY_A), &keys, NULL), GW_OK);
+    gw_auto_buf sealed = {0};
+    gw_failing_alloc_arm(1);
+    gw_status rc = gw_seal(keys, GW_STR("s"), GW_STR_NULL, &sealed, NULL);
+    assert_true(gw_failing_alloc_disarm());
+    assert_int_equal(rc, GW_ERR_NO_MEMORY);
+    assert_int_equal(sealed.len, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -167,6 +189,7 @@ int main(void)
         cmocka_unit_test(the_first_key_seals_and_older_ones_still_unseal),
         cmocka_unit_test(bad_lines_are_named_by_number_and_never_shown),
         cmocka_unit_test(a_file_that_is_missing_empty_or_huge_is_an_error),
+        cmocka_unit_test(running_out_of_memory_is_an_error_and_leaves_the_output_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

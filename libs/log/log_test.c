@@ -2,6 +2,7 @@
 
 #include "log/log.h"
 #include "testing/cmocka.h"
+#include "testing/failing_alloc.h"
 #include "testing/fake_clock.h"
 
 #include <fcntl.h>
@@ -259,6 +260,21 @@ static void an_error_is_logged_by_code_and_message(void **state)
     assert_string_equal(text_of(line, "error.message"), "no key abc");
 }
 
+static void a_logger_out_of_memory_is_null(void **state)
+{
+    fixture *f = *state;
+    for (size_t n = 1; n <= 2; n++) {
+        gw_failing_alloc_arm(n);
+        gw_log *child = gw_log_child(f->log, (gw_log_field[]){gw_kv("a", 1)}, 1);
+        assert_true(gw_failing_alloc_disarm());
+        assert_null(child);
+    }
+    gw_failing_alloc_arm(1);
+    gw_log *root = gw_log_new("x", f->fd, GW_LOG_INFO, &f->clock);
+    assert_true(gw_failing_alloc_disarm());
+    assert_null(root);
+}
+
 /* ---- a pipe, whose other side the test reads ---- */
 
 #define WRITERS 4
@@ -367,6 +383,7 @@ int main(void)
         TEST(an_error_is_logged_by_code_and_message),
         TEST(lines_of_many_threads_do_not_mix),
         TEST(a_full_nonblocking_pipe_loses_whole_lines_and_counts_them),
+        TEST(a_logger_out_of_memory_is_null),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

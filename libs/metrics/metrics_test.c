@@ -1,5 +1,6 @@
 #include "metrics/metrics.h"
 #include "testing/cmocka.h"
+#include "testing/failing_alloc.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -227,6 +228,35 @@ static void an_empty_table_renders_the_process_alone(void **state)
     assert_true(gw_str_starts_with(gw_buf_str(&out), GW_STR("# HELP process_cpu_seconds_total ")));
 }
 
+static void running_out_of_memory_loses_a_measurement_and_nothing_else(void **state)
+{
+    fixture *f = *state;
+    size_t lost = 0;
+    for (size_t n = 1;; n++) {
+        char name[16];
+        int len = snprintf(name, sizeof(name), "n%zu", n);
+        gw_failing_alloc_arm(n);
+        gw_metric_count(f->a, M_requests, gw_str_n(name, (size_t)len), GW_STR("ok"));
+        if (!gw_failing_alloc_disarm())
+            break;
+        lost++;
+    }
+    assert_true(lost >= 3);
+    gw_metric_count(f->a, M_requests, GW_STR("n1"), GW_STR("ok"));
+    (void)render(f);
+    assert_line(f, "requests_total{endpoint=\"n1\",outcome=\"ok\"} 1");
+    for (size_t n = 1; n <= 2; n++) {
+        gw_failing_alloc_arm(n);
+        gw_metrics *m = gw_metrics_new(table, GW_ARRAY_LEN(table));
+        assert_true(gw_failing_alloc_disarm());
+        assert_null(m);
+    }
+    gw_failing_alloc_arm(1);
+    gw_metrics_shard *s = gw_metrics_shard_new(f->metrics);
+    assert_true(gw_failing_alloc_disarm());
+    assert_null(s);
+}
+
 /* ---- scrapes beside writers ---- */
 
 #define EVENTS 20000
@@ -290,6 +320,7 @@ int main(void)
         TEST(the_process_is_described),
         TEST(an_empty_table_renders_the_process_alone),
         TEST(a_scrape_beside_writers_loses_nothing_and_never_goes_back),
+        TEST(running_out_of_memory_loses_a_measurement_and_nothing_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

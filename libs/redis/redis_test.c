@@ -384,6 +384,34 @@ static void a_script_that_fails_gives_its_error(void **state)
     assert_non_null(strstr(a.text, "compiling"));
 }
 
+/* ---- no memory ---- */
+
+static void running_out_of_memory_fails_creation_and_commands_cleanly(void **state)
+{
+    world *w = *state;
+    gw_auto_buf url = {0};
+    gw_redis_options o = options_of(w, &url);
+    o.password = GW_STR("secret");
+    for (size_t n = 1;; n++) {
+        gw_failing_alloc_arm(n);
+        gw_status rc = gw_redis_new(w->loop, NULL, &o, &w->redis, NULL);
+        if (!gw_failing_alloc_disarm())
+            break;
+        assert_int_equal(rc, GW_ERR_NO_MEMORY);
+        assert_null(w->redis);
+    }
+    gw_redis_connect(w->redis);
+    for (size_t n = 1; n <= 2; n++) {
+        answer a = {0};
+        gw_failing_alloc_arm(n);
+        gw_redis_call(w->redis, on_answer, &a, GW_STR("PING"));
+        assert_true(gw_failing_alloc_disarm());
+        assert_int_equal(a.calls, 0);
+        assert_true(wait_until(w, is_answered, &a));
+        assert_int_equal(a.rc, GW_ERR_NO_MEMORY);
+    }
+}
+
 int main(void)
 {
 #define WITH_SERVER(name)                                                                          \
@@ -409,6 +437,7 @@ int main(void)
         WITHOUT_SERVER(freeing_during_a_look_up_is_safe),
         WITH_SERVER(a_script_is_sent_whole_only_when_redis_does_not_know_it),
         WITH_SERVER(a_script_that_fails_gives_its_error),
+        WITHOUT_SERVER(running_out_of_memory_fails_creation_and_commands_cleanly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

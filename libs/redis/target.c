@@ -29,26 +29,41 @@ static gw_status read_db(gw_str path, uint32_t *ret, gw_error *err)
     return GW_OK;
 }
 
-/* The message never repeats the URL: it holds the password. */
+/* A copy without percent-coding (RFC 3986 §2.1). The messages never repeat the URL: it holds the password. */
+static gw_status decode(gw_str text, char **ret, gw_error *err)
+{
+    char *copy = gw_str_dup(text);
+    if (!copy)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "out of memory");
+    *ret = copy; /* the target's from here on */
+    size_t len = 0;
+    for (size_t i = 0; i < text.len; i++, len++) {
+        copy[len] = text.ptr[i];
+        if (text.ptr[i] != '%')
+            continue;
+        if (!gw_hex_decode(gw_str_slice(text, i + 1, i + 3), &copy[len], 1) || copy[len] == '\0')
+            return gw_fail(err, GW_ERR_INVALID_ARGUMENT,
+                           "the user or password of a Redis URL is badly percent-coded");
+        i += 2;
+    }
+    copy[len] = '\0';
+    return GW_OK;
+}
+
 static gw_status read_credentials(gw_redis_target *t, gw_str userinfo, gw_str password,
                                   gw_error *err)
 {
-    gw_auto(gw_arena) arena = gw_arena_new();
-    if (!arena)
-        return gw_fail(err, GW_ERR_NO_MEMORY, "out of memory");
     ptrdiff_t colon = gw_str_find(userinfo, ':');
     if (userinfo.len > 0 && colon < 0)
         return gw_fail(err, GW_ERR_INVALID_ARGUMENT,
                        "a Redis URL has user:password@ or :password@");
     gw_str user = gw_str_slice(userinfo, 0, colon < 0 ? 0 : (size_t)colon);
     gw_str secret = gw_str_slice(userinfo, (size_t)(colon + 1), userinfo.len);
-    if (!gw_percent_decode(arena, user, false, &user) ||
-        !gw_percent_decode(arena, secret, false, &secret))
-        return gw_fail(err, GW_ERR_INVALID_ARGUMENT,
-                       "the user or password of a Redis URL is badly percent-coded");
-    t->user = gw_str_dup(user);
-    t->password = gw_str_dup(password.len ? password : secret);
-    return t->user && t->password ? GW_OK : gw_fail(err, GW_ERR_NO_MEMORY, "out of memory");
+    gw_status rc = decode(user, &t->user, err);
+    if (rc != GW_OK || password.len == 0)
+        return rc != GW_OK ? rc : decode(secret, &t->password, err);
+    t->password = gw_str_dup(password);
+    return t->password ? GW_OK : gw_fail(err, GW_ERR_NO_MEMORY, "out of memory");
 }
 
 gw_status gw_redis_target_init(gw_redis_target *t, const gw_redis_options *o, gw_error *err)

@@ -62,6 +62,7 @@ static void bad_urls_are_refused_without_showing_the_password(void **state)
         {"redis://:hunter2@cache?db=1", GW_ERR_INVALID_ARGUMENT},
         {"redis://hunter2@cache", GW_ERR_INVALID_ARGUMENT},
         {"redis://:hunter2%4@cache", GW_ERR_INVALID_ARGUMENT},
+        {"redis://:hunter2%00@cache", GW_ERR_INVALID_ARGUMENT},
         {"redis://:hunter2@cache:99999", GW_ERR_INVALID_ARGUMENT},
         {"rediss://:hunter2@cache", GW_ERR_UNIMPLEMENTED},
     };

@@ -6,6 +6,7 @@
 
 #include "redis/redis.h"
 #include "testing/cmocka.h"
+#include "testing/failing_alloc.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>

@@ -152,6 +152,19 @@ void rpc_client_start(gw_rpc_client_call *c, const grpc_op *ops, size_t n, rpc_t
     rpc_client_break(c);
 }
 
+bool rpc_client_credential_fits(gw_rpc_client_call *c, const gw_rpc_call_options *o)
+{
+    for (size_t i = 0; i < o->credential.len; i++) {
+        uint8_t byte = (uint8_t)o->credential.ptr[i];
+        if (byte > 0x20 && byte < 0x7f)
+            continue;
+        (void)gw_fail(&c->failure, GW_ERR_UNAUTHENTICATED, "the credential has bad characters");
+        rpc_client_break(c);
+        return false;
+    }
+    return true;
+}
+
 /* "Bearer " and the credential. */
 static grpc_slice bearer_slice(gw_str credential)
 {
@@ -186,6 +199,8 @@ gw_rpc_client_call *gw_rpc_unary(gw_rpc_channel *ch, const gw_rpc_call_options *
         return NULL;
     c->is_unary = true;
     c->unary_done = done;
+    if (!rpc_client_credential_fits(c, o))
+        return c;
     grpc_byte_buffer *message = rpc_pack(request);
     grpc_metadata authorization;
     grpc_op ops[6] = {0};

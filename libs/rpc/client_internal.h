@@ -51,6 +51,9 @@ void rpc_client_call_free(gw_rpc_client_call *c);
 void rpc_client_orphan(gw_rpc_client_call *c, const gw_error *why);
 /* Starts a batch or ends the call. */
 void rpc_client_start(gw_rpc_client_call *c, const grpc_op *ops, size_t n, rpc_tag *tag);
+/* False after ending the call: the core would refuse a bad header value too, but log it, and this
+ * one is a secret. */
+bool rpc_client_credential_fits(gw_rpc_client_call *c, const gw_rpc_call_options *o);
 /* Fills the op that sends the initial metadata; *authorization lives until the batch has started.
  */
 void rpc_client_initial_op(const gw_rpc_call_options *o, grpc_metadata *authorization, grpc_op *op);

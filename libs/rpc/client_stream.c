@@ -120,6 +120,8 @@ gw_rpc_client_call *gw_rpc_stream(gw_rpc_channel *ch, const gw_rpc_call_options 
     c->ops = *ops;
     rpc_tag_init(&c->received, on_received, c);
     rpc_tag_init(&c->sent, on_sent, c);
+    if (!rpc_client_credential_fits(c, o))
+        return c;
     /* A batch of its own: it ends only with the call. */
     grpc_op status = {.op = GRPC_OP_RECV_STATUS_ON_CLIENT};
     status.data.recv_status_on_client.trailing_metadata = &c->trailing;

@@ -1,0 +1,457 @@
+/*
+ * For the tests of libs/rpc: a server and a client on one loop over loopback, and three rpcs of
+ * ours with handlers that do what the request's values say.
+ *
+ *   ApiKeyService.GetApiKey    unary; the id is what to do: "ok" "bad" "hang" "later" "big"
+ *   ApiKeyService.ListApiKeys  unary; hangs, has a maximal deadline of 50 ms
+ *   KeyAccessService.Watch     from_generation heartbeats, with backpressure; negative: hangs
+ *   IngestService.Stream       echo: Events.first_seq comes back as Ack; with backpressure
+ */
+#pragma once
+
+#include "rpc/client.h"
+#include "rpc/init.h"
+#include "rpc/server.h"
+#include "schema/all.h"
+
+#include "testing/cmocka.h"
+
+#include "apirelay/auth/v1/api_key_service.pb-c.h"
+#include "apirelay/auth/v1/key_access_service.pb-c.h"
+#include "apirelay/usage/v1/ingest_service.pb-c.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define GET_API_KEY   "/apirelay.auth.v1.ApiKeyService/GetApiKey"
+#define LIST_API_KEYS "/apirelay.auth.v1.ApiKeyService/ListApiKeys"
+#define WATCH         "/apirelay.auth.v1.KeyAccessService/Watch"
+#define STREAM        "/apirelay.usage.v1.IngestService/Stream"
+#define QUEUE_MAX     8
+#define WATCHDOG_MS   30000
+
+typedef struct fixture {
+    gw_loop *loop;
+    gw_schema *schema;
+    gw_rpc_server *server;
+    gw_rpc_pump *pump;
+    gw_rpc_channel *channel;
+    uint16_t port;
+    gw_timer watchdog;
+    bool server_closed;
+    /* what the handlers saw */
+    size_t started, finished, cancelled, half_closed, most_queued;
+    size_t stop_when_started; /* the loop stops then; 0: never */
+    size_t stop_when_cancelled; /* likewise */
+    gw_rpc_call *hanging;
+    /* what the client saw */
+    size_t done, stop_when_done, messages, writables;
+    int64_t last_value;
+    size_t pause_after; /* messages, 0: never */
+    gw_rpc_client_call *stream;
+    gw_status rc;
+    gw_error err;
+    char text[256];
+} fixture;
+
+static inline void on_watchdog(void *arg)
+{
+    (void)arg;
+    (void)fprintf(stderr, "the test hangs\n");
+    abort();
+}
+
+/* ---- server ---- */
+
+static inline void note_start(fixture *f, gw_rpc_call *c)
+{
+    f->started++;
+    f->hanging = c;
+    if (f->stop_when_started && f->started >= f->stop_when_started)
+        gw_loop_stop(f->loop);
+}
+
+static inline void on_cancelled(gw_rpc_call *c, void *arg)
+{
+    fixture *f = arg;
+    f->cancelled++;
+    assert_true(gw_rpc_call_is_cancelled(c));
+    gw_error err;
+    (void)gw_fail(&err, GW_ERR_CANCELLED, "gone");
+    gw_rpc_fail(c, &err);
+    if (f->stop_when_cancelled && f->cancelled >= f->stop_when_cancelled)
+        gw_loop_stop(f->loop);
+}
+
+static inline void on_finished(gw_rpc_call *c, void *arg)
+{
+    (void)c;
+    ((fixture *)arg)->finished++;
+}
+
+static inline void reply_with_caller(void *arg)
+{
+    gw_rpc_call *c = arg;
+    Apirelay__Auth__V1__ApiKey key = APIRELAY__AUTH__V1__API_KEY__INIT;
+    Apirelay__Auth__V1__GetApiKeyResponse r = APIRELAY__AUTH__V1__GET_API_KEY_RESPONSE__INIT;
+    key.name = gw_arena_strdup(gw_rpc_call_arena(c), gw_rpc_call_caller(c)->name);
+    r.api_key = &key;
+    gw_rpc_reply(c, &r.base);
+}
+
+static inline void reply_big(gw_rpc_call *c)
+{
+    size_t size = 6UL << 20;
+    char *text = gw_arena_alloc(gw_rpc_call_arena(c), size);
+    memset(text, 'x', size);
+    text[size - 1] = '\0';
+    Apirelay__Auth__V1__ApiKey key = APIRELAY__AUTH__V1__API_KEY__INIT;
+    Apirelay__Auth__V1__GetApiKeyResponse r = APIRELAY__AUTH__V1__GET_API_KEY_RESPONSE__INIT;
+    key.name = text;
+    r.api_key = &key;
+    gw_rpc_reply(c, &r.base);
+}
+
+static inline void get_api_key(gw_rpc_call *c, const ProtobufCMessage *request, void *arg)
+{
+    fixture *f = arg;
+    gw_str what = gw_str_of(((const Apirelay__Auth__V1__GetApiKeyRequest *)request)->id);
+    note_start(f, c);
+    if (gw_str_eq_c(what, "ok")) {
+        reply_with_caller(c);
+    } else if (gw_str_eq_c(what, "later")) {
+        gw_loop_defer(f->loop, reply_with_caller, c);
+    } else if (gw_str_eq_c(what, "big")) {
+        reply_big(c);
+    } else if (gw_str_eq_c(what, "bad")) {
+        gw_error err;
+        (void)gw_fail_field(&err, GW_ERR_MAX_TOKENS_EXCEEDED, "permissions.maxTokens",
+                            "%d tokens are too many", 7);
+        gw_rpc_fail(c, &err);
+    }
+}
+
+static inline void list_api_keys(gw_rpc_call *c, const ProtobufCMessage *request, void *arg)
+{
+    (void)request;
+    note_start(arg, c);
+}
+
+static inline void send_heartbeats(gw_rpc_call *c, fixture *f)
+{
+    int64_t *left = gw_rpc_call_data(c);
+    while (*left > 0 && gw_rpc_call_queued(c) < QUEUE_MAX) {
+        Apirelay__Auth__V1__WatchResponse__Heartbeat h =
+            APIRELAY__AUTH__V1__WATCH_RESPONSE__HEARTBEAT__INIT;
+        Apirelay__Auth__V1__WatchResponse r = APIRELAY__AUTH__V1__WATCH_RESPONSE__INIT;
+        h.generation = *left;
+        r.event_case = APIRELAY__AUTH__V1__WATCH_RESPONSE__EVENT_HEARTBEAT;
+        r.heartbeat = &h;
+        gw_rpc_send(c, &r.base);
+        f->most_queued = GW_MAX(f->most_queued, gw_rpc_call_queued(c));
+        (*left)--;
+    }
+    if (*left == 0) {
+        *left = -1;
+        gw_rpc_finish(c);
+    }
+}
+
+static inline void watch(gw_rpc_call *c, const ProtobufCMessage *request, void *arg)
+{
+    fixture *f = arg;
+    int64_t *left = gw_arena_new_of(gw_rpc_call_arena(c), int64_t);
+    *left = ((const Apirelay__Auth__V1__WatchRequest *)request)->from_generation;
+    gw_rpc_call_set_data(c, left);
+    note_start(f, c);
+    if (*left >= 0)
+        send_heartbeats(c, f);
+}
+
+static inline void watch_writable(gw_rpc_call *c, void *arg)
+{
+    send_heartbeats(c, arg);
+}
+
+static inline void stream_start(gw_rpc_call *c, const ProtobufCMessage *request, void *arg)
+{
+    assert_null(request);
+    note_start(arg, c);
+}
+
+static inline void stream_message(gw_rpc_call *c, const ProtobufCMessage *request, void *arg)
+{
+    fixture *f = arg;
+    const Apirelay__Usage__V1__StreamRequest *q =
+        (const Apirelay__Usage__V1__StreamRequest *)request;
+    assert_int_equal(q->frame_case, APIRELAY__USAGE__V1__STREAM_REQUEST__FRAME_EVENTS);
+    Apirelay__Usage__V1__Ack ack = APIRELAY__USAGE__V1__ACK__INIT;
+    Apirelay__Usage__V1__StreamResponse r = APIRELAY__USAGE__V1__STREAM_RESPONSE__INIT;
+    ack.n = q->events->first_seq;
+    r.frame_case = APIRELAY__USAGE__V1__STREAM_RESPONSE__FRAME_ACK;
+    r.ack = &ack;
+    gw_rpc_send(c, &r.base);
+    f->most_queued = GW_MAX(f->most_queued, gw_rpc_call_queued(c));
+    if (gw_rpc_call_queued(c) >= QUEUE_MAX)
+        gw_rpc_pause(c);
+}
+
+static inline void stream_writable(gw_rpc_call *c, void *arg)
+{
+    (void)arg;
+    gw_rpc_resume(c);
+}
+
+static inline void stream_half_closed(gw_rpc_call *c, void *arg)
+{
+    ((fixture *)arg)->half_closed++;
+    gw_rpc_finish(c);
+}
+
+static const gw_rpc_handler test_handlers[] = {
+    {.path = GET_API_KEY, .start = get_api_key, .cancelled = on_cancelled, .finished = on_finished},
+    {.path = LIST_API_KEYS,
+     .start = list_api_keys,
+     .cancelled = on_cancelled,
+     .finished = on_finished,
+     .max_deadline_ms = 50},
+    {.path = WATCH,
+     .start = watch,
+     .writable = watch_writable,
+     .cancelled = on_cancelled,
+     .finished = on_finished},
+    {.path = STREAM,
+     .start = stream_start,
+     .message = stream_message,
+     .half_closed = stream_half_closed,
+     .writable = stream_writable,
+     .cancelled = on_cancelled,
+     .finished = on_finished,
+     .max_message_bytes = 64 << 10},
+    {.path = NULL},
+};
+
+static inline void authorize_later(void *arg)
+{
+    gw_caller caller = {.kind = GW_CALLER_ADMIN, .name = GW_STR("slow admin")};
+    gw_rpc_authorized(arg, GW_OK, &caller, NULL);
+}
+
+static inline void test_authorize(void *self, gw_rpc_call *c, const gw_method *m, gw_str credential)
+{
+    fixture *f = self;
+    gw_error err;
+    gw_caller caller = {.kind = GW_CALLER_ADMIN, .name = GW_STR("good admin")};
+    assert_true(m->access.declared);
+    if (gw_str_eq_c(credential, "good"))
+        gw_rpc_authorized(c, GW_OK, &caller, NULL);
+    else if (gw_str_eq_c(credential, "slow"))
+        gw_loop_defer(f->loop, authorize_later, c);
+    else if (gw_str_eq_c(credential, "low"))
+        gw_rpc_authorized(c, gw_fail(&err, GW_ERR_PERMISSION_DENIED, "not you"), NULL, &err);
+    else
+        gw_rpc_authorized(c, gw_fail(&err, GW_ERR_UNAUTHENTICATED, "who?"), NULL, &err);
+}
+
+static inline void start_server(fixture *f)
+{
+    char listen[32];
+    (void)snprintf(listen, sizeof listen, "127.0.0.1:%u", f->port);
+    gw_rpc_server_options o = {.listen = listen,
+                               .reflection = true,
+                               .schema = f->schema,
+                               .authorizer = {test_authorize, f}};
+    gw_error err;
+    assert_int_equal(gw_rpc_server_new(f->loop, &o, &f->server, &err), GW_OK);
+    assert_int_equal(gw_rpc_server_add(f->server, test_handlers, f, &err), GW_OK);
+    assert_int_equal(gw_rpc_server_start(f->server, &err), GW_OK);
+    f->port = gw_rpc_server_port(f->server);
+    f->server_closed = false;
+}
+
+static inline void on_server_closed(void *arg)
+{
+    fixture *f = arg;
+    f->server_closed = true;
+    f->server = NULL;
+    gw_loop_stop(f->loop);
+}
+
+static inline void close_server(fixture *f, int64_t grace_ms)
+{
+    gw_rpc_server_close(f->server, grace_ms, on_server_closed, f);
+    while (!f->server_closed)
+        gw_loop_run(f->loop);
+}
+
+static inline int setup(void **state)
+{
+    fixture *f = calloc(1, sizeof *f);
+    assert_non_null(f);
+    *state = f;
+    gw_error err;
+    assert_int_equal(gw_loop_new(&gw_system_clock, &f->loop, &err), GW_OK);
+    assert_int_equal(gw_schema_all(&f->schema, &err), GW_OK);
+    gw_timer_init(&f->watchdog, on_watchdog, f);
+    gw_timer_set(f->loop, &f->watchdog, WATCHDOG_MS);
+    start_server(f);
+    char target[32];
+    (void)snprintf(target, sizeof target, "127.0.0.1:%u", f->port);
+    assert_int_equal(gw_rpc_pump_new(f->loop, &f->pump, &err), GW_OK);
+    assert_int_equal(gw_rpc_channel_new(f->pump, target, NULL, &f->channel, &err), GW_OK);
+    return 0;
+}
+
+static inline int teardown(void **state)
+{
+    fixture *f = *state;
+    gw_rpc_channel_free(f->channel);
+    if (f->server)
+        close_server(f, 0);
+    gw_rpc_pump_free(f->pump);
+    gw_timer_cancel(f->loop, &f->watchdog);
+    gw_loop_free(f->loop);
+    gw_schema_free(f->schema);
+    free(f);
+    return 0;
+}
+
+/* gRPC is started once for all tests of a program. */
+static inline int setup_group(void **state)
+{
+    (void)state;
+    gw_rpc_init();
+    return 0;
+}
+
+static inline int teardown_group(void **state)
+{
+    (void)state;
+    gw_rpc_shutdown();
+    return 0;
+}
+
+/* ---- client ---- */
+
+static inline void note_done(fixture *f, gw_status rc, const gw_error *err)
+{
+    f->rc = rc;
+    if (rc != GW_OK)
+        f->err = *err;
+    f->done++;
+    if (f->done >= f->stop_when_done)
+        gw_loop_stop(f->loop);
+}
+
+static inline void on_unary_done(void *arg, gw_status rc, const ProtobufCMessage *response,
+                                 const gw_error *err)
+{
+    fixture *f = arg;
+    assert_int_equal(response != NULL, rc == GW_OK);
+    if (response && response->descriptor == &apirelay__auth__v1__get_api_key_response__descriptor)
+        (void)snprintf(f->text, sizeof f->text, "%s",
+                       ((const Apirelay__Auth__V1__GetApiKeyResponse *)response)->api_key->name);
+    note_done(f, rc, err);
+}
+
+static inline gw_rpc_call_options get_options(const char *credential, int64_t deadline_ms)
+{
+    return (gw_rpc_call_options){.path = GET_API_KEY,
+                                 .response = &apirelay__auth__v1__get_api_key_response__descriptor,
+                                 .credential = gw_str_of(credential),
+                                 .deadline_ms = deadline_ms,
+                                 .wait_for_ready = true};
+}
+
+static inline gw_rpc_client_call *start_get(fixture *f, const char *what, const char *credential,
+                                            int64_t deadline_ms)
+{
+    gw_rpc_call_options o = get_options(credential, deadline_ms);
+    Apirelay__Auth__V1__GetApiKeyRequest q = APIRELAY__AUTH__V1__GET_API_KEY_REQUEST__INIT;
+    q.id = (char *)(uintptr_t)what;
+    gw_rpc_client_call *c = gw_rpc_unary(f->channel, &o, &q.base, on_unary_done, f);
+    assert_non_null(c);
+    return c;
+}
+
+/* Runs until `n` calls are done. */
+static inline void run_until_done(fixture *f, size_t n)
+{
+    f->stop_when_done = n;
+    while (f->done < n)
+        gw_loop_run(f->loop);
+}
+
+static inline gw_status get(fixture *f, const char *what, const char *credential,
+                            int64_t deadline_ms)
+{
+    (void)start_get(f, what, credential, deadline_ms);
+    run_until_done(f, f->done + 1);
+    return f->rc;
+}
+
+static inline void on_stream_message(void *arg, const ProtobufCMessage *m)
+{
+    fixture *f = arg;
+    f->messages++;
+    if (m->descriptor == &apirelay__auth__v1__watch_response__descriptor)
+        f->last_value = ((const Apirelay__Auth__V1__WatchResponse *)m)->heartbeat->generation;
+    else
+        f->last_value = ((const Apirelay__Usage__V1__StreamResponse *)m)->ack->n;
+    if (f->pause_after && f->messages == f->pause_after)
+        gw_rpc_stream_pause(f->stream);
+    if (f->messages >= f->stop_when_done)
+        gw_loop_stop(f->loop);
+}
+
+static inline void on_stream_writable(void *arg)
+{
+    ((fixture *)arg)->writables++;
+}
+
+static inline void on_stream_done(void *arg, gw_status rc, const gw_error *err)
+{
+    fixture *f = arg;
+    f->stream = NULL;
+    note_done(f, rc, err);
+}
+
+static const gw_rpc_stream_ops test_stream_ops = {
+    .message = on_stream_message, .writable = on_stream_writable, .done = on_stream_done};
+
+static inline void start_watch(fixture *f, int64_t heartbeats)
+{
+    gw_rpc_call_options o = {.path = WATCH,
+                             .response = &apirelay__auth__v1__watch_response__descriptor,
+                             .credential = GW_STR("good"),
+                             .wait_for_ready = true};
+    Apirelay__Auth__V1__WatchRequest q = APIRELAY__AUTH__V1__WATCH_REQUEST__INIT;
+    q.from_generation = heartbeats;
+    f->stream = gw_rpc_stream(f->channel, &o, &q.base, &test_stream_ops, f);
+    assert_non_null(f->stream);
+}
+
+static inline void start_stream(fixture *f)
+{
+    gw_rpc_call_options o = {.path = STREAM,
+                             .response = &apirelay__usage__v1__stream_response__descriptor,
+                             .credential = GW_STR("good"),
+                             .wait_for_ready = true};
+    f->stream = gw_rpc_stream(f->channel, &o, NULL, &test_stream_ops, f);
+    assert_non_null(f->stream);
+}
+
+static inline void send_events(fixture *f, int64_t seq, size_t padding)
+{
+    Apirelay__Usage__V1__Events e = APIRELAY__USAGE__V1__EVENTS__INIT;
+    Apirelay__Usage__V1__StreamRequest q = APIRELAY__USAGE__V1__STREAM_REQUEST__INIT;
+    uint8_t *bytes = calloc(1, padding + 1);
+    ProtobufCBinaryData event = {.len = padding, .data = bytes};
+    e.first_seq = seq;
+    e.n_events = 1;
+    e.events = &event;
+    q.frame_case = APIRELAY__USAGE__V1__STREAM_REQUEST__FRAME_EVENTS;
+    q.events = &e;
+    gw_rpc_stream_send(f->stream, &q.base);
+    free(bytes);
+}

@@ -85,10 +85,10 @@ typedef struct gw_conf_cidrs {
 
 typedef struct gw_conf_field {
     gw_conf_type type;
+    unsigned flags;
     const char *field; /* the C name, unit included */
     size_t offset;
     const char *default_text;
-    unsigned flags;
     const char *doc;
     int64_t min, max; /* INT */
     const char *values; /* ENUM: "a|b|c" */

@@ -131,17 +131,15 @@ static void note_pair(yaml_reader *r, const yaml_node_t *key, const yaml_node_t 
         const gw_conf_field *f = &r->l->table->fields[i];
         char own[CONF_NAME_SIZE];
         conf_name(f, own);
-        if (f->type == GW_CONF_SECRET) {
-            if (gw_str_eq_c(name, own)) {
-                conf_mistake(r->l, f, "%s: a secret does not stand in this file: use %s_file",
-                             origin, own);
-                return;
-            }
-            strcat(
-                own,
-                "_file"); /* NOLINT(clang-analyzer-security.insecureAPI.strcpy): names fill half of it */
+        if (f->type == GW_CONF_SECRET && gw_str_eq_c(name, own)) {
+            conf_mistake(r->l, f, "%s: a secret does not stand in this file: use %s_file", origin,
+                         own);
+            return;
         }
-        if (gw_str_eq_c(name, own)) {
+        char key_name[CONF_NAME_SIZE + 5];
+        (void)snprintf(key_name, sizeof(key_name), "%s%s", own,
+                       f->type == GW_CONF_SECRET ? "_file" : "");
+        if (gw_str_eq_c(name, key_name)) {
             note_value(r, f, origin, value);
             return;
         }

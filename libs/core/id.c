@@ -59,8 +59,9 @@ void gw_random_base62(char *out, size_t len)
 
 void gw_request_id(char out[GW_REQUEST_ID_SIZE])
 {
-    memcpy(out, "req_", 4);
-    gw_random_base62(out + 4, GW_REQUEST_ID_SIZE - 5);
+    static const char prefix[] = "req_";
+    memcpy(out, prefix, sizeof(prefix));
+    gw_random_base62(out + sizeof(prefix) - 1, GW_REQUEST_ID_SIZE - sizeof(prefix));
 }
 
 /* What BSON asks of a process: the same five bytes in all its ids, and a counter that starts

@@ -91,7 +91,7 @@ bool gw_map_put(gw_map *m, gw_str key, void *value)
             m->free_value(old);
         return true;
     }
-    if ((m->count + 1) * 4 > m->n_slots * 3) {
+    if (!s || (m->count + 1) * 4 > m->n_slots * 3) {
         if (!grow(m))
             return false;
         s = find_slot(m, key, hash);

@@ -50,7 +50,7 @@ static void many_stars_end_in_reasonable_time(void **state)
     char pattern[201];
     static char text[20001];
     for (size_t i = 0; i < 200; i += 2)
-        memcpy(pattern + i, "*a", 2);
+        memcpy(pattern + i, (const char[]){'*', 'a'}, 2);
     pattern[199] = 'b';
     memset(text, 'a', 20000);
     assert_false(gw_glob_match(gw_str_n(pattern, 200), gw_str_n(text, 20000)));

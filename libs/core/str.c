@@ -38,7 +38,9 @@ bool gw_str_starts_with(gw_str s, gw_str prefix)
 
 bool gw_str_ends_with(gw_str s, gw_str suffix)
 {
-    return s.len >= suffix.len && gw_str_eq(gw_str_slice(s, s.len - suffix.len, s.len), suffix);
+    if (suffix.len == 0 || s.len < suffix.len)
+        return suffix.len == 0;
+    return memcmp(s.ptr + (s.len - suffix.len), suffix.ptr, suffix.len) == 0;
 }
 
 bool gw_str_contains(gw_str s, gw_str needle)
@@ -165,16 +167,11 @@ bool gw_str_to_double(gw_str s, double *ret)
 {
     if (!is_decimal(s))
         return false;
-    char small[64];
-    gw_auto_free char *large = s.len < sizeof(small) ? NULL : gw_str_dup(s);
-    char *text = s.len < sizeof(small) ? small : large;
+    char *text = gw_str_dup(s);
     if (!text)
         return false;
-    if (text == small) {
-        memcpy(small, s.ptr, s.len);
-        small[s.len] = '\0';
-    }
     double value = strtod(text, NULL);
+    free(text);
     if (!isfinite(value))
         return false;
     *ret = value;

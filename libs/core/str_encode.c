@@ -33,7 +33,7 @@ bool gw_hex_decode(gw_str hex, void *bytes, size_t len)
     }
     uint8_t *out = bytes;
     for (size_t i = 0; i < len; i++)
-        out[i] = (uint8_t)(hex_digit(hex.ptr[2 * i]) << 4 | hex_digit(hex.ptr[2 * i + 1]));
+        out[i] = (uint8_t)(hex_digit(hex.ptr[2 * i]) * 16 + hex_digit(hex.ptr[2 * i + 1]));
     return true;
 }
 

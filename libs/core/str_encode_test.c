@@ -64,25 +64,8 @@ static void malformed_base64_is_refused(void **state)
 {
     (void)state;
     static const char *const bad[] = {
-        "Z",
-        "Zg=",
-        "Zg===",
-        "Zm8==",
-        "=",
-        "==",
-        "====",
-        "Zm9v=",
-        "Zm9v==",
-        "Zg==Zg==",
-        "Z g==",
-        "Zg==\n",
-        "Zh",
-        "Zm9",
-        "Zm\xff"
-        "v",
-        "Zm9v!",
-        "A=AA",
-        "Zh==",
+        "Z",        "Zg=",   "Zg===",  "Zm8==", "=",   "==",      "====",  "Zm9v=", "Zm9v==",
+        "Zg==Zg==", "Z g==", "Zg==\n", "Zh",    "Zm9", "Zm\xffv", "Zm9v!", "A=AA",  "Zh==",
     };
     for (size_t i = 0; i < GW_ARRAY_LEN(bad); i++) {
         char out[16];

@@ -20,22 +20,20 @@
 #include "metrics/metrics.h"
 #include "rpc/client.h"
 
-#include "apirelay/usage/v1/event.pb-c.h"
-
-typedef Apirelay__Usage__V1__UsageEvent usage_event;
+#include "event_codec.h"
 
 typedef struct recorder recorder;
 typedef struct recorder_lane recorder_lane; /* one loop's range of slots */
-typedef struct flight_slot flight_slot;     /* one request in flight */
+typedef struct flight_slot flight_slot; /* one request in flight */
 
 typedef struct recorder_options {
-    const char *dir;          /* made (0700) when absent; flock'ed exclusively */
-    unsigned lanes;           /* loops */
-    unsigned slots_per_lane;  /* RELAY_MAX_INFLIGHT / lanes + 1,024 */
+    const char *dir; /* made (0700) when absent; flock'ed exclusively */
+    unsigned lanes; /* loops */
+    unsigned slots_per_lane; /* RELAY_MAX_INFLIGHT / lanes + 1,024 */
     int64_t sync_interval_ms; /* RELAY_SPOOL_SYNC, 10 */
-    int64_t spool_max_bytes;  /* RELAY_SPOOL_MAX, 2 GiB */
-    gw_rpc_channel *usage;    /* NULL: spool only (tests) */
-    gw_str service_token;     /* presented to usage */
+    int64_t spool_max_bytes; /* RELAY_SPOOL_MAX, 2 GiB */
+    gw_rpc_channel *usage; /* NULL: spool only (tests) */
+    gw_str service_token; /* presented to usage */
     const gw_clock *clock;
     gw_log *log;
     gw_metrics_shard *metrics; /* may be NULL */
@@ -60,10 +58,12 @@ void recorder_event_id(recorder_lane *lane, uint8_t out[12]);
 /* Before the first upstream byte: `e` as known so far (prompt_estimate_tokens set). Longer than a
  * slot: cut as the spool cuts. */
 void recorder_open_event(recorder_lane *lane, flight_slot *slot, const usage_event *e);
-/* While streaming: what an interruption would be billed by. `status_code` as sent to the client, 0
- * when none yet. */
-void recorder_progress(flight_slot *slot, int64_t completion_tokens, int status_code,
-                       int64_t wall_ms);
+/*
+ * While streaming: what an interruption would be billed by: tokens delivered so far and the price of them and of the prompt estimate.
+ * `status_code` as sent to the client, 0 when none yet.
+ */
+void recorder_progress(flight_slot *slot, int64_t completion_tokens, int64_t cost_nano_usd,
+                       int status_code, int64_t wall_ms);
 /* The finished event, before the client gets the end of its answer. The slot is the recorder's
  * afterwards. */
 void recorder_done(recorder_lane *lane, flight_slot *slot, const usage_event *e);
@@ -74,8 +74,8 @@ typedef struct recorder_stats {
     int64_t spool_bytes;
     int64_t open_slots;
     bool disk_failed; /* the last commit failed; DONE slots wait */
-    bool full;        /* spool_max_bytes reached: refuse new traffic with GW_ERR_SPOOL_BUSY */
-    bool connected;   /* in FLOW with usage */
+    bool full; /* spool_max_bytes reached: refuse new traffic with GW_ERR_SPOOL_BUSY */
+    bool connected; /* in FLOW with usage */
 } recorder_stats;
 void recorder_get_stats(const recorder *r, recorder_stats *ret);
 

@@ -1,0 +1,36 @@
+/*
+ * Usage events as bytes: at most EVENT_MAX_BYTES, so that three fit a 4 KiB page of the spool (USAGE.md).
+ *
+ * Thread: pure.
+ */
+#pragma once
+
+#include "core/status.h"
+#include "core/str.h"
+
+#include "apirelay/usage/v1/event.pb-c.h"
+
+typedef Apirelay__Usage__V1__UsageEvent usage_event;
+
+#define EVENT_MAX_BYTES 1340
+
+/*
+ * Packs `e` into `out`, at most `cap` bytes. Too long: headers go first, then the user agent, the error text, then other free
+ * texts are cut, and `truncated` says so. Returns the length; 0 only when `cap` is too small for the figures alone (< 512).
+ */
+size_t event_pack(const usage_event *e, uint8_t *out, size_t cap);
+
+/* How far a request was when its relay died. */
+typedef struct event_progress {
+    int64_t completion_tokens;
+    int64_t cost_nano_usd;
+    int64_t last_byte_ms; /* wall clock; 0 = no byte was forwarded */
+    int32_t status_code; /* sent to the client; 0 = none */
+} event_progress;
+
+/*
+ * The event of an interrupted request, from what was known when it was forwarded: same id, billed by prompt estimate and delivered
+ * tokens, outcome and error `interrupted`. Returns its length in `out`; 0 when `packed` does not unpack.
+ */
+size_t event_pack_interrupted(gw_str packed, const event_progress *progress, uint8_t *out,
+                              size_t cap);

@@ -1,0 +1,159 @@
+#include "event_codec.h"
+
+#include "testing/cmocka.h"
+
+#include <stdlib.h>
+
+static usage_event *unpack(const uint8_t *bytes, size_t len)
+{
+    usage_event *e = apirelay__usage__v1__usage_event__unpack(NULL, len, bytes);
+    assert_non_null(e);
+    return e;
+}
+
+static char *long_text(size_t len)
+{
+    char *text = malloc(len + 1);
+    assert_non_null(text);
+    memset(text, 'x', len);
+    text[len] = '\0';
+    return text;
+}
+
+static void a_usual_event_is_packed_whole(void **state)
+{
+    (void)state;
+    char model[] = "gpt-4o", agent[] = "OpenAI/Python 2.0";
+    usage_event e = APIRELAY__USAGE__V1__USAGE_EVENT__INIT;
+    e.model = model;
+    e.user_agent = agent;
+    e.cost_nano_usd = 12345;
+    uint8_t out[EVENT_MAX_BYTES];
+    size_t len = event_pack(&e, out, sizeof(out));
+    usage_event *back = unpack(out, len);
+    assert_string_equal(back->user_agent, agent);
+    assert_int_equal(back->cost_nano_usd, 12345);
+    assert_false(back->truncated);
+    apirelay__usage__v1__usage_event__free_unpacked(back, NULL);
+}
+
+static void headers_go_first_then_the_user_agent_then_the_error(void **state)
+{
+    (void)state;
+    char *agent = long_text(500), *error = long_text(700);
+    char name[] = "traceparent", value[] = "00-abc";
+    Apirelay__Usage__V1__EventHeader header = APIRELAY__USAGE__V1__EVENT_HEADER__INIT;
+    header.name = name;
+    header.value = value;
+    Apirelay__Usage__V1__EventHeader *headers[20];
+    for (size_t i = 0; i < GW_ARRAY_LEN(headers); i++)
+        headers[i] = &header;
+    usage_event e = APIRELAY__USAGE__V1__USAGE_EVENT__INIT;
+    e.headers = headers;
+    e.n_headers = GW_ARRAY_LEN(headers);
+    e.user_agent = agent;
+    e.error = error;
+    uint8_t out[EVENT_MAX_BYTES];
+
+    usage_event *back = unpack(out, event_pack(&e, out, sizeof(out)));
+    assert_true(back->truncated);
+    assert_int_equal(back->n_headers, 0);
+    assert_int_equal(strlen(back->user_agent), 500);
+    assert_int_equal(strlen(back->error), 700);
+    apirelay__usage__v1__usage_event__free_unpacked(back, NULL);
+
+    back = unpack(out, event_pack(&e, out, 1000));
+    assert_true(strlen(back->user_agent) < 500);
+    assert_int_equal(strlen(back->error), 700);
+    apirelay__usage__v1__usage_event__free_unpacked(back, NULL);
+    free(agent);
+    free(error);
+}
+
+static void a_megabyte_of_error_text_still_fits(void **state)
+{
+    (void)state;
+    char *error = long_text(1 << 20), *model = long_text(4000);
+    usage_event e = APIRELAY__USAGE__V1__USAGE_EVENT__INIT;
+    e.error = error;
+    e.model = model;
+    uint8_t out[EVENT_MAX_BYTES];
+    for (size_t cap = 512; cap <= sizeof(out); cap += 92) {
+        size_t len = event_pack(&e, out, cap);
+        assert_in_range(len, 1, cap);
+        usage_event *back = unpack(out, len);
+        assert_true(back->truncated);
+        apirelay__usage__v1__usage_event__free_unpacked(back, NULL);
+    }
+    free(error);
+    free(model);
+}
+
+static void a_cut_never_splits_a_character(void **state)
+{
+    (void)state;
+    char error[3001];
+    for (size_t i = 0; i + 3 < sizeof(error); i += 3)
+        memcpy(error + i, "\xe2\x82\xac", 3);
+    error[2997] = '\0';
+    usage_event e = APIRELAY__USAGE__V1__USAGE_EVENT__INIT;
+    e.error = error;
+    uint8_t out[EVENT_MAX_BYTES];
+    for (size_t cap = 600; cap < 606; cap++) {
+        usage_event *back = unpack(out, event_pack(&e, out, cap));
+        assert_true(gw_str_is_utf8(gw_str_of(back->error)));
+        assert_true(strlen(back->error) > 500);
+        apirelay__usage__v1__usage_event__free_unpacked(back, NULL);
+    }
+}
+
+static void an_interrupted_request_is_billed_by_what_was_delivered(void **state)
+{
+    (void)state;
+    char basis[] = "reported", request_id[] = "req_1";
+    usage_event e = APIRELAY__USAGE__V1__USAGE_EVENT__INIT;
+    e.timestamp_ms = 1000;
+    e.prompt_estimate_tokens = 40;
+    e.cost_nano_usd = 7;
+    e.billing_basis = basis;
+    e.request_id = request_id;
+    uint8_t open[EVENT_MAX_BYTES], out[EVENT_MAX_BYTES];
+    gw_str packed = gw_str_n(open, event_pack(&e, open, sizeof(open)));
+    const event_progress streaming = {
+        .completion_tokens = 12, .cost_nano_usd = 99, .last_byte_ms = 1500, .status_code = 200};
+    usage_event *back = unpack(out, event_pack_interrupted(packed, &streaming, out, sizeof(out)));
+    assert_string_equal(back->outcome, "interrupted");
+    assert_string_equal(back->error, "interrupted");
+    assert_string_equal(back->billing_basis, "estimated");
+    assert_string_equal(back->request_id, "req_1");
+    assert_int_equal(back->timestamp_ms, 1500);
+    assert_int_equal(back->duration_ms, 500);
+    assert_int_equal(back->status_code, 200);
+    assert_int_equal(back->prompt_tokens, 40);
+    assert_int_equal(back->completion_tokens, 12);
+    assert_int_equal(back->total_tokens, 52);
+    assert_int_equal(back->cost_nano_usd, 99);
+    apirelay__usage__v1__usage_event__free_unpacked(back, NULL);
+
+    const event_progress nothing_yet = {0};
+    back = unpack(out, event_pack_interrupted(packed, &nothing_yet, out, sizeof(out)));
+    assert_int_equal(back->status_code, 499);
+    assert_int_equal(back->timestamp_ms, 1000);
+    assert_int_equal(back->cost_nano_usd, 7);
+    apirelay__usage__v1__usage_event__free_unpacked(back, NULL);
+
+    assert_int_equal(event_pack_interrupted(GW_STR("\xff\xff\xff"), &nothing_yet, out, sizeof(out)),
+                     0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_usual_event_is_packed_whole),
+        cmocka_unit_test(headers_go_first_then_the_user_agent_then_the_error),
+        cmocka_unit_test(a_megabyte_of_error_text_still_fits),
+        cmocka_unit_test(a_cut_never_splits_a_character),
+        cmocka_unit_test(an_interrupted_request_is_billed_by_what_was_delivered),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

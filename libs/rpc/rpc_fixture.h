@@ -46,6 +46,7 @@ typedef struct fixture {
     gw_rpc_call *hanging;
     /* what the client saw */
     size_t done, stop_when_done, messages, writables;
+    size_t stop_when_messages; /* 0: never */
     int64_t last_value;
     size_t pause_after; /* messages, 0: never */
     gw_rpc_client_call *stream;
@@ -400,7 +401,7 @@ static inline void on_stream_message(void *arg, const ProtobufCMessage *m)
         f->last_value = ((const Apirelay__Usage__V1__StreamResponse *)m)->ack->n;
     if (f->pause_after && f->messages == f->pause_after)
         gw_rpc_stream_pause(f->stream);
-    if (f->messages >= f->stop_when_done)
+    if (f->stop_when_messages && f->messages == f->stop_when_messages)
         gw_loop_stop(f->loop);
 }
 

@@ -6,11 +6,7 @@ static void a_server_stream_arrives_whole_and_in_order(void **state)
 {
     fixture *f = *state;
     start_watch(f, MANY);
-    f->stop_when_done = MANY + 1;
-    while (f->done == 0) {
-        gw_loop_run(f->loop);
-        f->stop_when_done = 1;
-    }
+    run_until_done(f, 1);
     assert_int_equal(f->rc, GW_OK);
     assert_int_equal(f->messages, MANY);
     assert_int_equal(f->last_value, 1); /* it counts down */
@@ -37,21 +33,13 @@ static void resume_later(void *arg)
 static void a_paused_client_holds_the_stream_back(void **state)
 {
     fixture *f = *state;
-    f->pause_after = 5;
-    f->stop_when_done = 5;
+    f->pause_after = f->stop_when_messages = 5;
     start_watch(f, 200);
     gw_loop_run(f->loop);
     gw_timer t;
     gw_timer_init(&t, resume_later, f);
     gw_timer_set(f->loop, &t, 30);
-    f->stop_when_done = 1000;
-    gw_timer stop;
-    gw_timer_init(&stop, (void (*)(void *))gw_loop_stop, f->loop);
-    while (f->done == 0) {
-        gw_timer_set(f->loop, &stop, 50);
-        gw_loop_run(f->loop);
-    }
-    gw_timer_cancel(f->loop, &stop);
+    run_until_done(f, 1);
     assert_int_equal(f->rc, GW_OK);
     assert_int_equal(f->messages, 200);
 }
@@ -64,11 +52,7 @@ static void a_bidi_stream_echoes_with_backpressure_until_the_half_close(void **s
         send_events(f, i, 100);
     assert_in_range(gw_rpc_stream_queued(f->stream), 1, MANY);
     gw_rpc_stream_close_send(f->stream);
-    f->stop_when_done = MANY + 1;
-    while (f->done == 0) {
-        gw_loop_run(f->loop);
-        f->stop_when_done = 1;
-    }
+    run_until_done(f, 1);
     assert_int_equal(f->rc, GW_OK);
     assert_int_equal(f->messages, MANY);
     assert_int_equal(f->last_value, MANY);
@@ -82,14 +66,12 @@ static void a_client_is_told_when_it_may_send_more(void **state)
     start_stream(f);
     send_events(f, 1, 10);
     send_events(f, 2, 10);
-    f->stop_when_done = 2;
+    f->stop_when_messages = 2;
     gw_loop_run(f->loop);
     assert_int_equal(f->messages, 2);
     assert_int_equal(f->writables, 1);
     gw_rpc_cancel(f->stream);
-    f->stop_when_done = 1;
-    while (f->done == 0)
-        gw_loop_run(f->loop);
+    run_until_done(f, 1);
     assert_int_equal(f->rc, GW_ERR_CANCELLED);
 }
 
@@ -130,9 +112,7 @@ static void a_message_over_the_methods_bound_ends_the_stream(void **state)
     f->stop_when_cancelled = 1;
     gw_loop_run(f->loop);
     assert_int_equal(f->cancelled, 1);
-    f->stop_when_done = 1;
-    while (f->done == 0)
-        gw_loop_run(f->loop);
+    run_until_done(f, 1);
     assert_int_equal(f->rc, GW_ERR_BODY_TOO_LARGE);
 }
 
@@ -140,7 +120,7 @@ static void a_channel_may_be_freed_while_a_stream_runs(void **state)
 {
     fixture *f = *state;
     start_watch(f, 100000);
-    f->stop_when_done = 10;
+    f->stop_when_messages = 10;
     gw_loop_run(f->loop);
     gw_rpc_channel_free(gw_steal(&f->channel));
     assert_int_equal(f->done, 1);

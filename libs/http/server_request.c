@@ -261,6 +261,14 @@ static gw_status accept_framing(gw_exchange *x, const llhttp_t *p, const special
     return GW_OK;
 }
 
+/* method SP target SP "HTTP/1.": llhttp takes more than one space, and the names of other protocols. */
+static bool request_line_is_plain(const gw_exchange *x, gw_str raw)
+{
+    size_t target_end = (size_t)x->target_span.at + x->target_span.len;
+    return x->target_span.at == x->method.len + 1 &&
+           gw_str_starts_with(gw_str_slice(raw, target_end, raw.len), GW_STR(" HTTP/1."));
+}
+
 gw_status request_accept(gw_exchange *x, gw_str raw, gw_error *err)
 {
     const llhttp_t *p = &x->connection->parser;
@@ -272,6 +280,8 @@ gw_status request_accept(gw_exchange *x, gw_str raw, gw_error *err)
                     (!x->is_http_1_0 || (p->flags & F_CONNECTION_KEEP_ALIVE));
     x->method = gw_str_of(llhttp_method_name((llhttp_method_t)p->method));
     x->target = view(raw, x->target_span);
+    if (!request_line_is_plain(x, raw))
+        return gw_fail(err, GW_ERR_MALFORMED_HTTP, "malformed request: bad request line");
 
     special_headers special = {0};
     gw_status rc = build_headers(x, raw, &special, err);

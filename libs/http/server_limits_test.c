@@ -1,0 +1,475 @@
+/* What a client may cost: time, bytes, connections; and how the server ends. */
+#include "http/server.h"
+
+#include "http/server_test_kit.h"
+
+#define GET(path) "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
+
+enum { HEAD_MAX = 1024, HEADERS_MAX = 10, BODY_MEMORY_MAX = 4096, HIGH_WATER = 16 * 1024 };
+
+static int setup(void **state)
+{
+    gw_http_server_options o = gw_http_server_defaults;
+    o.head_timeout_ms = 1000;
+    o.body_timeout_ms = 2000;
+    o.idle_timeout_ms = 3000;
+    o.write_idle_timeout_ms = 4000;
+    o.head_max_bytes = HEAD_MAX;
+    o.headers_max = HEADERS_MAX;
+    o.body_memory_max_bytes = BODY_MEMORY_MAX;
+    o.write_high_water = HIGH_WATER;
+    o.connections_max = 3;
+    *state = kit_new(&o);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    kit_free(*state);
+    return 0;
+}
+
+/* ---- time ---- */
+
+static void a_client_that_says_nothing_is_closed(void **state)
+{
+    kit *k = *state;
+    kit_client *c = kit_client_new(k);
+    kit_settle(k);
+    kit_advance_ms(k, 999);
+    assert_false(c->is_ended);
+    kit_advance_ms(k, 1);
+    kit_wait(k, c->is_ended);
+    assert_int_equal(c->in.len, 0);
+}
+
+static void a_head_that_drips_is_answered_408(void **state)
+{
+    kit *k = *state;
+    kit_client *c = kit_client_new(k);
+    gw_str head = GW_STR("GET /x HTTP/1.1\r\nHost: a\r\n");
+    for (size_t i = 0; i < 11; i++) { /* each byte comes in time, the head does not */
+        kit_send_n(c, gw_str_slice(head, i, i + 1));
+        kit_advance_ms(k, 99);
+    }
+    kit_wait(k, c->is_ended);
+    assert_int_equal(kit_status(c), 408);
+    assert_int_equal(k->heads, 0);
+}
+
+static void the_head_s_time_starts_anew_with_each_request(void **state)
+{
+    kit *k = *state;
+    kit_client *c = kit_client_new(k);
+    kit_advance_ms(k, 900);
+    kit_send(c, GET("/x"));
+    kit_wait(k, kit_saw(c, "GET /x? "));
+    kit_advance_ms(k, 2900); /* idle */
+    kit_send(c, "GET /y");
+    kit_settle(k);
+    kit_advance_ms(k, 900);
+    kit_send(c, " HTTP/1.1\r\nHost: a\r\n\r\n");
+    kit_wait(k, kit_saw(c, "GET /y? "));
+    kit_send(c, "GET /z");
+    kit_settle(k);
+    kit_advance_ms(k, 1000);
+    kit_wait(k, c->is_ended);
+    kit_assert_saw(c, "408 Request Timeout");
+}
+
+static void an_idle_connection_is_closed_without_a_word(void **state)
+{
+    kit *k = *state;
+    kit_client *c = kit_client_new(k);
+    kit_send(c, GET("/x"));
+    kit_wait(k, kit_saw(c, "GET /x? "));
+    size_t len = c->in.len;
+    kit_advance_ms(k, 2999);
+    assert_false(c->is_ended);
+    kit_advance_ms(k, 1);
+    kit_wait(k, c->is_ended);
+    assert_int_equal(c->in.len, len);
+}
+
+static void a_body_that_stops_is_answered_408(void **state)
+{
+    kit *k = *state;
+    kit_client *c = kit_client_new(k);
+    kit_send(c, "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n");
+    for (int i = 0; i < 3; i++) { /* while bytes come, time is given */
+        kit_settle(k);
+        kit_advance_ms(k, 1900);
+        kit_send(c, "x");
+    }
+    kit_settle(k);
+    assert_false(c->is_ended);
+    kit_advance_ms(k, 2000);
+    kit_wait(k, c->is_ended);
+    assert_int_equal(kit_status(c), 408);
+    assert_int_equal(k->closed, 1);
+    assert_int_equal(k->completed, 0);
+}
+
+static void chunk_extensions_and_trailers_buy_no_time(void **state)
+{
+    kit *k = *state;
+    kit_client *c = kit_client_new(k);
+    kit_send(c, "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1;");
+    for (int i = 0; i < 4; i++) {
+        kit_send(c, "aaaa");
+        kit_settle(k);
+        kit_advance_ms(k, 500);
+    }
+    kit_wait(k, c->is_ended);
+    assert_int_equal(kit_status(c), 408);
+}
+
+static void a_handler_s_time_is_its_own(void **state)
+{
+    kit *k = *state;
+    kit_client *c = kit_client_new(k);
+    kit_send(c, GET("/hold"));
+    kit_wait(k, k->held);
+    kit_advance_ms(k, 100000);
+    assert_false(c->is_ended);
+    kit_answer(k->held, "at last");
+    kit_wait(k, kit_saw(c, "at last"));
+}
+
+/* ---- bytes ---- */
+
+static void a_head_too_large_is_answered_431(void **state)
+{
+    kit *k = *state;
+    char big[HEAD_MAX * 2];
+    memset(big, 'a', sizeof(big));
+    const char *starts[] = {"GET /",
+                            "GET /x HTTP/1.1\r\nHost: a\r\nA: ", "GET /x HTTP/1.1\r\nHost: a\r\nA"};
+    for (size_t i = 0; i < GW_ARRAY_LEN(starts); i++) {
+        kit_client *c = kit_client_new(k);
+        kit_send(c, starts[i]);
+        kit_send_n(c, gw_str_n(big, sizeof(big)));
+        kit_wait(k, c->is_ended);
+        assert_int_equal(kit_status(c), 431);
+        assert_false(c->is_reset);
+        kit_client_free(c);
+        kit_settle(k);
+    }
+    assert_int_equal(k->heads, 0);
+}
+
+static void a_head_of_just_the_allowed_size_is_served(void **state)
+{
+    kit *k = *state;
+    static const char start[] = "GET /x HTTP/1.1\r\nHost: a\r\nA: ";
+    for (size_t over = 0; over < 2; over++) {
+        char head[HEAD_MAX + 1];
+        memset(head, 'a', sizeof(head));
+        memcpy(head, start, sizeof(start) - 1);
+        memcpy(head + HEAD_MAX + over - 4, "\r\n\r\n", 4);
+        kit_client *c = kit_client_new(k);
+        kit_send_n(c, gw_str_n(head, HEAD_MAX + over));
+        kit_wait(k, kit_status(c) != 0);
+        assert_int_equal(kit_status(c), over ? 431 : 200);
+    }
+}
+
+static void too_many_header_lines_are_answered_431(void **state)
+{
+    kit *k = *state;
+    kit_client *c = kit_client_new(k);
+    kit_send(c, "GET /x HTTP/1.1\r\nHost: a\r\n");
+    for (int i = 0; i < HEADERS_MAX - 1; i++)
+        kit_send(c, "A: b\r\n");
+    kit_settle(k);
+    assert_false(c->is_ended);
+    kit_send(c, "A: b\r\n\r\n");
+    kit_wait(k, c->is_ended);
+    assert_int_equal(kit_status(c), 431);
+}
+
+static void endless_trailers_are_refused(void **state)
+{
+    kit *k = *state;
+    kit_client *c = kit_client_new(k);
+    kit_send(c, "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n");
+    for (int i = 0; i < HEAD_MAX; i++)
+        kit_send(c, "Ab: c\r\n");
+    kit_wait(k, c->is_ended);
+    assert_int_equal(kit_status(c), 431);
+    assert_int_equal(k->bodies, 0);
+}
+
+static void a_body_over_the_handler_s_limit_is_answered_413(void **state)
+{
+    kit *k = *state;
+    kit_client *c = kit_client_new(k);
+    kit_send(
+        c, "POST /small HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n");
+    kit_wait(k, c->is_ended);
+    assert_int_equal(kit_status(c), 413);
+    assert_false(kit_saw(c, "100 Continue"));
+    assert_false(c->is_reset);
+
+    kit_client *d = kit_client_new(k);
+    kit_send(
+        d,
+        "POST /small HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n12345678\r\n");
+    kit_settle(k);
+    assert_false(d->is_ended);
+    kit_send(d, "1\r\n9\r\n0\r\n\r\n");
+    kit_wait(k, d->is_ended);
+    assert_int_equal(kit_status(d), 413);
+    assert_int_equal(k->bodies, 0);
+    assert_int_equal(k->closed, 2);
+    assert_int_equal(k->completed, 0);
+}
+
+static void bodies_of_just_the_limit_are_served(void **state)
+{
+    kit *k = *state;
+    kit_client *c = kit_client_new(k);
+    kit_send(c, "POST /small HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\n12345678");
+    kit_wait(k, kit_saw(c, "POST /small? 12345678"));
+    kit_send(c, "POST /small HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: "
+                "chunked\r\n\r\n8\r\n87654321\r\n0\r\n\r\n");
+    kit_wait(k, kit_saw(c, "POST /small? 87654321"));
+}
+
+static void bodies_of_all_connections_share_one_bound(void **state)
+{
+    kit *k = *state;
+    kit_client *first = kit_client_new(k);
+    kit_send(first, "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 4000\r\n\r\nabc");
+    kit_settle(k);
+    kit_client *second = kit_client_new(k);
+    kit_send(second, "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 97\r\n\r\n");
+    kit_wait(k, second->is_ended);
+    assert_int_equal(kit_status(second), 503);
+    kit_client_free(second);
+    kit_settle(k);
+    kit_client *third = kit_client_new(k);
+    kit_send(third, "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n60\r\n");
+    char part[97];
+    memset(part, 'a', sizeof(part));
+    kit_send_n(third, gw_str_n(part, 0x60));
+    kit_settle(k);
+    assert_false(third->is_ended);
+    kit_send(third, "\r\n1\r\na\r\n0\r\n\r\n");
+    kit_wait(k, third->is_ended);
+    assert_int_equal(kit_status(third), 503);
+    kit_client_free(third);
+
+    kit_client_free(first); /* what it held is free again */
+    kit_wait(k, gw_http_server_connections(k->server) == 0);
+    kit_client *fourth = kit_client_new(k);
+    kit_send(fourth, "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 4096\r\n\r\n");
+    char *body = calloc(1, 4096);
+    assert_non_null(body);
+    memset(body, 'b', 4096);
+    kit_send_n(fourth, gw_str_n(body, 4096));
+    free(body);
+    kit_wait(k, kit_saw(fourth, "POST /x? bbbb"));
+    assert_int_equal(kit_status(fourth), 200);
+}
+
+/* ---- connections ---- */
+
+static void one_connection_too_many_is_told_so(void **state)
+{
+    kit *k = *state;
+    kit_client *kept[3];
+    for (size_t i = 0; i < 3; i++)
+        kept[i] = kit_client_new(k);
+    kit_client *c = kit_client_new(k);
+    kit_wait(k, c->is_ended);
+    assert_int_equal(kit_status(c), 503);
+    kit_client_free(c);
+    kit_client_free(kept[0]);
+    kit_wait(k, gw_http_server_connections(k->server) == 2);
+    kit_client *d = kit_client_new(k);
+    kit_send(d, GET("/x"));
+    kit_wait(k, kit_saw(d, "GET /x? "));
+}
+
+static void a_client_that_leaves_is_noticed_while_the_handler_works(void **state)
+{
+    kit *k = *state;
+    const char *requests[] = {GET("/hold"),
+                              "POST /wait HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx",
+                              GET("/hold") GET("/next")};
+    for (size_t i = 0; i < GW_ARRAY_LEN(requests); i++) {
+        kit_client *c = kit_client_new(k);
+        kit_send(c, requests[i]);
+        kit_wait(k, k->held);
+        kit_client_free(c);
+        kit_wait(k, !k->held);
+        assert_int_equal(k->closed, i + 1);
+        assert_int_equal(k->completed, 0);
+    }
+    kit_wait(k, gw_http_server_connections(k->server) == 0);
+}
+
+static void a_client_that_leaves_in_mid_answer_or_mid_body_is_noticed(void **state)
+{
+    kit *k = *state;
+    kit_client *c = kit_client_new(k);
+    kit_send(c, GET("/hold"));
+    kit_wait(k, k->held);
+    gw_exchange_start(k->held, &(gw_response_head){200, NULL, 0}, -1);
+    gw_exchange_write(k->held, &GW_STR("some"), 1);
+    kit_wait(k, kit_saw(c, "some"));
+    kit_client_free(c);
+    kit_wait(k, !k->held);
+    assert_int_equal(k->completed, 0);
+
+    kit_client *d = kit_client_new(k);
+    kit_send(d, "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc");
+    kit_wait(k, k->heads == 2);
+    kit_client_free(d);
+    kit_wait(k, k->closed == 2);
+    assert_int_equal(k->bodies, 0);
+    assert_int_equal(k->completed, 0);
+}
+
+/* Writes until more than the high-water mark waits; returns the bytes written. */
+static size_t fill(gw_exchange *x)
+{
+    static char block[8192];
+    memset(block, 'z', sizeof(block));
+    size_t written = 0;
+    while (!gw_exchange_is_congested(x)) {
+        gw_exchange_write(x, &(gw_str){block, sizeof(block)}, 1);
+        written += sizeof(block);
+        assert_true(written < 64 * 1024 * 1024);
+    }
+    return written;
+}
+
+static void a_slow_reader_congests_and_drains(void **state)
+{
+    kit *k = *state;
+    kit_client *c = kit_client_deaf(k);
+    kit_send(c, GET("/hold"));
+    kit_wait(k, k->held);
+    gw_exchange *x = k->held;
+    gw_exchange_start(x, &(gw_response_head){200, NULL, 0}, -1);
+    size_t written = fill(x);
+    kit_settle(k);
+    assert_int_equal(k->drained, 0);
+    kit_client_read(c);
+    kit_wait(k, k->drained == 1);
+    assert_true(gw_exchange_queued_bytes(x) < HIGH_WATER / 2);
+    written += fill(x);
+    gw_exchange_end(x);
+    kit_wait(k, k->completed == 1);
+    kit_wait(k, kit_saw(c, "\r\n0\r\n\r\n"));
+    assert_int_equal(k->drained, 1);
+    assert_int_equal(kit_count(c, "z"), written);
+}
+
+static void a_reader_that_takes_nothing_is_closed(void **state)
+{
+    kit *k = *state;
+    kit_client *c = kit_client_deaf(k);
+    kit_send(c, GET("/hold"));
+    kit_wait(k, k->held);
+    gw_exchange_start(k->held, &(gw_response_head){200, NULL, 0}, -1);
+    fill(k->held);
+    kit_settle(k);
+    kit_advance_ms(k, 3999);
+    assert_non_null(k->held);
+    kit_advance_ms(k, 1);
+    kit_wait(k, !k->held);
+    assert_int_equal(k->completed, 0);
+    kit_wait(k, gw_http_server_connections(k->server) == 0);
+}
+
+static void a_large_whole_answer_reaches_a_slow_reader(void **state)
+{
+    kit *k = *state;
+    enum { SIZE = 20 * 1024 * 1024 };
+    kit_client *c = kit_client_deaf(k);
+    kit_send(c, "GET /hold HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    kit_wait(k, k->held);
+    char *body = malloc(SIZE);
+    assert_non_null(body);
+    memset(body, 'y', SIZE);
+    gw_exchange_respond(k->held, &(gw_response_head){200, NULL, 0}, gw_str_n(body, SIZE));
+    free(body);
+    kit_settle(k);
+    assert_int_equal(k->closed, 0);
+    kit_client_read(c);
+    kit_wait(k, c->is_ended);
+    assert_false(c->is_reset);
+    assert_int_equal(k->completed, 1);
+    assert_true(c->in.len > SIZE);
+}
+
+/* ---- the end ---- */
+
+static void a_drain_closes_idle_connections_and_lets_the_others_finish(void **state)
+{
+    kit *k = *state;
+    kit_client *idle = kit_client_new(k), *fresh = kit_client_new(k), *busy = kit_client_new(k);
+    kit_send(idle, GET("/x"));
+    kit_wait(k, kit_saw(idle, "GET /x? "));
+    kit_send(busy, GET("/hold"));
+    kit_wait(k, k->held);
+    gw_http_server_drain(k->server);
+    kit_wait(k, idle->is_ended && fresh->is_ended);
+    kit_settle(k);
+    assert_false(busy->is_ended);
+    assert_int_equal(gw_http_server_connections(k->server), 1);
+    kit_answer(k->held, "finished");
+    kit_wait(k, busy->is_ended);
+    kit_assert_saw(busy, "Connection: close\r\n");
+    kit_assert_saw(busy, "finished");
+    assert_int_equal(k->completed, 2);
+    kit_wait(k, gw_http_server_connections(k->server) == 0);
+}
+
+static void a_close_ends_every_exchange_incomplete(void **state)
+{
+    kit *k = *state;
+    kit_client *c = kit_client_new(k), *d = kit_client_new(k);
+    kit_send(c, GET("/hold"));
+    kit_send(d, "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc");
+    kit_wait(k, k->heads == 2);
+    gw_http_server_close(gw_steal(&k->server), kit_on_server_closed, k);
+    assert_int_equal(k->closed, 0); /* from the loop, not from inside */
+    kit_wait(k, k->server_is_gone);
+    assert_int_equal(k->closed, 2);
+    assert_int_equal(k->completed, 0);
+    kit_wait(k, c->is_ended && d->is_ended);
+}
+
+int main(void)
+{
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        CASE(a_client_that_says_nothing_is_closed),
+        CASE(a_head_that_drips_is_answered_408),
+        CASE(the_head_s_time_starts_anew_with_each_request),
+        CASE(an_idle_connection_is_closed_without_a_word),
+        CASE(a_body_that_stops_is_answered_408),
+        CASE(chunk_extensions_and_trailers_buy_no_time),
+        CASE(a_handler_s_time_is_its_own),
+        CASE(a_head_too_large_is_answered_431),
+        CASE(a_head_of_just_the_allowed_size_is_served),
+        CASE(too_many_header_lines_are_answered_431),
+        CASE(endless_trailers_are_refused),
+        CASE(a_body_over_the_handler_s_limit_is_answered_413),
+        CASE(bodies_of_just_the_limit_are_served),
+        CASE(bodies_of_all_connections_share_one_bound),
+        CASE(one_connection_too_many_is_told_so),
+        CASE(a_client_that_leaves_is_noticed_while_the_handler_works),
+        CASE(a_client_that_leaves_in_mid_answer_or_mid_body_is_noticed),
+        CASE(a_slow_reader_congests_and_drains),
+        CASE(a_reader_that_takes_nothing_is_closed),
+        CASE(a_large_whole_answer_reaches_a_slow_reader),
+        CASE(a_drain_closes_idle_connections_and_lets_the_others_finish),
+        CASE(a_close_ends_every_exchange_incomplete),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,457 @@
+#include "http/server.h"
+
+#include "http/server_test_kit.h"
+
+#define GET(path) "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
+
+static int setup(void **state)
+{
+    *state = kit_new(&gw_http_server_defaults);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    kit_free(*state);
+    return 0;
+}
+
+static void a_whole_answer_is_one_message_with_length_and_date(void **state)
+{
+    kit *k = *state;
+    kit_client *c = kit_client_new(k);
+    kit_send(c, GET("/x?q=1"));
+    kit_wait(k, kit_saw(c, "GET /x?q=1 "));
+    assert_string_equal(c->in.data,
+                        "HTTP/1.1 200 OK\r\nDate: Mon, 23 Nov 2026 07:05:21 GMT\r\n"
+                        "Content-Type: text/plain\r\nContent-Length: 11\r\n\r\nGET /x?q=1 ");
+    assert_int_equal(k->closed, 1);
+    assert_int_equal(k->completed, 1);
+    gw_fake_clock_advance_ms(&k->time, 2000);
+    kit_send(c, GET("/y"));
+    kit_wait(k, kit_saw(c, "GET /y? "));
+    kit_assert_saw(c, "Date: Mon, 23 Nov 2026 07:05:23 GMT\r\n");
+    assert_int_equal(gw_http_server_connections(k->server), 1);
+}
+
+static void bodies_come_whole_by_length_and_by_chunks(void **state)
+{
+    kit *k = *state;
+    kit_client *c = kit_client_new(k);
+    kit_send(c, "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello");
+    kit_wait(k, kit_saw(c, "POST /x? hello"));
+    kit_send(c, "POST /y HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: "
+                "chunked\r\n\r\n3\r\nwor\r\n2;x\r\nld\r\n0\r\nT: 1\r\n\r\n");
+    kit_wait(k, kit_saw(c, "POST /y? world"));
+    assert_int_equal(k->completed, 2);
+}
+
+static void a_request_cut_anywhere_is_the_same_request(void **state)
+{
+    kit *k = *state;
+    gw_str raw =
+        GW_STR("POST /x?q HTTP/1.1\r\nHost: a\r\nX-Long-Name: some value\r\nTransfer-Encoding: "
+               "chunked\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n");
+    for (size_t at = 1; at < raw.len; at++) {
+        kit_client *c = kit_client_new(k);
+        kit_send_n(c, gw_str_slice(raw, 0, at));
+        kit_settle(k);
+        kit_send_n(c, gw_str_slice(raw, at, raw.len));
+        kit_wait(k, kit_saw(c, "POST /x?q abcdefg"));
+        kit_client_free(c);
+    }
+    kit_client *c = kit_client_new(k);
+    for (size_t i = 0; i < raw.len; i++) {
+        kit_send_n(c, gw_str_slice(raw, i, i + 1));
+        kit_settle(k);
+    }
+    kit_wait(k, kit_saw(c, "POST /x?q abcdefg"));
+}
+
+static void pipelined_requests_are_answered_one_at_a_time_in_order(void **state)
+{
+    kit *k = *state;
+    kit_client *c = kit_client_new(k);
+    kit_send(c,
+             GET("/hold") "POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc" GET("/3"));
+    kit_wait(k, k->held);
+    kit_settle(k);
+    assert_int_equal(k->heads, 1);
+    assert_int_equal(c->in.len, 0);
+    kit_answer(k->held, "first");
+    kit_wait(k, kit_saw(c, "GET /3? "));
+    kit_assert_saw(c, "POST /2? abc");
+    assert_true(strstr(c->in.data, "first") < strstr(c->in.data, "/2?"));
+    assert_true(strstr(c->in.data, "/2?") < strstr(c->in.data, "/3?"));
+    assert_int_equal(k->completed, 3);
+}
+
+static void many_pipelined_requests_need_no_more_memory_than_the_bound(void **state)
+{
+    kit *k = *state;
+    kit_client *c = kit_client_new(k);
+    kit_send(c, GET("/hold"));
+    kit_wait(k, k->held);
+    enum { COUNT = 20000 };
+    for (int i = 0; i < COUNT; i++)
+        kit_send(c, GET("/x"));
+    kit_settle(k);
+    kit_answer(k->held, "first");
+    kit_wait(k, k->completed == COUNT + 1);
+}
+
+static void a_handler_may_decide_later_at_the_head_and_at_the_body(void **state)
+{
+    kit *k = *state;
+    kit_client *c = kit_client_new(k);
+    kit_send(c, "POST /hold HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc");
+    kit_wait(k, k->held);
+    gw_exchange *x = k->held;
+    assert_true(gw_exchange_expects_body(x));
+    assert_int_equal(gw_exchange_body(x).len, 0);
+    gw_exchange_read_body(x, 3);
+    assert_int_equal(k->bodies, 0); /* never inside the call */
+    kit_wait(k, k->bodies == 1);
+    assert_true(gw_str_eq(gw_exchange_body(x), GW_STR("abc")));
+    assert_true(gw_exchange_arrival_ns(x) > 0);
+    kit_answer(x, "late");
+    assert_int_equal(k->closed, 0);
+    kit_wait(k, kit_saw(c, "late"));
+    assert_int_equal(k->completed, 1);
+}
+
+static void continue_is_sent_only_when_the_body_is_asked_for(void **state)
+{
+    kit *k = *state;
+    kit_client *c = kit_client_new(k);
+    kit_send(c,
+             "POST /hold HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\nContent-Length: 3\r\n\r\n");
+    kit_wait(k, k->held);
+    kit_settle(k);
+    assert_int_equal(c->in.len, 0);
+    gw_exchange *x = k->held;
+    gw_exchange_read_body(x, 3);
+    kit_wait(k, kit_saw(c, "HTTP/1.1 100 Continue\r\n\r\n"));
+    assert_false(gw_exchange_has_started(x));
+    kit_send(c, "abc");
+    kit_wait(k, k->bodies == 1);
+    kit_answer(x, "done");
+    kit_wait(k, kit_saw(c, "done"));
+    kit_send(c, GET("/next"));
+    kit_wait(k, kit_saw(c, "GET /next? "));
+}
+
+static void a_refused_expectation_gets_its_answer_instead_and_the_end(void **state)
+{
+    kit *k = *state;
+    kit_client *c = kit_client_new(k);
+    kit_send(
+        c, "POST /early HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n");
+    kit_wait(k, c->is_ended);
+    assert_false(c->is_reset);
+    assert_int_equal(kit_status(c), 200);
+    assert_false(kit_saw(c, "100 Continue"));
+    kit_assert_saw(c, "Connection: close\r\n");
+    assert_int_equal(k->completed, 1);
+}
+
+static void an_answer_before_the_body_reaches_a_client_that_still_sends(void **state)
+{
+    kit *k = *state;
+    kit_client *c = kit_client_new(k);
+    kit_send(c, "POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 3000000\r\n\r\n");
+    char *block = calloc(1, 1000000);
+    assert_non_null(block);
+    for (int i = 0; i < 3; i++)
+        kit_send_n(c, gw_str_n(block, 1000000));
+    free(block);
+    kit_wait(k, c->is_ended);
+    assert_false(c->is_reset);
+    kit_assert_saw(c, "early");
+    kit_client_free(c);
+    kit_wait(k, gw_http_server_connections(k->server) == 0);
+}
+
+static void head_and_bodyless_statuses_carry_no_body(void **state)
+{
+    kit *k = *state;
+    kit_client *c = kit_client_new(k);
+    kit_send(c, "HEAD /x HTTP/1.1\r\nHost: a\r\n\r\n" GET("/hold"));
+    kit_wait(k, k->held);
+    kit_wait(k, kit_saw(c, "Content-Length: 9\r\n\r\n"));
+    assert_false(kit_saw(c, "HEAD /x"));
+    gw_exchange_respond(k->held, &(gw_response_head){204, NULL, 0}, GW_STR("never"));
+    kit_wait(k, kit_saw(c, "204 No Content"));
+    kit_send(c, GET("/hold"));
+    kit_wait(k, k->held);
+    gw_exchange_start(k->held, &(gw_response_head){304, NULL, 0}, -1);
+    gw_exchange_write(k->held, &GW_STR("never"), 1);
+    gw_exchange_end(k->held);
+    kit_send(c, GET("/next"));
+    kit_wait(k, kit_saw(c, "GET /next? "));
+    assert_false(kit_saw(c, "never"));
+    assert_false(kit_saw(c, "chunked"));
+    assert_int_equal(kit_count(c, "Content-Length"), 2);
+}
+
+static void http_1_0_closes_unless_it_asks_to_stay(void **state)
+{
+    kit *k = *state;
+    kit_client *c = kit_client_new(k);
+    kit_send(c, "GET /x HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    kit_wait(k, kit_saw(c, "GET /x? "));
+    kit_assert_saw(c, "Connection: keep-alive\r\n");
+    kit_send(c, "GET /y HTTP/1.0\r\n\r\n");
+    kit_wait(k, c->is_ended);
+    kit_assert_saw(c, "GET /y? ");
+    kit_assert_saw(c, "Connection: close\r\n");
+}
+
+static void connection_close_is_honoured(void **state)
+{
+    kit *k = *state;
+    kit_client *c = kit_client_new(k);
+    kit_send(c, "GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    kit_wait(k, c->is_ended);
+    kit_assert_saw(c, "GET /x? ");
+    kit_assert_saw(c, "Connection: close\r\n");
+    assert_false(c->is_reset);
+}
+
+static void a_half_closed_client_gets_a_prompt_answer(void **state)
+{
+    kit *k = *state;
+    kit_client *c = kit_client_new(k);
+    kit_send(c, GET("/x"));
+    kit_client_shut(c);
+    kit_wait(k, c->is_ended);
+    kit_assert_saw(c, "GET /x? ");
+}
+
+static void a_stream_is_chunked_and_its_head_goes_with_the_first_write(void **state)
+{
+    kit *k = *state;
+    kit_client *c = kit_client_new(k);
+    kit_send(c, GET("/hold"));
+    kit_wait(k, k->held);
+    gw_exchange *x = k->held;
+    gw_exchange_start(x, &(gw_response_head){200, NULL, 0}, -1);
+    kit_settle(k);
+    assert_int_equal(c->in.len, 0);
+    assert_false(gw_exchange_has_started(x));
+    const gw_str parts[] = {GW_STR("data: "), GW_STR(""), GW_STR("one\n\n")};
+    gw_exchange_write(x, parts, 3);
+    assert_true(gw_exchange_has_started(x));
+    kit_wait(k, kit_saw(c, "Transfer-Encoding: chunked\r\n\r\nb\r\ndata: one\n\n\r\n"));
+    gw_exchange_write(x, &GW_STR(""), 1); /* must not look like the end */
+    gw_exchange_write(x, &GW_STR("two"), 1);
+    gw_exchange_end(x);
+    kit_wait(k, kit_saw(c, "3\r\ntwo\r\n0\r\n\r\n"));
+    kit_wait(k, k->completed == 1);
+    kit_send(c, GET("/next"));
+    kit_wait(k, kit_saw(c, "GET /next? "));
+}
+
+static void more_parts_than_one_writev_takes_arrive_in_order(void **state)
+{
+    kit *k = *state;
+    kit_client *c = kit_client_new(k);
+    kit_send(c, GET("/hold"));
+    kit_wait(k, k->held);
+    gw_exchange_start(k->held, &(gw_response_head){200, NULL, 0}, 60);
+    gw_str parts[60];
+    for (size_t i = 0; i < 60; i++)
+        parts[i] = gw_str_n(&"abcdefghijklmnopqrstuvwxyz"[i % 26], 1);
+    gw_exchange_write(k->held, parts, 60);
+    gw_exchange_end(k->held);
+    kit_wait(k,
+             kit_saw(c, "Content-Length: "
+                        "60\r\n\r\nabcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefgh"));
+}
+
+static void a_flushed_head_goes_out_alone_and_an_empty_stream_is_whole(void **state)
+{
+    kit *k = *state;
+    kit_client *c = kit_client_new(k);
+    kit_send(c, GET("/hold"));
+    kit_wait(k, k->held);
+    gw_exchange *x = k->held;
+    gw_exchange_start(x, &(gw_response_head){200, NULL, 0}, -1);
+    gw_exchange_flush_head(x);
+    kit_wait(k, kit_saw(c, "\r\n\r\n"));
+    gw_exchange_end(x);
+    kit_wait(k, kit_saw(c, "\r\n\r\n0\r\n\r\n"));
+}
+
+static void a_stream_to_http_1_0_ends_with_the_connection(void **state)
+{
+    kit *k = *state;
+    kit_client *c = kit_client_new(k);
+    kit_send(c, "GET /hold HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    kit_wait(k, k->held);
+    gw_exchange_start(k->held, &(gw_response_head){200, NULL, 0}, -1);
+    gw_exchange_write(k->held, &GW_STR("all of it"), 1);
+    gw_exchange_end(k->held);
+    kit_wait(k, c->is_ended);
+    assert_false(c->is_reset);
+    kit_assert_saw(c, "Connection: close\r\n\r\nall of it");
+    assert_false(kit_saw(c, "chunked"));
+}
+
+static void an_aborted_stream_is_seen_as_cut(void **state)
+{
+    kit *k = *state;
+    kit_client *c = kit_client_new(k);
+    kit_send(c, GET("/hold"));
+    kit_wait(k, k->held);
+    gw_exchange_start(k->held, &(gw_response_head){200, NULL, 0}, -1);
+    gw_exchange_write(k->held, &GW_STR("some"), 1);
+    gw_exchange_abort(k->held);
+    assert_int_equal(k->closed, 0);
+    kit_wait(k, c->is_ended);
+    assert_false(kit_saw(c, "0\r\n\r\n"));
+    assert_int_equal(k->closed, 1);
+    assert_int_equal(k->completed, 0);
+
+    kit_client *old = kit_client_new(k);
+    kit_send(old, "GET /hold HTTP/1.0\r\n\r\n");
+    kit_wait(k, k->held);
+    gw_exchange_start(k->held, &(gw_response_head){200, NULL, 0}, -1);
+    gw_exchange_write(k->held, &GW_STR("some"), 1);
+    kit_wait(k, kit_saw(old, "some"));
+    gw_exchange_abort(k->held);
+    kit_wait(k, old->is_ended);
+    assert_true(old->is_reset);
+}
+
+static void an_answer_of_another_length_than_announced_is_cut(void **state)
+{
+    kit *k = *state;
+    kit_client *c = kit_client_new(k);
+    kit_send(c, GET("/hold"));
+    kit_wait(k, k->held);
+    gw_exchange_start(k->held, &(gw_response_head){200, NULL, 0}, 3);
+    gw_exchange_write(k->held, &GW_STR("ab"), 1);
+    gw_exchange_write(k->held, &GW_STR("cd"), 1);
+    gw_exchange_end(k->held);
+    kit_wait(k, c->is_ended);
+    assert_false(kit_saw(c, "abcd"));
+
+    kit_client *d = kit_client_new(k);
+    kit_send(d, GET("/hold"));
+    kit_wait(k, k->held);
+    gw_exchange_start(k->held, &(gw_response_head){200, NULL, 0}, 3);
+    gw_exchange_write(k->held, &GW_STR("ab"), 1);
+    gw_exchange_end(k->held);
+    kit_wait(k, d->is_ended);
+    assert_int_equal(k->completed, 0);
+    assert_int_equal(k->closed, 2);
+}
+
+static void headers_that_would_split_the_answer_are_dropped(void **state)
+{
+    kit *k = *state;
+    kit_client *c = kit_client_new(k);
+    kit_send(c, GET("/hold"));
+    kit_wait(k, k->held);
+    const gw_header headers[] = {
+        {GW_STR("X-Good"), GW_STR("1")},
+        {GW_STR("X-Split"), GW_STR("1\r\nSet-Cookie: evil")},
+        {GW_STR("X-Nul"), gw_str_n("a\0b", 3)},
+        {GW_STR("Bad Name"), GW_STR("1")},
+        {GW_STR(""), GW_STR("1")},
+        {GW_STR("content-length"), GW_STR("99")},
+        {GW_STR("Transfer-Encoding"), GW_STR("gzip")},
+        {GW_STR("CONNECTION"), GW_STR("close")},
+        {GW_STR("Date"), GW_STR("today")},
+    };
+    gw_exchange_respond(k->held, &(gw_response_head){200, headers, GW_ARRAY_LEN(headers)},
+                        GW_STR("ok"));
+    kit_wait(k, kit_saw(c, "\r\n\r\nok"));
+    assert_string_equal(c->in.data,
+                        "HTTP/1.1 200 OK\r\nDate: Mon, 23 Nov 2026 07:05:21 GMT\r\nX-Good: "
+                        "1\r\nContent-Length: 2\r\n\r\nok");
+}
+
+static void a_failure_is_told_in_the_handlers_dialect(void **state)
+{
+    kit *k = *state;
+    kit_client *c = kit_client_new(k);
+    kit_send(c, GET("/fail"));
+    kit_wait(k, kit_saw(c, "KEY_INVALID: no such key"));
+    assert_int_equal(kit_status(c), 401);
+    kit_assert_saw(c, "Content-Type: text/x-error\r\nX-Extra: yes\r\n");
+    assert_int_equal(k->completed, 1);
+    kit_send(c, GET("/next"));
+    kit_wait(k, kit_saw(c, "GET /next? "));
+}
+
+static void the_request_s_parts_are_views_for_the_handler(void **state)
+{
+    kit *k = *state;
+    kit_client *c = kit_client_new(k);
+    kit_send(c, "GET http://a:80/hold/x?y=1?2 HTTP/1.1\r\nHost: A:80\r\nx-One: \t one \t\r\nX-ONE: "
+                "two\r\nX-Empty:\r\n\r\n");
+    kit_wait(k, k->held);
+    gw_exchange *x = k->held;
+    assert_true(gw_str_eq(gw_exchange_target(x), GW_STR("http://a:80/hold/x?y=1?2")));
+    assert_true(gw_str_eq(gw_exchange_path(x), GW_STR("/hold/x")));
+    assert_true(gw_str_eq(gw_exchange_query(x), GW_STR("y=1?2")));
+    gw_headers h = gw_exchange_headers(x);
+    assert_int_equal(h.count, 4);
+    assert_true(gw_str_eq(gw_headers_get(h, "X-One"), GW_STR("one")));
+    assert_int_equal(gw_headers_count_of(h, "x-one"), 2);
+    assert_non_null(gw_headers_get(h, "x-empty").ptr);
+    assert_null(gw_headers_get(h, "x-none").ptr);
+    char peer[GW_IP_TEXT_SIZE];
+    gw_ip_format(gw_exchange_peer(x), peer);
+    assert_string_equal(peer, "127.0.0.1");
+    kit_answer(x, "ok");
+    kit_wait(k, kit_saw(c, "ok"));
+}
+
+static void a_taken_port_is_an_error(void **state)
+{
+    kit *k = *state;
+    gw_http_server_options o = gw_http_server_defaults;
+    o.port = gw_http_server_port(k->server);
+    gw_http_server *second = NULL;
+    gw_error err;
+    assert_int_equal(gw_http_server_new(k->loop, &o, &kit_handler, k, NULL, &second, &err),
+                     GW_ERR_IO);
+    assert_null(second);
+    o.host = "localhost";
+    assert_int_equal(gw_http_server_new(k->loop, &o, &kit_handler, k, NULL, &second, &err),
+                     GW_ERR_INVALID_ARGUMENT);
+}
+
+int main(void)
+{
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        CASE(a_whole_answer_is_one_message_with_length_and_date),
+        CASE(bodies_come_whole_by_length_and_by_chunks),
+        CASE(a_request_cut_anywhere_is_the_same_request),
+        CASE(pipelined_requests_are_answered_one_at_a_time_in_order),
+        CASE(many_pipelined_requests_need_no_more_memory_than_the_bound),
+        CASE(a_handler_may_decide_later_at_the_head_and_at_the_body),
+        CASE(continue_is_sent_only_when_the_body_is_asked_for),
+        CASE(a_refused_expectation_gets_its_answer_instead_and_the_end),
+        CASE(an_answer_before_the_body_reaches_a_client_that_still_sends),
+        CASE(head_and_bodyless_statuses_carry_no_body),
+        CASE(http_1_0_closes_unless_it_asks_to_stay),
+        CASE(connection_close_is_honoured),
+        CASE(a_half_closed_client_gets_a_prompt_answer),
+        CASE(a_stream_is_chunked_and_its_head_goes_with_the_first_write),
+        CASE(more_parts_than_one_writev_takes_arrive_in_order),
+        CASE(a_flushed_head_goes_out_alone_and_an_empty_stream_is_whole),
+        CASE(a_stream_to_http_1_0_ends_with_the_connection),
+        CASE(an_aborted_stream_is_seen_as_cut),
+        CASE(an_answer_of_another_length_than_announced_is_cut),
+        CASE(headers_that_would_split_the_answer_are_dropped),
+        CASE(a_failure_is_told_in_the_handlers_dialect),
+        CASE(the_request_s_parts_are_views_for_the_handler),
+        CASE(a_taken_port_is_an_error),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

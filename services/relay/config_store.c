@@ -1,0 +1,406 @@
+#include "config_store.h"
+
+#include "config_file.h"
+#include "config_snapshot.h"
+#include "message_bson.h"
+#include "relay_config_build.h"
+
+#include "mongo/bson_read.h"
+
+#include <stdlib.h>
+
+#define POLL_INTERVAL_MS   500
+#define REREAD_INTERVAL_MS 30000
+
+struct config_store {
+    gw_loop *loop;
+    config_store_options options;
+    relay_config_file *file;
+    price_book_message *file_prices; /* NULL: none */
+    config_snapshot *api; /* what MongoDB or the disk last gave; NULL: nothing */
+    relay_config *current;
+    gw_timer poll_timer;
+    int64_t read_ms; /* monotonic time of the last whole reading; 0 = never */
+    bool polling;
+    bool refresh; /* asked for while a poll runs */
+    bool closing; /* freed by the poll that still runs */
+};
+
+static const relay_config_file no_file = APIRELAY__RELAY__V1__RELAY_CONFIG_FILE__INIT;
+
+/* ---- building ---- */
+
+static void log_warnings(config_store *s, const config_warnings *w)
+{
+    for (size_t i = 0; i < w->count; i++)
+        gw_log_warn(s->options.log, "relay_config_incomplete",
+                    gw_kv("error.message", (const char *)w->items[i].text));
+}
+
+static gw_status rebuild(config_store *s, gw_error *err)
+{
+    const relay_config_layer layers[] = {
+        {.providers = s->file->providers,
+         .provider_count = s->file->n_providers,
+         .routes = s->file->models,
+         .route_count = s->file->n_models,
+         .prices = s->file_prices},
+        {.providers = s->api ? s->api->providers : NULL,
+         .provider_count = s->api ? s->api->n_providers : 0,
+         .routes = s->api ? s->api->models : NULL,
+         .route_count = s->api ? s->api->n_models : 0,
+         .prices = s->api ? s->api->price_book : NULL},
+    };
+    credential_source credentials = {credential_from_system,
+                                     (void *)(uintptr_t)s->options.credentials_dir};
+    config_warnings warnings = {0};
+    relay_config *next = NULL;
+    gw_status rc =
+        relay_config_build(layers, GW_ARRAY_LEN(layers), credentials, &warnings, &next, err);
+    if (rc != GW_OK)
+        return rc;
+    log_warnings(s, &warnings);
+    relay_config_unref(s->current);
+    s->current = next;
+    return GW_OK;
+}
+
+/* ---- reading MongoDB, on a worker ---- */
+
+typedef struct poll_job {
+    gw_mongo_job base;
+    config_store *store;
+    const char *state_dir;
+    int64_t known_version;
+    bool whole; /* read everything whatever the version says */
+    config_snapshot *api; /* the result; NULL: nothing new */
+    unsigned skipped; /* documents that do not fit */
+    gw_error snapshot_error;
+    gw_status snapshot_rc;
+} poll_job;
+
+static gw_status read_version(mongoc_database_t *db, int64_t *ret, gw_error *err)
+{
+    mongoc_collection_t *c = mongoc_database_get_collection(db, VERSIONS_COLLECTION);
+    bson_t *filter = BCON_NEW("_id", BCON_UTF8("config"));
+    mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(c, filter, NULL, NULL);
+    const bson_t *document;
+    bson_error_t why;
+    gw_status rc = GW_OK;
+    *ret = 0;
+    if (mongoc_cursor_next(cursor, &document))
+        gw_bson_int64(document, "version", ret);
+    if (mongoc_cursor_error(cursor, &why))
+        rc = gw_mongo_fail(err, &why, NULL, "read the version of the configuration");
+    mongoc_cursor_destroy(cursor);
+    bson_destroy(filter);
+    mongoc_collection_destroy(c);
+    return rc;
+}
+
+/* A growing list of messages read from one collection. */
+typedef struct message_list {
+    ProtobufCMessage **items;
+    size_t count;
+} message_list;
+
+static bool list_add(message_list *l, ProtobufCMessage *m)
+{
+    ProtobufCMessage **grown = realloc(l->items, (l->count + 1) * sizeof(*grown));
+    if (!grown)
+        return false;
+    l->items = grown;
+    l->items[l->count++] = m;
+    return true;
+}
+
+/* A document that another version wrote, or a hand spoilt, is skipped and counted: the others still work. */
+typedef bool (*message_is_good_fn)(const ProtobufCMessage *m);
+static bool provider_is_good(const ProtobufCMessage *m)
+{
+    return provider_check((const provider_message *)(const void *)m, "", NULL, NULL) == GW_OK;
+}
+static bool route_is_good(const ProtobufCMessage *m)
+{
+    return route_check((const route_message *)(const void *)m, "", NULL, NULL) == GW_OK;
+}
+static bool price_book_is_good(const ProtobufCMessage *m)
+{
+    return price_book_check((const price_book_message *)(const void *)m, "", NULL, NULL) == GW_OK;
+}
+
+static gw_status read_collection(poll_job *j, mongoc_database_t *db, const char *name,
+                                 const ProtobufCMessageDescriptor *d, message_is_good_fn is_good,
+                                 message_list *ret, gw_error *err)
+{
+    mongoc_collection_t *c = mongoc_database_get_collection(db, name);
+    bson_t filter = BSON_INITIALIZER;
+    mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(c, &filter, NULL, NULL);
+    const bson_t *document;
+    bson_error_t why;
+    gw_status rc = GW_OK;
+    while (mongoc_cursor_next(cursor, &document)) {
+        ProtobufCMessage *m = NULL;
+        gw_error ignored;
+        if (message_from_bson(d, document, &m, &ignored) == GW_OK && is_good(m) && list_add(ret, m))
+            continue;
+        if (m)
+            protobuf_c_message_free_unpacked(m, NULL);
+        j->skipped++;
+    }
+    if (mongoc_cursor_error(cursor, &why))
+        rc = gw_mongo_fail(err, &why, NULL, "read the configuration");
+    mongoc_cursor_destroy(cursor);
+    bson_destroy(&filter);
+    mongoc_collection_destroy(c);
+    return rc;
+}
+
+static gw_status read_all(poll_job *j, mongoc_database_t *db, gw_error *err)
+{
+    message_list providers = {0}, routes = {0}, books = {0};
+    config_snapshot *api = calloc(1, sizeof(*api));
+    if (!api)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the configuration");
+    apirelay__relay__v1__relay_config_snapshot__init(api);
+    gw_status rc =
+        read_collection(j, db, PROVIDERS_COLLECTION, &apirelay__relay__v1__provider__descriptor,
+                        provider_is_good, &providers, err);
+    if (rc == GW_OK)
+        rc =
+            read_collection(j, db, ROUTES_COLLECTION, &apirelay__relay__v1__model_route__descriptor,
+                            route_is_good, &routes, err);
+    if (rc == GW_OK)
+        rc = read_collection(j, db, PRICE_BOOKS_COLLECTION,
+                             &apirelay__relay__v1__price_book__descriptor, price_book_is_good,
+                             &books, err);
+    api->providers = (provider_message **)(void *)providers.items;
+    api->n_providers = providers.count;
+    api->models = (route_message **)(void *)routes.items;
+    api->n_models = routes.count;
+    if (books.count)
+        api->price_book = (price_book_message *)(void *)books.items[0];
+    for (size_t i = 1; i < books.count; i++)
+        protobuf_c_message_free_unpacked(books.items[i], NULL);
+    free(books.items);
+    if (rc != GW_OK) {
+        apirelay__relay__v1__relay_config_snapshot__free_unpacked(api, NULL);
+        return rc;
+    }
+    j->api = api;
+    return GW_OK;
+}
+
+static gw_status run_poll(gw_mongo_job *base, mongoc_client_t *client, mongoc_database_t *db,
+                          gw_error *err)
+{
+    (void)client;
+    poll_job *j = GW_CONTAINER_OF(base, poll_job, base);
+    int64_t version;
+    gw_status rc = read_version(db, &version, err);
+    if (rc != GW_OK || (!j->whole && version == j->known_version))
+        return rc;
+    rc = read_all(j, db, err);
+    if (rc != GW_OK)
+        return rc;
+    /* The version was read first: a write in between is seen again, never missed. */
+    j->api->version = version;
+    if (j->state_dir)
+        j->snapshot_rc = config_snapshot_write(j->state_dir, j->api, &j->snapshot_error);
+    return GW_OK;
+}
+
+/* ---- polling, on the loop ---- */
+
+static void poll_now(void *arg);
+
+static void release(config_store *s)
+{
+    if (s->file != &no_file)
+        apirelay__relay__v1__relay_config_file__free_unpacked(s->file, NULL);
+    if (s->file_prices)
+        apirelay__relay__v1__price_book__free_unpacked(s->file_prices, NULL);
+    if (s->api)
+        apirelay__relay__v1__relay_config_snapshot__free_unpacked(s->api, NULL);
+    relay_config_unref(s->current);
+    free(s);
+}
+
+static bool snapshots_equal(const config_snapshot *a, const config_snapshot *b)
+{
+    size_t len = apirelay__relay__v1__relay_config_snapshot__get_packed_size(a);
+    if (len != apirelay__relay__v1__relay_config_snapshot__get_packed_size(b))
+        return false;
+    gw_auto_free uint8_t *x = malloc(len + 1);
+    gw_auto_free uint8_t *y = malloc(len + 1);
+    if (!x || !y)
+        return false;
+    apirelay__relay__v1__relay_config_snapshot__pack(a, x);
+    apirelay__relay__v1__relay_config_snapshot__pack(b, y);
+    return memcmp(x, y, len) == 0;
+}
+
+static void take_over(config_store *s, poll_job *j)
+{
+    gw_error err;
+    s->read_ms = gw_loop_now_ms(s->loop);
+    if (j->skipped)
+        gw_log_warn(s->options.log, "relay_config_documents_skipped", gw_kv("count", j->skipped));
+    if (j->snapshot_rc != GW_OK)
+        gw_log_warn(s->options.log, "relay_config_snapshot_failed",
+                    gw_kv_error(&j->snapshot_error));
+    if (s->api && snapshots_equal(s->api, j->api))
+        return;
+    config_snapshot *before = s->api;
+    s->api = gw_steal(&j->api);
+    if (rebuild(s, &err) != GW_OK) {
+        gw_log_error(s->options.log, "relay_config_rebuild_failed", gw_kv_error(&err));
+        apirelay__relay__v1__relay_config_snapshot__free_unpacked(s->api, NULL);
+        s->api = before;
+        return;
+    }
+    if (before)
+        apirelay__relay__v1__relay_config_snapshot__free_unpacked(before, NULL);
+    gw_log_info(s->options.log, "relay_config_changed", gw_kv("version", s->api->version),
+                gw_kv("providers", s->current->provider_count),
+                gw_kv("routes", s->current->route_count));
+    if (s->options.changed)
+        s->options.changed(s->options.arg, s->current);
+}
+
+static void poll_done(gw_mongo_job *base, gw_status rc, const gw_error *err)
+{
+    (void)err; /* libs/mongo logs when the server goes and comes */
+    poll_job *j = GW_CONTAINER_OF(base, poll_job, base);
+    config_store *s = j->store;
+    s->polling = false;
+    if (s->closing) {
+        release(s);
+    } else {
+        if (rc == GW_OK && j->api)
+            take_over(s, j);
+        gw_timer_set(s->loop, &s->poll_timer, s->refresh ? 0 : POLL_INTERVAL_MS);
+        s->refresh = false;
+    }
+    if (j->api)
+        apirelay__relay__v1__relay_config_snapshot__free_unpacked(j->api, NULL);
+    free(j);
+}
+
+static void poll_now(void *arg)
+{
+    config_store *s = arg;
+    poll_job *j = calloc(1, sizeof(*j));
+    if (!j) {
+        gw_timer_set(s->loop, &s->poll_timer, POLL_INTERVAL_MS);
+        return;
+    }
+    j->base.run = run_poll;
+    j->base.done = poll_done;
+    j->store = s;
+    j->state_dir = s->options.state_dir;
+    j->known_version = s->api ? s->api->version : 0;
+    j->whole = s->read_ms == 0 || gw_loop_now_ms(s->loop) - s->read_ms >= REREAD_INTERVAL_MS;
+    s->polling = true;
+    gw_mongo_submit(s->options.mongo, &j->base);
+}
+
+void config_store_refresh(config_store *s)
+{
+    if (s->polling)
+        s->refresh = true;
+    else if (s->options.mongo)
+        gw_timer_set(s->loop, &s->poll_timer, 0);
+}
+
+/* ---- life ---- */
+
+static void log_violations(gw_log *log, const gw_error *first, const gw_json_violations *v)
+{
+    gw_log_error(log, "relay_config_file_invalid", gw_kv("field", (const char *)first->field),
+                 gw_kv("error.message", (const char *)first->message));
+    for (size_t i = 0; i < v->count; i++)
+        gw_log_error(log, "relay_config_file_invalid",
+                     gw_kv("field", (const char *)v->items[i].field),
+                     gw_kv("error.message", (const char *)v->items[i].description));
+}
+
+static gw_status read_files(config_store *s, gw_error *err)
+{
+    gw_json_violations v = {0};
+    gw_status rc = GW_OK, prices_rc = GW_OK;
+    gw_error prices_err;
+    if (s->options.config_file)
+        rc = config_file_read(s->options.config_file, &s->file, &v, err);
+    if (rc != GW_OK)
+        log_violations(s->options.log, err, &v);
+    v.count = 0;
+    if (s->options.price_book_file)
+        prices_rc =
+            price_book_file_read(s->options.price_book_file, &s->file_prices, &v, &prices_err);
+    if (prices_rc != GW_OK)
+        log_violations(s->options.log, &prices_err, &v);
+    if (rc == GW_OK && prices_rc != GW_OK)
+        *err = prices_err;
+    return rc != GW_OK ? rc : prices_rc;
+}
+
+static void read_snapshot(config_store *s)
+{
+    gw_error err;
+    if (!s->options.state_dir || !s->options.mongo)
+        return;
+    gw_status rc = config_snapshot_read(s->options.state_dir, &s->api, &err);
+    if (rc != GW_OK && rc != GW_ERR_NOT_FOUND)
+        gw_log_warn(s->options.log, "relay_config_snapshot_ignored", gw_kv_error(&err));
+}
+
+gw_status config_store_new(gw_loop *l, const config_store_options *o, config_store **ret,
+                           gw_error *err)
+{
+    config_store *s = calloc(1, sizeof(*s));
+    if (!s)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the configuration");
+    s->loop = l;
+    s->options = *o;
+    s->file = (relay_config_file *)(uintptr_t)&no_file;
+    gw_timer_init(&s->poll_timer, poll_now, s);
+    gw_status rc = read_files(s, err);
+    if (rc == GW_OK) {
+        read_snapshot(s);
+        rc = rebuild(s, err);
+    }
+    if (rc != GW_OK) {
+        release(s);
+        return rc;
+    }
+    if (o->mongo)
+        poll_now(s);
+    *ret = s;
+    return GW_OK;
+}
+
+void config_store_free(config_store *s)
+{
+    if (!s)
+        return;
+    gw_timer_cancel(s->loop, &s->poll_timer);
+    s->closing = true;
+    if (!s->polling)
+        release(s);
+}
+
+const relay_config *config_store_current(const config_store *s)
+{
+    return s->current;
+}
+
+const struct Apirelay__Relay__V1__RelayConfigFile *config_store_file(const config_store *s)
+{
+    return s->file;
+}
+
+const struct Apirelay__Relay__V1__PriceBook *config_store_file_prices(const config_store *s)
+{
+    return s->file_prices;
+}

@@ -1,0 +1,34 @@
+#include "message_bson.h"
+
+#include "json/json.h"
+
+gw_status message_to_bson(const ProtobufCMessage *m, bson_t **ret, gw_error *err)
+{
+    gw_auto_buf json = {0};
+    gw_status rc = gw_json_write(m, &json, err);
+    if (rc != GW_OK)
+        return rc;
+    bson_error_t why;
+    bson_t *document = bson_new_from_json((const uint8_t *)json.data, (ssize_t)json.len, &why);
+    if (!document)
+        return gw_fail(err, GW_ERR_INTERNAL, "no document from a message: %s", why.message);
+    *ret = document;
+    return GW_OK;
+}
+
+gw_status message_from_bson(const ProtobufCMessageDescriptor *d, const bson_t *document,
+                            ProtobufCMessage **ret, gw_error *err)
+{
+    bson_t members = BSON_INITIALIZER;
+    bson_copy_to_excluding_noinit(document, &members, "_id", NULL);
+    size_t len = 0;
+    char *json = bson_as_relaxed_extended_json(&members, &len);
+    bson_destroy(&members);
+    if (!json)
+        return gw_fail(err, GW_ERR_DATA_LOSS, "a document is damaged");
+    gw_status rc = gw_json_read(d, gw_str_n(json, len), ret, NULL, err);
+    bson_free(json);
+    if (rc == GW_ERR_INVALID_ARGUMENT || rc == GW_ERR_INVALID_JSON)
+        err->code = rc = GW_ERR_DATA_LOSS;
+    return rc;
+}

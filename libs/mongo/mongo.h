@@ -18,14 +18,14 @@
 typedef struct gw_mongo gw_mongo;
 
 typedef struct gw_mongo_options {
-    const char *uri;                     /* mongodb:// or mongodb+srv:// */
-    const char *database;                /* the `db` that jobs get */
-    const char *app_name;                /* shown in the server's log */
-    unsigned threads;                    /* workers, 1-32 */
-    size_t queue_max;                    /* jobs waiting */
+    const char *uri; /* mongodb:// or mongodb+srv:// */
+    const char *database; /* the `db` that jobs get */
+    const char *app_name; /* shown in the server's log */
+    unsigned threads; /* workers, 1-32 */
+    size_t queue_max; /* jobs waiting */
     int64_t server_selection_timeout_ms; /* 3,000 */
-    int64_t connect_timeout_ms;          /* 2,000 */
-    int64_t socket_timeout_ms;           /* 10,000 */
+    int64_t connect_timeout_ms; /* 2,000 */
+    int64_t socket_timeout_ms; /* 10,000 */
 } gw_mongo_options;
 extern const gw_mongo_options gw_mongo_defaults;
 

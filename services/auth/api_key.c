@@ -1,0 +1,100 @@
+#include "api_key.h"
+
+#include "messages.h"
+
+static char *constant(const char *text)
+{
+    return (char *)(uintptr_t)text;
+}
+
+static void default_text(char **field, const char *value)
+{
+    if (**field == '\0')
+        *field = constant(value);
+}
+
+static void fill_features(Apirelay__Auth__V1__KeyFeatures *f)
+{
+    if (f->streaming_presence_case == 0)
+        f->streaming = true;
+    f->streaming_presence_case = APIRELAY__AUTH__V1__KEY_FEATURES__STREAMING_PRESENCE_STREAMING;
+    if (f->function_calling_presence_case == 0)
+        f->function_calling = true;
+    f->function_calling_presence_case =
+        APIRELAY__AUTH__V1__KEY_FEATURES__FUNCTION_CALLING_PRESENCE_FUNCTION_CALLING;
+    if (f->vision_presence_case == 0)
+        f->vision = true;
+    f->vision_presence_case = APIRELAY__AUTH__V1__KEY_FEATURES__VISION_PRESENCE_VISION;
+}
+
+#define NEED(field, type)                                                                          \
+    do {                                                                                           \
+        if (!(field))                                                                              \
+            (field) = message_new(a, &apirelay__auth__v1__##type##__descriptor);                   \
+    } while (0)
+
+void api_key_fill_defaults(gw_arena *a, api_key_view *v)
+{
+    NEED(v->permissions, key_permissions);
+    NEED(v->limits, key_limits);
+    NEED(v->security, key_security);
+    NEED(v->client, key_client);
+    NEED(v->cache, key_cache);
+    NEED(v->privacy, key_privacy);
+    NEED(v->signing, key_signing);
+    default_text(&v->env, "prod");
+    default_text(&v->status, "active");
+    default_text(&v->on_disconnect, "close");
+    if (v->client)
+        default_text(&v->client->kind, "app");
+    if (v->permissions) {
+        NEED(v->permissions->features, key_features);
+        if (v->permissions->features)
+            fill_features(v->permissions->features);
+    }
+}
+
+void api_key_retire_secret(api_key_record *k, int64_t now_ms, int64_t expires_ms)
+{
+    api_key_secret kept[API_KEY_PREVIOUS_MAX];
+    size_t n = 0;
+    if (expires_ms > now_ms) {
+        kept[n] = k->current;
+        kept[n++].expires_ms = expires_ms;
+    }
+    for (size_t i = 0; i < k->previous_count && n < API_KEY_PREVIOUS_MAX; i++) {
+        if (k->previous[i].expires_ms > now_ms)
+            kept[n++] = k->previous[i];
+    }
+    if (n)
+        memcpy(k->previous, kept, n * sizeof(*kept));
+    k->previous_count = n;
+    k->current = (api_key_secret){0};
+}
+
+static int64_t earlier(int64_t a_ms, int64_t b_ms)
+{
+    if (a_ms == 0 || b_ms == 0)
+        return a_ms ? a_ms : b_ms;
+    return GW_MIN(a_ms, b_ms);
+}
+
+int64_t api_key_secret_end_ms(const api_key_record *k, const api_key_secret *secret)
+{
+    const api_key_view *v = k->view;
+    int64_t end = v->security ? message_time_ms(v->security->expires_at) : 0;
+    if (v->max_age_days_presence_case && secret->created_ms)
+        end = earlier(end, secret->created_ms + v->max_age_days * GW_MS_PER_DAY);
+    return secret == &k->current ? end : earlier(end, secret->expires_ms);
+}
+
+void api_key_refresh_view(gw_arena *a, api_key_record *k, int64_t now_ms)
+{
+    int64_t last = 0;
+    for (size_t i = 0; i < k->previous_count; i++)
+        last = GW_MAX(last, k->previous[i].expires_ms);
+    k->view->previous_expires_at = last > now_ms ? message_time(a, last) : NULL;
+    k->view->etag = message_text(a, gw_arena_printf(a, "v%lld", (long long)k->version));
+    if (k->view->signing)
+        k->view->signing->configured = k->signing_sealed.len > 0;
+}

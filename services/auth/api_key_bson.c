@@ -1,0 +1,186 @@
+#include "api_key_bson.h"
+
+#include "core/id.h"
+#include "message_bson.h"
+#include "messages.h"
+#include "mongo/bson_read.h"
+
+/* Mapped by hand, or by their parts, or not stored. */
+static const char *const by_hand[] = {"id",      "user_id", "last_used_at", "previous_expires_at",
+                                      "signing", "etag"};
+
+static bool is_by_hand(const char *name)
+{
+    for (size_t i = 0; i < GW_ARRAY_LEN(by_hand); i++) {
+        if (strcmp(name, by_hand[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void append_verifier(const api_key_secret *s, bson_t *doc)
+{
+    if (s->hmac.len == 0)
+        return;
+    bson_t verifier;
+    BSON_APPEND_DOCUMENT_BEGIN(doc, "verifier", &verifier);
+    gw_bson_append_str(&verifier, "pepperId", gw_str_n(&s->pepper_id, 1));
+    BSON_APPEND_BINARY(&verifier, "hmacSha256", BSON_SUBTYPE_BINARY, (const uint8_t *)s->hmac.ptr,
+                       (uint32_t)s->hmac.len);
+    bson_append_document_end(doc, &verifier);
+}
+
+static void append_secret(const api_key_secret *s, bson_t *doc)
+{
+    if (s->phc.len)
+        gw_bson_append_str(doc, "key", s->phc);
+    append_verifier(s, doc);
+}
+
+static void append_secrets(const api_key_record *k, bson_t *doc)
+{
+    bson_t array;
+    append_secret(&k->current, doc);
+    if (k->current.created_ms)
+        BSON_APPEND_DATE_TIME(doc, "secretCreatedAt", k->current.created_ms);
+    BSON_APPEND_ARRAY_BEGIN(doc, "previous", &array);
+    for (size_t i = 0; i < k->previous_count; i++) {
+        bson_t item;
+        char buffer[16];
+        const char *key;
+        bson_uint32_to_string((uint32_t)i, &key, buffer, sizeof(buffer));
+        BSON_APPEND_DOCUMENT_BEGIN(&array, key, &item);
+        append_secret(&k->previous[i], &item);
+        BSON_APPEND_DATE_TIME(&item, "expiresAt", k->previous[i].expires_ms);
+        if (k->previous[i].created_ms)
+            BSON_APPEND_DATE_TIME(&item, "secretCreatedAt", k->previous[i].created_ms);
+        bson_append_document_end(&array, &item);
+    }
+    bson_append_array_end(doc, &array);
+}
+
+void api_key_to_bson(const api_key_record *k, api_key_part part, bson_t *doc)
+{
+    const api_key_view *v = k->view;
+    gw_object_id id;
+    if (part == API_KEY_WHOLE && gw_object_id_parse(gw_str_of(v->id), &id))
+        gw_bson_append_oid(doc, "_id", &id);
+    if (gw_object_id_parse(gw_str_of(v->user_id), &id))
+        gw_bson_append_oid(doc, "userId", &id);
+    if (part == API_KEY_WHOLE && v->last_used_at)
+        BSON_APPEND_DATE_TIME(doc, "lastUsedAt", message_time_ms(v->last_used_at));
+    for (unsigned i = 0; i < v->base.descriptor->n_fields; i++) {
+        const ProtobufCFieldDescriptor *f = &v->base.descriptor->fields[i];
+        if (!is_by_hand(f->name))
+            message_field_to_bson(&v->base, f, doc);
+    }
+    bson_t signing;
+    BSON_APPEND_DOCUMENT_BEGIN(doc, "signing", &signing);
+    BSON_APPEND_BOOL(&signing, "required", v->signing && v->signing->required);
+    if (k->signing_sealed.len)
+        BSON_APPEND_BINARY(&signing, "secret", BSON_SUBTYPE_BINARY,
+                           (const uint8_t *)k->signing_sealed.ptr, (uint32_t)k->signing_sealed.len);
+    bson_append_document_end(doc, &signing);
+    BSON_APPEND_INT64(doc, "version", k->version);
+    if (part != API_KEY_POLICY)
+        append_secrets(k, doc);
+}
+
+void api_key_absent_to_bson(const api_key_record *k, bson_t *unset)
+{
+    const api_key_view *v = k->view;
+    if (*v->user_id == '\0')
+        gw_bson_append_str(unset, "userId", GW_STR(""));
+    if (*v->client_id == '\0')
+        gw_bson_append_str(unset, "clientId", GW_STR(""));
+    if (*v->status_reason == '\0')
+        gw_bson_append_str(unset, "statusReason", GW_STR(""));
+    if (v->max_age_days_presence_case == 0)
+        gw_bson_append_str(unset, "maxAgeDays", GW_STR(""));
+}
+
+static void read_secret(gw_arena *a, const bson_t *doc, api_key_secret *s)
+{
+    gw_str text;
+    if (gw_bson_str(doc, "key", &text))
+        s->phc = gw_arena_dup(a, text);
+    if (gw_bson_str(doc, "verifier.pepperId", &text) && text.len == 1)
+        s->pepper_id = text.ptr[0];
+    if (gw_bson_binary(doc, "verifier.hmacSha256", &text) && text.len == 32)
+        s->hmac = gw_arena_dup(a, text);
+    (void)gw_bson_date_ms(doc, "secretCreatedAt", &s->created_ms);
+    (void)gw_bson_date_ms(doc, "expiresAt", &s->expires_ms);
+}
+
+static void read_previous(gw_arena *a, const bson_t *doc, api_key_record *k)
+{
+    bson_t array;
+    bson_iter_t it;
+    if (!gw_bson_array(doc, "previous", &array) || !bson_iter_init(&it, &array))
+        return;
+    while (k->previous_count < API_KEY_PREVIOUS_MAX && bson_iter_next(&it)) {
+        uint32_t len;
+        const uint8_t *data;
+        bson_t item;
+        if (!BSON_ITER_HOLDS_DOCUMENT(&it))
+            continue;
+        bson_iter_document(&it, &len, &data);
+        if (bson_init_static(&item, data, len))
+            read_secret(a, &item, &k->previous[k->previous_count++]);
+    }
+}
+
+/* What narrows a key's use must be readable: passed over as absent it would widen the use. */
+static gw_status check_narrowing(const bson_t *doc, const api_key_view *v, gw_error *err)
+{
+    gw_str status;
+    int64_t ms;
+    bson_t array;
+    if (gw_bson_has(doc, "status") && !gw_bson_str(doc, "status", &status))
+        return gw_fail(err, GW_ERR_DATA_LOSS, "status of key %s is no text", v->key_id);
+    if (gw_bson_has(doc, "security.expiresAt") && !gw_bson_date_ms(doc, "security.expiresAt", &ms))
+        return gw_fail(err, GW_ERR_DATA_LOSS, "expiresAt of key %s is no date", v->key_id);
+    if (gw_bson_has(doc, "security.ipWhitelist") &&
+        (!gw_bson_array(doc, "security.ipWhitelist", &array) ||
+         bson_count_keys(&array) != v->security->n_ip_whitelist))
+        return gw_fail(err, GW_ERR_DATA_LOSS, "ipWhitelist of key %s is no list of texts",
+                       v->key_id);
+    return GW_OK;
+}
+
+gw_status api_key_from_bson(gw_arena *a, const bson_t *doc, api_key_record *ret, gw_error *err)
+{
+    api_key_record k = {.view = message_new(a, &apirelay__auth__v1__api_key__descriptor)};
+    if (!k.view)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "api key");
+    gw_object_id id;
+    gw_str text;
+    char hex[GW_OBJECT_ID_HEX_SIZE];
+    if (!gw_bson_oid(doc, "_id", &id) || !gw_bson_str(doc, "keyId", &text))
+        return gw_fail(err, GW_ERR_DATA_LOSS, "a document of api_keys has no _id or keyId");
+    for (unsigned i = 0; i < k.view->base.descriptor->n_fields; i++) {
+        const ProtobufCFieldDescriptor *f = &k.view->base.descriptor->fields[i];
+        if (!is_by_hand(f->name) || strcmp(f->name, "signing") == 0 ||
+            strcmp(f->name, "last_used_at") == 0)
+            message_field_from_bson(a, &k.view->base, f, doc);
+    }
+    gw_object_id_format(&id, hex);
+    k.view->id = message_text(a, gw_str_of(hex));
+    if (gw_bson_oid(doc, "userId", &id)) {
+        gw_object_id_format(&id, hex);
+        k.view->user_id = message_text(a, gw_str_of(hex));
+    }
+    if (gw_bson_binary(doc, "signing.secret", &text))
+        k.signing_sealed = gw_arena_dup(a, text);
+    (void)gw_bson_int64(doc, "version", &k.version);
+    read_secret(a, doc, &k.current);
+    k.current.expires_ms = 0;
+    read_previous(a, doc, &k);
+    if (k.current.created_ms == 0)
+        k.current.created_ms = message_time_ms(k.view->created_at);
+    api_key_fill_defaults(a, k.view);
+    gw_status rc = check_narrowing(doc, k.view, err);
+    if (rc == GW_OK)
+        *ret = k;
+    return rc;
+}

@@ -1,0 +1,223 @@
+#include "api_key_rules.h"
+
+#include "access/key_format.h"
+#include "core/id.h"
+#include "core/net.h"
+#include "core/url.h"
+#include "core/utf8.h"
+#include "messages.h"
+#include "money.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#define NAME_MAX_CHARS      200
+#define CLIENT_ID_MAX_BYTES 128
+#define ITEMS_MAX           100
+#define MODEL_MAX_BYTES     256
+#define ENDPOINT_MAX_BYTES  256
+#define TTL_MAX_S           2592000
+#define AGE_MAX_DAYS        3650
+#define COUNT_MAX           1000000000000000LL /* 1e15: sums of limits never overflow */
+
+bool api_key_id_is_valid(gw_str id)
+{
+    gw_object_id ignored;
+    return gw_object_id_parse(id, &ignored);
+}
+
+static size_t count_chars(gw_str s)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s.len; i++)
+        n += ((unsigned char)s.ptr[i] & 0xc0) != 0x80;
+    return n;
+}
+
+static bool is_printable_ascii(gw_str s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.ptr[i] <= ' ' || s.ptr[i] > '~')
+            return false;
+    }
+    return true;
+}
+
+static void check_identity(const api_key_view *k, violations *v)
+{
+    gw_str name = gw_str_of(k->name);
+    size_t chars = count_chars(name);
+    if (chars == 0 || chars > NAME_MAX_CHARS)
+        violations_add(v, "name", "must have 1-%d characters", NAME_MAX_CHARS);
+    else if (gw_str_has_control(name) || !gw_str_is_utf8(name))
+        violations_add(v, "name", "must be text without control characters");
+    if (*k->user_id && !api_key_id_is_valid(gw_str_of(k->user_id)))
+        violations_add(v, "userId", "must be 24 hex digits");
+    gw_str client_id = gw_str_of(k->client_id);
+    if (client_id.len > CLIENT_ID_MAX_BYTES || !is_printable_ascii(client_id))
+        violations_add(v, "clientId", "must be at most %d printable characters without spaces",
+                       CLIENT_ID_MAX_BYTES);
+    if (!gw_key_env_is_valid(gw_str_of(k->env)))
+        violations_add(v, "env", "must match [a-z][a-z0-9]{1,9}");
+}
+
+typedef const char *(*item_rule)(gw_str item); /* what is allowed, NULL when fine */
+
+static void check_items(const char *path, char **items, size_t n, item_rule rule, violations *v)
+{
+    if (n > ITEMS_MAX)
+        violations_add(v, path, "at most %d items", ITEMS_MAX);
+    for (size_t i = 0; i < n && i < ITEMS_MAX; i++) {
+        const char *allowed = rule(gw_str_of(items[i]));
+        if (!allowed)
+            continue;
+        char item_path[96];
+        snprintf(item_path, sizeof(item_path), "%s[%zu]", path, i);
+        violations_add(v, item_path, "must be %s", allowed);
+    }
+}
+
+static const char *model_rule(gw_str s)
+{
+    bool ok = s.len > 0 && s.len <= MODEL_MAX_BYTES && is_printable_ascii(s);
+    return ok ? NULL : "a model name or glob of 1-256 printable characters";
+}
+
+static const char *endpoint_rule(gw_str s)
+{
+    bool ok = gw_str_starts_with(s, GW_STR("/v1/")) && s.len > 4 && s.len <= ENDPOINT_MAX_BYTES &&
+              is_printable_ascii(s) && gw_str_find(s, '?') < 0 && gw_str_find(s, '#') < 0;
+    return ok ? NULL : "a path that starts with /v1/";
+}
+
+static const char *address_rule(gw_str s)
+{
+    gw_cidr ignored;
+    return gw_cidr_parse(s, &ignored) ? NULL
+                                      : "an address or CIDR block without bits below the prefix";
+}
+
+/* scheme "://" host [":" port], RFC 6454: what a browser sends as Origin. */
+static const char *origin_rule(gw_str s)
+{
+    static const char allowed[] = "an origin as https://app.example, without path";
+    size_t scheme = gw_str_starts_with(s, GW_STR("https://"))  ? 8
+                    : gw_str_starts_with(s, GW_STR("http://")) ? 7
+                                                               : 0;
+    gw_str host = gw_str_slice(s, scheme, s.len);
+    if (scheme == 0 || host.len == 0 || s.len > 256 || !is_printable_ascii(s))
+        return allowed;
+    for (size_t i = 0; i < host.len; i++) {
+        if (memchr("/?#@\\,", host.ptr[i], 6) || (host.ptr[i] >= 'A' && host.ptr[i] <= 'Z'))
+            return allowed;
+    }
+    return NULL;
+}
+
+static void check_permissions(const Apirelay__Auth__V1__KeyPermissions *p, violations *v)
+{
+    if (!p)
+        return;
+    check_items("permissions.models", p->models, p->n_models, model_rule, v);
+    check_items("permissions.endpoints", p->endpoints, p->n_endpoints, endpoint_rule, v);
+    if (p->max_tokens_presence_case && (p->max_tokens <= 0 || p->max_tokens > COUNT_MAX))
+        violations_add(v, "permissions.maxTokens", "must be over 0");
+}
+
+static void check_count(const char *path, bool present, int64_t n, violations *v)
+{
+    if (present && n == 0)
+        violations_add(v, path, "must be over 0; to stop a key, suspend the key");
+    else if (present && (n < 0 || n > COUNT_MAX))
+        violations_add(v, path, "must be 1-%lld", COUNT_MAX);
+}
+
+static void check_limits(const Apirelay__Auth__V1__KeyLimits *l, violations *v)
+{
+    if (!l)
+        return;
+    check_count("limits.requestsPerMinute", l->requests_per_minute_presence_case,
+                l->requests_per_minute, v);
+    check_count("limits.requestsPerDay", l->requests_per_day_presence_case, l->requests_per_day, v);
+    check_count("limits.tokensPerDay", l->tokens_per_day_presence_case, l->tokens_per_day, v);
+    check_count("limits.tokensPerMonth", l->tokens_per_month_presence_case, l->tokens_per_month, v);
+}
+
+void api_key_pair_cost_limit(Apirelay__Auth__V1__KeyLimits *l, violations *v)
+{
+    if (!l)
+        return;
+    bool usd_given = l->cost_limit_presence_case;
+    bool nano_given = l->cost_limit_nano_usd_presence_case;
+    int64_t nano = l->cost_limit_nano_usd;
+    if (usd_given && !money_nano_of_usd(l->cost_limit, &nano)) {
+        violations_add(v, "limits.costLimit", "must be USD over 0, at most 9e9");
+        return;
+    }
+    if (usd_given && nano == 0) {
+        violations_add(v, "limits.costLimit",
+                       "must be at least a nano-USD; to stop a key, suspend the key");
+        return;
+    }
+    if (nano_given && (l->cost_limit_nano_usd <= 0 || l->cost_limit_nano_usd > NANO_USD_MAX)) {
+        violations_add(v, "limits.costLimitNanoUsd",
+                       "must be 1-%lld; to stop a key, suspend the key", NANO_USD_MAX);
+        return;
+    }
+    /* Over 2^53 nano the double of a stored pair is not exact, yet writing it back is no mistake. */
+    if (usd_given && nano_given && nano != l->cost_limit_nano_usd &&
+        money_usd_of_nano(l->cost_limit_nano_usd) != l->cost_limit) {
+        violations_add(v, "limits.costLimit", "is not limits.costLimitNanoUsd in USD");
+        return;
+    }
+    if (nano_given)
+        nano = l->cost_limit_nano_usd;
+    if (!usd_given && !nano_given)
+        return;
+    l->cost_limit_nano_usd_presence_case =
+        APIRELAY__AUTH__V1__KEY_LIMITS__COST_LIMIT_NANO_USD_PRESENCE_COST_LIMIT_NANO_USD;
+    l->cost_limit_nano_usd = nano;
+    l->cost_limit_presence_case = APIRELAY__AUTH__V1__KEY_LIMITS__COST_LIMIT_PRESENCE_COST_LIMIT;
+    l->cost_limit = money_usd_of_nano(nano);
+}
+
+static void check_one_of(const char *path, const char *value, const char *allowed, violations *v)
+{
+    gw_str rest = gw_str_of(allowed), part;
+    while (gw_str_split(&rest, '|', &part)) {
+        if (gw_str_eq_c(part, value))
+            return;
+    }
+    violations_add(v, path, "must be one of %s", allowed);
+}
+
+void api_key_check(const api_key_view *k, violations *v)
+{
+    check_identity(k, v);
+    check_permissions(k->permissions, v);
+    check_limits(k->limits, v);
+    if (k->security) {
+        check_items("security.ipWhitelist", k->security->ip_whitelist, k->security->n_ip_whitelist,
+                    address_rule, v);
+        check_items("security.domains", k->security->domains, k->security->n_domains, origin_rule,
+                    v);
+    }
+    check_one_of("onDisconnect", k->on_disconnect, "close|drain", v);
+    if (k->client)
+        check_one_of("client.kind", k->client->kind, "app|librechat|trusted", v);
+    if (k->cache && k->cache->ttl_seconds_presence_case &&
+        (k->cache->ttl_seconds < 1 || k->cache->ttl_seconds > TTL_MAX_S))
+        violations_add(v, "cache.ttlSeconds", "must be 1-%d", TTL_MAX_S);
+    if (k->max_age_days_presence_case && (k->max_age_days < 1 || k->max_age_days > AGE_MAX_DAYS))
+        violations_add(v, "maxAgeDays", "must be 1-%d", AGE_MAX_DAYS);
+    /* Nobody could sign, so each request would be refused. */
+    if (k->signing && k->signing->required && !k->signing->configured)
+        violations_add(v, "signing.required", "the key has no signing secret");
+}
+
+void api_key_check_expiry_is_ahead(const api_key_view *k, int64_t now_ms, violations *v)
+{
+    const Google__Protobuf__Timestamp *t = k->security ? k->security->expires_at : NULL;
+    if (t && message_time_ms(t) <= now_ms)
+        violations_add(v, "security.expiresAt", "must be in the future");
+}

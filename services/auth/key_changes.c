@@ -1,0 +1,176 @@
+#include "key_changes.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define ANNOUNCE_TRIES 50
+#define LOG            "key_changes"
+#define KEYS           "api_keys"
+
+static gw_status newest_in(const db *d, const char *collection, const char *field, int64_t *ret,
+                           gw_error *err)
+{
+    db_auto_bson filter = BSON_INITIALIZER, opts = BSON_INITIALIZER;
+    db_auto_doc doc = NULL;
+    bson_t only;
+    db_append_page(&opts, field, -1, 1);
+    BSON_APPEND_DOCUMENT_BEGIN(&opts, "projection", &only);
+    BSON_APPEND_INT32(&only, field, 1);
+    bson_append_document_end(&opts, &only);
+    gw_status rc = db_find_one(d, collection, &filter, &opts, &doc, err);
+    int64_t found = 0;
+    if (rc == GW_OK && doc)
+        (void)gw_bson_int64(doc, field, &found);
+    if (rc == GW_OK)
+        *ret = found;
+    return rc;
+}
+
+gw_status key_changes_newest(const db *d, int64_t *ret, gw_error *err)
+{
+    int64_t in_log = 0, in_keys = 0;
+    gw_status rc = newest_in(d, LOG, "_id", &in_log, err);
+    if (rc == GW_OK && in_log == 0) /* a log that was lost does not restart the numbers */
+        rc = newest_in(d, KEYS, "generation", &in_keys, err);
+    if (rc == GW_OK)
+        *ret = GW_MAX(in_log, in_keys);
+    return rc;
+}
+
+gw_status key_changes_announce(const db *d, gw_str key_id, int64_t now_ms, int64_t *ret,
+                               gw_error *err)
+{
+    int64_t newest = 0;
+    gw_status rc = key_changes_newest(d, &newest, err);
+    for (int i = 0; rc == GW_OK && i < ANNOUNCE_TRIES; i++) {
+        db_auto_bson doc = BSON_INITIALIZER;
+        newest++;
+        BSON_APPEND_INT64(&doc, "_id", newest);
+        BSON_APPEND_INT64(&doc, "generation", newest);
+        gw_bson_append_str(&doc, "keyId", key_id);
+        BSON_APPEND_DATE_TIME(&doc, "at", now_ms);
+        rc = db_insert(d, LOG, &doc, err);
+        if (rc == GW_OK) {
+            *ret = newest;
+            return GW_OK;
+        }
+        if (rc == GW_ERR_ALREADY_EXISTS)
+            rc = GW_OK; /* somebody else took the number */
+    }
+    return rc == GW_OK ? gw_fail(err, GW_ERR_ABORTED, "too many changes of keys at once") : rc;
+}
+
+gw_status key_changes_fence(const db *d, gw_str key_id, int64_t generation, gw_error *err)
+{
+    db_auto_bson filter = BSON_INITIALIZER, update = BSON_INITIALIZER;
+    bson_t part;
+    gw_bson_append_str(&filter, "keyId", key_id);
+    BSON_APPEND_DOCUMENT_BEGIN(&update, "$max", &part);
+    BSON_APPEND_INT64(&part, "generation", generation);
+    bson_append_document_end(&update, &part);
+    return db_update_one(d, KEYS, &filter, &update, NULL, err);
+}
+
+typedef struct reading {
+    key_change *changes;
+    size_t count, max;
+} reading;
+
+static gw_status add_change(void *arg, const bson_t *doc, gw_error *err)
+{
+    (void)err;
+    reading *r = arg;
+    gw_str key_id = GW_STR("");
+    int64_t generation;
+    if (r->count == r->max || !gw_bson_int64(doc, "_id", &generation))
+        return GW_OK;
+    key_change *c = &r->changes[r->count++];
+    *c = (key_change){.generation = generation};
+    (void)gw_bson_date_ms(doc, "at", &c->at_ms);
+    (void)gw_bson_str(doc, "keyId", &key_id);
+    snprintf(c->key_id, sizeof(c->key_id), GW_STR_FMT, GW_STR_ARG(key_id));
+    return GW_OK;
+}
+
+static gw_status settle(void *arg, const bson_t *doc, gw_error *err)
+{
+    (void)err;
+    reading *r = arg;
+    gw_str key_id;
+    int64_t generation = 0;
+    if (!gw_bson_str(doc, "keyId", &key_id))
+        return GW_OK;
+    (void)gw_bson_int64(doc, "generation", &generation);
+    for (size_t i = 0; i < r->count; i++) {
+        key_change *c = &r->changes[i];
+        if (generation >= c->generation && gw_str_eq_c(key_id, c->key_id))
+            c->settled = true;
+    }
+    return GW_OK;
+}
+
+static gw_status settle_changes(const db *d, reading *r, gw_error *err)
+{
+    db_auto_bson filter = BSON_INITIALIZER, opts = BSON_INITIALIZER;
+    bson_t in, list, only;
+    BSON_APPEND_DOCUMENT_BEGIN(&filter, "keyId", &in);
+    BSON_APPEND_ARRAY_BEGIN(&in, "$in", &list);
+    for (size_t i = 0; i < r->count; i++) {
+        char buffer[16];
+        const char *key;
+        bson_uint32_to_string((uint32_t)i, &key, buffer, sizeof(buffer));
+        gw_bson_append_str(&list, key, gw_str_of(r->changes[i].key_id));
+    }
+    bson_append_array_end(&in, &list);
+    bson_append_document_end(&filter, &in);
+    BSON_APPEND_DOCUMENT_BEGIN(&opts, "projection", &only);
+    BSON_APPEND_INT32(&only, "keyId", 1);
+    BSON_APPEND_INT32(&only, "generation", 1);
+    bson_append_document_end(&opts, &only);
+    return db_find(d, KEYS, &filter, &opts, settle, r, err);
+}
+
+gw_status key_changes_read(const db *d, int64_t after, key_change *ret, size_t max,
+                           size_t *ret_count, gw_error *err)
+{
+    db_auto_bson filter = BSON_INITIALIZER, opts = BSON_INITIALIZER;
+    bson_t over;
+    reading r = {ret, 0, max};
+    BSON_APPEND_DOCUMENT_BEGIN(&filter, "_id", &over);
+    BSON_APPEND_INT64(&over, "$gt", after);
+    bson_append_document_end(&filter, &over);
+    db_append_page(&opts, "_id", 1, (int64_t)max);
+    gw_status rc = db_find(d, LOG, &filter, &opts, add_change, &r, err);
+    if (rc == GW_OK && r.count)
+        rc = settle_changes(d, &r, err);
+    if (rc == GW_OK)
+        *ret_count = r.count;
+    return rc;
+}
+
+gw_status key_changes_oldest(const db *d, int64_t after, int64_t *ret, gw_error *err)
+{
+    key_change first;
+    size_t count = 0;
+    gw_status rc = key_changes_read(d, after, &first, 1, &count, err);
+    if (rc == GW_OK)
+        *ret = count ? first.generation : 0;
+    return rc;
+}
+
+gw_status key_changes_trim(const db *d, int64_t before_ms, int64_t keep, gw_error *err)
+{
+    db_auto_bson filter = BSON_INITIALIZER;
+    bson_t part;
+    int64_t newest = 0;
+    gw_status rc = newest_in(d, LOG, "_id", &newest, err);
+    if (rc != GW_OK || newest <= keep)
+        return rc;
+    BSON_APPEND_DOCUMENT_BEGIN(&filter, "_id", &part);
+    BSON_APPEND_INT64(&part, "$lte", newest - keep);
+    bson_append_document_end(&filter, &part);
+    BSON_APPEND_DOCUMENT_BEGIN(&filter, "at", &part);
+    BSON_APPEND_DATE_TIME(&part, "$lt", before_ms);
+    bson_append_document_end(&filter, &part);
+    return db_delete(d, LOG, &filter, NULL, err);
+}

@@ -121,6 +121,8 @@ struct connection {
     bool resets; /* … with a RST: the framing alone would not show that the answer is incomplete */
 };
 
+_Static_assert(sizeof(struct connection) < 1024, "an idle connection costs less than 1 KiB");
+
 #define DATE_SIZE 40
 
 struct gw_http_server {

@@ -1,11 +1,12 @@
-/* What a client may cost: time, bytes, connections; and how the server ends. */
+/* What a client may cost: time and bytes. */
 #include "http/server.h"
 
 #include "http/server_test_kit.h"
+#include "testing/failing_alloc.h"
 
 #define GET(path) "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
 
-enum { HEAD_MAX = 1024, HEADERS_MAX = 10, BODY_MEMORY_MAX = 4096, HIGH_WATER = 16 * 1024 };
+enum { HEAD_MAX = 1024, HEADERS_MAX = 10, BODY_MEMORY_MAX = 4096 };
 
 static int setup(void **state)
 {
@@ -13,12 +14,9 @@ static int setup(void **state)
     o.head_timeout_ms = 1000;
     o.body_timeout_ms = 2000;
     o.idle_timeout_ms = 3000;
-    o.write_idle_timeout_ms = 4000;
     o.head_max_bytes = HEAD_MAX;
     o.headers_max = HEADERS_MAX;
     o.body_memory_max_bytes = BODY_MEMORY_MAX;
-    o.write_high_water = HIGH_WATER;
-    o.connections_max = 3;
     *state = kit_new(&o);
     return 0;
 }
@@ -273,175 +271,30 @@ static void bodies_of_all_connections_share_one_bound(void **state)
     assert_int_equal(kit_status(fourth), 200);
 }
 
-/* ---- connections ---- */
-
-static void one_connection_too_many_is_told_so(void **state)
+static void running_out_of_memory_anywhere_ends_in_an_answer_or_the_end(void **state)
 {
     kit *k = *state;
-    kit_client *kept[3];
-    for (size_t i = 0; i < 3; i++)
-        kept[i] = kit_client_new(k);
-    kit_client *c = kit_client_new(k);
-    kit_wait(k, c->is_ended);
-    assert_int_equal(kit_status(c), 503);
-    kit_client_free(c);
-    kit_client_free(kept[0]);
-    kit_wait(k, gw_http_server_connections(k->server) == 2);
-    kit_client *d = kit_client_new(k);
-    kit_send(d, GET("/x"));
-    kit_wait(k, kit_saw(d, "GET /x? "));
-}
-
-static void a_client_that_leaves_is_noticed_while_the_handler_works(void **state)
-{
-    kit *k = *state;
-    const char *requests[] = {GET("/hold"),
-                              "POST /wait HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx",
-                              GET("/hold") GET("/next")};
-    for (size_t i = 0; i < GW_ARRAY_LEN(requests); i++) {
-        kit_client *c = kit_client_new(k);
-        kit_send(c, requests[i]);
-        kit_wait(k, k->held);
+    gw_str raw =
+        GW_STR("POST /x HTTP/1.1\r\nHost: a\r\nA: 1\r\nB: 2\r\nTransfer-Encoding: chunked\r\n\r\n"
+               "3\r\nabc\r\n0\r\n\r\n");
+    bool has_failed = true;
+    for (size_t n = 1; has_failed; n++) {
+        kit_client *c = kit_client_deaf(k);
+        kit_send_n(c, gw_str_slice(raw, 0, 30)); /* in two parts, so that the head is gathered */
+        kit_settle(k);
+        kit_send_n(c, gw_str_slice(raw, 30, raw.len));
+        gw_failing_alloc_arm(n);
+        kit_settle(k);
+        has_failed = gw_failing_alloc_disarm();
+        kit_client_read(c);
+        kit_wait(k, c->is_ended || kit_saw(c, "\r\n\r\n"));
+        if (!has_failed)
+            assert_int_equal(kit_status(c), 200);
         kit_client_free(c);
-        kit_wait(k, !k->held);
-        assert_int_equal(k->closed, i + 1);
-        assert_int_equal(k->completed, 0);
+        kit_wait(k, gw_http_server_connections(k->server) == 0);
+        assert_int_equal(k->closed, k->heads);
     }
-    kit_wait(k, gw_http_server_connections(k->server) == 0);
-}
-
-static void a_client_that_leaves_in_mid_answer_or_mid_body_is_noticed(void **state)
-{
-    kit *k = *state;
-    kit_client *c = kit_client_new(k);
-    kit_send(c, GET("/hold"));
-    kit_wait(k, k->held);
-    gw_exchange_start(k->held, &(gw_response_head){200, NULL, 0}, -1);
-    gw_exchange_write(k->held, &GW_STR("some"), 1);
-    kit_wait(k, kit_saw(c, "some"));
-    kit_client_free(c);
-    kit_wait(k, !k->held);
-    assert_int_equal(k->completed, 0);
-
-    kit_client *d = kit_client_new(k);
-    kit_send(d, "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc");
-    kit_wait(k, k->heads == 2);
-    kit_client_free(d);
-    kit_wait(k, k->closed == 2);
-    assert_int_equal(k->bodies, 0);
-    assert_int_equal(k->completed, 0);
-}
-
-/* Writes until more than the high-water mark waits; returns the bytes written. */
-static size_t fill(gw_exchange *x)
-{
-    static char block[8192];
-    memset(block, 'z', sizeof(block));
-    size_t written = 0;
-    while (!gw_exchange_is_congested(x)) {
-        gw_exchange_write(x, &(gw_str){block, sizeof(block)}, 1);
-        written += sizeof(block);
-        assert_true(written < 64 * 1024 * 1024);
-    }
-    return written;
-}
-
-static void a_slow_reader_congests_and_drains(void **state)
-{
-    kit *k = *state;
-    kit_client *c = kit_client_deaf(k);
-    kit_send(c, GET("/hold"));
-    kit_wait(k, k->held);
-    gw_exchange *x = k->held;
-    gw_exchange_start(x, &(gw_response_head){200, NULL, 0}, -1);
-    size_t written = fill(x);
-    kit_settle(k);
-    assert_int_equal(k->drained, 0);
-    kit_client_read(c);
-    kit_wait(k, k->drained == 1);
-    assert_true(gw_exchange_queued_bytes(x) < HIGH_WATER / 2);
-    written += fill(x);
-    gw_exchange_end(x);
-    kit_wait(k, k->completed == 1);
-    kit_wait(k, kit_saw(c, "\r\n0\r\n\r\n"));
-    assert_int_equal(k->drained, 1);
-    assert_int_equal(kit_count(c, "z"), written);
-}
-
-static void a_reader_that_takes_nothing_is_closed(void **state)
-{
-    kit *k = *state;
-    kit_client *c = kit_client_deaf(k);
-    kit_send(c, GET("/hold"));
-    kit_wait(k, k->held);
-    gw_exchange_start(k->held, &(gw_response_head){200, NULL, 0}, -1);
-    fill(k->held);
-    kit_settle(k);
-    kit_advance_ms(k, 3999);
-    assert_non_null(k->held);
-    kit_advance_ms(k, 1);
-    kit_wait(k, !k->held);
-    assert_int_equal(k->completed, 0);
-    kit_wait(k, gw_http_server_connections(k->server) == 0);
-}
-
-static void a_large_whole_answer_reaches_a_slow_reader(void **state)
-{
-    kit *k = *state;
-    enum { SIZE = 20 * 1024 * 1024 };
-    kit_client *c = kit_client_deaf(k);
-    kit_send(c, "GET /hold HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-    kit_wait(k, k->held);
-    char *body = malloc(SIZE);
-    assert_non_null(body);
-    memset(body, 'y', SIZE);
-    gw_exchange_respond(k->held, &(gw_response_head){200, NULL, 0}, gw_str_n(body, SIZE));
-    free(body);
-    kit_settle(k);
-    assert_int_equal(k->closed, 0);
-    kit_client_read(c);
-    kit_wait(k, c->is_ended);
-    assert_false(c->is_reset);
-    assert_int_equal(k->completed, 1);
-    assert_true(c->in.len > SIZE);
-}
-
-/* ---- the end ---- */
-
-static void a_drain_closes_idle_connections_and_lets_the_others_finish(void **state)
-{
-    kit *k = *state;
-    kit_client *idle = kit_client_new(k), *fresh = kit_client_new(k), *busy = kit_client_new(k);
-    kit_send(idle, GET("/x"));
-    kit_wait(k, kit_saw(idle, "GET /x? "));
-    kit_send(busy, GET("/hold"));
-    kit_wait(k, k->held);
-    gw_http_server_drain(k->server);
-    kit_wait(k, idle->is_ended && fresh->is_ended);
-    kit_settle(k);
-    assert_false(busy->is_ended);
-    assert_int_equal(gw_http_server_connections(k->server), 1);
-    kit_answer(k->held, "finished");
-    kit_wait(k, busy->is_ended);
-    kit_assert_saw(busy, "Connection: close\r\n");
-    kit_assert_saw(busy, "finished");
-    assert_int_equal(k->completed, 2);
-    kit_wait(k, gw_http_server_connections(k->server) == 0);
-}
-
-static void a_close_ends_every_exchange_incomplete(void **state)
-{
-    kit *k = *state;
-    kit_client *c = kit_client_new(k), *d = kit_client_new(k);
-    kit_send(c, GET("/hold"));
-    kit_send(d, "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc");
-    kit_wait(k, k->heads == 2);
-    gw_http_server_close(gw_steal(&k->server), kit_on_server_closed, k);
-    assert_int_equal(k->closed, 0); /* from the loop, not from inside */
-    kit_wait(k, k->server_is_gone);
-    assert_int_equal(k->closed, 2);
-    assert_int_equal(k->completed, 0);
-    kit_wait(k, c->is_ended && d->is_ended);
+    assert_true(k->completed >= 1);
 }
 
 int main(void)
@@ -462,14 +315,7 @@ int main(void)
         CASE(a_body_over_the_handler_s_limit_is_answered_413),
         CASE(bodies_of_just_the_limit_are_served),
         CASE(bodies_of_all_connections_share_one_bound),
-        CASE(one_connection_too_many_is_told_so),
-        CASE(a_client_that_leaves_is_noticed_while_the_handler_works),
-        CASE(a_client_that_leaves_in_mid_answer_or_mid_body_is_noticed),
-        CASE(a_slow_reader_congests_and_drains),
-        CASE(a_reader_that_takes_nothing_is_closed),
-        CASE(a_large_whole_answer_reaches_a_slow_reader),
-        CASE(a_drain_closes_idle_connections_and_lets_the_others_finish),
-        CASE(a_close_ends_every_exchange_incomplete),
+        CASE(running_out_of_memory_anywhere_ends_in_an_answer_or_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,7 +7,7 @@
 #include "core/status.h"
 
 typedef struct gw_header {
-    gw_str name;  /* as it came; compare without case */
+    gw_str name; /* as it came; compare without case */
     gw_str value; /* without surrounding white space */
 } gw_header;
 

@@ -32,18 +32,18 @@ typedef struct gw_http_server gw_http_server;
 typedef struct gw_exchange gw_exchange;
 
 typedef struct gw_http_server_options {
-    const char *host;        /* address to bind, "127.0.0.1" or "::" */
-    uint16_t port;           /* 0 = any free port, see gw_http_server_port() */
+    const char *host; /* address to bind, "127.0.0.1" or "::" */
+    uint16_t port; /* 0 = any free port, see gw_http_server_port() */
     int64_t head_timeout_ms; /* from accept, or the first byte of a later request, to the end of the
                                 head */
     int64_t body_timeout_ms; /* without one body byte */
     int64_t idle_timeout_ms; /* a kept connection without a request */
     int64_t write_idle_timeout_ms;
-    size_t head_max_bytes;        /* 32 KiB */
-    size_t headers_max;           /* lines, 100 */
+    size_t head_max_bytes; /* 32 KiB */
+    size_t headers_max; /* lines, 100 */
     size_t body_memory_max_bytes; /* request bodies held at once over all connections */
-    size_t write_high_water;      /* bytes, 64 KiB */
-    size_t connections_max;       /* beyond it: accepted and closed with 503 */
+    size_t write_high_water; /* bytes, 64 KiB */
+    size_t connections_max; /* beyond it: accepted and closed with 503 */
 } gw_http_server_options;
 
 extern const gw_http_server_options gw_http_server_defaults;
@@ -90,7 +90,7 @@ gw_str gw_exchange_query(const gw_exchange *x); /* raw, without "?" */
 gw_headers gw_exchange_headers(const gw_exchange *x);
 gw_str gw_exchange_body(const gw_exchange *x); /* contiguous; empty before on_body */
 const gw_ip *gw_exchange_peer(const gw_exchange *x);
-gw_arena *gw_exchange_arena(gw_exchange *x);          /* lives until on_closed has returned */
+gw_arena *gw_exchange_arena(gw_exchange *x); /* lives until on_closed has returned */
 int64_t gw_exchange_arrival_ns(const gw_exchange *x); /* monotonic time of the end of the head */
 void gw_exchange_set_data(gw_exchange *x, void *data);
 void *gw_exchange_data(const gw_exchange *x);

@@ -14,7 +14,7 @@ typedef struct gw_sse_event {
     gw_str name; /* of the `event:` field, "" when none */
     gw_str data; /* of the `data:` lines joined with LF; ptr NULL when there was none (comments
                     only) */
-    gw_str raw;  /* every byte of the event including its blank line */
+    gw_str raw; /* every byte of the event including its blank line */
 } gw_sse_event;
 
 typedef struct gw_sse_reader gw_sse_reader;

@@ -28,8 +28,8 @@ const gw_clock *gw_loop_clock(const gw_loop *l);
 /* Monotonic ms, taken once an iteration: cheap, and stable within one callback. */
 int64_t gw_loop_now_ms(const gw_loop *l);
 
-void gw_loop_run(gw_loop *l);        /* until gw_loop_stop() */
-void gw_loop_stop(gw_loop *l);       /* on the loop */
+void gw_loop_run(gw_loop *l); /* until gw_loop_stop() */
+void gw_loop_stop(gw_loop *l); /* on the loop */
 void gw_loop_stop_async(gw_loop *l); /* from any thread or none */
 
 /* Runs `run(arg)` after the current callback has returned, before the loop blocks again; never
@@ -44,7 +44,7 @@ void gw_loop_defer(gw_loop *l, void (*run)(void *), void *arg);
 typedef struct gw_timer {
     int64_t due_ms;
     size_t heap_index; /* 0 = not armed */
-    uint64_t order;    /* equal due times fire in the order they were set */
+    uint64_t order; /* equal due times fire in the order they were set */
     void (*fire)(void *arg);
     void *arg;
 } gw_timer;

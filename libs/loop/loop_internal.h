@@ -14,10 +14,10 @@ struct gw_loop {
     uv_loop_t uv;
     const gw_clock *clock;
 
-    uv_async_t wake;     /* keeps the loop alive and carries gw_loop_stop_async() */
+    uv_async_t wake; /* keeps the loop alive and carries gw_loop_stop_async() */
     uv_prepare_t before; /* the last thing before the loop blocks */
-    uv_check_t after;    /* the first thing after its I/O callbacks */
-    uv_timer_t alarm;    /* only bounds how long the loop blocks: due timers fire from `after` */
+    uv_check_t after; /* the first thing after its I/O callbacks */
+    uv_timer_t alarm; /* only bounds how long the loop blocks: due timers fire from `after` */
     int64_t alarm_due_ms;
 
     int64_t now_ms;

@@ -11,12 +11,12 @@
 typedef struct gw_workers gw_workers;
 
 typedef struct gw_job {
-    gw_message message;             /* libs/loop's own */
+    gw_message message; /* libs/loop's own */
     void (*work)(struct gw_job *j); /* on a worker: touches the job only */
     void (*done)(
         struct gw_job *j); /* on the loop, exactly once for each accepted job; frees the job */
-    gw_mailbox *reply;     /* libs/loop's own */
-    struct gw_job *next;   /* libs/loop's own */
+    gw_mailbox *reply; /* libs/loop's own */
+    struct gw_job *next; /* libs/loop's own */
 } gw_job;
 
 /* `threads` 1-64, `queue_max` jobs waiting at most. `name` (<= 10 characters) names the threads. */

@@ -17,8 +17,11 @@
  * gw_exchange_is_congested() is true; on_drained tells when it is over. A client that takes nothing
  * for `write_idle_timeout_ms` is closed.
  *
- * Thread: the loop's. Callbacks may call any function here, but an exchange is gone after
- * on_closed.
+ * A client that closes while an exchange runs, even only its sending side, is gone (as for nginx): on_closed, not
+ * complete. An answer that is only waiting to be written still goes out.
+ *
+ * Thread: the loop's. Callbacks may call any function here, but an exchange is gone after on_closed. No callback is ever
+ * made inside a function the handler calls.
  */
 #pragma once
 

@@ -29,6 +29,7 @@ static void start_server(fixture *f)
     const char *bin = getenv("MONGO_SERVER_BIN");
     char port[16];
 
+    assert_non_null(bin);
     (void)snprintf(port, sizeof(port), "%d", f->port);
     f->server = fork();
     assert_true(f->server >= 0);

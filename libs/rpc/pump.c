@@ -2,13 +2,25 @@
 #include "rpc/init.h"
 #include "rpc/rpc_internal.h"
 
+#include <grpc/support/log.h>
 #include <grpc/support/time.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 
+/*
+ * gRPC writes its own lines, not JSON and with whole header values in them; what matters comes to us
+ * as the status of a call or of a start.
+ */
+static void drop_log(gpr_log_func_args *args)
+{
+    (void)args;
+}
+
 void gw_rpc_init(void)
 {
+    if (!getenv("GRPC_VERBOSITY") && !getenv("GRPC_TRACE")) /* someone looks into gRPC itself */
+        gpr_set_log_function(drop_log);
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);

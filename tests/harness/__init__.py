@@ -1,0 +1,1 @@
+"""What tests need to run the real binaries with real servers."""

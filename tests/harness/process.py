@@ -1,0 +1,63 @@
+"""One child process: started with exactly the environment given, logged to a file, ended without leaving anything behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+STOP_SECONDS = 20
+
+
+class Process:
+    def __init__(self, name: str, command: list[str], log: Path, env: dict[str, str] | None = None) -> None:
+        self.name = name
+        self.command = command
+        self.log = log
+        self.env = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **(env or {})}
+        self._popen: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        assert not self.is_running, f"{self.name} runs already"
+        with self.log.open("ab") as log:
+            self._popen = subprocess.Popen(
+                self.command, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+
+    @property
+    def is_running(self) -> bool:
+        return self._popen is not None and self._popen.poll() is None
+
+    @property
+    def pid(self) -> int:
+        assert self._popen is not None
+        return self._popen.pid
+
+    def send(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """kill -9: no chance to clean up."""
+        if self.is_running:
+            os.killpg(self.pid, signal.SIGKILL)
+            assert self._popen is not None
+            self._popen.wait(STOP_SECONDS)
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit status. A process that does not end is killed and reported."""
+        if self._popen is None:
+            return 0
+        if self.is_running:
+            os.killpg(self.pid, signal.SIGTERM)
+        try:
+            return self._popen.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"{self.name} did not end {STOP_SECONDS} s after SIGTERM; log: {self.tail()}") from None
+
+    def text(self) -> str:
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def tail(self, lines: int = 30) -> str:
+        return "\n".join(self.text().splitlines()[-lines:])

@@ -26,10 +26,10 @@ static int free_port(void)
 
 static void start_server(fixture *f)
 {
-    const char *bin = getenv("MONGO_SERVER_BIN");
+    const char *set = getenv("MONGO_SERVER_BIN");
+    const char *bin = set ? set : ""; /* the callers have skipped by now when it is unset */
     char port[16];
 
-    assert_non_null(bin);
     (void)snprintf(port, sizeof(port), "%d", f->port);
     f->server = fork();
     assert_true(f->server >= 0);

@@ -12,14 +12,14 @@ enum {
 
 const gw_http_server_options gw_http_server_defaults = {
     .host = "127.0.0.1",
-    .head_timeout_ms = 10 * 1000,
-    .body_timeout_ms = 30 * 1000,
-    .idle_timeout_ms = 75 * 1000,
-    .write_idle_timeout_ms = 60 * 1000,
-    .head_max_bytes = 32 * 1024,
+    .head_timeout_ms = 10000,
+    .body_timeout_ms = 30000,
+    .idle_timeout_ms = 75000,
+    .write_idle_timeout_ms = 60000,
+    .head_max_bytes = 32768,
     .headers_max = 100,
-    .body_memory_max_bytes = 256 * 1024 * 1024,
-    .write_high_water = 64 * 1024,
+    .body_memory_max_bytes = 256L * 1024 * 1024,
+    .write_high_water = 65536,
     .connections_max = 20000,
 };
 
@@ -96,7 +96,7 @@ static void free_when_closed(gw_http_server *s)
 {
     if (!s->is_closing || s->listener_is_open || s->connection_count > 0)
         return;
-    for (gw_list *node = gw_list_pop_front(&s->spares); node; node = gw_list_pop_front(&s->spares))
+    gw_list_each_safe (node, &s->spares)
         free_exchange(GW_CONTAINER_OF(node, gw_exchange, spare_node));
     gw_buf_fini(&s->scratch);
     void (*closed)(void *arg) = s->closed;

@@ -89,7 +89,7 @@ static size_t fill(gw_exchange *x)
     while (!gw_exchange_is_congested(x)) {
         gw_exchange_write(x, &(gw_str){block, sizeof(block)}, 1);
         written += sizeof(block);
-        assert_true(written < 64 * 1024 * 1024);
+        assert_true(written < 64L * 1024 * 1024);
     }
     return written;
 }

@@ -106,7 +106,7 @@ void request_read_head(connection *c)
         return;
     }
     consume(c, part.len);
-    gw_str raw = GW_STR_NULL;
+    gw_str raw;
     if (is_complete && x->raw_len == 0) {
         raw = gw_arena_dup(x->arena, part);
     } else {

@@ -306,7 +306,7 @@ static inline bool kit_saw(const kit_client *c, const char *text)
 /* Of the first answer; 0 when none has come. */
 static inline int kit_status(const kit_client *c)
 {
-    return c->in.len > 12 ? atoi(c->in.data + sizeof("HTTP/1.1 ") - 1) : 0;
+    return c->in.len > 12 ? (int)strtol(c->in.data + sizeof("HTTP/1.1 ") - 1, NULL, 10) : 0;
 }
 
 #define kit_assert_saw(c, text)                                                                    \

@@ -39,7 +39,7 @@ static void deliver(gw_message *m)
 static void destroy(gw_message *m)
 {
     (void)m;
-    assert(!"a job was dropped");
+    assert(false && "a job was dropped");
 }
 
 static void *run_worker(void *arg)

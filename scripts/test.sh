@@ -2,11 +2,33 @@
 
 unset_provider_keys() { unset OPENAI_API_KEY ANTHROPIC_API_KEY GOOGLE_API_KEY LIBRECHAT_API_KEY; }
 
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
+# with_mongo COMMAND…: with MONGO_URI naming a server that lives as long as the command, unless one is given already.
+with_mongo() {
+    if [[ -n ${MONGO_URI:-} ]]; then
+        "$@"
+        return
+    fi
+    local dir port pid status=0
+    install_mongo
+    dir=$(mktemp -d) port=$(free_port)
+    "$MONGO_VENV/bin/secantusd-py" --host 127.0.0.1 --port "$port" --storage-path "$dir" >"$dir/log" 2>&1 </dev/null &
+    pid=$!
+    wait_until 30 mongo bash -c "exec 3<>/dev/tcp/127.0.0.1/$port" || die "the test database did not start: $(<"$dir/log")"
+    MONGO_URI=mongodb://127.0.0.1:$port MONGO_SERVER_BIN=$MONGO_VENV/bin/secantusd-py "$@" || status=$?
+    kill "$pid"
+    wait "$pid" 2>/dev/null || true
+    rm -rf "$dir"
+    return "$status"
+}
+
 unit_tests() {
     local preset=$1
     build_preset "$preset" unit_tests
     say "unit tests ($preset)"
-    ctest --test-dir "$TOP/build/$preset" -L unit --output-on-failure --no-tests=error -j "$(nproc)"
+    TSAN_OPTIONS="suppressions=$TOP/cmake/tsan.supp" \
+        with_mongo ctest --test-dir "$TOP/build/$preset" -L unit --output-on-failure --no-tests=error -j "$(nproc)"
 }
 
 # pytest_suite PRESET PYTEST-ARGUMENTS…: tests that run the real binaries of that build with real stores.
@@ -17,19 +39,13 @@ pytest_suite() {
     install_mongo
     install_test_clients
     say "tests with real servers ($preset): $*"
-    (cd "$TOP" && BUILD_DIR="$TOP/build/$preset" "$TESTS_VENV/bin/pytest" -q --color=no -p no:cacheprovider "$@")
+    (cd "$TOP" && BUILD_DIR="$TOP/build/$preset" "$TESTS_VENV/bin/pytest" -q --color=no -p no:cacheprovider \
+        -c tests/pytest.ini --rootdir tests "$@")
 }
 
 upstream_tests() {
     say "tests of the scripted upstreams"
     (cd "$TOP/tests" && python3 -m unittest discover -q -s upstreams -t .)
-}
-
-store_tests() {
-    install_mongo
-    install_test_clients
-    BUILD_DIR="$TOP/build/dev" "$TESTS_VENV/bin/python" "$TOP/tests/harness/with_stores.py" \
-        ctest --test-dir "$TOP/build/dev" -L unit --output-on-failure --no-tests=error
 }
 
 run_tests() {

@@ -159,14 +159,14 @@ static void a_head_too_large_is_answered_431(void **state)
 static void a_head_of_just_the_allowed_size_is_served(void **state)
 {
     kit *k = *state;
-    static const char start[] = "GET /x HTTP/1.1\r\nHost: a\r\nA: ";
     for (size_t over = 0; over < 2; over++) {
-        char head[HEAD_MAX + 1];
-        memset(head, 'a', sizeof(head));
-        memcpy(head, start, strlen(start)); // NOLINT(bugprone-not-null-terminated-result): bytes
-        memcpy(head + HEAD_MAX + over - 4, "\r\n\r\n", 4);
+        gw_auto_buf head = {0};
+        gw_buf_append_c(&head, "GET /x HTTP/1.1\r\nHost: a\r\nA: ");
+        while (head.len < HEAD_MAX + over - 4)
+            gw_buf_append_char(&head, 'a');
+        gw_buf_append_c(&head, "\r\n\r\n");
         kit_client *c = kit_client_new(k);
-        kit_send_n(c, gw_str_n(head, HEAD_MAX + over));
+        kit_send_n(c, gw_buf_str(&head));
         kit_wait(k, kit_status(c) != 0);
         assert_int_equal(kit_status(c), over ? 431 : 200);
     }

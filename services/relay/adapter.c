@@ -1,0 +1,174 @@
+#include "adapter.h"
+
+#include <stdlib.h>
+
+const adapter_ops *adapter_of(provider_kind kind)
+{
+    return kind == PROVIDER_LIBRECHAT ? &adapter_librechat : &adapter_openai;
+}
+
+void adapter_stream_fini(adapter_stream *s)
+{
+    gw_buf_fini(&s->suspect);
+}
+
+gw_status adapter_fail(adapter_stream *s, const gw_error *err)
+{
+    openai_error_from(&s->failure, err);
+    return err->code;
+}
+
+gw_status adapter_fail_inband(adapter_stream *s, gw_str json)
+{
+    const provider_config *p = s->job->route->provider;
+
+    openai_error_from_inband(&s->failure, s->job->arena, p->name, json, p->credential);
+    return s->failure.error.code;
+}
+
+void adapter_emit(adapter_stream *s, answer_event_kind kind, gw_str raw, gw_str data)
+{
+    s->emit(s->arg, &(answer_event){.kind = kind, .raw = raw, .data = data});
+}
+
+void adapter_emit_json(adapter_stream *s, answer_event_kind kind, gw_str json)
+{
+    gw_auto_buf raw = {0};
+
+    gw_sse_append_data(&raw, json);
+    adapter_emit(s, kind, gw_buf_str(&raw), json);
+}
+
+void adapter_emit_done(adapter_stream *s, gw_str raw)
+{
+    s->done = true;
+    adapter_emit(s, ANSWER_DONE, raw, GW_STR(""));
+}
+
+/* ---- headers ---- */
+
+/* Of the caller's headers only these go upstream: they carry no identity of ours. */
+static const char *const passed[] = {"traceparent", "tracestate", "openai-beta"};
+
+static void add_header(adapter_request *r, const char *name, gw_str value)
+{
+    if (value.ptr && r->header_count < ADAPTER_HEADERS_MAX)
+        r->headers[r->header_count++] = (gw_header){gw_str_of(name), value};
+}
+
+gw_status adapter_write_headers(const adapter_job *job, adapter_request *ret, gw_error *err)
+{
+    gw_str credential = job->route->provider->credential;
+
+    add_header(ret, "content-type", GW_STR("application/json"));
+    add_header(ret, "accept",
+               job->stream ? GW_STR("text/event-stream") : GW_STR("application/json"));
+    add_header(ret, "user-agent", GW_STR("api-relay/0.1"));
+    if (credential.len > 0) {
+        gw_str value = gw_arena_printf(job->arena, "Bearer %.*s", GW_STR_ARG(credential));
+        if (!value.ptr)
+            return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the upstream request");
+        add_header(ret, "authorization", value);
+    }
+    add_header(ret, "x-relay-hop", gw_arena_printf(job->arena, "%lld", (long long)job->hop));
+    for (size_t i = 0; i < GW_ARRAY_LEN(passed); i++) {
+        gw_str value = gw_headers_get(job->client_headers, passed[i]);
+        if (gw_header_value_is_valid(value))
+            add_header(ret, passed[i], value);
+    }
+    return GW_OK;
+}
+
+/* ---- a JSON answer as a stream ---- */
+
+static yyjson_mut_val *chunk_of(yyjson_mut_doc *doc, yyjson_val *answer)
+{
+    static const char *const copied[] = {"id", "created", "model", "system_fingerprint",
+                                         "service_tier"};
+    yyjson_mut_val *chunk = yyjson_mut_obj(doc);
+
+    yyjson_mut_obj_add_str(doc, chunk, "object", "chat.completion.chunk");
+    for (size_t i = 0; i < GW_ARRAY_LEN(copied); i++) {
+        yyjson_val *v = yyjson_obj_get(answer, copied[i]);
+        if (v)
+            yyjson_mut_obj_add_val(doc, chunk, copied[i], yyjson_val_mut_copy(doc, v));
+    }
+    return chunk;
+}
+
+static yyjson_mut_val *delta_of(yyjson_mut_doc *doc, yyjson_val *message)
+{
+    yyjson_mut_val *delta = message ? yyjson_val_mut_copy(doc, message) : yyjson_mut_obj(doc);
+    yyjson_mut_val *calls = yyjson_mut_obj_get(delta, "tool_calls");
+    yyjson_mut_arr_iter it = yyjson_mut_arr_iter_with(calls);
+    yyjson_mut_val *call;
+    int64_t index = 0;
+
+    while ((call = yyjson_mut_arr_iter_next(&it)))
+        yyjson_mut_obj_add_int(doc, call, "index", index++);
+    return delta;
+}
+
+static void add_choice(yyjson_mut_doc *doc, yyjson_mut_val *choices, int64_t index,
+                       yyjson_mut_val *delta, yyjson_val *finish)
+{
+    yyjson_mut_val *choice = yyjson_mut_arr_add_obj(doc, choices);
+
+    yyjson_mut_obj_add_int(doc, choice, "index", index);
+    yyjson_mut_obj_add_val(doc, choice, "delta", delta);
+    yyjson_mut_obj_add_val(doc, choice, "finish_reason",
+                           finish ? yyjson_val_mut_copy(doc, finish) : yyjson_mut_null(doc));
+}
+
+static void emit_value(adapter_stream *s, answer_event_kind kind, yyjson_mut_val *value)
+{
+    size_t len = 0;
+    char *text = yyjson_mut_val_write(value, YYJSON_WRITE_NOFLAG, &len);
+
+    if (text)
+        adapter_emit_json(s, kind, gw_str_n(text, len));
+    free(text);
+}
+
+static void emit_answer(adapter_stream *s, yyjson_mut_doc *doc, yyjson_val *answer)
+{
+    yyjson_mut_val *said = chunk_of(doc, answer), *ended = chunk_of(doc, answer);
+    yyjson_mut_val *said_choices = yyjson_mut_obj_add_arr(doc, said, "choices");
+    yyjson_mut_val *ended_choices = yyjson_mut_obj_add_arr(doc, ended, "choices");
+    yyjson_arr_iter it = yyjson_arr_iter_with(yyjson_obj_get(answer, "choices"));
+    yyjson_val *usage = yyjson_obj_get(answer, "usage");
+    yyjson_val *choice;
+    int64_t index = 0;
+
+    while ((choice = yyjson_arr_iter_next(&it))) {
+        add_choice(doc, said_choices, index, delta_of(doc, yyjson_obj_get(choice, "message")),
+                   NULL);
+        add_choice(doc, ended_choices, index++, yyjson_mut_obj(doc),
+                   yyjson_obj_get(choice, "finish_reason"));
+    }
+    emit_value(s, ANSWER_CONTENT, said);
+    emit_value(s, ANSWER_CONTENT, ended);
+    if (yyjson_is_obj(usage)) {
+        yyjson_mut_val *chunk = chunk_of(doc, answer);
+        yyjson_mut_obj_add_arr(doc, chunk, "choices");
+        yyjson_mut_obj_add_val(doc, chunk, "usage", yyjson_val_mut_copy(doc, usage));
+        emit_value(s, ANSWER_USAGE, chunk);
+    }
+    adapter_emit_done(s, GW_STR("data: [DONE]\n\n"));
+}
+
+gw_status adapter_stream_from_answer(adapter_stream *s, gw_str json)
+{
+    yyjson_doc *answer = yyjson_read(json.ptr, json.len, YYJSON_READ_NOFLAG);
+    yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
+    gw_error err;
+    gw_status rc = GW_OK;
+
+    if (answer && doc)
+        emit_answer(s, doc, yyjson_doc_get_root(answer));
+    else
+        rc = gw_fail(&err, GW_ERR_NO_MEMORY, "no memory to stream the answer");
+    yyjson_mut_doc_free(doc);
+    yyjson_doc_free(answer);
+    return rc == GW_OK ? rc : adapter_fail(s, &err);
+}

@@ -1,0 +1,99 @@
+/*
+ * Adapters: how a kind of provider is spoken to.
+ *
+ * An adapter writes the upstream request, turns one stream event or a whole JSON answer into
+ * OpenAI's form (bytes pass unchanged where the dialects match), and taps usage on the way. Which
+ * events reach the caller is not its business: it says what each one is.
+ *
+ * Thread: the loop's; adapters are constant, state is in adapter_stream.
+ */
+#pragma once
+
+#include "openai_body.h"
+#include "openai_error.h"
+#include "relay_config.h"
+#include "usage_tap.h"
+
+#include "http/message.h"
+#include "http/sse.h"
+
+typedef struct adapter_job { /* what is asked; views live as long as the request */
+    gw_arena *arena;
+    relay_endpoint endpoint;
+    const openai_body *body;
+    const model_route *route;
+    const key_policy *policy;
+    gw_headers client_headers;
+    bool stream;
+    int64_t hop; /* value of X-Relay-Hop to send */
+} adapter_job;
+
+#define ADAPTER_HEADERS_MAX 12
+
+typedef struct adapter_request { /* texts live in the job's arena */
+    gw_str target;
+    gw_header headers[ADAPTER_HEADERS_MAX];
+    size_t header_count;
+    const gw_str *body;
+    size_t body_parts;
+    gw_str upstream_model;
+    gw_str ignored_params; /* for x-relay-ignored-params, "" when none */
+} adapter_request;
+
+typedef enum answer_event_kind {
+    ANSWER_PREAMBLE, /* may be held back until content comes */
+    ANSWER_CONTENT,
+    ANSWER_USAGE, /* for those who asked for it */
+    ANSWER_DONE, /* data: [DONE] */
+    ANSWER_COMMENT,
+} answer_event_kind;
+
+typedef struct answer_event { /* views live during the call */
+    answer_event_kind kind;
+    gw_str raw; /* bytes of the event for a caller on HTTP */
+    gw_str data; /* its JSON, "" for DONE and comments */
+} answer_event;
+
+typedef struct adapter_stream {
+    const adapter_job *job;
+    usage_tap *tap;
+    void (*emit)(void *arg, const answer_event *e);
+    void *arg;
+    openai_error failure; /* filled when a call below does not return GW_OK */
+    bool done; /* [DONE] was emitted */
+    gw_buf suspect; /* librechat: an event that may be an error in disguise */
+} adapter_stream;
+
+void adapter_stream_fini(adapter_stream *s);
+
+typedef struct adapter_ops {
+    const char *name;
+    /* GW_ERR_UNSUPPORTED_PARAMETER and its like when the provider cannot do what is asked. */
+    gw_status (*write_request)(const adapter_job *job, adapter_request *ret, gw_error *err);
+    gw_status (*on_event)(adapter_stream *s, const gw_sse_event *e);
+    /* The upstream ended its stream by the framing: GW_OK when the answer is whole all the same. */
+    gw_status (*on_end)(adapter_stream *s);
+    /* A whole JSON answer; *ret is `json` itself or a text in the job's arena. */
+    gw_status (*on_answer)(adapter_stream *s, gw_str json, gw_str *ret);
+} adapter_ops;
+
+extern const adapter_ops adapter_openai;
+extern const adapter_ops adapter_librechat;
+
+const adapter_ops *adapter_of(provider_kind kind);
+
+/* ---- what adapters share ---- */
+
+/* Header list of an upstream request: content type, accept, credential, hop, trace context. */
+GW_CHECK gw_status adapter_write_headers(const adapter_job *job, adapter_request *ret,
+                                         gw_error *err);
+/* Fills s->failure from `err` and returns its code. */
+gw_status adapter_fail(adapter_stream *s, const gw_error *err);
+/* The same from an error object of the provider. */
+gw_status adapter_fail_inband(adapter_stream *s, gw_str json);
+void adapter_emit(adapter_stream *s, answer_event_kind kind, gw_str raw, gw_str data);
+void adapter_emit_json(adapter_stream *s, answer_event_kind kind, gw_str json); /* frames it */
+void adapter_emit_done(adapter_stream *s, gw_str raw);
+/* A chat.completion (as on_answer returned it) as the events of a stream, for providers that answer
+ * JSON although a stream was asked for. */
+gw_status adapter_stream_from_answer(adapter_stream *s, gw_str json);

@@ -1,0 +1,105 @@
+/*
+ * The OpenAI dialect (OpenAI, vLLM, Ollama, llama.cpp, …): bytes pass unchanged but for the splices
+ * of openai_body.h.
+ */
+#include "adapter.h"
+
+/* The ceiling to set when the caller named none: the key's, never above the model's. */
+static int64_t ceiling_of(const adapter_job *job)
+{
+    int64_t key = key_policy_max_tokens(job->policy);
+
+    if (job->body->needs.max_tokens > 0 || job->endpoint == ENDPOINT_EMBEDDINGS || key <= 0)
+        return 0;
+    return job->route->max_output_tokens > 0 ? GW_MIN(key, job->route->max_output_tokens) : key;
+}
+
+static gw_status write_request(const adapter_job *job, adapter_request *ret, gw_error *err)
+{
+    const model_route *route = job->route;
+    const char *path = endpoint_describe(job->endpoint)->path + strlen("/v1");
+    openai_splices splices = {
+        .model = route->upstream_model,
+        .stream = job->stream,
+        .include_usage = job->stream,
+        .max_tokens = ceiling_of(job),
+        .endpoint = job->endpoint,
+    };
+
+    ret->upstream_model = route->upstream_model.len > 0 ? route->upstream_model : job->body->model;
+    ret->target =
+        gw_arena_printf(job->arena, "%.*s%s", GW_STR_ARG(route->provider->base_path), path);
+    if (!ret->target.ptr)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the upstream request");
+    gw_status rc =
+        openai_body_splice(job->arena, job->body, &splices, &ret->body, &ret->body_parts, err);
+    return rc == GW_OK ? adapter_write_headers(job, ret, err) : rc;
+}
+
+static bool is_done(gw_str data)
+{
+    return gw_str_starts_with(data, GW_STR("[DONE]"));
+}
+
+static gw_status on_event(adapter_stream *s, const gw_sse_event *e)
+{
+    static const answer_event_kind kinds[] = {
+        [TAP_PREAMBLE] = ANSWER_PREAMBLE,
+        [TAP_CONTENT] = ANSWER_CONTENT,
+        [TAP_USAGE] = ANSWER_USAGE,
+    };
+    tap_kind kind;
+    gw_error err;
+
+    if (s->done)
+        return GW_OK;
+    if (!e->data.ptr || e->data.len == 0) {
+        adapter_emit(s, ANSWER_COMMENT, e->raw, GW_STR(""));
+        return GW_OK;
+    }
+    if (is_done(e->data)) {
+        adapter_emit_done(s, e->raw);
+        return GW_OK;
+    }
+    if (gw_str_eq_c(e->name, "error"))
+        return adapter_fail_inband(s, e->data);
+    gw_status rc = usage_tap_chunk(s->tap, e->data, &kind, &err);
+    if (rc == GW_ERR_UPSTREAM_FAILED)
+        return adapter_fail_inband(s, e->data);
+    if (rc != GW_OK)
+        return adapter_fail(s, &err);
+    adapter_emit(s, kinds[kind], e->raw, e->data);
+    return GW_OK;
+}
+
+/* Some servers never send [DONE]: what counts then is that every choice said why it ended. */
+static gw_status on_end(adapter_stream *s)
+{
+    gw_error err;
+
+    if (s->done || s->tap->finished_choices >= s->job->body->choices)
+        return GW_OK;
+    (void)gw_fail(&err, GW_ERR_UPSTREAM_CUT, "the provider's stream ended in mid-answer");
+    return adapter_fail(s, &err);
+}
+
+static gw_status on_answer(adapter_stream *s, gw_str json, gw_str *ret)
+{
+    gw_error err;
+    gw_status rc = usage_tap_answer(s->tap, json, &err);
+
+    if (rc == GW_ERR_UPSTREAM_FAILED)
+        return adapter_fail_inband(s, json);
+    if (rc != GW_OK)
+        return adapter_fail(s, &err);
+    *ret = json;
+    return GW_OK;
+}
+
+const adapter_ops adapter_openai = {
+    .name = "openai",
+    .write_request = write_request,
+    .on_event = on_event,
+    .on_end = on_end,
+    .on_answer = on_answer,
+};

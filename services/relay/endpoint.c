@@ -1,0 +1,32 @@
+#include "endpoint.h"
+
+static const endpoint_info table[ENDPOINT_COUNT] = {
+    [ENDPOINT_NONE] = {"none", "", "", "", false, false},
+    [ENDPOINT_CHAT] = {"chat", "/v1/chat/completions", "POST", "POST, OPTIONS", true, true},
+    [ENDPOINT_COMPLETIONS] = {"completions", "/v1/completions", "POST", "POST, OPTIONS", true,
+                              true},
+    [ENDPOINT_EMBEDDINGS] = {"embeddings", "/v1/embeddings", "POST", "POST, OPTIONS", true, false},
+    [ENDPOINT_MODELS] = {"models", "/v1/models", "GET", "GET, HEAD, OPTIONS", false, false},
+    [ENDPOINT_MODEL] = {"model", "/v1/models/{id}", "GET", "GET, HEAD, OPTIONS", false, false},
+    [ENDPOINT_USAGE] = {"usage", "/v1/usage", "GET", "GET, HEAD, OPTIONS", false, false},
+};
+
+const endpoint_info *endpoint_describe(relay_endpoint e)
+{
+    return &table[e];
+}
+
+relay_endpoint endpoint_find(gw_str path, gw_str *ret_rest)
+{
+    const gw_str models = GW_STR("/v1/models/");
+
+    *ret_rest = GW_STR("");
+    if (gw_str_starts_with(path, models) && path.len > models.len) {
+        *ret_rest = gw_str_slice(path, models.len, path.len);
+        return ENDPOINT_MODEL;
+    }
+    for (int i = ENDPOINT_NONE + 1; i < ENDPOINT_COUNT; i++)
+        if (gw_str_eq_c(path, table[i].path))
+            return (relay_endpoint)i;
+    return ENDPOINT_NONE;
+}

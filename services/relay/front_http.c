@@ -1,0 +1,270 @@
+#include "front_http.h"
+
+#include "client_address.h"
+#include "relay_request.h"
+
+#include "core/id.h"
+
+typedef struct http_caller { /* in the exchange's arena */
+    relay_sink sink; /* first: a const sink is read back by its address */
+    gw_exchange *x;
+    relay_request *request; /* NULL once released */
+} http_caller;
+
+static http_caller *caller_of(relay_sink *s)
+{
+    return GW_CONTAINER_OF(s, http_caller, sink);
+}
+
+/* ---- sink ---- */
+
+static void sink_read_body(relay_sink *s, size_t max_bytes)
+{
+    gw_exchange_read_body(caller_of(s)->x, max_bytes);
+}
+
+static gw_response_head head_of(const relay_answer *a)
+{
+    return (gw_response_head){
+        .status = a->status, .headers = a->headers, .header_count = a->header_count};
+}
+
+static void sink_respond(relay_sink *s, const relay_answer *a, const relay_bill *bill)
+{
+    gw_response_head head = head_of(a);
+
+    (void)bill; /* usage is part of OpenAI's answers */
+    gw_exchange_respond(caller_of(s)->x, &head, a->body);
+}
+
+static void sink_fail(relay_sink *s, const openai_error *e, const relay_answer *a)
+{
+    gw_response_head head = head_of(a);
+    gw_auto_buf body = {0};
+
+    openai_error_write(e, &body);
+    gw_exchange_respond(caller_of(s)->x, &head, gw_buf_str(&body));
+}
+
+static void sink_start(relay_sink *s, const relay_answer *a)
+{
+    gw_response_head head = head_of(a);
+
+    gw_exchange_start(caller_of(s)->x, &head, -1);
+}
+
+static void sink_event(relay_sink *s, const answer_event *e)
+{
+    gw_exchange_write(caller_of(s)->x, &e->raw, 1);
+}
+
+static void sink_keep_alive(relay_sink *s)
+{
+    const gw_str comment = GW_STR(": keep-alive\n\n");
+
+    gw_exchange_write(caller_of(s)->x, &comment, 1);
+}
+
+static void sink_finish(relay_sink *s, gw_str done_raw, const relay_bill *bill)
+{
+    gw_exchange *x = caller_of(s)->x;
+
+    (void)bill;
+    if (done_raw.len > 0)
+        gw_exchange_write(x, &done_raw, 1);
+    gw_exchange_end(x);
+}
+
+static void sink_fail_stream(relay_sink *s, const openai_error *e)
+{
+    gw_exchange *x = caller_of(s)->x;
+    gw_auto_buf event = {0};
+
+    openai_error_write_event(e, &event);
+    gw_str raw = gw_buf_str(&event);
+    gw_exchange_write(x, &raw, 1);
+    gw_exchange_end(x);
+}
+
+static bool sink_is_congested(const relay_sink *s)
+{
+    return gw_exchange_is_congested(((const http_caller *)(const void *)s)->x);
+}
+
+static void sink_released(relay_sink *s)
+{
+    caller_of(s)->request = NULL;
+}
+
+static const relay_sink_ops sink_ops = {
+    .read_body = sink_read_body,
+    .respond = sink_respond,
+    .fail = sink_fail,
+    .start = sink_start,
+    .event = sink_event,
+    .keep_alive = sink_keep_alive,
+    .finish = sink_finish,
+    .fail_stream = sink_fail_stream,
+    .is_congested = sink_is_congested,
+    .released = sink_released,
+};
+
+/* ---- answers without a request ---- */
+
+#define HEADERS_MAX 8
+
+typedef struct header_list {
+    gw_header items[HEADERS_MAX];
+    size_t count;
+    char request_id[GW_REQUEST_ID_SIZE];
+} header_list;
+
+static void add(header_list *l, const char *name, gw_str value)
+{
+    if (value.len > 0 && l->count < HEADERS_MAX)
+        l->items[l->count++] = (gw_header){gw_str_of(name), value};
+}
+
+static void add_request_id(header_list *l)
+{
+    gw_request_id(l->request_id);
+    add(l, "x-request-id", gw_str_of(l->request_id));
+}
+
+static void refuse(gw_exchange *x, const gw_error *err, const char *allow)
+{
+    header_list headers = {.count = 0};
+
+    add_request_id(&headers);
+    add(&headers, "allow", gw_str_of(allow));
+    gw_exchange_fail(x, err, headers.items, headers.count);
+}
+
+/*
+ * A preflight carries no key, so it promises nothing: whether the origin may read the answer is said
+ * on the real request, by the key's security.domains.
+ */
+static void answer_options(gw_exchange *x, const char *allow)
+{
+    gw_headers in = gw_exchange_headers(x);
+    gw_str wanted = gw_headers_get(in, "access-control-request-headers");
+    header_list headers = {.count = 0};
+
+    add_request_id(&headers);
+    add(&headers, "allow", gw_str_of(allow));
+    if (gw_headers_get(in, "access-control-request-method").len > 0) {
+        add(&headers, "access-control-allow-origin", gw_headers_get(in, "origin"));
+        add(&headers, "access-control-allow-methods", gw_str_of(allow));
+        add(&headers, "access-control-allow-headers", wanted);
+        add(&headers, "access-control-max-age", GW_STR("600"));
+        add(&headers, "vary", GW_STR("Origin"));
+    }
+    gw_response_head head = {
+        .status = 204, .headers = headers.items, .header_count = headers.count};
+    gw_exchange_respond(x, &head, GW_STR(""));
+}
+
+/* ---- handler ---- */
+
+static void start_request(front_http *f, gw_exchange *x, relay_endpoint endpoint, gw_str rest)
+{
+    http_caller *caller = gw_arena_new_of(gw_exchange_arena(x), http_caller);
+    gw_headers headers = gw_exchange_headers(x);
+    gw_error err;
+
+    if (caller) {
+        *caller = (http_caller){.sink = {.ops = &sink_ops}, .x = x};
+        gw_exchange_set_data(x, caller);
+        relay_call call = {
+            .endpoint = endpoint,
+            .method = gw_exchange_method(x),
+            .path = gw_exchange_path(x),
+            .query = gw_exchange_query(x),
+            .model_id = rest,
+            .headers = headers,
+            .client = client_address(gw_exchange_peer(x), headers, f->trusted_proxies,
+                                     f->trusted_proxy_count),
+            .arrival_ns = gw_exchange_arrival_ns(x),
+            .deadline_ms = INT64_MAX,
+        };
+        if (relay_request_start(f->core, &call, &caller->sink, &caller->request))
+            return;
+    }
+    (void)gw_fail(&err, GW_ERR_NO_MEMORY, "the gateway is out of memory");
+    refuse(x, &err, "");
+}
+
+static void on_head(gw_exchange *x, void *arg)
+{
+    front_http *f = arg;
+    gw_str rest;
+    gw_str method = gw_exchange_method(x);
+    relay_endpoint endpoint = endpoint_find(gw_exchange_path(x), &rest);
+    const endpoint_info *info = endpoint_describe(endpoint);
+    gw_error err;
+
+    if (endpoint == ENDPOINT_NONE) {
+        (void)gw_fail(&err, GW_ERR_NOT_FOUND, "there is no %.*s",
+                      GW_STR_ARG(gw_str_slice(gw_exchange_path(x), 0, 100)));
+        refuse(x, &err, "");
+    } else if (gw_str_eq_c(method, "OPTIONS")) {
+        answer_options(x, info->allow);
+    } else if (!gw_str_eq_c(method, info->method) &&
+               !(gw_str_eq_c(method, "HEAD") && gw_str_eq_c(gw_str_of(info->method), "GET"))) {
+        (void)gw_fail(&err, GW_ERR_METHOD_NOT_ALLOWED, "%s takes %s", info->path, info->method);
+        refuse(x, &err, info->allow);
+    } else {
+        start_request(f, x, endpoint, rest);
+    }
+}
+
+static void on_body(gw_exchange *x, void *arg)
+{
+    http_caller *caller = gw_exchange_data(x);
+
+    (void)arg;
+    if (caller && caller->request)
+        relay_request_body_arrived(caller->request, gw_exchange_body(x));
+}
+
+static void on_drained(gw_exchange *x, void *arg)
+{
+    http_caller *caller = gw_exchange_data(x);
+
+    (void)arg;
+    if (caller && caller->request)
+        relay_request_drained(caller->request);
+}
+
+static void on_closed(gw_exchange *x, bool complete, void *arg)
+{
+    http_caller *caller = gw_exchange_data(x);
+
+    (void)complete;
+    (void)arg;
+    if (caller && caller->request)
+        relay_request_caller_gone(caller->request);
+}
+
+/* Also for what the server refuses by itself (a body too large or too slow): that is recorded too. */
+static void write_error(gw_exchange *x, const gw_error *err, gw_buf *body,
+                        const char **content_type, void *arg)
+{
+    http_caller *caller = x ? gw_exchange_data(x) : NULL;
+    openai_error e;
+
+    (void)arg;
+    if (caller && caller->request)
+        relay_request_refused_by_transport(caller->request, err);
+    openai_error_from(&e, err);
+    openai_error_write(&e, body);
+    *content_type = "application/json";
+}
+
+const gw_http_handler_ops front_http_ops = {
+    .on_head = on_head,
+    .on_body = on_body,
+    .on_drained = on_drained,
+    .on_closed = on_closed,
+    .write_error = write_error,
+};

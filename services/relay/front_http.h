@@ -1,0 +1,20 @@
+/*
+ * HTTP front: the OpenAI-compatible API on an HTTP server. Routes, CORS and error bodies; every call
+ * with a key is a relay_request.
+ *
+ * Thread: the loop's.
+ */
+#pragma once
+
+#include "relay_core.h"
+
+#include "http/server.h"
+
+typedef struct front_http {
+    relay_core *core;
+    const gw_cidr *trusted_proxies;
+    size_t trusted_proxy_count;
+} front_http;
+
+/* Handler of a gw_http_server; `arg` is the front_http. */
+extern const gw_http_handler_ops front_http_ops;

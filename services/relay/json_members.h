@@ -1,0 +1,25 @@
+/*
+ * JSON members: where the members of an object stand in its text, so that one value can be replaced
+ * and every other byte stays as it came.
+ *
+ * The text has been validated by a real parser before (yyjson): this walk only finds the borders.
+ */
+#pragma once
+
+#include "core/str.h"
+
+typedef struct json_span { /* bytes [from, to) of the text; from == to: absent */
+    size_t from, to;
+} json_span;
+
+typedef struct json_members {
+    gw_str text;
+    size_t at;
+} json_members;
+
+/* `text` is a valid JSON object, white space around it allowed. */
+json_members json_members_of(gw_str text);
+/* The next member's value, in the order of the text. False at the end. */
+bool json_members_next(json_members *m, json_span *ret_value);
+/* Offset behind the object's opening brace. */
+size_t json_members_start(gw_str text);

@@ -1,0 +1,272 @@
+#include "openai_body.h"
+
+/* What each member must be. */
+typedef enum member_type {
+    TYPE_STRING,
+    TYPE_BOOL,
+    TYPE_OBJECT,
+    TYPE_ARRAY,
+    TYPE_POSITIVE,
+    TYPE_TEXT_OR_ARRAY,
+} member_type;
+
+#define MEMBERS(X)                                                                                 \
+    X(model, TYPE_STRING)                                                                          \
+    X(stream, TYPE_BOOL)                                                                           \
+    X(stream_options, TYPE_OBJECT)                                                                 \
+    X(max_tokens, TYPE_POSITIVE)                                                                   \
+    X(max_completion_tokens, TYPE_POSITIVE)                                                        \
+    X(n, TYPE_POSITIVE)                                                                            \
+    X(best_of, TYPE_POSITIVE)                                                                      \
+    X(tools, TYPE_ARRAY)                                                                           \
+    X(functions, TYPE_ARRAY)                                                                       \
+    X(messages, TYPE_ARRAY)                                                                        \
+    X(input, TYPE_TEXT_OR_ARRAY)                                                                   \
+    X(prompt, TYPE_TEXT_OR_ARRAY)                                                                  \
+    X(service_tier, TYPE_STRING)
+
+typedef enum member {
+#define X(name, type) MEMBER_##name,
+    MEMBERS(X)
+#undef X
+        MEMBER_COUNT
+} member;
+
+static const struct {
+    const char *name;
+    member_type type;
+} members[MEMBER_COUNT] = {
+#define X(name, type) {#name, type},
+    MEMBERS(X)
+#undef X
+};
+
+static const char *const type_names[] = {
+    "a string", "a boolean", "an object", "an array", "a positive integer", "a string or an array",
+};
+
+typedef struct found_members {
+    yyjson_val *value[MEMBER_COUNT]; /* NULL when absent or null */
+    json_span at[MEMBER_COUNT];
+    bool given[MEMBER_COUNT];
+} found_members;
+
+/*
+ * The next character folded as lenient readers fold it: ASCII case, and the two other characters
+ * that Unicode folds onto ASCII letters (U+017F long s, U+212A Kelvin sign), which Go's encoding/json
+ * takes for s and k.
+ */
+static char fold_next(gw_str s, size_t *at)
+{
+    unsigned char c = (unsigned char)s.ptr[*at];
+
+    if (c == 0xC5 && *at + 1 < s.len && (unsigned char)s.ptr[*at + 1] == 0xBF) {
+        *at += 2;
+        return 's';
+    }
+    if (c == 0xE2 && *at + 2 < s.len && memcmp(s.ptr + *at, "\xE2\x84\xAA", 3) == 0) {
+        *at += 3;
+        return 'k';
+    }
+    ++*at;
+    return (char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
+}
+
+static bool equals_folded(gw_str key, gw_str name)
+{
+    size_t at = 0, i = 0;
+
+    while (at < key.len && i < name.len)
+        if (fold_next(key, &at) != name.ptr[i++])
+            return false;
+    return at == key.len && i == name.len;
+}
+
+static member member_named(gw_str key)
+{
+    for (int i = 0; i < MEMBER_COUNT; i++)
+        if (equals_folded(key, gw_str_of(members[i].name)))
+            return (member)i;
+    return MEMBER_COUNT;
+}
+
+static bool has_type(yyjson_val *v, member_type type)
+{
+    switch (type) {
+    case TYPE_STRING:
+        return yyjson_is_str(v);
+    case TYPE_BOOL:
+        return yyjson_is_bool(v);
+    case TYPE_OBJECT:
+        return yyjson_is_obj(v);
+    case TYPE_ARRAY:
+        return yyjson_is_arr(v);
+    case TYPE_POSITIVE:
+        return yyjson_is_uint(v) && yyjson_get_uint(v) > 0 && yyjson_get_uint(v) <= INT64_MAX;
+    case TYPE_TEXT_OR_ARRAY:
+        return yyjson_is_str(v) || yyjson_is_arr(v);
+    }
+    return false;
+}
+
+static gw_status note_member(found_members *f, member m, gw_str key, yyjson_val *value,
+                             json_span at, gw_error *err)
+{
+    const char *name = members[m].name;
+
+    if (!gw_str_eq_c(key, name))
+        return gw_fail_field(err, GW_ERR_DUPLICATE_PARAMETER, name,
+                             "a member may not differ from '%s' only in case", name);
+    if (f->given[m])
+        return gw_fail_field(err, GW_ERR_DUPLICATE_PARAMETER, name, "'%s' is given twice", name);
+    f->given[m] = true;
+    f->at[m] = at;
+    if (yyjson_is_null(value))
+        return GW_OK;
+    if (!has_type(value, members[m].type))
+        return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, name, "'%s' must be %s", name,
+                             type_names[members[m].type]);
+    f->value[m] = value;
+    return GW_OK;
+}
+
+static gw_str string_of(yyjson_val *v)
+{
+    return (gw_str){yyjson_get_str(v), yyjson_get_len(v)};
+}
+
+static gw_status find_members(openai_body *b, found_members *f, gw_error *err)
+{
+    json_members text = json_members_of(b->raw);
+    yyjson_obj_iter it = yyjson_obj_iter_with(b->root);
+    yyjson_val *key;
+    json_span at;
+
+    while ((key = yyjson_obj_iter_next(&it)) && json_members_next(&text, &at)) {
+        yyjson_val *value = yyjson_obj_iter_get_val(key);
+        gw_str name = string_of(key);
+        member m = member_named(name);
+        if (m != MEMBER_COUNT) {
+            gw_status rc = note_member(f, m, name, value, at, err);
+            if (rc != GW_OK)
+                return rc;
+        } else if (gw_str_eq_c(name, "user") && yyjson_is_str(value)) {
+            b->user = string_of(value);
+        }
+    }
+    return GW_OK;
+}
+
+static bool part_is_image(yyjson_val *part)
+{
+    gw_str type = string_of(yyjson_obj_get(part, "type"));
+
+    return gw_str_eq_c(type, "image_url") || gw_str_eq_c(type, "input_image") ||
+           gw_str_eq_c(type, "image") || yyjson_obj_get(part, "image_url") != NULL;
+}
+
+static bool messages_have_images(yyjson_val *messages)
+{
+    yyjson_arr_iter each = yyjson_arr_iter_with(messages);
+    yyjson_val *message, *part;
+
+    while ((message = yyjson_arr_iter_next(&each))) {
+        yyjson_arr_iter parts = yyjson_arr_iter_with(yyjson_obj_get(message, "content"));
+        while ((part = yyjson_arr_iter_next(&parts)))
+            if (part_is_image(part))
+                return true;
+    }
+    return false;
+}
+
+static void read_max_tokens(openai_body *b, const found_members *f)
+{
+    static const member fields[] = {MEMBER_max_tokens, MEMBER_max_completion_tokens};
+
+    for (size_t i = 0; i < GW_ARRAY_LEN(fields); i++) {
+        int64_t n = (int64_t)yyjson_get_uint(f->value[fields[i]]);
+        if (n > b->needs.max_tokens) {
+            b->needs.max_tokens = n;
+            b->needs.max_tokens_field = members[fields[i]].name;
+        }
+    }
+}
+
+static gw_status require(const found_members *f, member m, gw_error *err)
+{
+    if (f->value[m])
+        return GW_OK;
+    return gw_fail_field(err, GW_ERR_MISSING_PARAMETER, members[m].name, "'%s' is required",
+                         members[m].name);
+}
+
+static gw_status take_members(openai_body *b, relay_endpoint endpoint, const found_members *f,
+                              gw_error *err)
+{
+    gw_status rc = require(f, MEMBER_model, err);
+
+    if (rc != GW_OK)
+        return rc;
+    b->model = string_of(f->value[MEMBER_model]);
+    if (b->model.len == 0)
+        return gw_fail_field(err, GW_ERR_MISSING_PARAMETER, "model", "'model' is empty");
+    if (endpoint == ENDPOINT_CHAT)
+        rc = require(f, MEMBER_messages, err);
+    else if (endpoint == ENDPOINT_EMBEDDINGS)
+        rc = require(f, MEMBER_input, err);
+    if (rc != GW_OK)
+        return rc;
+    b->model_at = f->at[MEMBER_model];
+    b->stream_at = f->at[MEMBER_stream];
+    b->stream_options_at = f->at[MEMBER_stream_options];
+    b->max_tokens_at = f->at[MEMBER_max_tokens];
+    b->max_completion_tokens_at = f->at[MEMBER_max_completion_tokens];
+    b->stream_given = f->value[MEMBER_stream] != NULL;
+    b->stream = endpoint_describe(endpoint)->may_stream && yyjson_is_true(f->value[MEMBER_stream]);
+    b->include_usage = b->stream && yyjson_is_true(yyjson_obj_get(f->value[MEMBER_stream_options],
+                                                                  "include_usage"));
+    b->choices = GW_MAX((int64_t)yyjson_get_uint(f->value[MEMBER_n]), 1);
+    b->needs.streaming = b->stream;
+    b->needs.function_calling = yyjson_arr_size(f->value[MEMBER_tools]) > 0 ||
+                                yyjson_arr_size(f->value[MEMBER_functions]) > 0;
+    b->needs.vision = messages_have_images(f->value[MEMBER_messages]);
+    read_max_tokens(b, f);
+    return GW_OK;
+}
+
+static void free_doc(void *doc)
+{
+    yyjson_doc_free(doc);
+}
+
+gw_status openai_body_read(gw_arena *arena, relay_endpoint endpoint, gw_str raw, openai_body *ret,
+                           gw_error *err)
+{
+    yyjson_read_err why;
+    found_members found = {0};
+    openai_body b = {.raw = raw, .user = GW_STR("")};
+
+    if (raw.len == 0)
+        return gw_fail(err, GW_ERR_INVALID_JSON, "the body is empty; a JSON object is expected");
+    /* Without YYJSON_READ_INSITU the text is only read: const is cast away for the signature. */
+    yyjson_doc *doc =
+        yyjson_read_opts((char *)(uintptr_t)raw.ptr, raw.len, YYJSON_READ_NOFLAG, NULL, &why);
+    if (!doc && why.code == YYJSON_READ_ERROR_MEMORY_ALLOCATION)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory to read the body");
+    if (!doc)
+        return gw_fail(err, GW_ERR_INVALID_JSON, "the body is not valid JSON: %s at byte %zu",
+                       why.msg, why.pos);
+    if (!gw_arena_defer(arena, free_doc, doc)) {
+        yyjson_doc_free(doc);
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory to read the body");
+    }
+    b.root = yyjson_doc_get_root(doc);
+    if (!yyjson_is_obj(b.root))
+        return gw_fail(err, GW_ERR_INVALID_JSON, "the body is not a JSON object (at byte 0)");
+    gw_status rc = find_members(&b, &found, err);
+    if (rc == GW_OK)
+        rc = take_members(&b, endpoint, &found, err);
+    if (rc == GW_OK)
+        *ret = b;
+    return rc;
+}

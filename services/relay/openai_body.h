@@ -1,0 +1,53 @@
+/*
+ * OpenAI body: the members of a request that we act on, and the few splices we make.
+ *
+ * Read: model, stream, stream_options, max_tokens, max_completion_tokens, n, best_of, tools,
+ * functions, messages, input, prompt, service_tier, user. Of all but `user` a second one, or one
+ * that differs only in case, is refused: the upstream might read another than we checked and priced.
+ * Everything else passes unread.
+ *
+ * Thread: values; everything lives in the arena, `raw` must live as long.
+ */
+#pragma once
+
+#include "endpoint.h"
+#include "json_members.h"
+#include "policy.h"
+
+#include "core/arena.h"
+
+#include <yyjson.h>
+
+typedef struct openai_body {
+    gw_str raw;
+    yyjson_val *root;
+    gw_str model; /* not empty */
+    bool stream;
+    bool stream_given;
+    bool include_usage; /* the caller asked for the usage chunk */
+    int64_t choices; /* completions made: n, best_of; >= 1 */
+    request_needs needs;
+    gw_str user; /* "" when none */
+    json_span model_at, stream_at, stream_options_at, max_tokens_at, max_completion_tokens_at;
+} openai_body;
+
+/*
+ * GW_ERR_INVALID_JSON naming the offset, GW_ERR_DUPLICATE_PARAMETER, GW_ERR_MISSING_PARAMETER,
+ * GW_ERR_INVALID_ARGUMENT (a type), each with its field; GW_ERR_NO_MEMORY.
+ */
+GW_CHECK gw_status openai_body_read(gw_arena *arena, relay_endpoint endpoint, gw_str raw,
+                                    openai_body *ret, gw_error *err);
+
+/* What the upstream is to read instead. */
+typedef struct openai_splices {
+    gw_str model; /* "" keeps the caller's */
+    bool stream; /* set "stream": true */
+    bool include_usage; /* set stream_options.include_usage */
+    int64_t max_tokens; /* 0 = none; the caller gave none */
+    relay_endpoint endpoint;
+} openai_splices;
+
+/* The body in parts: pieces of `raw` and replacements. No byte of the body is copied. */
+GW_CHECK gw_status openai_body_splice(gw_arena *arena, const openai_body *b,
+                                      const openai_splices *s, const gw_str **ret_parts,
+                                      size_t *ret_count, gw_error *err);

@@ -1,0 +1,181 @@
+#include "openai_error.h"
+
+#include "secret_scrub.h"
+
+#include <yyjson.h>
+
+void openai_error_from(openai_error *e, const gw_error *err)
+{
+    const gw_status_info *info = gw_status_describe(err->code);
+
+    *e = (openai_error){.error = *err, .http_status = info->http_status};
+    e->type = gw_str_of(info->openai_type);
+    e->code = gw_str_of(info->openai_code);
+}
+
+void openai_error_override(openai_error *e, int http_status, const char *code)
+{
+    e->http_status = http_status;
+    e->code = gw_str_of(code);
+}
+
+static void append_nullable(gw_buf *out, gw_str s)
+{
+    if (s.ptr)
+        gw_buf_append_json(out, s);
+    else
+        gw_buf_append_c(out, "null");
+}
+
+void openai_error_write(const openai_error *e, gw_buf *out)
+{
+    gw_str param = e->param;
+
+    if (!param.ptr && e->error.field[0] != '\0')
+        param = gw_str_of(e->error.field);
+    gw_buf_append_c(out, "{\"error\":{\"message\":");
+    gw_buf_append_json(out, e->message.ptr ? e->message : gw_str_of(e->error.message));
+    gw_buf_append_c(out, ",\"type\":");
+    gw_buf_append_json(out, e->type);
+    gw_buf_append_c(out, ",\"param\":");
+    append_nullable(out, param);
+    gw_buf_append_c(out, ",\"code\":");
+    append_nullable(out, e->code);
+    gw_buf_append_c(out, "}}");
+}
+
+void openai_error_write_event(const openai_error *e, gw_buf *out)
+{
+    gw_buf_append_c(out, "data: ");
+    openai_error_write(e, out);
+    gw_buf_append_c(out, "\n\n");
+}
+
+/* ---- upstream errors ---- */
+
+typedef struct upstream_words {
+    gw_str message, type, code, param;
+} upstream_words;
+
+static gw_str scrubbed(gw_arena *arena, gw_str text, gw_str credential)
+{
+    gw_auto_buf out = {0};
+
+    secret_scrub(&out, text, credential);
+    return gw_arena_dup(arena, gw_buf_str(&out));
+}
+
+static gw_str string_of(yyjson_val *v)
+{
+    return (gw_str){yyjson_get_str(v), yyjson_get_len(v)};
+}
+
+static gw_str member_of(gw_arena *arena, yyjson_val *object, const char *name, gw_str credential)
+{
+    yyjson_val *v = yyjson_obj_get(object, name);
+
+    if (yyjson_is_int(v))
+        return gw_arena_printf(arena, "%lld", (long long)yyjson_get_sint(v));
+    return yyjson_is_str(v) ? scrubbed(arena, string_of(v), credential) : GW_STR_NULL;
+}
+
+/* Every shape seen in the wild (WIRE.md, LIBRECHAT.md §1); what is absent stays NULL. */
+static upstream_words read_words(gw_arena *arena, gw_str json, gw_str credential)
+{
+    upstream_words w = {0};
+    yyjson_doc *doc = yyjson_read(json.ptr, json.len, YYJSON_READ_NOFLAG);
+    yyjson_val *root = yyjson_doc_get_root(doc);
+    yyjson_val *error = yyjson_obj_get(root, "error");
+
+    if (yyjson_is_obj(error)) {
+        w.message = member_of(arena, error, "message", credential);
+        w.type = member_of(arena, error, "type", credential);
+        w.code = member_of(arena, error, "code", credential);
+        w.param = member_of(arena, error, "param", credential);
+    } else if (yyjson_is_str(error)) {
+        w.message = scrubbed(arena, string_of(error), credential);
+    }
+    if (!w.message.ptr)
+        w.message = member_of(arena, root, "message", credential);
+    if (!w.message.ptr && yyjson_is_str(yyjson_obj_get(root, "detail")))
+        w.message = member_of(arena, root, "detail", credential);
+    yyjson_doc_free(doc);
+    return w;
+}
+
+static gw_status status_of_upstream(int status)
+{
+    switch (status) {
+    case 401:
+    case 402:
+    case 403:
+    case 407:
+        return GW_ERR_UPSTREAM_AUTH;
+    case 404:
+        return GW_ERR_MODEL_NOT_FOUND;
+    case 408:
+    case 504:
+        return GW_ERR_UPSTREAM_TIMEOUT;
+    case 429:
+        return GW_ERR_UPSTREAM_RATE_LIMITED;
+    case 503:
+    case 529:
+        return GW_ERR_UPSTREAM_UNAVAILABLE;
+    default:
+        return status >= 400 && status < 500 ? GW_ERR_UPSTREAM_REJECTED : GW_ERR_UPSTREAM_FAILED;
+    }
+}
+
+/* Our own words: what the upstream says of its credential is no business of the caller. */
+static void describe(gw_error *err, gw_status code, gw_str provider, int status, gw_str message)
+{
+    const char *colon = message.len > 0 ? ": " : "";
+
+    if (code == GW_ERR_UPSTREAM_AUTH)
+        (void)gw_fail(
+            err, code,
+            "the provider %.*s refused this gateway's credential; its operator has to mend it",
+            GW_STR_ARG(provider));
+    else
+        (void)gw_fail(err, code, "the provider %.*s answered %d%s%.*s", GW_STR_ARG(provider),
+                      status, colon, GW_STR_ARG(message));
+}
+
+void openai_error_from_upstream(openai_error *e, gw_arena *arena, gw_str provider, int status,
+                                bool is_json, gw_str body, gw_str credential)
+{
+    upstream_words w = {0};
+    gw_error err;
+    gw_status code = status_of_upstream(status);
+
+    if (is_json)
+        w = read_words(arena, body, credential);
+    /* A 404 that is not about a model comes from a wrong base URL: nothing the caller can mend. */
+    if (code == GW_ERR_MODEL_NOT_FOUND && !(w.code.ptr || w.type.ptr))
+        code = GW_ERR_UPSTREAM_FAILED;
+    if (code == GW_ERR_UPSTREAM_REJECTED && !is_json)
+        code = GW_ERR_UPSTREAM_PROTOCOL;
+    describe(&err, code, provider, status, w.message);
+    openai_error_from(e, &err);
+    if (code != GW_ERR_UPSTREAM_REJECTED && code != GW_ERR_MODEL_NOT_FOUND)
+        return;
+    /* The caller's own mistake: status and words are the upstream's. */
+    e->http_status = status;
+    if (w.message.ptr)
+        e->message = w.message;
+    if (w.type.ptr)
+        e->type = w.type;
+    e->code = w.code;
+    e->param = w.param;
+}
+
+void openai_error_from_inband(openai_error *e, gw_arena *arena, gw_str provider, gw_str json,
+                              gw_str credential)
+{
+    upstream_words w = read_words(arena, json, credential);
+    gw_error err;
+
+    (void)gw_fail(&err, GW_ERR_UPSTREAM_FAILED, "the provider %.*s failed%s%.*s",
+                  GW_STR_ARG(provider), w.message.len > 0 ? ": " : "", GW_STR_ARG(w.message));
+    openai_error_from(e, &err);
+}

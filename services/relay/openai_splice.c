@@ -1,0 +1,125 @@
+/* The splices of openai_body.h. */
+#include "openai_body.h"
+
+#include <stdlib.h>
+
+#define SPLICES_MAX 4
+
+typedef struct splice {
+    json_span at;
+    gw_str text;
+} splice;
+
+typedef struct splice_list {
+    splice items[SPLICES_MAX];
+    size_t count;
+    gw_buf added; /* members that are put in front */
+} splice_list;
+
+/* Replaces a member's value, or adds the member. */
+static void set_member(splice_list *l, json_span at, const char *name, gw_str value)
+{
+    if (at.to > at.from) {
+        l->items[l->count++] = (splice){at, value};
+        return;
+    }
+    gw_buf_append_json(&l->added, gw_str_of(name));
+    gw_buf_append_char(&l->added, ':');
+    gw_buf_append_str(&l->added, value);
+    gw_buf_append_char(&l->added, ',');
+}
+
+static gw_str quoted(gw_arena *arena, gw_str s)
+{
+    gw_auto_buf out = {0};
+
+    gw_buf_append_json(&out, s);
+    return gw_arena_dup(arena, gw_buf_str(&out));
+}
+
+/* stream_options as the caller wrote it, include_usage true. */
+static gw_str options_with_usage(gw_arena *arena, const openai_body *b)
+{
+    yyjson_val *given = yyjson_obj_get(b->root, "stream_options");
+
+    if (!yyjson_is_obj(given))
+        return GW_STR("{\"include_usage\":true}");
+    yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
+    yyjson_mut_val *options = doc ? yyjson_val_mut_copy(doc, given) : NULL;
+    gw_str text = GW_STR_NULL;
+    size_t len;
+    if (options &&
+        yyjson_mut_obj_put(options, yyjson_mut_str(doc, "include_usage"), yyjson_mut_true(doc))) {
+        char *written = yyjson_mut_val_write(options, YYJSON_WRITE_NOFLAG, &len);
+        if (written)
+            text = gw_arena_dup(arena, gw_str_n(written, len));
+        free(written);
+    }
+    yyjson_mut_doc_free(doc);
+    return text;
+}
+
+static void set_max_tokens(splice_list *l, gw_arena *arena, const openai_body *b,
+                           const openai_splices *s)
+{
+    gw_str value = gw_arena_printf(arena, "%lld", (long long)s->max_tokens);
+
+    /* Reasoning models refuse max_tokens; the legacy endpoint knows nothing else. */
+    if (s->endpoint == ENDPOINT_CHAT)
+        set_member(l, b->max_completion_tokens_at, "max_completion_tokens", value);
+    else
+        set_member(l, b->max_tokens_at, "max_tokens", value);
+}
+
+static int by_position(const void *a, const void *b)
+{
+    size_t x = ((const splice *)a)->at.from, y = ((const splice *)b)->at.from;
+
+    return (x > y) - (x < y);
+}
+
+static gw_status make_parts(gw_arena *arena, const openai_body *b, splice_list *l,
+                            const gw_str **ret_parts, size_t *ret_count, gw_error *err)
+{
+    gw_str *parts = gw_arena_array(arena, gw_str, 2 * SPLICES_MAX + 3);
+    gw_str added = gw_arena_dup(arena, gw_buf_str(&l->added));
+    size_t count = 0, at = 0;
+
+    if (!parts || gw_buf_failed(&l->added) || added.len != l->added.len)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the upstream request");
+    if (added.len > 0) {
+        at = json_members_start(b->raw);
+        parts[count++] = gw_str_slice(b->raw, 0, at);
+        parts[count++] = added;
+    }
+    qsort(l->items, l->count, sizeof(splice), by_position);
+    for (size_t i = 0; i < l->count; i++) {
+        if (!l->items[i].text.ptr)
+            return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the upstream request");
+        parts[count++] = gw_str_slice(b->raw, at, l->items[i].at.from);
+        parts[count++] = l->items[i].text;
+        at = l->items[i].at.to;
+    }
+    parts[count++] = gw_str_slice(b->raw, at, b->raw.len);
+    *ret_parts = parts;
+    *ret_count = count;
+    return GW_OK;
+}
+
+gw_status openai_body_splice(gw_arena *arena, const openai_body *b, const openai_splices *s,
+                             const gw_str **ret_parts, size_t *ret_count, gw_error *err)
+{
+    splice_list list = {0};
+
+    if (s->model.len > 0 && !gw_str_eq(s->model, b->model))
+        set_member(&list, b->model_at, "model", quoted(arena, s->model));
+    if (s->stream && !b->stream)
+        set_member(&list, b->stream_at, "stream", GW_STR("true"));
+    if (s->include_usage && !b->include_usage)
+        set_member(&list, b->stream_options_at, "stream_options", options_with_usage(arena, b));
+    if (s->max_tokens > 0)
+        set_max_tokens(&list, arena, b, s);
+    gw_status rc = make_parts(arena, b, &list, ret_parts, ret_count, err);
+    gw_buf_fini(&list.added);
+    return rc;
+}

@@ -1,0 +1,59 @@
+#include "relay_core.h"
+
+#include "relay_request_internal.h"
+
+#include <stdlib.h>
+
+#define SCRATCH_BYTES ((size_t)64 * 1024) /* chunks up to some 4 KB are parsed in it */
+
+const relay_limits relay_limits_defaults = {
+    .body_max_bytes = (size_t)32 * 1024 * 1024,
+    .answer_max_bytes = (size_t)128 * 1024 * 1024,
+    .preamble_max_bytes = (size_t)64 * 1024,
+    .event_max_bytes = (size_t)8 * 1024 * 1024,
+    .request_timeout_ms = 600 * GW_MS_PER_S,
+    .drain_max_ms = 120 * GW_MS_PER_S,
+    .keep_alive_ms = 15 * GW_MS_PER_S,
+    .max_in_flight = 1000,
+};
+
+gw_status relay_core_init(relay_core *c, gw_error *err)
+{
+    *c = (relay_core){.limits = relay_limits_defaults};
+    gw_list_init(&c->requests);
+    c->scratch.size = SCRATCH_BYTES;
+    c->scratch.bytes = malloc(SCRATCH_BYTES);
+    return c->scratch.bytes ? GW_OK : relay_request_no_memory(err);
+}
+
+void relay_core_fini(relay_core *c)
+{
+    relay_config_unref(c->config);
+    c->config = NULL;
+    free(c->scratch.bytes);
+    c->scratch.bytes = NULL;
+}
+
+void relay_core_set_config(relay_core *c, relay_config *config)
+{
+    relay_config_unref(c->config);
+    c->config = config;
+}
+
+void relay_core_end_all(relay_core *c)
+{
+    gw_error err;
+
+    c->ending = true;
+    (void)gw_fail(&err, GW_ERR_SHUTTING_DOWN, "the gateway is shutting down");
+    /* A request leaves the list at once, or once its upstream has confirmed the end. */
+    gw_list_each_safe (node, &c->requests) {
+        relay_request *r = GW_CONTAINER_OF(node, relay_request, node);
+        if (r->stage == STAGE_DONE) {
+            if (r->call_upstream)
+                gw_http_cancel(r->call_upstream);
+        } else {
+            relay_request_cancel(r, &err);
+        }
+    }
+}

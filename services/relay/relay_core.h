@@ -1,0 +1,59 @@
+/*
+ * Relay core: what the requests of one loop share.
+ *
+ * Wiring fills it before the first request; requests borrow it. The configuration is a snapshot that
+ * is swapped whole: a request keeps the one it started with.
+ *
+ * Thread: one loop.
+ */
+#pragma once
+
+#include "key_cache.h"
+#include "recorder.h"
+#include "relay_config.h"
+#include "usage_tap.h"
+
+#include "http/client.h"
+
+typedef struct relay_limits {
+    size_t body_max_bytes; /* of a request */
+    size_t answer_max_bytes; /* of a JSON answer, held until recorded */
+    size_t preamble_max_bytes; /* of a stream's events held before the first content */
+    size_t event_max_bytes; /* of one event of a stream */
+    int64_t request_timeout_ms;
+    int64_t drain_max_ms; /* how long a stream goes on without its caller */
+    int64_t keep_alive_ms; /* silence after which a stream shows a sign of life */
+    int64_t max_in_flight;
+} relay_limits;
+
+extern const relay_limits relay_limits_defaults;
+
+typedef struct relay_core {
+    gw_loop *loop;
+    const gw_clock *clock;
+    gw_log *log;
+    gw_metrics_shard *metrics; /* may be NULL */
+    key_cache *keys;
+    recorder *recorder;
+    recorder_lane *lane;
+    gw_http_client *upstreams;
+    gw_rpc_channel *usage; /* for GetOwnUsage; may be NULL */
+    relay_limits limits;
+    relay_config *config; /* current snapshot; never NULL once serving */
+    json_scratch scratch;
+    gw_list requests; /* in flight */
+    int64_t in_flight;
+    bool ending; /* the grace period is over: nothing new starts */
+    void (*idle)(void *arg); /* called when the last request has gone, if set */
+    void *idle_arg;
+} relay_core;
+
+/* Zeroes it but for lists, limits and scratch memory. GW_ERR_NO_MEMORY. */
+GW_CHECK gw_status relay_core_init(relay_core *c, gw_error *err);
+void relay_core_fini(relay_core *c); /* no request is left */
+
+/* Takes the reference given. */
+void relay_core_set_config(relay_core *c, relay_config *config);
+
+/* Shutdown after the grace period: every request ends, streams with an in-band error. */
+void relay_core_end_all(relay_core *c);

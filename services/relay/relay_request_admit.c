@@ -1,0 +1,236 @@
+/* AUTHENTICATE, READ_BODY, AUTHORIZE, ADMIT: may this be done at all? */
+#include "relay_request_internal.h"
+
+#include "credentials.h"
+
+#define HOPS_MAX 3 /* relays a request may pass through, this one included */
+
+/* ---- AUTHENTICATE ---- */
+
+static void count_lookup(relay_request *r, const char *result)
+{
+    gw_metric_count(r->core->metrics, M_relay_key_lookups_total, gw_str_of(result));
+}
+
+static void on_key(void *arg, gw_status rc, key_policy *policy, const gw_error *err)
+{
+    relay_request *r = arg;
+
+    r->wait_pending = false;
+    r->operations--;
+    r->key_rc = rc;
+    r->policy = policy;
+    if (rc != GW_OK)
+        r->key_err = *err;
+    relay_request_wake(r);
+}
+
+/* The key is recognised; is it one that may call at all? */
+static relay_stage check_key(relay_request *r)
+{
+    gw_error err;
+    int64_t now_ms = gw_clock_wall_ms(r->core->clock);
+
+    count_lookup(r, "found");
+    key_cache_note_use(r->core->keys, r->policy, now_ms);
+    if (key_policy_check_state(r->policy, now_ms, &err) != GW_OK ||
+        key_policy_check_address(r->policy, &r->call.client, &err) != GW_OK)
+        return relay_request_fail(r, &err);
+    return STAGE_READ_BODY;
+}
+
+relay_stage authenticate_enter(relay_request *r)
+{
+    gw_str presented;
+    gw_error err;
+
+    if (r->core->ending) {
+        (void)gw_fail(&err, GW_ERR_SHUTTING_DOWN, "the gateway is shutting down");
+        return relay_request_fail(r, &err);
+    }
+    if (credentials_read(r->call.headers, &presented, &err) != GW_OK) {
+        count_lookup(r, "refused");
+        return relay_request_fail(r, &err);
+    }
+    r->wait = (key_wait){.done = on_key, .arg = r};
+    switch (key_cache_authenticate(r->core->keys, presented, &r->wait, &r->policy, &err)) {
+    case KEY_FOUND:
+        return check_key(r);
+    case KEY_PENDING:
+        r->wait_pending = true;
+        r->operations++;
+        return STAGE_AUTHENTICATE;
+    case KEY_REFUSED:
+        break;
+    }
+    count_lookup(r, "refused");
+    return relay_request_fail(r, &err);
+}
+
+relay_stage authenticate_resume(relay_request *r)
+{
+    if (r->wait_pending)
+        return STAGE_AUTHENTICATE;
+    if (r->key_rc == GW_OK)
+        return check_key(r);
+    count_lookup(r, r->key_rc == GW_ERR_KEY_INVALID ? "refused" : "failed");
+    return relay_request_fail(r, &r->key_err);
+}
+
+/* ---- READ_BODY ---- */
+
+static relay_stage take_body(relay_request *r)
+{
+    size_t max_bytes = r->core->limits.body_max_bytes;
+    gw_error err;
+
+    if (!r->body_arrived)
+        return STAGE_READ_BODY;
+    if (r->raw_body.len <= max_bytes)
+        return STAGE_AUTHORIZE;
+    (void)gw_fail(&err, GW_ERR_BODY_TOO_LARGE, "the body has more than %zu bytes", max_bytes);
+    return relay_request_fail(r, &err);
+}
+
+relay_stage read_body_enter(relay_request *r)
+{
+    if (!endpoint_describe(r->call.endpoint)->has_body)
+        return STAGE_AUTHORIZE;
+    r->sink->ops->read_body(r->sink, r->core->limits.body_max_bytes);
+    return take_body(r);
+}
+
+relay_stage read_body_resume(relay_request *r)
+{
+    return take_body(r);
+}
+
+/* ---- AUTHORIZE ---- */
+
+static gw_status check_origin(relay_request *r, gw_error *err)
+{
+    gw_str origin = gw_headers_get(r->call.headers, "origin");
+    const Apirelay__Auth__V1__KeySecurity *security = r->policy->message->security;
+
+    if (!origin.ptr || !security || security->n_domains == 0 ||
+        key_policy_allows_origin(r->policy, origin))
+        return GW_OK;
+    return gw_fail_field(err, GW_ERR_PERMISSION_DENIED, "security.domains",
+                         "this API key may not be used from %.*s (security.domains)",
+                         GW_STR_ARG(origin));
+}
+
+static gw_status read_stream_mode(relay_request *r, gw_error *err)
+{
+    r->stream = r->body.stream;
+    if (r->call.mode == STREAM_REFUSED && r->body.stream)
+        return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, "stream",
+                             "use StreamChatCompletion for streamed answers");
+    if (r->call.mode == STREAM_REQUIRED) {
+        if (r->body.stream_given && !r->body.stream)
+            return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, "stream",
+                                 "use CreateChatCompletion for answers in one piece");
+        r->stream = r->body.needs.streaming = true;
+    }
+    return GW_OK;
+}
+
+static gw_status find_route(relay_request *r, gw_error *err)
+{
+    gw_str model = r->body.model;
+
+    r->route = r->config ? relay_config_route(r->config, model) : NULL;
+    if (!r->route)
+        return gw_fail_field(err, GW_ERR_MODEL_NOT_FOUND, "model",
+                             "the model '%.*s' does not exist or you do not have access to it",
+                             GW_STR_ARG(model));
+    if (r->route->provider->unusable)
+        return gw_fail(err, GW_ERR_UPSTREAM_UNAVAILABLE, "the provider %.*s is not set up",
+                       GW_STR_ARG(r->route->provider->name));
+    return GW_OK;
+}
+
+static gw_status authorize_body(relay_request *r, gw_error *err)
+{
+    gw_status rc = openai_body_read(r->arena, r->call.endpoint, r->raw_body, &r->body, err);
+
+    if (rc == GW_OK)
+        rc = read_stream_mode(r, err);
+    if (rc == GW_OK)
+        rc = key_policy_check_model(r->policy, r->body.model, err);
+    if (rc == GW_OK)
+        rc = find_route(r, err);
+    if (rc == GW_OK)
+        rc = key_policy_check_needs(r->policy, &r->body.needs, err);
+    return rc;
+}
+
+/* Relays that point at each other would ask in a circle until the deadline. */
+static relay_stage refuse_loop(relay_request *r)
+{
+    openai_error e;
+    gw_error err;
+
+    (void)gw_fail(&err, GW_ERR_FAILED_PRECONDITION,
+                  "the request has passed through %d relays: a loop?", HOPS_MAX);
+    openai_error_from(&e, &err);
+    openai_error_override(&e, 508, "loop_detected");
+    return relay_request_fail_with(r, &e);
+}
+
+relay_stage authorize_enter(relay_request *r)
+{
+    gw_str hops = gw_headers_get(r->call.headers, "x-relay-hop");
+    gw_error err;
+
+    if (hops.ptr && (!gw_str_to_int64(hops, &r->job.hop) || r->job.hop < 0))
+        r->job.hop = HOPS_MAX; /* not ours: the safe reading */
+    if (r->job.hop >= HOPS_MAX)
+        return refuse_loop(r);
+    if (key_policy_check_endpoint(r->policy, r->call.path, &err) != GW_OK ||
+        check_origin(r, &err) != GW_OK)
+        return relay_request_fail(r, &err);
+    if (endpoint_describe(r->call.endpoint)->has_body && authorize_body(r, &err) != GW_OK)
+        return relay_request_fail(r, &err);
+    return STAGE_ADMIT;
+}
+
+relay_stage authorize_resume(relay_request *r)
+{
+    (void)r;
+    return STAGE_AUTHORIZE;
+}
+
+/* ---- ADMIT ---- */
+
+static gw_status claim_slot(relay_request *r, gw_error *err)
+{
+    recorder_stats stats;
+
+    if (r->core->in_flight > r->core->limits.max_in_flight)
+        return gw_fail(err, GW_ERR_OVERLOADED, "the gateway has too many requests in flight");
+    recorder_get_stats(r->core->recorder, &stats);
+    if (stats.full)
+        return gw_fail(err, GW_ERR_SPOOL_BUSY, "usage cannot be recorded: the spool is full");
+    r->slot = recorder_claim(r->core->lane);
+    if (!r->slot)
+        return gw_fail(err, GW_ERR_SPOOL_BUSY, "usage cannot be recorded: no slot is free");
+    return GW_OK;
+}
+
+relay_stage admit_enter(relay_request *r)
+{
+    gw_error err;
+
+    if (claim_slot(r, &err) != GW_OK)
+        return relay_request_fail(r, &err);
+    if (endpoint_describe(r->call.endpoint)->has_body)
+        r->prompt_estimate = prompt_estimate(&r->body);
+    return STAGE_FORWARD;
+}
+
+relay_stage admit_resume(relay_request *r)
+{
+    (void)r;
+    return STAGE_ADMIT;
+}

@@ -1,0 +1,54 @@
+/* Heads of answers: status and the headers a caller gets. */
+#include "relay_request_internal.h"
+
+static void add(relay_answer *a, const char *name, gw_str value)
+{
+    if (value.len > 0 && a->header_count < GW_ARRAY_LEN(a->headers))
+        a->headers[a->header_count++] = (gw_header){gw_str_of(name), value};
+}
+
+/* CORS (Fetch standard §3.2): only for browsers, only for origins the key names. */
+static void add_cors(const relay_request *r, relay_answer *a)
+{
+    gw_str origin = gw_headers_get(r->call.headers, "origin");
+
+    if (!r->policy || !origin.ptr || !key_policy_allows_origin(r->policy, origin))
+        return;
+    add(a, "access-control-allow-origin", origin);
+    add(a, "access-control-expose-headers",
+        GW_STR("x-request-id, retry-after, x-relay-ignored-params"));
+    add(a, "vary", GW_STR("Origin"));
+}
+
+void relay_request_success_head(relay_request *r, relay_answer *a)
+{
+    a->status = 200;
+    add(a, "content-type",
+        r->started ? GW_STR("text/event-stream; charset=utf-8") : GW_STR("application/json"));
+    add(a, "x-request-id", gw_str_of(r->id));
+    if (r->started) {
+        add(a, "cache-control", GW_STR("no-cache"));
+        add(a, "x-accel-buffering", GW_STR("no"));
+    }
+    add(a, "openai-processing-ms", r->processing_ms);
+    add(a, "openai-version", r->openai_version);
+    add(a, "x-relay-ignored-params", r->upstream_request.ignored_params);
+    add_cors(r, a);
+}
+
+void relay_request_failure_head(relay_request *r, relay_answer *a)
+{
+    const openai_error *e = &r->failure;
+
+    a->status = e->http_status;
+    add(a, "content-type", GW_STR("application/json"));
+    add(a, "x-request-id", gw_str_of(r->id));
+    add(a, "retry-after", e->retry_after);
+    if (e->http_status == 401)
+        add(a, "www-authenticate", GW_STR("Bearer"));
+    /* The SDKs retry 409, 429 and 5xx by themselves; here it would change nothing. */
+    if (!gw_status_describe(e->error.code)->may_retry &&
+        (e->http_status >= 500 || e->http_status == 409 || e->http_status == 429))
+        add(a, "x-should-retry", GW_STR("false"));
+    add_cors(r, a);
+}

@@ -1,0 +1,192 @@
+/* FORWARD and STREAM: the provider is asked, its answer passes. */
+#include "relay_request_internal.h"
+
+/* Bodies up to this are copied, so that the upstream's request does not depend on the caller. */
+#define BODY_COPY_MAX ((size_t)64 * 1024)
+
+/* ---- FORWARD ---- */
+
+static void make_job(relay_request *r)
+{
+    r->job.arena = r->arena;
+    r->job.endpoint = r->call.endpoint;
+    r->job.body = &r->body;
+    r->job.route = r->route;
+    r->job.policy = r->policy;
+    r->job.client_headers = r->call.headers;
+    r->job.stream = r->stream;
+    r->job.hop++;
+    r->adapter = adapter_of(r->route->provider->kind);
+    r->adapted =
+        (adapter_stream){.job = &r->job, .tap = &r->tap, .emit = relay_request_deliver, .arg = r};
+}
+
+/*
+ * The parts are views into the caller's body, which goes with the caller. A request that is to
+ * outlive it needs a copy; a large one of a key that closes does without: it is cancelled first.
+ */
+static gw_status own_body(relay_request *r, gw_error *err)
+{
+    adapter_request *u = &r->upstream_request;
+    size_t total = 0;
+
+    for (size_t i = 0; i < u->body_parts; i++)
+        total += u->body[i].len;
+    if (total > BODY_COPY_MAX && !r->policy->drain_on_disconnect)
+        return GW_OK;
+    char *bytes = gw_arena_alloc(r->arena, total);
+    gw_str *whole = gw_arena_new_of(r->arena, gw_str);
+    if (!bytes || !whole)
+        return relay_request_no_memory(err);
+    *whole = (gw_str){bytes, total};
+    for (size_t i = 0; i < u->body_parts; i++) {
+        if (u->body[i].len > 0)
+            memcpy(bytes, u->body[i].ptr, u->body[i].len);
+        bytes += u->body[i].len;
+    }
+    u->body = whole;
+    u->body_parts = 1;
+    r->owns_body = true;
+    return GW_OK;
+}
+
+/* By the name sent upstream, else by the one asked for: an alias may have a price of its own. */
+static void find_price(relay_request *r)
+{
+    const relay_config *c = r->config;
+    gw_str provider = r->route->provider->name;
+
+    r->price = price_find(c->prices, c->price_count, r->upstream_request.upstream_model, provider);
+    if (!r->price)
+        r->price = price_find(c->prices, c->price_count, r->body.model, provider);
+}
+
+static gw_http_timeouts timeouts_of(const relay_request *r)
+{
+    const provider_config *p = r->route->provider;
+    int64_t left_ms = GW_MAX(r->deadline.due_ms - gw_loop_now_ms(r->core->loop), 1);
+
+    return (gw_http_timeouts){
+        .connect_ms = p->connect_timeout_ms,
+        .first_byte_ms = p->first_byte_timeout_ms,
+        .idle_ms = p->idle_timeout_ms,
+        .total_ms = p->total_timeout_ms > 0 ? GW_MIN(p->total_timeout_ms, left_ms) : left_ms,
+    };
+}
+
+static gw_status send_upstream(relay_request *r, gw_error *err)
+{
+    const adapter_request *u = &r->upstream_request;
+    gw_http_request request = {
+        .method = "POST",
+        .url = r->route->provider->base_url,
+        .target = u->target,
+        .headers = u->headers,
+        .header_count = u->header_count,
+        .body = u->body,
+        .body_parts = u->body_parts,
+        .timeouts = timeouts_of(r),
+    };
+    gw_status rc =
+        gw_http_send(r->core->upstreams, &request, &relay_upstream_ops, r, &r->call_upstream, err);
+
+    if (rc == GW_OK) {
+        r->operations++;
+        r->attempts++;
+    }
+    return rc;
+}
+
+relay_stage forward_enter(relay_request *r)
+{
+    gw_error err;
+
+    if (!endpoint_describe(r->call.endpoint)->has_body)
+        return local_answer_enter(r);
+    make_job(r);
+    if (r->adapter->write_request(&r->job, &r->upstream_request, &err) != GW_OK ||
+        own_body(r, &err) != GW_OK)
+        return relay_request_fail(r, &err);
+    find_price(r);
+    relay_request_open_event(r);
+    if (send_upstream(r, &err) != GW_OK)
+        return relay_request_fail(r, &err);
+    return STAGE_FORWARD;
+}
+
+relay_stage forward_resume(relay_request *r)
+{
+    if (!endpoint_describe(r->call.endpoint)->has_body)
+        return local_answer_resume(r);
+    if (r->has_failed)
+        return STAGE_SETTLE;
+    if (r->mode != ANSWER_NONE)
+        return STAGE_STREAM;
+    return r->upstream_ended ? relay_request_fail(r, &r->upstream_err) : STAGE_FORWARD;
+}
+
+/* ---- STREAM ---- */
+
+static relay_stage end_of_events(relay_request *r)
+{
+    if (r->upstream_rc != GW_OK)
+        return relay_request_fail(r, &r->upstream_err);
+    if (r->adapter->on_end(&r->adapted) != GW_OK)
+        return relay_request_fail_with(r, &r->adapted.failure);
+    r->answer_complete = true;
+    return STAGE_SETTLE;
+}
+
+static relay_stage end_of_json(relay_request *r)
+{
+    gw_str json = gw_buf_str(&r->held);
+
+    if (r->upstream_rc != GW_OK)
+        return relay_request_fail(r, &r->upstream_err);
+    if (r->adapter->on_answer(&r->adapted, json, &r->answer) != GW_OK)
+        return relay_request_fail_with(r, &r->adapted.failure);
+    if (r->stream && adapter_stream_from_answer(&r->adapted, r->answer) != GW_OK)
+        return relay_request_fail_with(r, &r->adapted.failure);
+    r->answer_complete = true;
+    return STAGE_SETTLE;
+}
+
+/* A cut in the middle of an error body changes nothing: the status was an error. */
+static relay_stage end_of_error(relay_request *r)
+{
+    const provider_config *p = r->route->provider;
+    openai_error e;
+
+    openai_error_from_upstream(&e, r->arena, p->name, r->upstream_status, r->upstream_is_json,
+                               gw_buf_str(&r->held), p->credential);
+    e.retry_after = r->retry_after;
+    if (e.error.code == GW_ERR_UPSTREAM_AUTH) {
+        gw_metric_count(r->core->metrics, M_relay_upstream_auth_errors_total,
+                        gw_str_of(r->adapter->name));
+        gw_log_error(r->core->log, "upstream_credential_refused",
+                     gw_kv("request.id", (const char *)r->id), gw_kv("provider", p->name),
+                     gw_kv("upstream.status", r->upstream_status));
+    }
+    return relay_request_fail_with(r, &e);
+}
+
+relay_stage stream_enter(relay_request *r)
+{
+    return stream_resume(r);
+}
+
+relay_stage stream_resume(relay_request *r)
+{
+    if (r->has_failed || r->answer_complete)
+        return STAGE_SETTLE;
+    if (!r->upstream_ended)
+        return STAGE_STREAM;
+    switch (r->mode) {
+    case ANSWER_EVENTS:
+        return end_of_events(r);
+    case ANSWER_JSON:
+        return end_of_json(r);
+    default:
+        return end_of_error(r);
+    }
+}

@@ -1,0 +1,167 @@
+/*
+ * What the files of the request machine share. Include only there.
+ */
+#pragma once
+
+#include "relay_metrics.h"
+#include "relay_request.h"
+
+#include "core/clock.h"
+#include "core/id.h"
+
+#define RELAY_STAGES(X)                                                                            \
+    X(AUTHENTICATE, authenticate)                                                                  \
+    X(READ_BODY, read_body)                                                                        \
+    X(AUTHORIZE, authorize)                                                                        \
+    X(ADMIT, admit)                                                                                \
+    X(FORWARD, forward)                                                                            \
+    X(STREAM, stream)                                                                              \
+    X(SETTLE, settle)                                                                              \
+    X(RECORD, record)                                                                              \
+    X(FINISH, finish)
+
+typedef enum relay_stage {
+#define X(name, function) STAGE_##name,
+    RELAY_STAGES(X)
+#undef X
+        STAGE_DONE,
+    STAGE_NEW /* before the first */
+} relay_stage;
+
+/* How the upstream's answer is read. */
+typedef enum answer_mode {
+    ANSWER_NONE, /* no head yet */
+    ANSWER_ERROR, /* an error status: its body says why */
+    ANSWER_JSON, /* one JSON answer, held until recorded */
+    ANSWER_EVENTS, /* server-sent events */
+} answer_mode;
+
+/* A stream's events before the first content, in the arena. */
+typedef struct held_event {
+    answer_event event;
+    struct held_event *next;
+} held_event;
+
+typedef struct held_events {
+    held_event *first, *last;
+    size_t bytes;
+} held_events;
+
+struct relay_request {
+    relay_core *core;
+    relay_sink *sink; /* NULL once released or the caller has left */
+    gw_arena *arena;
+    gw_list node; /* of core->requests */
+
+    relay_stage stage;
+    bool running, woken;
+    bool cancelled; /* straight to SETTLE */
+    unsigned operations; /* asynchronous operations that still call back */
+    gw_timer deadline; /* the whole request's; while draining, the drain's */
+    gw_timer keep_alive;
+
+    relay_call call; /* texts in the arena */
+    char id[GW_REQUEST_ID_SIZE];
+    int64_t arrival_wall_ms;
+
+    /* AUTHENTICATE */
+    key_wait wait;
+    bool wait_pending;
+    gw_status key_rc;
+    gw_error key_err;
+    key_policy *policy; /* NULL until the key is recognised */
+
+    /* READ_BODY, AUTHORIZE */
+    bool body_arrived;
+    gw_str raw_body;
+    openai_body body; /* model "" until read */
+    relay_config *config;
+    const model_route *route;
+    bool stream;
+
+    /* ADMIT */
+    flight_slot *slot;
+    uint8_t event_id[12];
+    bool has_event_id;
+    int64_t prompt_estimate;
+
+    /* FORWARD, STREAM */
+    const adapter_ops *adapter;
+    adapter_job job;
+    adapter_request upstream_request;
+    adapter_stream adapted;
+    usage_tap tap;
+    gw_http_call *call_upstream; /* NULL when none is in flight */
+    gw_rpc_client_call *usage_call;
+    const model_price *price; /* NULL: the book has none */
+    int attempts;
+    int upstream_status;
+    bool upstream_is_json;
+    bool upstream_accepted;
+    bool upstream_ended;
+    gw_status upstream_rc;
+    gw_error upstream_err;
+    answer_mode mode;
+    bool owns_body; /* the upstream's request body outlives the caller */
+    gw_buf held; /* the JSON or error body */
+    held_events preamble;
+    gw_sse_reader *events;
+    bool paused;
+    bool started; /* the sink's head of a stream is out */
+    bool content_seen; /* some content was delivered */
+    bool answer_complete; /* nothing is missing but the withheld end */
+    gw_str done_raw;
+    gw_str answer; /* whole JSON answer */
+    gw_str retry_after; /* of an error's head, "" when none */
+    gw_str processing_ms, openai_version; /* of the upstream's head, "" when none */
+    int64_t ttft_ms; /* -1 until content */
+    int64_t last_write_ms;
+
+    /* the end */
+    bool caller_gone;
+    bool has_failed;
+    bool transport_answers; /* the refusal is not ours to send */
+    openai_error failure;
+    relay_bill bill;
+    int64_t duration_ms;
+};
+
+/* Moves the request on. Afterwards it may be gone. */
+void relay_request_wake(relay_request *r);
+
+/* The transition of a failure: keeps the first one. */
+relay_stage relay_request_fail(relay_request *r, const gw_error *err);
+relay_stage relay_request_fail_with(relay_request *r, const openai_error *e);
+
+/* Ends the request at once from outside of its stages: caller gone, deadline, shutdown. */
+void relay_request_cancel(relay_request *r, const gw_error *err);
+
+/* Stages, by file: relay_request_admit.c, _forward.c, _settle.c. */
+#define X(name, function)                                                                          \
+    relay_stage function##_enter(relay_request *r);                                                \
+    relay_stage function##_resume(relay_request *r);
+RELAY_STAGES(X)
+#undef X
+
+/* upstream_answer.c: the upstream's callbacks. */
+extern const gw_http_call_ops relay_upstream_ops;
+
+/* relay_request_deliver.c: events to the caller; `arg` is the request. */
+void relay_request_deliver(void *arg, const answer_event *e);
+
+/* local_answer.c: endpoints that no provider answers. */
+relay_stage local_answer_enter(relay_request *r);
+relay_stage local_answer_resume(relay_request *r);
+
+/* relay_request_event.c */
+void relay_request_open_event(relay_request *r);
+void relay_request_write_event(relay_request *r);
+int relay_request_status_code(const relay_request *r);
+
+/* relay_request_answer.c: heads of answers. */
+void relay_request_success_head(relay_request *r, relay_answer *a);
+void relay_request_failure_head(relay_request *r, relay_answer *a);
+
+/* ms since arrival. */
+int64_t relay_request_elapsed_ms(const relay_request *r);
+gw_status relay_request_no_memory(gw_error *err);

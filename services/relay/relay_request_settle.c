@@ -1,0 +1,198 @@
+/* SETTLE, RECORD and FINISH: what it cost, the event, and only then the end of the answer. */
+#include "relay_request_internal.h"
+
+/* ---- SETTLE ---- */
+
+/* Nothing may call back with news any more. A stream that said [DONE] ends by itself, so that its
+ * connection can be used again. */
+static void stop_operations(relay_request *r)
+{
+    gw_timer_cancel(r->core->loop, &r->deadline);
+    gw_timer_cancel(r->core->loop, &r->keep_alive);
+    if (r->wait_pending) {
+        key_cache_forget_wait(&r->wait);
+        r->wait_pending = false;
+        r->operations--;
+    }
+    if (r->usage_call)
+        gw_rpc_cancel(r->usage_call);
+    if (!r->call_upstream)
+        return;
+    if (r->adapted.done && r->owns_body && !r->has_failed)
+        gw_http_resume(r->call_upstream);
+    else
+        gw_http_cancel(r->call_upstream);
+}
+
+static const char *outcome_of(const relay_request *r)
+{
+    if (!r->has_failed && !r->caller_gone)
+        return "complete";
+    if (r->attempts == 0 && !r->caller_gone)
+        return "refused";
+    return r->content_seen || (r->caller_gone && r->attempts > 0) ? "partial" : "failed";
+}
+
+/* Reported where the provider said; else estimated from what was delivered. */
+static void count_tokens(relay_request *r)
+{
+    relay_bill *b = &r->bill;
+    bool billed = r->answer_complete || r->content_seen ||
+                  (r->caller_gone && r->attempts > 0); /* it may be at work already */
+
+    b->basis = "unpriced";
+    if (!r->route || !billed)
+        return;
+    if (r->tap.has_usage) {
+        b->basis = "reported";
+        b->tokens = r->tap.tokens;
+        b->total_tokens = r->tap.total_tokens;
+        return;
+    }
+    b->basis = "estimated";
+    b->tokens.prompt = r->prompt_estimate;
+    b->tokens.completion = text_size_tokens(&r->tap.completion);
+    b->total_tokens = b->tokens.prompt + b->tokens.completion;
+}
+
+static void price_tokens(relay_request *r)
+{
+    relay_bill *b = &r->bill;
+
+    if (b->total_tokens == 0)
+        return;
+    if (r->price)
+        b->cost_nano_usd = price_of(r->price, &b->tokens);
+    else
+        b->basis = "unpriced";
+}
+
+relay_stage settle_enter(relay_request *r)
+{
+    stop_operations(r);
+    r->duration_ms = relay_request_elapsed_ms(r);
+    r->bill.outcome = outcome_of(r);
+    r->bill.finish_reason = r->tap.finish_reason;
+    r->bill.request_id = r->id;
+    count_tokens(r);
+    price_tokens(r);
+    return STAGE_RECORD;
+}
+
+relay_stage settle_resume(relay_request *r)
+{
+    (void)r;
+    return STAGE_SETTLE;
+}
+
+/* ---- RECORD ---- */
+
+static void count_tokens_of(relay_request *r, const char *type, int64_t n)
+{
+    gw_str label = gw_str_of(type);
+
+    if (n > 0)
+        gw_metric_add(r->core->metrics, M_relay_tokens_total, n, &label, 1);
+}
+
+static void measure(relay_request *r)
+{
+    gw_metrics_shard *m = r->core->metrics;
+    gw_str endpoint = gw_str_of(endpoint_describe(r->call.endpoint)->name);
+
+    gw_metric_count(m, M_relay_requests_total, endpoint,
+                    gw_str_of(r->policy ? r->bill.outcome : "unrecognised"));
+    gw_metric_observe(m, M_relay_request_duration_seconds, (double)r->duration_ms / 1000, &endpoint,
+                      1);
+    if (r->ttft_ms >= 0)
+        gw_metric_observe(m, M_relay_ttft_seconds, (double)r->ttft_ms / 1000, &endpoint, 1);
+    count_tokens_of(r, "prompt", r->bill.tokens.prompt);
+    count_tokens_of(r, "completion", r->bill.tokens.completion);
+    count_tokens_of(r, "cached", r->bill.tokens.cached);
+    count_tokens_of(r, "reasoning", r->bill.tokens.reasoning);
+    if (r->bill.cost_nano_usd > 0)
+        gw_metric_add(m, M_relay_cost_nano_usd_total, r->bill.cost_nano_usd, NULL, 0);
+}
+
+static void log_settled(relay_request *r)
+{
+    const char *error = r->has_failed ? gw_status_describe(r->failure.error.code)->openai_code : "";
+
+    gw_log_info(r->core->log, "request_settled", gw_kv("request.id", (const char *)r->id),
+                gw_kv("key.id", r->policy ? r->policy->key_id : GW_STR("")),
+                gw_kv("endpoint", endpoint_describe(r->call.endpoint)->path),
+                gw_kv("model", gw_str_slice(r->body.model, 0, 128)),
+                gw_kv("provider", r->route ? r->route->provider->name : GW_STR("")),
+                gw_kv("stream", r->stream), gw_kv("outcome", r->bill.outcome),
+                gw_kv("http.response.status_code", relay_request_status_code(r)),
+                gw_kv("error.code", error), gw_kv("attempts", r->attempts),
+                gw_kv("upstream.status", r->upstream_status), gw_kv("duration_ms", r->duration_ms),
+                gw_kv("ttft_ms", r->ttft_ms), gw_kv("prompt_tokens", r->bill.tokens.prompt),
+                gw_kv("completion_tokens", r->bill.tokens.completion),
+                gw_kv("cost_nano_usd", r->bill.cost_nano_usd),
+                gw_kv("billing_basis", r->bill.basis));
+}
+
+relay_stage record_enter(relay_request *r)
+{
+    if (r->policy && !r->slot) /* refused before ADMIT */
+        r->slot = recorder_claim(r->core->lane);
+    if (r->policy && r->slot) {
+        relay_request_write_event(r);
+        r->slot = NULL; /* the recorder's from now on */
+    } else if (r->policy) {
+        gw_log_error(r->core->log, "usage_event_dropped", gw_kv("request.id", (const char *)r->id),
+                     gw_kv("reason", "no flight slot is free"));
+    }
+    measure(r);
+    log_settled(r);
+    return STAGE_FINISH;
+}
+
+relay_stage record_resume(relay_request *r)
+{
+    (void)r;
+    return STAGE_RECORD;
+}
+
+/* ---- FINISH ---- */
+
+static void send_end(relay_request *r, relay_sink *sink)
+{
+    relay_answer head = {0};
+
+    if (r->has_failed) {
+        relay_request_failure_head(r, &head);
+        if (r->started)
+            sink->ops->fail_stream(sink, &r->failure);
+        else
+            sink->ops->fail(sink, &r->failure, &head);
+    } else if (r->started) {
+        sink->ops->finish(sink, r->done_raw, &r->bill);
+    } else {
+        relay_request_success_head(r, &head);
+        head.body = r->answer;
+        sink->ops->respond(sink, &head, &r->bill);
+    }
+}
+
+relay_stage finish_enter(relay_request *r)
+{
+    relay_sink *sink = r->sink;
+
+    r->sink = NULL;
+    if (sink) {
+        sink->ops->released(sink);
+        if (!r->transport_answers)
+            send_end(r, sink);
+    }
+    r->core->in_flight--;
+    gw_metric_set(r->core->metrics, M_relay_requests_in_flight, r->core->in_flight, NULL, 0);
+    return STAGE_DONE;
+}
+
+relay_stage finish_resume(relay_request *r)
+{
+    (void)r;
+    return STAGE_FINISH;
+}

@@ -1,0 +1,168 @@
+#include "usage_tap.h"
+
+static gw_str string_of(yyjson_val *v)
+{
+    return (gw_str){yyjson_get_str(v), yyjson_get_len(v)};
+}
+
+yyjson_doc *json_scratch_read(const json_scratch *s, yyjson_alc *alc, gw_str json)
+{
+    const yyjson_alc *with = NULL;
+
+    if (s->bytes && yyjson_read_max_memory_usage(json.len, YYJSON_READ_NOFLAG) <= s->size &&
+        yyjson_alc_pool_init(alc, s->bytes, s->size))
+        with = alc;
+    /* Without YYJSON_READ_INSITU the text is only read: const is cast away for the signature. */
+    return yyjson_read_opts((char *)(uintptr_t)json.ptr, json.len, YYJSON_READ_NOFLAG, with, NULL);
+}
+
+/* ---- usage ---- */
+
+/* A count as JSON has it: some providers write 12.0. False when absent, negative or absurd. */
+static bool read_count(yyjson_val *object, const char *name, int64_t *ret)
+{
+    yyjson_val *v = yyjson_obj_get(object, name);
+    const double absurd = 1e15;
+
+    if (yyjson_is_uint(v) && (double)yyjson_get_uint(v) < absurd)
+        *ret = (int64_t)yyjson_get_uint(v);
+    else if (yyjson_is_real(v) && yyjson_get_real(v) >= 0 && yyjson_get_real(v) < absurd)
+        *ret = (int64_t)yyjson_get_real(v);
+    else
+        return false;
+    return true;
+}
+
+static void read_usage(usage_tap *t, yyjson_val *usage)
+{
+    token_counts c = {0};
+    int64_t total = 0;
+    bool found = read_count(usage, "prompt_tokens", &c.prompt) ||
+                 read_count(usage, "input_tokens", &c.prompt);
+
+    found |= read_count(usage, "completion_tokens", &c.completion) ||
+             read_count(usage, "output_tokens", &c.completion);
+    if (!found)
+        return;
+    yyjson_val *prompt = yyjson_obj_get(usage, "prompt_tokens_details");
+    yyjson_val *completion = yyjson_obj_get(usage, "completion_tokens_details");
+    if (!read_count(prompt ? prompt : yyjson_obj_get(usage, "input_tokens_details"),
+                    "cached_tokens", &c.cached))
+        (void)read_count(usage, "prompt_cache_hit_tokens", &c.cached); /* DeepSeek */
+    (void)read_count(completion ? completion : yyjson_obj_get(usage, "output_tokens_details"),
+                     "reasoning_tokens", &c.reasoning);
+    c.cached = GW_MIN(c.cached, c.prompt);
+    c.reasoning = GW_MIN(c.reasoning, c.completion);
+    if (!read_count(usage, "total_tokens", &total))
+        total = c.prompt + c.completion;
+    t->has_usage = true;
+    t->tokens = c;
+    t->total_tokens = total;
+}
+
+/* ---- content ---- */
+
+static bool add_text(usage_tap *t, yyjson_val *v)
+{
+    if (yyjson_get_len(v) == 0 || !yyjson_is_str(v))
+        return false;
+    text_size_add(&t->completion, string_of(v));
+    return true;
+}
+
+static bool add_function(usage_tap *t, yyjson_val *function)
+{
+    bool some = add_text(t, yyjson_obj_get(function, "name"));
+
+    return add_text(t, yyjson_obj_get(function, "arguments")) || some;
+}
+
+/* A delta, or a whole message: their members have the same names. */
+static bool add_delta(usage_tap *t, yyjson_val *delta)
+{
+    static const char *const texts[] = {"content", "refusal", "reasoning_content", "reasoning"};
+    yyjson_arr_iter calls = yyjson_arr_iter_with(yyjson_obj_get(delta, "tool_calls"));
+    yyjson_val *call;
+    bool some = false;
+
+    for (size_t i = 0; i < GW_ARRAY_LEN(texts); i++)
+        some |= add_text(t, yyjson_obj_get(delta, texts[i]));
+    while ((call = yyjson_arr_iter_next(&calls))) {
+        (void)add_function(t, yyjson_obj_get(call, "function"));
+        some = true;
+    }
+    some |= add_function(t, yyjson_obj_get(delta, "function_call"));
+    return some || yyjson_is_obj(yyjson_obj_get(delta, "audio"));
+}
+
+static bool add_choice(usage_tap *t, yyjson_val *choice)
+{
+    bool some = add_delta(t, yyjson_obj_get(choice, "delta"));
+    gw_str finish = string_of(yyjson_obj_get(choice, "finish_reason"));
+
+    some |= add_delta(t, yyjson_obj_get(choice, "message"));
+    some |= add_text(t, yyjson_obj_get(choice, "text"));
+    if (finish.len == 0)
+        return some;
+    if (t->finish_reason[0] == '\0')
+        memcpy(t->finish_reason, finish.ptr, gw_str_utf8_cut(finish, sizeof(t->finish_reason) - 1));
+    t->finished_choices++;
+    return true;
+}
+
+/* Whatever a provider puts there to say that it failed; null, false and {} mean nothing. */
+static bool has_error(yyjson_val *root)
+{
+    yyjson_val *e = yyjson_obj_get(root, "error");
+
+    return yyjson_get_len(e) > 0 || yyjson_is_true(e) || yyjson_obj_size(e) > 0;
+}
+
+gw_status usage_tap_chunk_value(usage_tap *t, yyjson_val *chunk, tap_kind *ret, gw_error *err)
+{
+    yyjson_arr_iter choices = yyjson_arr_iter_with(yyjson_obj_get(chunk, "choices"));
+    yyjson_val *usage = yyjson_obj_get(chunk, "usage");
+    yyjson_val *choice;
+    bool content = false, chose = false;
+
+    if (!yyjson_is_obj(chunk))
+        return gw_fail(err, GW_ERR_UPSTREAM_PROTOCOL,
+                       "the provider sent something else than JSON objects");
+    if (has_error(chunk))
+        return gw_fail(err, GW_ERR_UPSTREAM_FAILED, "the provider reported a failure");
+    while ((choice = yyjson_arr_iter_next(&choices))) {
+        chose = true;
+        content |= add_choice(t, choice);
+    }
+    if (yyjson_is_obj(usage))
+        read_usage(t, usage);
+    if (content)
+        *ret = TAP_CONTENT;
+    else
+        *ret = !chose && yyjson_is_obj(usage) ? TAP_USAGE : TAP_PREAMBLE;
+    return GW_OK;
+}
+
+static gw_status tap_json(usage_tap *t, gw_str json, tap_kind *ret, gw_error *err)
+{
+    yyjson_alc alc;
+    yyjson_doc *doc = json_scratch_read(&t->scratch, &alc, json);
+
+    if (!doc)
+        return gw_fail(err, GW_ERR_UPSTREAM_PROTOCOL, "the provider sent something else than JSON");
+    gw_status rc = usage_tap_chunk_value(t, yyjson_doc_get_root(doc), ret, err);
+    yyjson_doc_free(doc);
+    return rc;
+}
+
+gw_status usage_tap_chunk(usage_tap *t, gw_str json, tap_kind *ret, gw_error *err)
+{
+    return tap_json(t, json, ret, err);
+}
+
+gw_status usage_tap_answer(usage_tap *t, gw_str json, gw_error *err)
+{
+    tap_kind kind;
+
+    return tap_json(t, json, &kind, err);
+}

@@ -1,0 +1,53 @@
+/*
+ * Usage tap: looks at an answer as it passes for usage, finish reasons and errors (WIRE.md).
+ *
+ * Takes every shape that providers of the OpenAI dialect send: usage on a chunk of its own, on a
+ * content chunk, on every chunk (the last counts, nothing is summed), null, missing; completions and
+ * embeddings. prompt_tokens include cached ones, completion_tokens reasoning.
+ *
+ * Thread: one owner; `scratch` is shared by the taps of a loop.
+ */
+#pragma once
+
+#include "price_book.h"
+#include "prompt_estimate.h"
+
+#include "core/status.h"
+
+/* Memory a JSON text is parsed in when it fits, so that a chunk costs no allocation. */
+typedef struct json_scratch {
+    char *bytes;
+    size_t size;
+} json_scratch;
+
+typedef struct usage_tap {
+    json_scratch scratch; /* borrowed; bytes NULL is fine */
+    bool has_usage;
+    token_counts tokens;
+    int64_t total_tokens;
+    char finish_reason[32]; /* of the first choice that ended; "" when none did */
+    int64_t finished_choices; /* choices that carried a finish reason */
+    text_size completion; /* text, reasoning and tool arguments seen */
+} usage_tap;
+
+typedef enum tap_kind {
+    TAP_PREAMBLE, /* says nothing yet: role, empty deltas, provider's remarks */
+    TAP_CONTENT, /* text, reasoning, tool call, refusal or a finish reason */
+    TAP_USAGE, /* usage and no choices: the chunk of include_usage */
+} tap_kind;
+
+/*
+ * One chunk of a stream, its JSON. GW_ERR_UPSTREAM_PROTOCOL when it is no JSON object,
+ * GW_ERR_UPSTREAM_FAILED when it is an error object.
+ */
+GW_CHECK gw_status usage_tap_chunk(usage_tap *t, gw_str json, tap_kind *ret, gw_error *err);
+
+/* A whole JSON answer; errors as above. */
+GW_CHECK gw_status usage_tap_answer(usage_tap *t, gw_str json, gw_error *err);
+
+/* The same from a parsed object, for adapters that parse anyway. */
+GW_CHECK gw_status usage_tap_chunk_value(usage_tap *t, yyjson_val *chunk, tap_kind *ret,
+                                         gw_error *err);
+
+/* Parses in the scratch memory when it fits; free with yyjson_doc_free(). NULL when not JSON. */
+yyjson_doc *json_scratch_read(const json_scratch *s, yyjson_alc *alc, gw_str json);

@@ -17,6 +17,7 @@
 
 #include "core/arena.h"
 #include "core/status.h"
+#include "core/violations.h"
 
 #include <protobuf-c/protobuf-c.h>
 #include <yyjson.h>
@@ -24,14 +25,8 @@
 #define GW_JSON_DEPTH_MAX 64
 
 /* Further field violations beside the one in gw_error. */
-typedef struct gw_json_violation {
-    char field[96];
-    char description[160];
-} gw_json_violation;
-typedef struct gw_json_violations {
-    gw_json_violation items[16];
-    size_t count;
-} gw_json_violations;
+typedef gw_violation gw_json_violation;
+typedef gw_violations gw_json_violations;
 
 /* Appends `m` as JSON. GW_ERR_INTERNAL for a message that has no JSON (a bad Timestamp),
  * GW_ERR_NO_MEMORY. */

@@ -158,7 +158,7 @@ static int on_body(llhttp_t *p, const char *at, size_t len)
 {
     gw_http_conn *conn = p->data;
     gw_http_call *call = conn->call;
-    if (call->ops.on_body)
+    if (call->ops.on_body && len > 0) /* resuming without bytes ends an open span of none */
         call->ops.on_body(call, gw_str_n(at, len), call->arg);
     return go_on(conn);
 }

@@ -236,8 +236,10 @@ static void the_pool_keeps_as_many_as_it_may(void **state)
     script(k, ok_answer, false);
     for (int round = 0; round < 2; round++) {
         gw_http_request r = kit_request(k, "GET");
-        for (size_t i = 0; i < 4; i++)
+        for (size_t i = 0; i < 4; i++) {
+            c[i].dones = c[i].heads = 0;
             kit_start(k, &c[i], &r);
+        }
         kit_run(k);
     }
     for (size_t i = 0; i < 4; i++) {

@@ -238,6 +238,7 @@ static inline void kit_on_accept(uv_stream_t *listener, int status)
     p->tcp.data = p->idle.data = p;
     gw_list_push_back(&s->peers, &p->node);
     assert_int_equal(uv_accept(listener, (uv_stream_t *)&p->tcp), 0);
+    uv_tcp_nodelay(&p->tcp, 1); /* else the second half of a split answer waits for a delayed ACK */
     if (s->tls) {
         p->ssl = SSL_new(s->tls);
         SSL_set_bio(p->ssl, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));

@@ -1,0 +1,462 @@
+#include "http/client_test_kit.h"
+
+static const char ok_answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+#define BIG_BYTES ((size_t)8 * 1024 * 1024)
+
+static void script(kit *k, const char *answer, bool close_after)
+{
+    k->server.answer = gw_str_of(answer);
+    k->server.close_after = close_after;
+}
+
+static void stay_silent(kit_peer *p)
+{
+    (void)p;
+}
+
+static void send_with(kit *k, kit_call *c, gw_http_timeouts t)
+{
+    gw_http_request r = kit_request(k, "GET");
+    r.timeouts = t;
+    kit_start(k, c, &r);
+}
+
+/* ---- timeouts ---- */
+
+static void assert_timeout(kit *k, gw_http_timeouts t, const char *message)
+{
+    kit_auto_call c = {0};
+    send_with(k, &c, t);
+    kit_run(k);
+    assert_int_equal(c.rc, GW_ERR_UPSTREAM_TIMEOUT);
+    if (!strstr(c.err.message, message))
+        fail_msg("the message is \"%s\"", c.err.message);
+    assert_int_equal(c.dones, 1);
+}
+
+static void a_silent_upstream_runs_into_the_first_byte_timeout(void **state)
+{
+    kit *k = *state;
+    k->server.on_request = stay_silent;
+    assert_timeout(k, (gw_http_timeouts){.first_byte_ms = 20, .idle_ms = 1},
+                   "no answer within 20 ms");
+}
+
+static void interim_answers_do_not_count_as_the_answer(void **state)
+{
+    kit *k = *state;
+    script(k, "HTTP/1.1 100 Continue\r\n\r\n", false);
+    assert_timeout(k, (gw_http_timeouts){.first_byte_ms = 20}, "no answer within 20 ms");
+}
+
+static void a_stalled_answer_runs_into_the_idle_timeout(void **state)
+{
+    kit *k = *state;
+    script(k, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe", false);
+    assert_timeout(k, (gw_http_timeouts){.idle_ms = 20}, "no answer byte for 20 ms");
+}
+
+static void the_total_timeout_covers_everything(void **state)
+{
+    kit *k = *state;
+    script(k, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe", false);
+    assert_timeout(k, (gw_http_timeouts){.idle_ms = 10000, .total_ms = 20}, "more than 20 ms");
+}
+
+static void the_connect_timeout_covers_the_tls_handshake(void **state)
+{
+    kit *k = *state;
+    k->server.on_request = stay_silent;
+    kit_auto_call c = {0};
+    gw_http_request r = kit_request(k, "GET");
+    r.url.scheme = GW_STR("https");
+    r.timeouts.connect_ms = 30;
+    kit_start(k, &c, &r);
+    kit_run(k);
+    assert_int_equal(c.rc, GW_ERR_UPSTREAM_TIMEOUT);
+    assert_non_null(strstr(c.err.message, "no connection within 30 ms"));
+    assert_false(c.k->pending);
+}
+
+static void an_upstream_that_takes_no_request_bytes_times_out(void **state)
+{
+    kit *k = *state;
+    k->server.is_deaf = true;
+    gw_auto_free char *big = calloc(1, BIG_BYTES);
+    gw_str body = gw_str_n(big, BIG_BYTES);
+    kit_auto_call c = {0};
+    gw_http_request r = kit_request(k, "POST");
+    r.body = &body;
+    r.body_parts = 1;
+    r.timeouts.first_byte_ms = 50;
+    kit_start(k, &c, &r);
+    kit_run(k);
+    assert_int_equal(c.rc, GW_ERR_UPSTREAM_TIMEOUT);
+    assert_non_null(strstr(c.err.message, "took no request byte for 50 ms"));
+}
+
+/* ---- bodies ---- */
+
+static void a_large_body_arrives_whole(void **state)
+{
+    kit *k = *state;
+    gw_auto_free char *big = malloc(BIG_BYTES);
+    for (size_t i = 0; i < BIG_BYTES; i++)
+        big[i] = (char)('a' + i % 23);
+    gw_str body[] = {gw_str_n(big, 7), gw_str_n(big + 7, BIG_BYTES - 7)};
+    gw_http_request r = kit_request(k, "POST");
+    r.body = body;
+    r.body_parts = 2;
+    script(k, ok_answer, false);
+    for (int i = 0; i < 2; i++) { /* fresh, then kept */
+        kit_auto_call c = {0};
+        kit_start(k, &c, &r);
+        kit_run(k);
+        kit_assert_ok(&c);
+        gw_str got = gw_buf_str(&k->server.last_request);
+        assert_true(
+            gw_str_eq(gw_str_slice(got, got.len - BIG_BYTES, got.len), gw_str_n(big, BIG_BYTES)));
+    }
+    assert_int_equal(k->server.accepted, 1);
+}
+
+static void answer_before_reading(kit *k)
+{
+    while (gw_list_is_empty(&k->server.peers))
+        uv_run(gw_loop_uv(k->loop), UV_RUN_ONCE);
+    kit_peer *p = GW_CONTAINER_OF(gw_list_first(&k->server.peers), kit_peer, node);
+    kit_send(p, GW_STR("HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno"));
+}
+
+static void an_answer_may_come_before_the_request_is_sent(void **state)
+{
+    kit *k = *state;
+    k->server.is_deaf = true;
+    gw_auto_free char *big = calloc(1, BIG_BYTES);
+    gw_str body = gw_str_n(big, BIG_BYTES);
+    kit_auto_call c = {0};
+    gw_http_request r = kit_request(k, "POST");
+    r.body = &body;
+    r.body_parts = 1;
+    kit_start(k, &c, &r);
+    answer_before_reading(k);
+    kit_run(k);
+    kit_assert_ok(&c);
+    assert_int_equal(c.status, 413);
+    assert_string_equal(c.body.data, "no");
+    k->server.is_deaf = false;
+    script(k, ok_answer, false);
+    kit_auto_call again = {0};
+    kit_get(k, &again);
+    kit_assert_ok(&again);
+    assert_int_equal(k->server.accepted, 2);
+}
+
+/* ---- pause ---- */
+
+static void resume(void *arg)
+{
+    kit_call *c = arg;
+    gw_http_resume(c->call);
+}
+
+static void pause_a_while(kit_call *c)
+{
+    gw_http_pause(c->call);
+    gw_timer_init(&c->timer, resume, c);
+    gw_timer_set(c->k->loop, &c->timer, 1);
+}
+
+static void pause_once(kit_call *c)
+{
+    if (c->bodies <= 1)
+        pause_a_while(c);
+}
+
+static void a_paused_answer_loses_nothing(void **state)
+{
+    kit *k = *state;
+    static const char chunked[] = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+                                  "1\r\nh\r\n1\r\ne\r\n3\r\nllo\r\n0\r\n\r\n";
+    const char *answers[] = {ok_answer, chunked, "HTTP/1.1 200 OK\r\n\r\nhello"};
+    for (size_t a = 0; a < GW_ARRAY_LEN(answers); a++) {
+        script(k, answers[a], a == 2);
+        for (size_t split = 0; split < strlen(answers[a]); split++) {
+            kit_auto_call c = {.in_head = pause_a_while,
+                               .in_body = split % 2 ? pause_once : pause_a_while};
+            k->server.split_at = split;
+            kit_get(k, &c);
+            kit_assert_ok(&c);
+            assert_string_equal(c.body.data, "hello");
+            gw_timer_cancel(k->loop, &c.timer);
+        }
+    }
+}
+
+static void pause_for_good(kit_call *c)
+{
+    gw_http_pause(c->call);
+}
+
+static void a_paused_call_reads_nothing_and_its_idle_time_does_not_run(void **state)
+{
+    kit *k = *state;
+    gw_auto_buf answer = {0};
+    gw_buf_appendf(&answer, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", BIG_BYTES);
+    for (size_t i = 0; i < BIG_BYTES / 8; i++)
+        gw_buf_append(&answer, "12345678", 8);
+    script(k, answer.data, false);
+    kit_auto_call c = {.in_body = pause_for_good};
+    send_with(k, &c, (gw_http_timeouts){.idle_ms = 150});
+    while (c.bodies == 0)
+        uv_run(gw_loop_uv(k->loop), UV_RUN_ONCE);
+    gw_timer_init(&c.timer, resume, &c);
+    gw_timer_set(k->loop, &c.timer, 200);
+    while (gw_timer_is_armed(&c.timer)) {
+        assert_int_equal(c.bodies, 1);
+        assert_int_equal(c.dones, 0);
+        uv_run(gw_loop_uv(k->loop), UV_RUN_ONCE);
+    }
+    c.in_body = NULL;
+    kit_run(k);
+    kit_assert_ok(&c);
+    assert_int_equal(c.body.len, BIG_BYTES);
+}
+
+/* ---- cancel ---- */
+
+static void cancel_it(kit_call *c)
+{
+    gw_http_cancel(c->call);
+    assert_int_equal(c->dones, 0);
+    gw_http_cancel(c->call);
+    gw_http_resume(c->call);
+}
+
+static void assert_cancelled(kit *k, kit_call *c)
+{
+    kit_run(k);
+    assert_int_equal(c->dones, 1);
+    assert_int_equal(c->rc, GW_ERR_CANCELLED);
+}
+
+static void a_call_can_be_cancelled_at_every_stage(void **state)
+{
+    kit *k = *state;
+    kit_auto_call dialing = {0}, waiting = {0}, head = {.in_head = cancel_it},
+                  body = {.in_body = cancel_it}, paused = {.in_body = pause_for_good}, kept = {0};
+    script(k, ok_answer, false);
+    send_with(k, &dialing, (gw_http_timeouts){0});
+    cancel_it(&dialing);
+    assert_cancelled(k, &dialing);
+
+    k->server.on_request = stay_silent;
+    send_with(k, &waiting, (gw_http_timeouts){.first_byte_ms = 1000, .total_ms = 1000});
+    while (k->server.requests == 0)
+        uv_run(gw_loop_uv(k->loop), UV_RUN_ONCE);
+    assert_true(gw_http_call_was_sent(waiting.call));
+    cancel_it(&waiting);
+    assert_cancelled(k, &waiting);
+
+    k->server.on_request = NULL;
+    send_with(k, &head, (gw_http_timeouts){0});
+    assert_cancelled(k, &head);
+    assert_int_equal(head.bodies, 0);
+    send_with(k, &body, (gw_http_timeouts){0});
+    assert_cancelled(k, &body);
+    assert_int_equal(body.bodies, 1);
+    send_with(k, &paused, (gw_http_timeouts){0});
+    while (paused.bodies == 0)
+        uv_run(gw_loop_uv(k->loop), UV_RUN_ONCE);
+    cancel_it(&paused);
+    assert_cancelled(k, &paused);
+
+    kit_get(k, &kept);
+    kit_assert_ok(&kept);
+    gw_buf_clear(&kept.body);
+    kept.dones = kept.heads = 0;
+    send_with(k, &kept, (gw_http_timeouts){0});
+    cancel_it(&kept);
+    assert_cancelled(k, &kept);
+}
+
+static void cancelling_in_mid_upload_lets_the_body_go(void **state)
+{
+    kit *k = *state;
+    k->server.is_deaf = true;
+    char *big = calloc(1, BIG_BYTES);
+    gw_str body = gw_str_n(big, BIG_BYTES);
+    kit_auto_call c = {0};
+    gw_http_request r = kit_request(k, "POST");
+    r.body = &body;
+    r.body_parts = 1;
+    kit_start(k, &c, &r);
+    while (!gw_http_call_was_sent(c.call))
+        uv_run(gw_loop_uv(k->loop), UV_RUN_ONCE);
+    gw_http_cancel(c.call);
+    assert_cancelled(k, &c);
+    free(big); /* the address sanitizer sees who still reads it */
+}
+
+static void closing_the_client_cancels_what_is_in_flight(void **state)
+{
+    kit *k = *state;
+    kit_auto_call dialing = {0}, waiting = {0};
+    k->server.on_request = stay_silent;
+    send_with(k, &waiting, (gw_http_timeouts){0});
+    while (k->server.requests == 0)
+        uv_run(gw_loop_uv(k->loop), UV_RUN_ONCE);
+    send_with(k, &dialing, (gw_http_timeouts){0});
+    kit_close_client(k);
+    assert_int_equal(waiting.rc, GW_ERR_CANCELLED);
+    assert_int_equal(dialing.rc, GW_ERR_CANCELLED);
+}
+
+/* ---- addresses ---- */
+
+static void private_addresses_need_the_allow_list(void **state)
+{
+    kit *k = *state;
+    kit_close_client(k);
+    kit_open_client(k, gw_http_client_defaults);
+    const char *hosts[] = {"127.0.0.1", "localhost",      "2130706433",  "127.1",
+                           "0.0.0.0",   "10.0.0.1",       "192.168.1.1", "100.64.0.1",
+                           "224.0.0.1", "169.254.169.254"};
+    for (size_t i = 0; i < GW_ARRAY_LEN(hosts); i++) {
+        kit_auto_call c = {0};
+        gw_http_request r = kit_request(k, "GET");
+        r.url.host = gw_str_of(hosts[i]);
+        kit_start(k, &c, &r);
+        kit_run(k);
+        if (c.rc != GW_ERR_ADDRESS_REFUSED)
+            fail_msg("%s: %s (%s)", hosts[i], gw_status_describe(c.rc)->name, c.err.message);
+    }
+    const char *hosts_v6[] = {"::1",     "::ffff:127.0.0.1", "fd00::1",
+                              "fe80::1", "ff02::1",          "fd00:ec2::254"};
+    for (size_t i = 0; i < GW_ARRAY_LEN(hosts_v6); i++) {
+        kit_auto_call c = {0};
+        gw_http_request r = kit_request(k, "GET");
+        r.url.host = gw_str_of(hosts_v6[i]);
+        r.url.host_is_v6 = true;
+        kit_start(k, &c, &r);
+        kit_run(k);
+        if (c.rc != GW_ERR_ADDRESS_REFUSED)
+            fail_msg("%s: %s (%s)", hosts_v6[i], gw_status_describe(c.rc)->name, c.err.message);
+    }
+    assert_int_equal(k->server.accepted, 0);
+}
+
+static void forbidden_addresses_are_refused_even_when_listed(void **state)
+{
+    kit *k = *state;
+    gw_cidr all;
+    assert_true(gw_cidr_parse(GW_STR("0.0.0.0/0"), &all));
+    gw_http_client_options o = gw_http_client_defaults;
+    o.allow_cidrs = &all;
+    o.allow_cidr_count = 1;
+    kit_close_client(k);
+    kit_open_client(k, o);
+    kit_auto_call c = {0};
+    gw_http_request r = kit_request(k, "GET");
+    r.url.host = GW_STR("169.254.169.254");
+    kit_start(k, &c, &r);
+    kit_run(k);
+    assert_int_equal(c.rc, GW_ERR_ADDRESS_REFUSED);
+}
+
+static void an_upstream_that_is_not_there_is_unavailable(void **state)
+{
+    kit *k = *state;
+    kit_auto_call refused = {0}, nameless = {0};
+    kit_server gone;
+    kit_server_listen(&gone, k->loop);
+    uv_close((uv_handle_t *)&gone.listener, kit_on_listener_closed);
+    while (gone.handles > 0)
+        uv_run(gw_loop_uv(k->loop), UV_RUN_ONCE);
+    gw_http_request r = kit_request(k, "GET");
+    r.url.port = gone.port;
+    kit_start(k, &refused, &r);
+    kit_run(k);
+    assert_int_equal(refused.rc, GW_ERR_UPSTREAM_UNAVAILABLE);
+    assert_non_null(strstr(refused.err.message, "refused"));
+
+    r.url.host = GW_STR("no-such-host.invalid");
+    kit_start(k, &nameless, &r);
+    kit_run(k);
+    assert_int_equal(nameless.rc, GW_ERR_UPSTREAM_UNAVAILABLE);
+    assert_non_null(strstr(nameless.err.message, "cannot resolve no-such-host.invalid"));
+}
+
+/* ---- requests that are refused at once ---- */
+
+static void assert_bad(kit *k, const gw_http_request *r, const char *field)
+{
+    gw_error err = {0};
+    kit_call c = {0};
+    gw_http_call *call = NULL;
+    assert_int_equal(gw_http_send(k->client, r, &kit_ops, &c, &call, &err),
+                     GW_ERR_INVALID_ARGUMENT);
+    assert_string_equal(err.field, field);
+    assert_null(strstr(err.message, "secret"));
+    assert_null(call);
+}
+
+static void a_bad_request_is_refused_without_a_callback(void **state)
+{
+    kit *k = *state;
+    gw_header bad[] = {{GW_STR("x"), GW_STR("secret\r\nx: y")},
+                       {GW_STR("a b"), GW_STR("y")},
+                       {GW_STR("HOST"), GW_STR("y")},
+                       {GW_STR("content-length"), GW_STR("1")},
+                       {GW_STR("Transfer-Encoding"), GW_STR("chunked")}};
+    for (size_t i = 0; i < GW_ARRAY_LEN(bad); i++) {
+        gw_http_request r = kit_request(k, "GET");
+        r.headers = &bad[i];
+        r.header_count = 1;
+        assert_bad(k, &r, "headers");
+    }
+    const gw_str targets[] = {GW_STR(""), GW_STR("x"), GW_STR("/a b"), GW_STR("/a\r\nb"),
+                              GW_STR("/\xc3\xa4")};
+    for (size_t i = 0; i < GW_ARRAY_LEN(targets); i++) {
+        gw_http_request r = kit_request(k, "GET");
+        r.target = targets[i];
+        assert_bad(k, &r, "target");
+    }
+    gw_http_request r = kit_request(k, "G ET");
+    assert_bad(k, &r, "method");
+    r = kit_request(k, "GET");
+    r.url.scheme = GW_STR("ftp");
+    assert_bad(k, &r, "url");
+    r = kit_request(k, "GET");
+    r.url.userinfo = GW_STR("u:secret");
+    assert_bad(k, &r, "url");
+    r = kit_request(k, "GET");
+    r.url.host = GW_STR("a/b@c");
+    assert_bad(k, &r, "url");
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, kit_setup, kit_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_silent_upstream_runs_into_the_first_byte_timeout),
+        TEST(interim_answers_do_not_count_as_the_answer),
+        TEST(a_stalled_answer_runs_into_the_idle_timeout),
+        TEST(the_total_timeout_covers_everything),
+        TEST(the_connect_timeout_covers_the_tls_handshake),
+        TEST(an_upstream_that_takes_no_request_bytes_times_out),
+        TEST(a_large_body_arrives_whole),
+        TEST(an_answer_may_come_before_the_request_is_sent),
+        TEST(a_paused_answer_loses_nothing),
+        TEST(a_paused_call_reads_nothing_and_its_idle_time_does_not_run),
+        TEST(a_call_can_be_cancelled_at_every_stage),
+        TEST(cancelling_in_mid_upload_lets_the_body_go),
+        TEST(closing_the_client_cancels_what_is_in_flight),
+        TEST(private_addresses_need_the_allow_list),
+        TEST(forbidden_addresses_are_refused_even_when_listed),
+        TEST(an_upstream_that_is_not_there_is_unavailable),
+        TEST(a_bad_request_is_refused_without_a_callback),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

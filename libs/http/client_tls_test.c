@@ -1,0 +1,327 @@
+#include "http/client_test_kit.h"
+
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+
+#include <unistd.h>
+
+static const char ok_answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+
+/* An authority, and what it signs. */
+typedef struct authority {
+    EVP_PKEY *key;
+    X509 *cert;
+    char file[64];
+} authority;
+
+static authority ca;
+
+static void add_extension(X509 *cert, X509 *issuer, int nid, const char *value)
+{
+    X509V3_CTX ctx;
+    X509V3_set_ctx(&ctx, issuer, cert, NULL, NULL, 0);
+    X509_EXTENSION *e = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
+    assert_non_null(e);
+    assert_int_equal(X509_add_ext(cert, e, -1), 1);
+    X509_EXTENSION_free(e);
+}
+
+/* Valid from two days ago until `days` from now. `issuer` NULL: signed by itself. */
+static X509 *make_cert(EVP_PKEY *key, const char *name, const char *san, bool is_ca, int days,
+                       const authority *issuer)
+{
+    X509 *cert = X509_new();
+    X509_NAME *subject = X509_get_subject_name(cert);
+    static long serial;
+    X509_set_version(cert, 2);
+    ASN1_INTEGER_set(X509_get_serialNumber(cert), ++serial);
+    X509_time_adj_ex(X509_getm_notBefore(cert), -2, 0, NULL);
+    X509_time_adj_ex(X509_getm_notAfter(cert), days, 0, NULL);
+    X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, (const unsigned char *)name, -1, -1, 0);
+    X509_set_issuer_name(cert, issuer ? X509_get_subject_name(issuer->cert) : subject);
+    X509_set_pubkey(cert, key);
+    if (is_ca)
+        add_extension(cert, cert, NID_basic_constraints, "critical,CA:TRUE");
+    if (san)
+        add_extension(cert, issuer ? issuer->cert : cert, NID_subject_alt_name, san);
+    assert_true(X509_sign(cert, issuer ? issuer->key : key, EVP_sha256()) > 0);
+    return cert;
+}
+
+static int make_authority(void **state)
+{
+    (void)state;
+    ca.key = EVP_EC_gen("P-256");
+    ca.cert = make_cert(ca.key, "test authority", NULL, true, 2, NULL);
+    strcpy(ca.file, "/tmp/gw_tls_test_XXXXXX");
+    int fd = mkstemp(ca.file);
+    assert_true(fd >= 0);
+    FILE *f = fdopen(fd, "w");
+    assert_int_equal(PEM_write_X509(f, ca.cert), 1);
+    fclose(f);
+    return 0;
+}
+
+static int drop_authority(void **state)
+{
+    (void)state;
+    unlink(ca.file);
+    X509_free(ca.cert);
+    EVP_PKEY_free(ca.key);
+    return 0;
+}
+
+static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *out_len,
+                           const unsigned char *in, unsigned in_len, void *arg)
+{
+    (void)ssl;
+    (void)arg;
+    static const unsigned char wanted[] = "\x08http/1.1";
+    if (in_len != sizeof(wanted) - 1 || memcmp(in, wanted, in_len) != 0)
+        return SSL_TLSEXT_ERR_ALERT_FATAL;
+    *out = in + 1;
+    *out_len = in[0];
+    return SSL_TLSEXT_ERR_OK;
+}
+
+static void serve_tls(kit *k, const char *san, int days, bool self_signed, int max_version)
+{
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    X509 *cert = make_cert(key, "127.0.0.1", san, false, days, self_signed ? NULL : &ca);
+    SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+    SSL_CTX_set_security_level(ctx, 0);
+    SSL_CTX_set_min_proto_version(ctx, TLS1_VERSION);
+    SSL_CTX_set_max_proto_version(ctx, max_version);
+    SSL_CTX_set_alpn_select_cb(ctx, choose_protocol, NULL);
+    SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"t", 1);
+    assert_int_equal(SSL_CTX_use_certificate(ctx, cert), 1);
+    assert_int_equal(SSL_CTX_use_PrivateKey(ctx, key), 1);
+    X509_free(cert);
+    EVP_PKEY_free(key);
+    SSL_CTX_free(k->server.tls);
+    k->server.tls = ctx;
+    k->server.answer = gw_str_of(ok_answer);
+
+    gw_http_client_options o = kit_options();
+    o.ca_file = ca.file;
+    kit_close_client(k);
+    kit_open_client(k, o);
+}
+
+static void get_from(kit *k, kit_call *c, const char *host)
+{
+    gw_http_request r = kit_request(k, "GET");
+    r.url.host = gw_str_of(host);
+    kit_start(k, c, &r);
+    kit_run(k);
+    assert_int_equal(c->dones, 1);
+}
+
+static void a_verified_upstream_answers_and_its_connection_is_kept(void **state)
+{
+    kit *k = *state;
+    const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
+    for (size_t v = 0; v < GW_ARRAY_LEN(versions); v++) {
+        size_t accepted = k->server.accepted;
+        serve_tls(k, "IP:127.0.0.1,DNS:localhost", 2, false, versions[v]);
+        for (int i = 0; i < 3; i++) {
+            kit_auto_call by_ip = {0}, by_name = {0};
+            get_from(k, &by_ip, "127.0.0.1");
+            kit_assert_ok(&by_ip);
+            assert_string_equal(by_ip.body.data, "hello");
+            get_from(k, &by_name, "LOCALHOST");
+            kit_assert_ok(&by_name);
+        }
+        assert_int_equal(k->server.accepted - accepted, 2);
+    }
+}
+
+static void a_certificate_that_does_not_hold_is_refused_with_its_reason(void **state)
+{
+    kit *k = *state;
+    static const struct {
+        const char *san, *host, *reason;
+        int days;
+        bool self_signed;
+    } cases[] = {
+        {"IP:127.0.0.1", "127.0.0.1", "certificate has expired", -1, false},
+        {"IP:127.0.0.1", "127.0.0.1", "self-signed certificate", 2, true},
+        {"DNS:other.example", "localhost", "another name", 2, false},
+        {"IP:127.0.0.2", "127.0.0.1", "another name", 2, false},
+        {"DNS:127.0.0.1", "127.0.0.1", "another name", 2, false},
+        {NULL, "127.0.0.1", "another name", 2, false}, /* the subject's CN alone is no proof */
+        {"DNS:localhost", "127.0.0.1", "another name", 2, false},
+    };
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        serve_tls(k, cases[i].san, cases[i].days, cases[i].self_signed, TLS1_3_VERSION);
+        kit_auto_call c = {0};
+        size_t requests = k->server.requests;
+        get_from(k, &c, cases[i].host);
+        if (c.rc != GW_ERR_UPSTREAM_FAILED || !strstr(c.err.message, cases[i].reason))
+            fail_msg("case %zu: %s: %s", i, gw_status_describe(c.rc)->name, c.err.message);
+        assert_int_equal(k->server.requests, requests);
+    }
+}
+
+static void an_unknown_authority_is_refused(void **state)
+{
+    kit *k = *state;
+    serve_tls(k, "IP:127.0.0.1", 2, false, TLS1_3_VERSION);
+    kit_close_client(k);
+    kit_open_client(k, kit_options());
+    kit_auto_call c = {0};
+    get_from(k, &c, "127.0.0.1");
+    assert_int_equal(c.rc, GW_ERR_UPSTREAM_FAILED);
+    assert_non_null(strstr(c.err.message, "unable to get local issuer certificate"));
+}
+
+static void old_tls_is_refused(void **state)
+{
+    kit *k = *state;
+    serve_tls(k, "IP:127.0.0.1", 2, false, TLS1_1_VERSION);
+    kit_auto_call c = {0};
+    get_from(k, &c, "127.0.0.1");
+    assert_int_equal(c.rc, GW_ERR_UPSTREAM_FAILED);
+    assert_non_null(strstr(c.err.message, "TLS handshake failed"));
+}
+
+static void a_plain_server_is_no_tls_server(void **state)
+{
+    kit *k = *state;
+    kit_auto_call c = {0};
+    gw_http_request r = kit_request(k, "GET");
+    r.url.scheme = GW_STR("https");
+    kit_start(k, &c, &r);
+    while (gw_list_is_empty(&k->server.peers))
+        uv_run(gw_loop_uv(k->loop), UV_RUN_ONCE);
+    kit_peer *p = GW_CONTAINER_OF(gw_list_first(&k->server.peers), kit_peer, node);
+    kit_send(p, GW_STR("HTTP/1.1 400 Bad Request\r\n\r\n"));
+    kit_run(k);
+    assert_int_equal(c.rc, GW_ERR_UPSTREAM_FAILED);
+}
+
+static void sessions_are_resumed(void **state)
+{
+    kit *k = *state;
+    const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
+    for (size_t v = 0; v < GW_ARRAY_LEN(versions); v++) {
+        serve_tls(k, "IP:127.0.0.1", 2, false, versions[v]);
+        k->server.resumed = 0;
+        k->server.answer =
+            GW_STR("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello");
+        for (int i = 0; i < 3; i++) {
+            kit_auto_call c = {0};
+            get_from(k, &c, "127.0.0.1");
+            kit_assert_ok(&c);
+        }
+        assert_int_equal(k->server.resumed, 2);
+    }
+}
+
+static void goodbye(kit_peer *p)
+{
+    kit_send(p, p->server->answer);
+    SSL_shutdown(p->ssl);
+    kit_flush_tls(p);
+    kit_close(p);
+}
+
+static void only_a_goodbye_ends_an_answer_framed_by_close(void **state)
+{
+    kit *k = *state;
+    serve_tls(k, "IP:127.0.0.1", 2, false, TLS1_3_VERSION);
+    k->server.answer = GW_STR("HTTP/1.1 200 OK\r\n\r\nhello");
+    k->server.close_after = true;
+    kit_auto_call cut = {0}, whole = {0};
+    get_from(k, &cut, "127.0.0.1");
+    assert_int_equal(cut.rc, GW_ERR_UPSTREAM_CUT);
+    k->server.on_request = goodbye;
+    get_from(k, &whole, "127.0.0.1");
+    kit_assert_ok(&whole);
+    assert_string_equal(whole.body.data, "hello");
+}
+
+static void bytes_left_over_in_tls_close_the_connection(void **state)
+{
+    kit *k = *state;
+    serve_tls(k, "IP:127.0.0.1", 2, false, TLS1_3_VERSION);
+    k->server.answer =
+        GW_STR("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhelloHTTP/1.1 200 OK\r\n");
+    kit_auto_call a = {0}, b = {0};
+    get_from(k, &a, "127.0.0.1");
+    kit_assert_ok(&a);
+    get_from(k, &b, "127.0.0.1");
+    kit_assert_ok(&b);
+    assert_int_equal(k->server.accepted, 2);
+}
+
+static void resume(void *arg)
+{
+    gw_http_resume(((kit_call *)arg)->call);
+}
+
+static void pause_a_while(kit_call *c)
+{
+    gw_http_pause(c->call);
+    gw_timer_init(&c->timer, resume, c);
+    gw_timer_set(c->k->loop, &c->timer, 0);
+}
+
+static void large_bodies_pass_both_ways(void **state)
+{
+    kit *k = *state;
+    const size_t bytes = (size_t)4 * 1024 * 1024;
+    gw_auto_buf answer = {0};
+    gw_auto_free char *big = malloc(bytes);
+    for (size_t i = 0; i < bytes; i++)
+        big[i] = (char)('a' + i % 23);
+    gw_buf_appendf(&answer, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", bytes);
+    gw_buf_append(&answer, big, bytes);
+    serve_tls(k, "IP:127.0.0.1", 2, false, TLS1_3_VERSION);
+    k->server.answer = gw_buf_str(&answer);
+    gw_str body[] = {gw_str_n(big, 5), gw_str_n(big + 5, bytes - 5)};
+    gw_http_request r = kit_request(k, "POST");
+    r.body = body;
+    r.body_parts = 2;
+    for (int i = 0; i < 2; i++) { /* fresh, then kept; once with pauses */
+        kit_auto_call c = {.in_body = i == 1 ? pause_a_while : NULL};
+        kit_start(k, &c, &r);
+        kit_run(k);
+        gw_timer_cancel(k->loop, &c.timer);
+        kit_assert_ok(&c);
+        assert_true(gw_str_eq(gw_buf_str(&c.body), gw_str_n(big, bytes)));
+        gw_str got = gw_buf_str(&k->server.last_request);
+        assert_true(gw_str_eq(gw_str_slice(got, got.len - bytes, got.len), gw_str_n(big, bytes)));
+    }
+    assert_int_equal(k->server.accepted, 1);
+}
+
+static void a_missing_authority_file_is_an_error_at_start(void **state)
+{
+    kit *k = *state;
+    gw_http_client_options o = kit_options();
+    o.ca_file = "/nonexistent/ca.pem";
+    gw_http_client *c = NULL;
+    gw_error err = {0};
+    assert_int_equal(gw_http_client_new(k->loop, &o, NULL, &c, &err), GW_ERR_FAILED_PRECONDITION);
+    assert_non_null(strstr(err.message, "/nonexistent/ca.pem"));
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, kit_setup, kit_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_verified_upstream_answers_and_its_connection_is_kept),
+        TEST(a_certificate_that_does_not_hold_is_refused_with_its_reason),
+        TEST(an_unknown_authority_is_refused),
+        TEST(old_tls_is_refused),
+        TEST(a_plain_server_is_no_tls_server),
+        TEST(sessions_are_resumed),
+        TEST(only_a_goodbye_ends_an_answer_framed_by_close),
+        TEST(bytes_left_over_in_tls_close_the_connection),
+        TEST(large_bodies_pass_both_ways),
+        TEST(a_missing_authority_file_is_an_error_at_start),
+    };
+    return cmocka_run_group_tests(tests, make_authority, drop_authority);
+}

@@ -129,12 +129,15 @@ static bool price_book_is_good(const ProtobufCMessage *m)
     return price_book_check((const price_book_message *)(const void *)m, "", NULL, NULL) == GW_OK;
 }
 
+/* `only_id` NULL: every document. */
 static gw_status read_collection(poll_job *j, mongoc_database_t *db, const char *name,
-                                 const ProtobufCMessageDescriptor *d, message_is_good_fn is_good,
-                                 message_list *ret, gw_error *err)
+                                 const char *only_id, const ProtobufCMessageDescriptor *d,
+                                 message_is_good_fn is_good, message_list *ret, gw_error *err)
 {
     mongoc_collection_t *c = mongoc_database_get_collection(db, name);
     bson_t filter = BSON_INITIALIZER;
+    if (only_id)
+        BSON_APPEND_UTF8(&filter, "_id", only_id);
     mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(c, &filter, NULL, NULL);
     const bson_t *document;
     bson_error_t why;
@@ -163,15 +166,15 @@ static gw_status read_all(poll_job *j, mongoc_database_t *db, gw_error *err)
     if (!api)
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the configuration");
     apirelay__relay__v1__relay_config_snapshot__init(api);
-    gw_status rc =
-        read_collection(j, db, PROVIDERS_COLLECTION, &apirelay__relay__v1__provider__descriptor,
-                        provider_is_good, &providers, err);
+    gw_status rc = read_collection(j, db, PROVIDERS_COLLECTION, NULL,
+                                   &apirelay__relay__v1__provider__descriptor, provider_is_good,
+                                   &providers, err);
     if (rc == GW_OK)
-        rc =
-            read_collection(j, db, ROUTES_COLLECTION, &apirelay__relay__v1__model_route__descriptor,
-                            route_is_good, &routes, err);
+        rc = read_collection(j, db, ROUTES_COLLECTION, NULL,
+                             &apirelay__relay__v1__model_route__descriptor, route_is_good, &routes,
+                             err);
     if (rc == GW_OK)
-        rc = read_collection(j, db, PRICE_BOOKS_COLLECTION,
+        rc = read_collection(j, db, PRICE_BOOKS_COLLECTION, CURRENT_PRICE_BOOK,
                              &apirelay__relay__v1__price_book__descriptor, price_book_is_good,
                              &books, err);
     api->providers = (provider_message **)(void *)providers.items;
@@ -180,8 +183,6 @@ static gw_status read_all(poll_job *j, mongoc_database_t *db, gw_error *err)
     api->n_models = routes.count;
     if (books.count)
         api->price_book = (price_book_message *)(void *)books.items[0];
-    for (size_t i = 1; i < books.count; i++)
-        protobuf_c_message_free_unpacked(books.items[i], NULL);
     free(books.items);
     if (rc != GW_OK) {
         apirelay__relay__v1__relay_config_snapshot__free_unpacked(api, NULL);

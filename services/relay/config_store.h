@@ -5,7 +5,8 @@
  *     MongoDB ─────────┴─▶ build ─▶ snapshot in force ─▶ `changed`
  *        └─▶ RELAY_STATE_DIR/config.snapshot, read at the next start when MongoDB is away
  *
- * In MongoDB: `providers` (_id = name), `model_routes`, `price_books` (_id "current"), each document the message's JSON; and
+ * In MongoDB: `providers` (_id = name), `model_routes`, `price_books` (_id "current", and each
+ * version under its own name), each document the message's JSON; and
  * `relay_versions` {_id: "config", version}, raised by every write and polled every 500 ms. As a write and its raise are two
  * steps, everything is read again each 30 s in any case.
  *

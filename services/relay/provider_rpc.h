@@ -1,0 +1,22 @@
+/*
+ * ProviderService: providers, model routes and the price book over gRPC (and so over the admin REST).
+ *
+ * Thread: the loop's; the work is done on MongoDB's workers.
+ */
+#pragma once
+
+#include "config_store.h"
+
+#include "rpc/server.h"
+
+typedef struct provider_rpc {
+    gw_mongo *mongo;
+    config_store *config;
+    uint8_t cursor_key[32]; /* the same on every replica */
+    gw_log *log;
+} provider_rpc;
+
+/* Handlers for gw_rpc_server_add(); `arg` is a provider_rpc that outlives the server. */
+extern const gw_rpc_handler provider_rpc_handlers[];
+/* Makes the indexes once MongoDB is up. */
+void provider_rpc_prepare(provider_rpc *p);

@@ -14,12 +14,12 @@
 #include "core/str.h"
 
 typedef struct model_price {
-    gw_str model;                        /* exact name or glob */
-    gw_str provider;                     /* "" = any */
+    gw_str model; /* exact name or glob */
+    gw_str provider; /* "" = any */
     int64_t prompt_per_million_nano_usd; /* >= 0; so are the others */
     int64_t completion_per_million_nano_usd;
     int64_t cached_prompt_per_million_nano_usd; /* = prompt's when the book has none */
-    int64_t reasoning_per_million_nano_usd;     /* = completion's when the book has none */
+    int64_t reasoning_per_million_nano_usd; /* = completion's when the book has none */
     int64_t request_nano_usd;
 } model_price;
 

@@ -30,7 +30,7 @@ gw_rpc_client_call *rpc_client_call_new(gw_rpc_channel *ch, const gw_rpc_call_op
     c->message = grpc_empty_slice();
     rpc_tag_init(&c->status, on_status, c);
     c->channel = ch;
-    c->loop = ch->pump->loop;
+    c->pump = ch->pump;
     c->arg = arg;
     c->response = o->response;
     c->max_message_bytes = o->max_message_bytes ? o->max_message_bytes : RPC_MESSAGE_MAX_DEFAULT;
@@ -137,18 +137,17 @@ void rpc_client_break(gw_rpc_client_call *c)
 {
     grpc_call_cancel(c->core, NULL);
     c->operations++;
-    gw_loop_defer(c->loop, after_break, c);
+    gw_loop_defer(c->pump->loop, after_break, c);
 }
 
 void rpc_client_start(gw_rpc_client_call *c, const grpc_op *ops, size_t n, rpc_tag *tag)
 {
     c->operations++;
-    grpc_call_error e = grpc_call_start_batch(c->core, ops, n, tag, NULL);
-    if (e == GRPC_CALL_OK)
+    if (rpc_start_batch(c->pump, c->core, ops, n, tag))
         return;
     c->operations--;
     if (c->failure.code == GW_OK)
-        (void)gw_fail(&c->failure, GW_ERR_INTERNAL, "rpc: %s", grpc_call_error_to_string(e));
+        (void)gw_fail(&c->failure, GW_ERR_INTERNAL, "the call could not be started");
     rpc_client_break(c);
 }
 
@@ -228,6 +227,6 @@ void gw_rpc_cancel(gw_rpc_client_call *c)
     grpc_call_cancel(c->core, NULL);
     if (c->status_known && c->operations == 0) { /* only a held message kept it */
         c->operations++;
-        gw_loop_defer(c->loop, after_break, c);
+        gw_loop_defer(c->pump->loop, after_break, c);
     }
 }

@@ -19,7 +19,7 @@ struct gw_rpc_channel {
  */
 struct gw_rpc_client_call {
     gw_rpc_channel *channel;
-    gw_loop *loop;
+    gw_rpc_pump *pump;
     gw_list node;
     grpc_call *core;
     const ProtobufCMessageDescriptor *response;

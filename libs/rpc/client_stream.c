@@ -184,5 +184,5 @@ void gw_rpc_stream_resume(gw_rpc_client_call *c)
         return;
     c->paused = false;
     c->operations++;
-    gw_loop_defer(c->loop, after_resume, c); /* never a message inside the caller */
+    gw_loop_defer(c->pump->loop, after_resume, c); /* never a message inside the caller */
 }

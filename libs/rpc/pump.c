@@ -2,6 +2,7 @@
 #include "rpc/init.h"
 #include "rpc/rpc_internal.h"
 
+#include <assert.h>
 #include <grpc/support/log.h>
 #include <grpc/support/time.h>
 #include <pthread.h>
@@ -46,6 +47,27 @@ void rpc_tag_init(rpc_tag *t, void (*complete)(void *owner, bool success), void 
         .message = {.deliver = deliver, .destroy = deliver}, .complete = complete, .owner = owner};
 }
 
+void rpc_pump_take(gw_rpc_pump *p)
+{
+    atomic_fetch_add_explicit(&p->in_core, 1, memory_order_release);
+}
+
+void rpc_pump_untake(gw_rpc_pump *p)
+{
+    size_t before = atomic_fetch_sub_explicit(&p->in_core, 1, memory_order_acq_rel);
+    assert(before > 0 && "an event of a batch that was never started");
+    (void)before;
+}
+
+bool rpc_start_batch(gw_rpc_pump *p, grpc_call *core, const grpc_op *ops, size_t n, rpc_tag *t)
+{
+    rpc_pump_take(p);
+    if (grpc_call_start_batch(core, ops, n, t, NULL) == GRPC_CALL_OK)
+        return true;
+    rpc_pump_untake(p);
+    return false;
+}
+
 static void *run(void *arg)
 {
     gw_rpc_pump *p = arg;
@@ -56,6 +78,7 @@ static void *run(void *arg)
             return NULL;
         if (e.type != GRPC_OP_COMPLETE)
             continue;
+        rpc_pump_untake(p); /* before the tag is looked at */
         rpc_tag *t = e.tag;
         t->success = e.success != 0;
         (void)gw_mailbox_post(p->mailbox, &t->message);

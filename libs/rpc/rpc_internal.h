@@ -11,6 +11,7 @@
 #include <grpc/byte_buffer.h>
 #include <grpc/grpc.h>
 #include <grpc/slice.h>
+#include <stdatomic.h>
 
 #define RPC_MESSAGE_MAX_DEFAULT (4UL << 20)
 
@@ -25,17 +26,24 @@ typedef struct rpc_tag {
     bool success;
 } rpc_tag;
 void rpc_tag_init(rpc_tag *t, void (*complete)(void *owner, bool success), void *owner);
-
 struct gw_rpc_pump {
     gw_loop *loop;
     gw_mailbox *mailbox;
     grpc_completion_queue *queue;
     pthread_t thread;
     bool running;
+    atomic_size_t in_core; /* tags that the core has */
 };
 /* Shuts the queue down, joins the thread and completes what was left. No new batches from now on.
  * A server destroys its core between this and gw_rpc_pump_free(). */
 void rpc_pump_stop(gw_rpc_pump *p);
+
+/* Around what gives a tag to the core by hand; `untake` when it was not taken. This also orders our
+ * writes before the pump's reads, so that no tool has to understand the core's own locks. */
+void rpc_pump_take(gw_rpc_pump *p);
+void rpc_pump_untake(gw_rpc_pump *p);
+GW_CHECK bool rpc_start_batch(gw_rpc_pump *p, grpc_call *core, const grpc_op *ops, size_t n,
+                              rpc_tag *t);
 
 /* A message to send, packed. NULL when out of memory. */
 grpc_byte_buffer *rpc_pack(const ProtobufCMessage *m);

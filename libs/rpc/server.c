@@ -210,12 +210,15 @@ void rpc_server_post_slot(gw_rpc_server *s)
         gw_log_error(s->log, "rpc_slot_lost", gw_kv("slots", s->slots));
         return;
     }
+    rpc_pump_take(s->pump);
     grpc_call_error e = grpc_server_request_call(s->core, &c->core, &c->details, &c->metadata,
                                                  s->pump->queue, s->pump->queue, &c->accepted);
-    if (e == GRPC_CALL_OK)
+    if (e == GRPC_CALL_OK) {
         s->slots++;
-    else
-        rpc_call_drop(c);
+        return;
+    }
+    rpc_pump_untake(s->pump);
+    rpc_call_drop(c);
 }
 
 uint16_t gw_rpc_server_port(const gw_rpc_server *s)
@@ -281,6 +284,7 @@ void gw_rpc_server_close(gw_rpc_server *s, int64_t grace_ms, void (*closed)(void
     s->closed_arg = arg;
     if (s->core) {
         end_built_in_calls(s);
+        rpc_pump_take(s->pump);
         grpc_server_shutdown_and_notify(s->core, s->pump->queue, &s->core_down);
         gw_timer_set(s->loop, &s->grace, grace_ms);
     }

@@ -92,7 +92,7 @@ static bool watch_close(gw_rpc_call *c)
     grpc_op op = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER};
     op.data.recv_close_on_server.cancelled = &c->core_cancelled;
     c->operations++;
-    if (grpc_call_start_batch(c->core, &op, 1, &c->closed, NULL) == GRPC_CALL_OK)
+    if (rpc_start_batch(c->server->pump, c->core, &op, 1, &c->closed))
         return true;
     c->operations--;
     grpc_call_cancel(c->core, NULL);

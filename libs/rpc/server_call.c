@@ -127,7 +127,7 @@ void rpc_call_receive(gw_rpc_call *c)
     op.data.recv_message.recv_message = &c->incoming;
     c->receiving = true;
     c->operations++;
-    if (grpc_call_start_batch(c->core, &op, 1, &c->received, NULL) != GRPC_CALL_OK) {
+    if (!rpc_start_batch(c->server->pump, c->core, &op, 1, &c->received)) {
         c->receiving = false;
         c->operations--;
         grpc_call_cancel(c->core, NULL);

@@ -5,7 +5,7 @@ static void start_send(gw_rpc_call *c, const grpc_op *ops, size_t n)
 {
     c->sending = true;
     c->operations++;
-    if (grpc_call_start_batch(c->core, ops, n, &c->sent, NULL) == GRPC_CALL_OK)
+    if (rpc_start_batch(c->server->pump, c->core, ops, n, &c->sent))
         return;
     /* Only metadata that HTTP/2 does not allow could do that, and ours is fixed. */
     c->sending = false;

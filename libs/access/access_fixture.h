@@ -14,6 +14,8 @@
 
 #include "testing/cmocka.h"
 
+#include "apirelay/auth/v1/identity_service.pb-c.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -51,7 +53,12 @@ typedef struct fixture {
     memory_identity identity;
     bool server_closed;
     gw_timer watchdog;
+    gw_rpc_authorizer inner;
+    size_t authorized; /* calls that came to the checker */
     size_t started, done, wanted;
+    /* what CheckCredential answers */
+    Apirelay__Auth__V1__CheckCredentialResponse identity_answer;
+    char seen_credential[64], seen_address[64];
     gw_status rc;
     gw_caller_kind kind;
     gw_role role;
@@ -146,6 +153,15 @@ static inline void on_start(gw_rpc_call *c, const ProtobufCMessage *request, voi
         return;
     }
     const ProtobufCMessageDescriptor *d = m->descriptor->output;
+    if (d == &apirelay__auth__v1__check_credential_response__descriptor) {
+        const Apirelay__Auth__V1__CheckCredentialRequest *q =
+            (const Apirelay__Auth__V1__CheckCredentialRequest *)request;
+        copy_text(f->seen_credential, sizeof f->seen_credential,
+                  gw_str_n(q->credential.data, q->credential.len));
+        copy_text(f->seen_address, sizeof f->seen_address, gw_str_of(q->peer_address));
+        gw_rpc_reply(c, &f->identity_answer.base);
+        return;
+    }
     ProtobufCMessage *reply = gw_arena_zalloc(gw_rpc_call_arena(c), d->sizeof_message);
     d->message_init(reply);
     gw_rpc_reply(c, reply);
@@ -229,6 +245,14 @@ static inline gw_status call_path(fixture *f, const char *path, const char *cred
 
 /* ---- set up ---- */
 
+static inline void count_and_authorize(void *self, gw_rpc_call *c, const gw_method *m,
+                                       gw_str credential)
+{
+    fixture *f = self;
+    f->authorized++;
+    f->inner.authorize(f->inner.self, c, m, credential);
+}
+
 /* `text` in a file of its own, removed by the caller. */
 static inline void write_file(char *path, const char *text, mode_t mode)
 {
@@ -260,9 +284,10 @@ static inline int setup_with(void **state, gw_identify identify, fixture *f)
     assert_int_equal(gw_schema_all(&f->schema, &err), GW_OK);
     gw_access_options options = {.tokens = f->tokens, .identify = identify};
     assert_int_equal(gw_access_checker_new(f->loop, &options, &f->checker, &err), GW_OK);
-    gw_rpc_server_options o = {.listen = "127.0.0.1:0",
-                               .schema = f->schema,
-                               .authorizer = gw_access_authorizer(f->checker)};
+    gw_rpc_server_options o = {
+        .listen = "127.0.0.1:0", .schema = f->schema, .authorizer = {count_and_authorize, f}};
+    f->inner = gw_access_authorizer(f->checker);
+    apirelay__auth__v1__check_credential_response__init(&f->identity_answer);
     make_handlers(f);
     assert_int_equal(gw_rpc_server_new(f->loop, &o, &f->server, &err), GW_OK);
     assert_int_equal(gw_rpc_server_add(f->server, f->handlers, f, &err), GW_OK);

@@ -123,7 +123,7 @@ static void a_large_body_arrives_whole(void **state)
 static void answer_before_reading(kit *k)
 {
     while (gw_list_is_empty(&k->server.peers))
-        uv_run(gw_loop_uv(k->loop), UV_RUN_ONCE);
+        kit_turn(k);
     kit_peer *p = GW_CONTAINER_OF(gw_list_first(&k->server.peers), kit_peer, node);
     kit_send(p, GW_STR("HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno"));
 }
@@ -209,13 +209,13 @@ static void a_paused_call_reads_nothing_and_its_idle_time_does_not_run(void **st
     kit_auto_call c = {.in_body = pause_for_good};
     send_with(k, &c, (gw_http_timeouts){.idle_ms = 150});
     while (c.bodies == 0)
-        uv_run(gw_loop_uv(k->loop), UV_RUN_ONCE);
+        kit_turn(k);
     gw_timer_init(&c.timer, resume, &c);
     gw_timer_set(k->loop, &c.timer, 200);
     while (gw_timer_is_armed(&c.timer)) {
         assert_int_equal(c.bodies, 1);
         assert_int_equal(c.dones, 0);
-        uv_run(gw_loop_uv(k->loop), UV_RUN_ONCE);
+        kit_turn(k);
     }
     c.in_body = NULL;
     kit_run(k);
@@ -253,7 +253,7 @@ static void a_call_can_be_cancelled_at_every_stage(void **state)
     k->server.on_request = stay_silent;
     send_with(k, &waiting, (gw_http_timeouts){.first_byte_ms = 1000, .total_ms = 1000});
     while (k->server.requests == 0)
-        uv_run(gw_loop_uv(k->loop), UV_RUN_ONCE);
+        kit_turn(k);
     assert_true(gw_http_call_was_sent(waiting.call));
     cancel_it(&waiting);
     assert_cancelled(k, &waiting);
@@ -267,7 +267,7 @@ static void a_call_can_be_cancelled_at_every_stage(void **state)
     assert_int_equal(body.bodies, 1);
     send_with(k, &paused, (gw_http_timeouts){0});
     while (paused.bodies == 0)
-        uv_run(gw_loop_uv(k->loop), UV_RUN_ONCE);
+        kit_turn(k);
     cancel_it(&paused);
     assert_cancelled(k, &paused);
 
@@ -292,7 +292,7 @@ static void cancelling_in_mid_upload_lets_the_body_go(void **state)
     r.body_parts = 1;
     kit_start(k, &c, &r);
     while (!gw_http_call_was_sent(c.call))
-        uv_run(gw_loop_uv(k->loop), UV_RUN_ONCE);
+        kit_turn(k);
     gw_http_cancel(c.call);
     assert_cancelled(k, &c);
     free(big); /* the address sanitizer sees who still reads it */
@@ -305,7 +305,7 @@ static void closing_the_client_cancels_what_is_in_flight(void **state)
     k->server.on_request = stay_silent;
     send_with(k, &waiting, (gw_http_timeouts){0});
     while (k->server.requests == 0)
-        uv_run(gw_loop_uv(k->loop), UV_RUN_ONCE);
+        kit_turn(k);
     send_with(k, &dialing, (gw_http_timeouts){0});
     kit_close_client(k);
     assert_int_equal(waiting.rc, GW_ERR_CANCELLED);
@@ -372,7 +372,7 @@ static void an_upstream_that_is_not_there_is_unavailable(void **state)
     kit_server_listen(&gone, k->loop);
     uv_close((uv_handle_t *)&gone.listener, kit_on_listener_closed);
     while (gone.handles > 0)
-        uv_run(gw_loop_uv(k->loop), UV_RUN_ONCE);
+        kit_turn(k);
     gw_http_request r = kit_request(k, "GET");
     r.url.port = gone.port;
     kit_start(k, &refused, &r);

@@ -331,7 +331,7 @@ static void an_answer_that_began_is_not_retried(void **state)
 static void run_until_peers_are_gone(kit *k)
 {
     while (!gw_list_is_empty(&k->server.peers))
-        uv_run(gw_loop_uv(k->loop), UV_RUN_ONCE);
+        kit_turn(k);
 }
 
 static void an_idle_connection_that_ends_or_speaks_is_dropped(void **state)

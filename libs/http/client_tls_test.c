@@ -193,7 +193,7 @@ static void a_plain_server_is_no_tls_server(void **state)
     r.url.scheme = GW_STR("https");
     kit_start(k, &c, &r);
     while (gw_list_is_empty(&k->server.peers))
-        uv_run(gw_loop_uv(k->loop), UV_RUN_ONCE);
+        kit_turn(k);
     kit_peer *p = GW_CONTAINER_OF(gw_list_first(&k->server.peers), kit_peer, node);
     kit_send(p, GW_STR("HTTP/1.1 400 Bad Request\r\n\r\n"));
     kit_run(k);

@@ -1,0 +1,83 @@
+#include "fold.h"
+
+#include "histogram.h"
+#include "sums.h"
+
+#include "mongo/bson_read.h"
+
+#include <stdlib.h>
+
+#define NANO_PER_DOLLAR 1e9
+
+struct fold {
+    sums *sums;
+    int64_t hours;
+};
+
+fold *fold_new(void)
+{
+    fold *f = (fold *)calloc(1, sizeof(*f));
+    if (f)
+        f->sums = sums_new();
+    if (f && f->sums)
+        return f;
+    free(f);
+    return NULL;
+}
+
+void fold_free(fold *f)
+{
+    if (!f)
+        return;
+    sums_free(f->sums);
+    free(f);
+}
+
+void fold_add_hour(fold *f, const bson_t *hour)
+{
+    static const char *const parts[] = {"metrics", "hist"};
+    for (size_t i = 0; i < GW_ARRAY_LEN(parts); i++) {
+        bson_t part;
+        if (gw_bson_doc(hour, parts[i], &part))
+            sums_add_document(f->sums, gw_str_of(parts[i]), &part);
+    }
+    f->hours++;
+}
+
+static void add_bucket(void *arg, gw_str name, int64_t count)
+{
+    int64_t index;
+    if (gw_str_to_int64(name, &index))
+        histogram_add((histogram *)arg, index, count);
+}
+
+static void set_performance(sums *s)
+{
+    histogram durations = {0};
+    int64_t requests = sums_get(s, GW_STR("metrics.requests.total"));
+    int64_t sum_ms = sums_get(s, GW_STR("metrics.performance.sumDuration"));
+    sums_each(s, GW_STR("hist.dur"), add_bucket, &durations);
+    sums_set_double(s, GW_STR("metrics.performance.avgResponseTime"),
+                    requests > 0 ? (double)sum_ms / (double)requests : 0);
+    sums_set_double(s, GW_STR("metrics.performance.p95ResponseTime"),
+                    histogram_percentile(&durations, 0.95));
+    sums_set_double(s, GW_STR("metrics.performance.p99ResponseTime"),
+                    histogram_percentile(&durations, 0.99));
+}
+
+static void set_dollars(sums *s, gw_str path, gw_str nano_path)
+{
+    sums_set_double(s, path, (double)sums_get(s, nano_path) / NANO_PER_DOLLAR);
+}
+
+gw_status fold_append_day(fold *f, bson_t *day, gw_error *err)
+{
+    set_performance(f->sums);
+    set_dollars(f->sums, GW_STR("metrics.cost.estimated"), GW_STR("metrics.cost.estimatedNanoUsd"));
+    set_dollars(f->sums, GW_STR("metrics.cost.billed"), GW_STR("metrics.cost.billedNanoUsd"));
+    sums_append_nested(f->sums, day);
+    (void)BSON_APPEND_INT64(day, "hours", f->hours);
+    if (sums_failed(f->sums))
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the sums of a day");
+    return GW_OK;
+}

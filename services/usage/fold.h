@@ -1,0 +1,24 @@
+/*
+ * Fold: a day as the sum of its hours. Recomputed each time, never added to.
+ *
+ * api_metrics (a key) and api_metrics_total ("*"): _id "<key>|2025-11-23" · apiKeyId · date · gen ·
+ *     metrics   as in rollup.h, and metrics.performance.{avgResponseTime, p95ResponseTime,
+ *               p99ResponseTime} (double ms), metrics.cost.{estimated, billed} (double USD)
+ *     hist      as in rollup.h · hours: how many hour documents it is the sum of
+ *
+ * Thread: one owner.
+ */
+#pragma once
+
+#include "core/status.h"
+
+#include <bson/bson.h>
+
+typedef struct fold fold;
+fold *fold_new(void); /* NULL when out of memory */
+void fold_free(fold *f);
+GW_DEFINE_FREEP(fold)
+
+void fold_add_hour(fold *f, const bson_t *hour);
+/* Appends metrics, hist and hours to `day`. Once, last. */
+GW_CHECK gw_status fold_append_day(fold *f, bson_t *day, gw_error *err);

@@ -1,0 +1,74 @@
+/*
+ * Rollup: what one row adds to the sums of its hour. A pure function of the fields stored in the
+ * row, so that an hour can be made again from its rows.
+ *
+ * api_metrics_hourly, one document a key an hour and one for "*" (all keys):
+ *
+ *     _id "<apiKeyId hex>|2025-11-23T01" · apiKeyId ObjectId, or "*" · date (the hour's start)
+ *     metrics.requests     total successful failed errors.{type}
+ *     metrics.tokens       prompt completion total cached reasoning
+ *     metrics.cost         estimatedNanoUsd billedNanoUsd
+ *     metrics.performance  sumDuration sumTtft ttftCount                  (whole ms)
+ *     metrics.status.{code}
+ *     metrics.models.{m}  metrics.providers.{p}  metrics.owners.{userId~clientId}
+ *                          requests failed tokens prompt completion cached reasoning costNanoUsd
+ *     hist.dur.{bucket}    hist.ttft.{bucket}                             (histogram.h)
+ *     minutes.{00-59}      requests failed tokens costNanoUsd             (only of "*")
+ *     m.{spool}            last seq of that spool that is in the sums · dirty · rev
+ *
+ * All figures are int64; an absent one is 0. Map keys are escaped (gw_bson_key_escape). A request
+ * that no upstream accepted counts under its route's pattern, else callers could make up keys.
+ * A row counts as `repeatCount` requests; its tokens and cost are the whole row's.
+ *
+ * Thread: one owner.
+ */
+#pragma once
+
+#include "sums.h"
+
+#include "core/id.h"
+
+/* What rollups need of a row; views into it. */
+typedef struct row_facts {
+    gw_object_id api_key_id;
+    int64_t timestamp_ms;
+    gw_str model; /* the name it counts under: the model, or the route's pattern */
+    gw_str provider, client_id, outcome, error;
+    bool has_user_id;
+    gw_object_id user_id;
+    int64_t status_code, duration_ms, repeat_count;
+    bool has_ttft;
+    int64_t ttft_ms;
+    int64_t prompt_tokens, completion_tokens, total_tokens, cached_tokens, reasoning_tokens;
+    int64_t cost_nano_usd;
+} row_facts;
+
+/* False when `row` lacks what every row has. */
+GW_CHECK bool row_facts_of(const bson_t *row, row_facts *ret);
+/* The one definition of `successful`: a status below 400, and the answer neither interrupted nor
+ * failed nor refused. */
+bool row_is_successful(const row_facts *f);
+
+/* "<key>|2025-11-23T01" and "<key>|2025-11-23"; `key` is hex or ALL_KEYS. */
+#define ROLLUP_ID_SIZE 48
+void rollup_hour_id(gw_str key, int64_t time_ms, char out[ROLLUP_ID_SIZE]);
+void rollup_day_id(gw_str key, int64_t time_ms, char out[ROLLUP_ID_SIZE]);
+
+/* One hour document's additions. */
+typedef struct hour_delta {
+    char id[ROLLUP_ID_SIZE];
+    bool is_all_keys;
+    gw_object_id api_key_id;
+    int64_t hour_ms;
+    sums *sums;
+} hour_delta;
+
+/* The additions of many rows, one hour_delta for each (key, hour) and each ("*", hour). */
+typedef struct rollup rollup;
+rollup *rollup_new(void); /* NULL when out of memory */
+void rollup_free(rollup *r);
+GW_DEFINE_FREEP(rollup)
+
+GW_CHECK gw_status rollup_add_row(rollup *r, const bson_t *row, gw_error *err);
+size_t rollup_count(const rollup *r);
+hour_delta *rollup_at(const rollup *r, size_t i);

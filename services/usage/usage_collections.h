@@ -1,0 +1,15 @@
+/*
+ * Where usage keeps things (docs: the document shapes stand in rollup.h, event_row.h, fold.h and
+ * spool_store.h).
+ */
+#pragma once
+
+#define COLLECTION_ROWS    "api_usage" /* a row a request */
+#define COLLECTION_HOURS   "api_metrics_hourly" /* a document a key an hour, and "*" an hour */
+#define COLLECTION_DAYS    "api_metrics" /* a document a key a day: sums of its hours */
+#define COLLECTION_TOTALS  "api_metrics_total" /* the same for "*" */
+#define COLLECTION_SPOOLS  "usage_spools" /* how far each spool of a relay is taken */
+#define COLLECTION_REJECTS "usage_rejects" /* events that no row can be made of */
+
+/* `apiKeyId` of the sums over all keys, a string where keys have an ObjectId. */
+#define ALL_KEYS "*"

@@ -79,7 +79,7 @@ bool json_members_next(json_members *m, json_span *ret_value)
     if (at >= m->text.len || m->text.ptr[at] != '"')
         return false;
     at = skip_space(m->text, skip_string(m->text, at)); /* the colon */
-    at = skip_space(m->text, at + 1);
+    at = skip_space(m->text, GW_MIN(at + 1, m->text.len));
     ret_value->from = at;
     ret_value->to = m->at = skip_value(m->text, at);
     return true;

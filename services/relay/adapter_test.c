@@ -1,0 +1,426 @@
+#include "adapter.h"
+
+#include "testing/cmocka.h"
+
+#include <stdlib.h>
+
+#define CHUNK(delta, finish)                                                                       \
+    "data: "                                                                                       \
+    "{\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"agent_x\","      \
+    "\"choices\":[{\"index\":0,\"delta\":" delta ",\"finish_reason\":" finish "}]}\n\n"
+#define CHUNK_USAGE(delta, finish, usage)                                                          \
+    "data: "                                                                                       \
+    "{\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"agent_x\","      \
+    "\"choices\":[{\"index\":0,\"delta\":" delta ",\"finish_reason\":" finish                      \
+    "}],\"usage\":" usage "}\n\n"
+#define USAGE "{\"prompt_tokens\":9,\"completion_tokens\":3,\"total_tokens\":12}"
+
+typedef struct fixture {
+    gw_arena *arena;
+    provider_config provider;
+    model_route route;
+    key_policy policy;
+    Apirelay__Auth__V1__KeyPolicy message;
+    Apirelay__Auth__V1__KeyPermissions permissions;
+    openai_body body;
+    adapter_job job;
+    usage_tap tap;
+    adapter_stream stream;
+    const adapter_ops *ops;
+    gw_buf sent; /* raw bytes of what was emitted, usage in <>, preamble in () */
+} fixture;
+
+static void on_emit(void *arg, const answer_event *e)
+{
+    static const char *const open[] = {"(", "", "<", "", "#"}, *const close[] = {")", "", ">", "",
+                                                                                 "#"};
+    fixture *f = arg;
+
+    gw_buf_append_c(&f->sent, open[e->kind]);
+    gw_buf_append_str(&f->sent, e->raw);
+    gw_buf_append_c(&f->sent, close[e->kind]);
+}
+
+static int setup(void **state)
+{
+    fixture *f = calloc(1, sizeof(*f));
+    f->arena = gw_arena_new();
+    f->provider = (provider_config){
+        .name = GW_STR("p"), .base_path = GW_STR("/v1"), .credential = GW_STR("sk-upstream")};
+    f->route = (model_route){
+        .pattern = GW_STR("*"), .provider = &f->provider, .upstream_model = GW_STR("")};
+    apirelay__auth__v1__key_policy__init(&f->message);
+    apirelay__auth__v1__key_permissions__init(&f->permissions);
+    f->message.permissions = &f->permissions;
+    f->policy.message = &f->message;
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    fixture *f = *state;
+    adapter_stream_fini(&f->stream);
+    gw_buf_fini(&f->sent);
+    gw_arena_free(f->arena);
+    free(f);
+    return 0;
+}
+
+static void ask(fixture *f, provider_kind kind, relay_endpoint endpoint, const char *json)
+{
+    gw_error err = {0};
+
+    f->provider.kind = kind;
+    f->ops = adapter_of(kind);
+    if (openai_body_read(f->arena, endpoint, gw_str_of(json), &f->body, &err) != GW_OK)
+        fail_msg("%s", err.message);
+    f->job = (adapter_job){.arena = f->arena,
+                           .endpoint = endpoint,
+                           .body = &f->body,
+                           .route = &f->route,
+                           .policy = &f->policy,
+                           .stream = f->body.stream,
+                           .hop = 1};
+    f->tap = (usage_tap){0};
+    f->stream = (adapter_stream){.job = &f->job, .tap = &f->tap, .emit = on_emit, .arg = f};
+    gw_buf_clear(&f->sent);
+}
+
+static gw_status write_request(fixture *f, adapter_request *r, gw_buf *body, gw_error *err)
+{
+    *r = (adapter_request){0};
+    gw_status rc = f->ops->write_request(&f->job, r, err);
+
+    for (size_t i = 0; rc == GW_OK && i < r->body_parts; i++)
+        gw_buf_append_str(body, r->body[i]);
+    return rc;
+}
+
+static gw_status on_event(void *arg, const gw_sse_event *e, gw_error *err)
+{
+    fixture *f = arg;
+    gw_status rc = f->ops->on_event(&f->stream, e);
+
+    if (rc != GW_OK)
+        *err = f->stream.failure.error;
+    return rc;
+}
+
+static gw_status play(fixture *f, const char *sse)
+{
+    gw_error err;
+    gw_sse_reader *reader = gw_sse_reader_new(1 << 20, on_event, f);
+    gw_status rc = gw_sse_feed(reader, gw_str_of(sse), &err);
+
+    gw_sse_reader_free(reader);
+    return rc == GW_OK ? f->ops->on_end(&f->stream) : rc;
+}
+
+static bool has_header(const adapter_request *r, const char *name, const char *value)
+{
+    gw_str found = gw_headers_get((gw_headers){r->headers, r->header_count}, name);
+
+    return value ? gw_str_eq_c(found, value) : !found.ptr;
+}
+
+static void openai_requests_pass_but_for_the_splices(void **state)
+{
+    fixture *f = *state;
+    adapter_request r;
+    gw_auto_buf body = {0};
+    gw_error err;
+
+    ask(f, PROVIDER_OPENAI, ENDPOINT_CHAT,
+        "{ \"model\":\"fast\", \"messages\":[], \"stream\":true, \"x\":1.50 }");
+    f->route.upstream_model = GW_STR("gpt-4o");
+    assert_int_equal(write_request(f, &r, &body, &err), GW_OK);
+    assert_string_equal(body.data,
+                        "{\"stream_options\":{\"include_usage\":true}, \"model\":\"gpt-4o\", "
+                        "\"messages\":[], \"stream\":true, \"x\":1.50 }");
+    assert_true(gw_str_eq_c(r.target, "/v1/chat/completions"));
+    assert_true(gw_str_eq_c(r.upstream_model, "gpt-4o"));
+    assert_true(has_header(&r, "authorization", "Bearer sk-upstream"));
+    assert_true(has_header(&r, "accept", "text/event-stream"));
+    assert_true(has_header(&r, "x-relay-hop", "1"));
+    assert_true(has_header(&r, "accept-encoding", NULL));
+}
+
+static void of_the_callers_headers_only_the_listed_go_up(void **state)
+{
+    fixture *f = *state;
+    adapter_request r;
+    gw_auto_buf body = {0};
+    gw_error err;
+    gw_header in[] = {{GW_STR("Authorization"), GW_STR("Bearer lc_x")},
+                      {GW_STR("Cookie"), GW_STR("a=b")},
+                      {GW_STR("X-Forwarded-For"), GW_STR("1.2.3.4")},
+                      {GW_STR("X-Tenant-Id"), GW_STR("t")},
+                      {GW_STR("OpenAI-Organization"), GW_STR("o")},
+                      {GW_STR("traceparent"), GW_STR("00-1-2-01")}};
+
+    ask(f, PROVIDER_OPENAI, ENDPOINT_EMBEDDINGS, "{\"model\":\"e\",\"input\":\"x\"}");
+    f->job.client_headers = (gw_headers){in, GW_ARRAY_LEN(in)};
+    assert_int_equal(write_request(f, &r, &body, &err), GW_OK);
+    assert_true(has_header(&r, "authorization", "Bearer sk-upstream"));
+    assert_true(has_header(&r, "traceparent", "00-1-2-01"));
+    assert_true(has_header(&r, "cookie", NULL) && has_header(&r, "x-forwarded-for", NULL));
+    assert_true(has_header(&r, "x-tenant-id", NULL) && has_header(&r, "openai-organization", NULL));
+}
+
+static void the_keys_ceiling_is_set_when_none_is_asked(void **state)
+{
+    fixture *f = *state;
+    adapter_request r;
+    gw_auto_buf body = {0};
+    gw_error err;
+
+    f->permissions.max_tokens_presence_case =
+        APIRELAY__AUTH__V1__KEY_PERMISSIONS__MAX_TOKENS_PRESENCE_MAX_TOKENS;
+    f->permissions.max_tokens = 100;
+    f->route.max_output_tokens = 64;
+    ask(f, PROVIDER_OPENAI, ENDPOINT_CHAT, "{\"model\":\"m\",\"messages\":[]}");
+    assert_int_equal(write_request(f, &r, &body, &err), GW_OK);
+    assert_string_equal(body.data,
+                        "{\"max_completion_tokens\":64,\"model\":\"m\",\"messages\":[]}");
+
+    gw_buf_clear(&body);
+    ask(f, PROVIDER_OPENAI, ENDPOINT_CHAT, "{\"model\":\"m\",\"messages\":[],\"max_tokens\":5}");
+    assert_int_equal(write_request(f, &r, &body, &err), GW_OK);
+    assert_string_equal(body.data, "{\"model\":\"m\",\"messages\":[],\"max_tokens\":5}");
+}
+
+static void openai_streams_pass_byte_for_byte(void **state)
+{
+    static const char role[] = CHUNK("{\"role\":\"assistant\"}", "null"),
+                      said[] = CHUNK("{\"content\":\"hi\"}", "null"),
+                      end[] = CHUNK("{}", "\"stop\""),
+                      usage[] = "data: {\"choices\":[],\"usage\":" USAGE "}\r\n\r\n";
+    fixture *f = *state;
+    gw_auto_buf in = {0}, expected = {0};
+
+    ask(f, PROVIDER_OPENAI, ENDPOINT_CHAT, "{\"model\":\"m\",\"messages\":[],\"stream\":true}");
+    gw_buf_appendf(&in, "%s: ping\n\n%s%s%sdata: [DONE]\n\n", role, said, end, usage);
+    assert_int_equal(play(f, in.data), GW_OK);
+    gw_buf_appendf(&expected, "(%s)#: ping\n\n#%s%s<%s>data: [DONE]\n\n", role, said, end, usage);
+    assert_string_equal(f->sent.data, expected.data);
+    assert_int_equal(f->tap.tokens.completion, 3);
+}
+
+static void streams_that_end_badly_are_failures(void **state)
+{
+    static const struct {
+        const char *sse;
+        gw_status rc;
+    } cases[] = {
+        {CHUNK("{\"content\":\"hi\"}", "null"), GW_ERR_UPSTREAM_CUT},
+        {CHUNK("{\"content\":\"hi\"}", "\"stop\""), GW_OK}, /* servers without [DONE] */
+        {CHUNK("{\"content\":\"hi\"}", "null") "data: {\"error\":{\"message\":\"x\"}}\n\n",
+         GW_ERR_UPSTREAM_FAILED},
+        {"event: error\ndata: {\"message\":\"x\"}\n\n", GW_ERR_UPSTREAM_FAILED},
+        {"data: garbage\n\n", GW_ERR_UPSTREAM_PROTOCOL},
+        {"", GW_ERR_UPSTREAM_CUT},
+    };
+    fixture *f = *state;
+
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        ask(f, PROVIDER_OPENAI, ENDPOINT_CHAT, "{\"model\":\"m\",\"messages\":[],\"stream\":true}");
+        if (play(f, cases[i].sse) != cases[i].rc)
+            fail_msg("%s", cases[i].sse);
+        assert_false(gw_str_contains(gw_buf_str(&f->sent), GW_STR("[DONE]")));
+    }
+}
+
+static void librechat_bodies_are_rebuilt_from_a_whitelist(void **state)
+{
+    fixture *f = *state;
+    adapter_request r;
+    gw_auto_buf body = {0};
+    gw_error err;
+
+    f->provider.base_path = GW_STR("/api/agents/v1");
+    ask(f, PROVIDER_LIBRECHAT, ENDPOINT_CHAT,
+        "{\"model\":\"agent_x\",\"messages\":[{\"role\":\"developer\",\"content\":\"a\",\"name\":"
+        "\"n\"},{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"b\"}]}],"
+        "\"stream\":true,\"temperature\":1,\"ephemeralAgent\":{},\"user\":\"u\",\"tools\":[]}");
+    assert_int_equal(write_request(f, &r, &body, &err), GW_OK);
+    assert_string_equal(
+        body.data,
+        "{\"model\":\"agent_x\",\"messages\":[{\"role\":\"system\",\"content\":\"a\"},{\"role\":"
+        "\"user\",\"content\":[{\"type\":\"text\",\"text\":\"b\"}]}],\"stream\":true}");
+    assert_true(gw_str_eq_c(r.target, "/api/agents/v1/chat/completions"));
+    assert_true(gw_str_eq_c(r.ignored_params, "temperature, ephemeralAgent, tools"));
+}
+
+static void agents_refuse_what_they_cannot_do(void **state)
+{
+    static const struct {
+        relay_endpoint endpoint;
+        const char *json;
+        gw_status rc;
+        const char *field;
+    } cases[] = {
+        {ENDPOINT_CHAT, "{\"model\":\"a\",\"messages\":[],\"tools\":[{}]}",
+         GW_ERR_UNSUPPORTED_PARAMETER, "tools"},
+        {ENDPOINT_CHAT, "{\"model\":\"a\",\"messages\":[],\"tool_choice\":\"required\"}",
+         GW_ERR_UNSUPPORTED_PARAMETER, "tool_choice"},
+        {ENDPOINT_CHAT, "{\"model\":\"a\",\"messages\":[],\"n\":2}", GW_ERR_UNSUPPORTED_PARAMETER,
+         "n"},
+        {ENDPOINT_CHAT,
+         "{\"model\":\"a\",\"messages\":[],\"response_format\":{\"type\":\"json_object\"}}",
+         GW_ERR_UNSUPPORTED_PARAMETER, "response_format"},
+        {ENDPOINT_CHAT, "{\"model\":\"a\",\"messages\":[],\"logprobs\":true}",
+         GW_ERR_UNSUPPORTED_PARAMETER, "logprobs"},
+        {ENDPOINT_CHAT, "{\"model\":\"a\",\"messages\":[{\"role\":\"user\"},{\"role\":\"tool\"}]}",
+         GW_ERR_UNSUPPORTED_PARAMETER, "messages[1].role"},
+        {ENDPOINT_EMBEDDINGS, "{\"model\":\"a\",\"input\":\"x\"}", GW_ERR_MODEL_NOT_SUPPORTED,
+         "model"},
+        {ENDPOINT_COMPLETIONS, "{\"model\":\"a\",\"prompt\":\"x\"}", GW_ERR_MODEL_NOT_SUPPORTED,
+         "model"},
+    };
+    fixture *f = *state;
+
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        adapter_request r;
+        gw_auto_buf body = {0};
+        gw_error err = {0};
+        ask(f, PROVIDER_LIBRECHAT, cases[i].endpoint, cases[i].json);
+        if (write_request(f, &r, &body, &err) != cases[i].rc ||
+            strcmp(err.field, cases[i].field) != 0)
+            fail_msg("%s: %s", cases[i].json, err.message);
+    }
+    f->policy.is_librechat = true;
+    adapter_request r;
+    gw_error err = {0};
+    ask(f, PROVIDER_LIBRECHAT, ENDPOINT_CHAT, "{\"model\":\"a\",\"messages\":[]}");
+    assert_int_equal(write_request(f, &r, &f->sent, &err), GW_ERR_MODEL_NOT_SUPPORTED);
+}
+
+static void librechat_streams_become_openais(void **state)
+{
+    fixture *f = *state;
+
+    ask(f, PROVIDER_LIBRECHAT, ENDPOINT_CHAT,
+        "{\"model\":\"helper\",\"messages\":[],\"stream\":true}");
+    assert_int_equal(
+        play(f, CHUNK("{\"role\":\"assistant\"}",
+                      "null") "event: attachment\ndata: {\"x\":1}\n\n" CHUNK("{\"tool_calls\":[{"
+                                                                             "\"index\":0,\"id\":"
+                                                                             "\"t\"}]}",
+                                                                             "null")
+                    CHUNK("{\"content\":\"hi\"}", "null")
+                        CHUNK_USAGE("{}", "\"tool_calls\"",
+                                    "{\"prompt_tokens\":9,\"completion_tokens\":3,\"total_tokens\":"
+                                    "12,\"primary\":{}}") "data: [DONE]\n\n"),
+        GW_OK);
+#define OUT(delta, finish)                                                                         \
+    "data: "                                                                                       \
+    "{\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"helper\","       \
+    "\"choices\":[{\"index\":0,\"delta\":" delta ",\"finish_reason\":" finish "}]}\n\n"
+    assert_string_equal(
+        f->sent.data,
+        "(" OUT("{\"role\":\"assistant\"}", "null") ")" OUT("{\"content\":\"hi\"}", "null")
+            OUT("{}", "\"stop\"") "<data: "
+                                  "{\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":"
+                                  "1,\"model\":\"helper\",\"choices\":[],\"usage\":" USAGE
+                                  "}\n\n>data: [DONE]\n\n");
+    assert_int_equal(f->tap.tokens.prompt, 9);
+}
+
+static void an_error_in_disguise_comes_to_light(void **state)
+{
+    static const char disguised[] = CHUNK("{\"content\":\"hi\"}", "null")
+        CHUNK("{\"content\":\"\\n\\nError: quota of sk-upstream\"}", "\"stop\"");
+    fixture *f = *state;
+    gw_auto_buf in = {0};
+
+    gw_buf_appendf(&in, "%sdata: [DONE]\n\n", disguised);
+    ask(f, PROVIDER_LIBRECHAT, ENDPOINT_CHAT,
+        "{\"model\":\"agent_x\",\"messages\":[],\"stream\":true}");
+    assert_int_equal(play(f, in.data), GW_ERR_UPSTREAM_FAILED);
+    assert_true(gw_str_eq_c(f->stream.failure.type, "upstream_error"));
+    assert_true(
+        gw_str_contains(gw_str_of(f->stream.failure.error.message), GW_STR("quota of ***")));
+    assert_false(gw_str_contains(gw_buf_str(&f->sent), GW_STR("Error: ")));
+    adapter_stream_fini(&f->stream);
+
+    /* The same at the end of the stream without [DONE]. */
+    ask(f, PROVIDER_LIBRECHAT, ENDPOINT_CHAT,
+        "{\"model\":\"agent_x\",\"messages\":[],\"stream\":true}");
+    assert_int_equal(play(f, disguised), GW_ERR_UPSTREAM_FAILED);
+    adapter_stream_fini(&f->stream);
+
+    /* Text that only begins so is an answer. */
+    ask(f, PROVIDER_LIBRECHAT, ENDPOINT_CHAT,
+        "{\"model\":\"agent_x\",\"messages\":[],\"stream\":true}");
+    assert_int_equal(play(f, CHUNK("{\"content\":\"\\n\\nError: is a word\"}", "null")
+                                 CHUNK_USAGE("{}", "\"stop\"", USAGE) "data: [DONE]\n\n"),
+                     GW_OK);
+    assert_true(gw_str_contains(gw_buf_str(&f->sent), GW_STR("Error: is a word")));
+}
+
+static void a_json_answer_can_be_streamed(void **state)
+{
+    fixture *f = *state;
+    gw_str answer;
+
+    ask(f, PROVIDER_LIBRECHAT, ENDPOINT_CHAT,
+        "{\"model\":\"helper\",\"messages\":[],\"stream\":true}");
+    assert_int_equal(
+        f->ops->on_answer(&f->stream,
+                          GW_STR("{\"id\":\"c\",\"object\":\"chat.completion\",\"created\":1,"
+                                 "\"model\":\"agent_x\",\"choices\":[{\"index\":0,"
+                                 "\"message\":{\"role\":\"assistant\",\"content\":\"hi\",\"tool_"
+                                 "calls\":[{}]},\"finish_reason\":\"tool_calls\"}],\"usage\":" USAGE
+                                 "}"),
+                          &answer),
+        GW_OK);
+    assert_int_equal(adapter_stream_from_answer(&f->stream, answer), GW_OK);
+#define HEAD                                                                                       \
+    "data: "                                                                                       \
+    "{\"object\":\"chat.completion.chunk\",\"id\":\"c\",\"created\":1,\"model\":\"helper\","       \
+    "\"choices\":["
+    assert_string_equal(f->sent.data,
+                        HEAD "{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"hi\"},"
+                             "\"finish_reason\":null}]}\n\n" HEAD
+                             "{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n<" HEAD
+                             "],\"usage\":" USAGE "}\n\n>data: [DONE]\n\n");
+}
+
+static void answers_that_are_none_are_failures(void **state)
+{
+    static const provider_kind kinds[] = {PROVIDER_OPENAI, PROVIDER_LIBRECHAT};
+    fixture *f = *state;
+    gw_str answer;
+
+    for (size_t i = 0; i < GW_ARRAY_LEN(kinds); i++) {
+        ask(f, kinds[i], ENDPOINT_CHAT, "{\"model\":\"m\",\"messages\":[]}");
+        assert_int_equal(f->ops->on_answer(&f->stream, GW_STR("{\"id\":"), &answer),
+                         GW_ERR_UPSTREAM_PROTOCOL);
+        assert_int_equal(f->ops->on_answer(&f->stream, GW_STR("[]"), &answer),
+                         GW_ERR_UPSTREAM_PROTOCOL);
+        assert_int_equal(
+            f->ops->on_answer(&f->stream, GW_STR("{\"error\":{\"message\":\"x\"}}"), &answer),
+            GW_ERR_UPSTREAM_FAILED);
+    }
+}
+
+#define WITH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH(openai_requests_pass_but_for_the_splices),
+        WITH(of_the_callers_headers_only_the_listed_go_up),
+        WITH(the_keys_ceiling_is_set_when_none_is_asked),
+        WITH(openai_streams_pass_byte_for_byte),
+        WITH(streams_that_end_badly_are_failures),
+        WITH(librechat_bodies_are_rebuilt_from_a_whitelist),
+        WITH(agents_refuse_what_they_cannot_do),
+        WITH(librechat_streams_become_openais),
+        WITH(an_error_in_disguise_comes_to_light),
+        WITH(a_json_answer_can_be_streamed),
+        WITH(answers_that_are_none_are_failures),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

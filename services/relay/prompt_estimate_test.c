@@ -1,0 +1,59 @@
+#include "prompt_estimate.h"
+
+#include "testing/cmocka.h"
+
+static int64_t estimate(relay_endpoint endpoint, const char *json)
+{
+    gw_auto(gw_arena) arena = gw_arena_new();
+    openai_body b;
+    gw_error err = {0};
+
+    if (openai_body_read(arena, endpoint, gw_str_of(json), &b, &err) != GW_OK)
+        fail_msg("%s", err.message);
+    return prompt_estimate(&b);
+}
+
+static void prompts_are_estimated_by_the_stated_rule(void **state)
+{
+    static const struct {
+        relay_endpoint endpoint;
+        const char *json;
+        int64_t tokens;
+    } cases[] = {
+        {ENDPOINT_CHAT, "{\"model\":\"m\",\"messages\":[]}", 3},
+        {ENDPOINT_CHAT,
+         "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"12345\"}]}", 3 + 4 + 2},
+        {ENDPOINT_CHAT,
+         "{\"model\":\"m\",\"messages\":[{\"content\":\"\xE4\xBD\xA0\xE5\xA5\xBD\"}]}", 3 + 4 + 2},
+        {ENDPOINT_CHAT,
+         "{\"model\":\"m\",\"messages\":[{\"content\":[{\"type\":\"text\",\"text\":\"1234\"},{"
+         "\"type\":\"image_url\",\"image_url\":{\"url\":\"data:AAAA\"}}]}]}",
+         3 + 4 + 1 + 1105},
+        {ENDPOINT_CHAT,
+         "{\"model\":\"m\",\"messages\":[{\"content\":[{\"type\":\"input_audio\"}]}]}",
+         3 + 4 + 1000},
+        {ENDPOINT_CHAT, "{\"model\":\"m\",\"messages\":[],\"tools\":[{\"a\":\"b\"}]}", 3 + 3},
+        {ENDPOINT_CHAT,
+         "{\"model\":\"m\",\"messages\":[{\"tool_calls\":[{\"function\":{\"name\":\"abcd\","
+         "\"arguments\":\"{}ab\"}}]}]}",
+         3 + 4 + 2},
+        {ENDPOINT_EMBEDDINGS, "{\"model\":\"m\",\"input\":\"12345678\"}", 3 + 2},
+        {ENDPOINT_EMBEDDINGS, "{\"model\":\"m\",\"input\":[\"1234\",\"5678\"]}", 3 + 2},
+        {ENDPOINT_EMBEDDINGS, "{\"model\":\"m\",\"input\":[1,2,3]}", 3 + 3},
+        {ENDPOINT_EMBEDDINGS, "{\"model\":\"m\",\"input\":[[1,2],[3]]}", 3 + 3},
+        {ENDPOINT_COMPLETIONS, "{\"model\":\"m\",\"prompt\":\"1234\"}", 3 + 1},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        int64_t n = estimate(cases[i].endpoint, cases[i].json);
+        if (n != cases[i].tokens)
+            fail_msg("%s: %lld", cases[i].json, (long long)n);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(prompts_are_estimated_by_the_stated_rule)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -27,8 +27,8 @@ GW_DEFINE_FREEP(gw_rpc_pump)
 typedef struct gw_rpc_channel gw_rpc_channel;
 GW_CHECK gw_status gw_rpc_channel_new(gw_rpc_pump *p, const char *target, gw_log *log,
                                       gw_rpc_channel **ret, gw_error *err);
-/* Calls in flight are cancelled and end with GW_ERR_CANCELLED before this returns to the loop's
- * next iteration. */
+/* Calls in flight are cancelled: `done` of each is called, with GW_ERR_CANCELLED, before this
+ * returns. */
 void gw_rpc_channel_free(gw_rpc_channel *c);
 GW_DEFINE_FREEP(gw_rpc_channel)
 
@@ -44,7 +44,7 @@ typedef struct gw_rpc_call_options {
 } gw_rpc_call_options;
 
 /* Unary. `done` exactly once, from the loop, never inside the call; `response` (NULL unless GW_OK)
- * lives during it. */
+ * lives during it. The call is gone when `done` returns. NULL when out of memory: no `done` then. */
 typedef void (*gw_rpc_done_fn)(void *arg, gw_status rc, const ProtobufCMessage *response,
                                const gw_error *err);
 gw_rpc_client_call *gw_rpc_unary(gw_rpc_channel *ch, const gw_rpc_call_options *o,
@@ -52,7 +52,8 @@ gw_rpc_client_call *gw_rpc_unary(gw_rpc_channel *ch, const gw_rpc_call_options *
 
 /*
  * Streams: `request` is sent first and the sending side closed for server-streaming calls; NULL
- * starts a bidi call. `done` exactly once, last.
+ * starts a bidi call. `done` exactly once, last; the call is gone when it returns. NULL when out of
+ * memory: no `done` then.
  */
 typedef struct gw_rpc_stream_ops {
     void (*message)(void *arg, const ProtobufCMessage *m); /* lives during the call */

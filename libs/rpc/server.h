@@ -86,13 +86,15 @@ GW_CHECK gw_status gw_rpc_server_new(gw_loop *l, const gw_rpc_server_options *o,
 /* Handlers of one service, an array that ends with a NULL path; borrowed. Before start. */
 GW_CHECK gw_status gw_rpc_server_add(gw_rpc_server *s, const gw_rpc_handler *handlers, void *arg,
                                      gw_error *err);
-/* Fails when a method has no access option, is unknown to the schema, or the address is taken. */
+/* Fails when a method has no access option, is unknown to the schema, or the address is taken; the
+ * server is then still to be closed. */
 GW_CHECK gw_status gw_rpc_server_start(gw_rpc_server *s, gw_error *err);
 uint16_t gw_rpc_server_port(const gw_rpc_server *s);
 void gw_rpc_server_set_serving(gw_rpc_server *s, bool serving); /* what health answers */
 /*
  * NOT_SERVING at once, then no new calls; calls in flight may end within `grace_ms`, then are
- * cancelled. `closed(arg)` on the loop when all is gone and the server freed.
+ * cancelled. `closed(arg)` (NULL is fine) on the loop when all is gone and the server freed: each
+ * handler has ended its calls by then, and the authorizer has answered. Once.
  */
 void gw_rpc_server_close(gw_rpc_server *s, int64_t grace_ms, void (*closed)(void *arg), void *arg);
 

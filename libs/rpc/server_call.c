@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#define ABORT_PATIENCE_MS 1000
+
 static void on_closed(void *owner, bool success);
 static void on_received(void *owner, bool success);
 static void on_deadline(void *arg);
@@ -77,23 +79,26 @@ void rpc_call_abort(gw_rpc_call *c, const gw_error *e)
     c->aborted = true;
     rpc_sends_drop(&c->sends);
     c->queued = 0;
-    if (c->sending && c->sending_message) {
-        /* The client may never read what is in flight: the status must not wait behind it. */
-        c->ending = true;
-        grpc_call_cancel_with_status(
-            c->core, (grpc_status_code)gw_status_describe(e->code)->rpc_code, e->message, NULL);
-    } else {
-        rpc_call_end(c, e);
-    }
+    rpc_call_end(c, e);
+    if (!c->status_sent) /* it waits behind a message that the client may never read */
+        gw_timer_set(c->server->loop, &c->deadline, ABORT_PATIENCE_MS);
     tell_cancelled(c);
     rpc_call_settle(c);
 }
 
 static void on_deadline(void *arg)
 {
+    gw_rpc_call *c = arg;
     gw_error err;
     (void)gw_fail(&err, GW_ERR_DEADLINE_EXCEEDED, "the deadline of the call is over");
-    rpc_call_abort(arg, &err);
+    if (!c->ending) {
+        rpc_call_abort(c, &err);
+        return;
+    }
+    /* Its end waits for a client that does not read. */
+    const gw_error *e = c->aborted ? &c->outcome : &err;
+    grpc_call_cancel_with_status(c->core, (grpc_status_code)gw_status_describe(e->code)->rpc_code,
+                                 e->message, NULL);
 }
 
 static void on_closed(void *owner, bool success)

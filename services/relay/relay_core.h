@@ -32,7 +32,7 @@ typedef struct relay_core {
     gw_loop *loop;
     const gw_clock *clock;
     gw_log *log;
-    gw_metrics_shard *metrics; /* may be NULL */
+    gw_metrics_shard *metrics;
     key_cache *keys;
     recorder *recorder;
     recorder_lane *lane;

@@ -1,0 +1,323 @@
+#include "flight_table.h"
+
+#include "core/map.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define HEADER_BYTES 4096
+#define MAGIC        "relayfl1"
+
+_Static_assert(sizeof(flight_slot) <= FLIGHT_SLOT_BYTES, "a slot is two kibibytes");
+
+typedef struct file_header {
+    char magic[8];
+    uint32_t slot_bytes;
+    uint32_t unused;
+    atomic_int_least64_t spool_tail;
+} file_header;
+
+struct flight_table {
+    uint8_t *map;
+    size_t map_bytes;
+    uint32_t count;
+};
+
+/* ---- slots ---- */
+
+typedef enum area { AREA_OPEN, AREA_DONE } area;
+
+/* Keyed with the generation: bytes of an earlier use of the slot never pass. */
+static uint64_t area_sum(uint64_t generation, area which, const uint8_t *bytes, uint32_t len)
+{
+    uint8_t key[16] = {0};
+    memcpy(key, &generation, sizeof(generation));
+    key[8] = (uint8_t)which;
+    return gw_siphash(key, bytes, len);
+}
+
+/* Ids and figures only: what is billed is never lost to a long text. */
+static size_t pack_bare(const usage_event *e, uint8_t *out, size_t cap)
+{
+    usage_event bare = APIRELAY__USAGE__V1__USAGE_EVENT__INIT;
+    bare.event_id = e->event_id;
+    bare.timestamp_ms = e->timestamp_ms;
+    bare.api_key_id = e->api_key_id;
+    bare.user_id = e->user_id;
+    bare.status_code = e->status_code;
+    bare.duration_ms = e->duration_ms;
+    bare.ttft_ms_presence_case = e->ttft_ms_presence_case;
+    bare.ttft_ms = e->ttft_ms;
+    bare.prompt_tokens = e->prompt_tokens;
+    bare.completion_tokens = e->completion_tokens;
+    bare.total_tokens = e->total_tokens;
+    bare.cached_tokens = e->cached_tokens;
+    bare.reasoning_tokens = e->reasoning_tokens;
+    bare.cost_nano_usd = e->cost_nano_usd;
+    bare.prompt_estimate_tokens = e->prompt_estimate_tokens;
+    bare.repeat_count = e->repeat_count;
+    bare.attempts = e->attempts;
+    bare.upstream_accepted = e->upstream_accepted;
+    bare.ceiling_ignored = e->ceiling_ignored;
+    bare.stream = e->stream;
+    char *texts[] = {e->key_id, e->request_id, e->outcome, e->billing_basis};
+    char **fields[] = {&bare.key_id, &bare.request_id, &bare.outcome, &bare.billing_basis};
+    for (size_t i = 0; i < GW_ARRAY_LEN(fields); i++)
+        if (strlen(texts[i]) <= 64)
+            *fields[i] = texts[i];
+    bare.truncated = true;
+    return event_pack(&bare, out, cap);
+}
+
+static uint32_t pack(const usage_event *e, uint8_t *out, size_t cap)
+{
+    size_t len = event_pack(e, out, cap);
+    return (uint32_t)(len ? len : pack_bare(e, out, cap));
+}
+
+static void next_generation(flight_slot *s)
+{
+    atomic_store_explicit(&s->generation, flight_slot_generation(s) + 1, memory_order_relaxed);
+}
+
+static void set_state(flight_slot *s, flight_state state)
+{
+    atomic_store_explicit(&s->state, (uint32_t)state, memory_order_release);
+}
+
+void flight_slot_open(flight_slot *s, const usage_event *e)
+{
+    event_progress none = {0};
+    next_generation(s);
+    flight_slot_progress(s, &none);
+    s->open_len = pack(e, s->open, sizeof(s->open));
+    s->open_sum = area_sum(flight_slot_generation(s), AREA_OPEN, s->open, s->open_len);
+    set_state(s, FLIGHT_OPEN);
+}
+
+void flight_slot_progress(flight_slot *s, const event_progress *p)
+{
+    atomic_store_explicit(&s->completion_tokens, p->completion_tokens, memory_order_relaxed);
+    atomic_store_explicit(&s->cost_nano_usd, p->cost_nano_usd, memory_order_relaxed);
+    atomic_store_explicit(&s->last_byte_ms, p->last_byte_ms, memory_order_relaxed);
+    atomic_store_explicit(&s->status_code, p->status_code, memory_order_relaxed);
+}
+
+static void seal_done(flight_slot *s, uint32_t len)
+{
+    s->done_len = len;
+    s->done_sum = area_sum(flight_slot_generation(s), AREA_DONE, s->done, len);
+    set_state(s, FLIGHT_DONE);
+}
+
+void flight_slot_done(flight_slot *s, const usage_event *e)
+{
+    if (flight_slot_state(s) == FLIGHT_FREE)
+        next_generation(s);
+    seal_done(s, pack(e, s->done, sizeof(s->done)));
+}
+
+void flight_slot_free(flight_slot *s)
+{
+    set_state(s, FLIGHT_FREE);
+}
+
+gw_str flight_slot_event(const flight_slot *s)
+{
+    return gw_str_n(s->done, s->done_len);
+}
+
+/* ---- recovery ---- */
+
+static bool area_is_whole(const flight_slot *s, area which)
+{
+    const uint8_t *bytes = which == AREA_OPEN ? s->open : s->done;
+    uint32_t len = which == AREA_OPEN ? s->open_len : s->done_len;
+    size_t cap = which == AREA_OPEN ? sizeof(s->open) : sizeof(s->done);
+    uint64_t sum = which == AREA_OPEN ? s->open_sum : s->done_sum;
+    return len > 0 && len <= cap && sum == area_sum(flight_slot_generation(s), which, bytes, len);
+}
+
+static flight_found recover_interrupted(flight_slot *s)
+{
+    if (!area_is_whole(s, AREA_OPEN))
+        return FLIGHT_FOUND_TORN;
+    event_progress p = {
+        .completion_tokens = atomic_load_explicit(&s->completion_tokens, memory_order_relaxed),
+        .cost_nano_usd = atomic_load_explicit(&s->cost_nano_usd, memory_order_relaxed),
+        .last_byte_ms = atomic_load_explicit(&s->last_byte_ms, memory_order_relaxed),
+        .status_code = atomic_load_explicit(&s->status_code, memory_order_relaxed),
+    };
+    size_t len =
+        event_pack_interrupted(gw_str_n(s->open, s->open_len), &p, s->done, sizeof(s->done));
+    if (len == 0)
+        return FLIGHT_FOUND_TORN;
+    seal_done(s, (uint32_t)len);
+    return FLIGHT_FOUND_INTERRUPTED;
+}
+
+static flight_found look(flight_slot *s, uint64_t committed)
+{
+    flight_state state = flight_slot_state(s);
+    if (state == FLIGHT_FREE)
+        return FLIGHT_FOUND_NOTHING;
+    if (flight_slot_generation(s) <= committed)
+        return FLIGHT_FOUND_COMMITTED;
+    if (state == FLIGHT_DONE && area_is_whole(s, AREA_DONE))
+        return FLIGHT_FOUND_DONE;
+    /* A DONE area that is torn (power loss) leaves what the OPEN one knew. */
+    return recover_interrupted(s);
+}
+
+flight_found flight_slot_recover(flight_slot *s, uint64_t committed)
+{
+    flight_found found = look(s, committed);
+    if (found == FLIGHT_FOUND_DONE || found == FLIGHT_FOUND_INTERRUPTED)
+        return found;
+    flight_slot_free(s);
+    if (flight_slot_generation(s) < committed)
+        atomic_store_explicit(&s->generation, committed, memory_order_relaxed);
+    return found;
+}
+
+/* ---- the file ---- */
+
+static gw_status io_error(gw_error *err, const char *what, const char *path, int code)
+{
+    return gw_fail(err, GW_ERR_IO, "%s %s: %s", what, path, strerror(code));
+}
+
+/* 1: a table, 0: new and empty, -1: something else. */
+static int examine(int fd, off_t size)
+{
+    file_header h;
+    if (size == 0)
+        return 0;
+    if (size < HEADER_BYTES || pread(fd, &h, sizeof(h), 0) != (ssize_t)sizeof(h))
+        return -1;
+    static const char blank[sizeof(h.magic)];
+    if (memcmp(h.magic, blank, sizeof(blank)) == 0)
+        return 0; /* killed between its making and its header */
+    return memcmp(h.magic, MAGIC, sizeof(h.magic)) == 0 && h.slot_bytes == FLIGHT_SLOT_BYTES ? 1
+                                                                                             : -1;
+}
+
+static gw_status open_file(const char *path, int *ret, off_t *ret_size, gw_error *err)
+{
+    struct stat st;
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return io_error(err, "cannot open", path, errno);
+    if (fstat(fd, &st) != 0) {
+        int code = errno;
+        (void)close(fd);
+        return io_error(err, "cannot stat", path, code);
+    }
+    *ret = fd;
+    *ret_size = st.st_size;
+    return GW_OK;
+}
+
+static gw_status set_aside(const char *path, gw_error *err)
+{
+    char aside[4200];
+    (void)snprintf(aside, sizeof(aside), "%s.unreadable", path);
+    return rename(path, aside) == 0 ? GW_OK : io_error(err, "cannot rename", path, errno);
+}
+
+static gw_status map_file(flight_table *t, int fd, const char *path, gw_error *err)
+{
+    /* Blocks that exist keep what they hold. */
+    int code = posix_fallocate(fd, 0, (off_t)t->map_bytes);
+    if (code != 0)
+        return io_error(err, "cannot allocate", path, code);
+    void *map = mmap(NULL, t->map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (map == MAP_FAILED)
+        return io_error(err, "cannot map", path, errno);
+    t->map = map;
+    file_header *h = (file_header *)map;
+    memcpy(h->magic, MAGIC, sizeof(h->magic));
+    h->slot_bytes = FLIGHT_SLOT_BYTES;
+    return GW_OK;
+}
+
+static gw_status open_table(flight_table *t, const char *path, uint32_t slots, bool *ret_renamed,
+                            gw_error *err)
+{
+    int fd = -1;
+    off_t size = 0;
+    gw_status rc = open_file(path, &fd, &size, err);
+    if (rc == GW_OK && examine(fd, size) < 0) {
+        (void)close(fd);
+        rc = set_aside(path, err);
+        *ret_renamed = true;
+        if (rc == GW_OK)
+            rc = open_file(path, &fd, &size, err);
+        size = 0;
+    }
+    if (rc != GW_OK)
+        return rc;
+    size_t there = size > HEADER_BYTES ? ((size_t)size - HEADER_BYTES) / FLIGHT_SLOT_BYTES : 0;
+    t->count = (uint32_t)GW_MAX(there, (size_t)slots);
+    t->map_bytes = HEADER_BYTES + (size_t)t->count * FLIGHT_SLOT_BYTES;
+    rc = map_file(t, fd, path, err);
+    (void)close(fd);
+    return rc;
+}
+
+gw_status flight_table_open(const char *dir, uint32_t slots, flight_table **ret, bool *ret_renamed,
+                            gw_error *err)
+{
+    char path[4096];
+    bool renamed = false;
+    (void)snprintf(path, sizeof(path), "%s/flight", dir);
+    gw_auto(flight_table) t = calloc(1, sizeof(*t));
+    if (!t)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for a flight table");
+    gw_status rc = open_table(t, path, slots, &renamed, err);
+    if (rc != GW_OK)
+        return rc;
+    *ret_renamed = renamed;
+    *ret = gw_steal(&t);
+    return GW_OK;
+}
+
+void flight_table_free(flight_table *t)
+{
+    if (!t)
+        return;
+    if (t->map)
+        (void)munmap(t->map, t->map_bytes);
+    free(t);
+}
+
+void flight_table_note_tail(flight_table *t, int64_t tail)
+{
+    atomic_store_explicit(&((file_header *)(void *)t->map)->spool_tail, tail, memory_order_relaxed);
+}
+
+int64_t flight_table_noted_tail(const flight_table *t)
+{
+    return atomic_load_explicit(&((const file_header *)(const void *)t->map)->spool_tail,
+                                memory_order_relaxed);
+}
+
+uint32_t flight_table_count(const flight_table *t)
+{
+    return t->count;
+}
+
+flight_slot *flight_table_slot(flight_table *t, uint32_t index)
+{
+    return (flight_slot *)(void *)(t->map + HEADER_BYTES + (size_t)index * FLIGHT_SLOT_BYTES);
+}
+
+uint32_t flight_table_index(const flight_table *t, const flight_slot *slot)
+{
+    return (uint32_t)(((const uint8_t *)slot - t->map - HEADER_BYTES) / FLIGHT_SLOT_BYTES);
+}

@@ -1,0 +1,80 @@
+/*
+ * Flight table: the requests in flight, in a shared mapping of a file (USAGE.md). What is stored there survives kill -9 without a
+ * system call.
+ *
+ *     FREE ─▶ OPEN ─▶ DONE ─▶ FREE      (a refusal goes FREE ─▶ DONE)
+ *
+ * A slot has two areas: the event as known when the request was forwarded and the finished one, so that a death while the second is
+ * being written leaves the first whole. The state word is written last. Each use of a slot has a generation; the checksums of both
+ * areas cover it, so that pages of different ages (power loss) are told apart.
+ *
+ * Thread: a slot belongs to one thread at a time; who hands it on does so with release and acquire.
+ */
+#pragma once
+
+#include "event_codec.h"
+
+#include <stdatomic.h>
+
+#define FLIGHT_SLOT_BYTES 2048
+#define FLIGHT_OPEN_MAX   624
+
+typedef enum flight_state { FLIGHT_FREE, FLIGHT_OPEN, FLIGHT_DONE } flight_state;
+
+/* As it stands in the file. */
+typedef struct flight_slot {
+    atomic_uint_least32_t state; /* flight_state */
+    atomic_int_least32_t status_code;
+    atomic_uint_least64_t generation;
+    atomic_int_least64_t completion_tokens, cost_nano_usd, last_byte_ms;
+    uint64_t open_sum, done_sum;
+    uint32_t open_len, done_len;
+    uint8_t open[FLIGHT_OPEN_MAX];
+    uint8_t done[EVENT_MAX_BYTES];
+} flight_slot;
+
+typedef struct flight_table flight_table;
+
+/*
+ * Opens `<dir>/flight` with at least `slots` slots, all of their disk space allocated: a hole on a full disk would be a SIGBUS. A
+ * file with more slots keeps them. What is no flight table is renamed aside; *ret_renamed tells.
+ */
+GW_CHECK gw_status flight_table_open(const char *dir, uint32_t slots, flight_table **ret,
+                                     bool *ret_renamed, gw_error *err);
+void flight_table_free(flight_table *t);
+GW_DEFINE_FREEP(flight_table)
+
+uint32_t flight_table_count(const flight_table *t);
+flight_slot *flight_table_slot(flight_table *t, uint32_t index);
+uint32_t flight_table_index(const flight_table *t, const flight_slot *slot);
+
+/* Tail of the spool as last committed: what an unreadable spool is said to have had. */
+void flight_table_note_tail(flight_table *t, int64_t tail);
+int64_t flight_table_noted_tail(const flight_table *t);
+
+static inline flight_state flight_slot_state(const flight_slot *s)
+{
+    return (flight_state)atomic_load_explicit(&s->state, memory_order_acquire);
+}
+static inline uint64_t flight_slot_generation(const flight_slot *s)
+{
+    return atomic_load_explicit(&s->generation, memory_order_relaxed);
+}
+
+void flight_slot_open(flight_slot *s, const usage_event *e);
+void flight_slot_progress(flight_slot *s, const event_progress *p);
+void flight_slot_done(flight_slot *s, const usage_event *e);
+void flight_slot_free(flight_slot *s);
+gw_str flight_slot_event(const flight_slot *s); /* of a DONE slot */
+
+/* What a slot held at start. */
+typedef enum flight_found {
+    FLIGHT_FOUND_NOTHING,
+    FLIGHT_FOUND_COMMITTED, /* in the spool already */
+    FLIGHT_FOUND_DONE,
+    FLIGHT_FOUND_INTERRUPTED, /* turned into DONE */
+    FLIGHT_FOUND_TORN, /* bytes of no one event: lost */
+} flight_found;
+
+/* Leaves the slot FREE or DONE, its generation at least `committed`, the last one that the spool holds of this slot. */
+flight_found flight_slot_recover(flight_slot *s, uint64_t committed);

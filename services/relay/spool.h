@@ -1,0 +1,98 @@
+/*
+ * Spool: committed usage events on disk until usage has claimed them (USAGE.md); one LMDB environment in `<dir>/spool`.
+ *
+ *     events   key u64 big endian = seq + base ─▶ packed UsageEvent      (MDB_APPEND: no gaps)
+ *     slots    u32 slot ─▶ u64 last generation committed, in the same transaction as its event
+ *     meta     "spool" ─▶ id, boot, base, tail, acked, …
+ *
+ * Each commit is fsynced. A seq is never given twice under one id. A spool that starts again under a new id (usage lost its claims)
+ * keeps its events where they are: `base` moves, and with it every seq.
+ *
+ * Thread: the writer's; spool_read() and spool_find() also on one other thread while no spool_restart() or spool_replace() runs.
+ */
+#pragma once
+
+#include "core/status.h"
+#include "core/str.h"
+
+#include <protobuf-c/protobuf-c.h>
+
+#define SPOOL_FORMAT        1
+#define SPOOL_FRAME_EVENTS  512
+#define SPOOL_FRAME_BYTES   (256U << 10)
+#define SPOOL_ID_SIZE       5
+#define SPOOL_BOOT_SIZE     16
+#define SPOOL_EVENT_ID_SIZE 12
+#define SPOOL_ASIDE_SIZE    128
+
+typedef struct spool spool;
+
+typedef struct spool_info {
+    uint8_t id[SPOOL_ID_SIZE];
+    uint8_t boot[SPOOL_BOOT_SIZE];
+    bool registered; /* usage has welcomed this id before */
+    int64_t tail; /* newest seq, 0 = none yet */
+    int64_t acked; /* newest seq known to be claimed */
+    uint8_t acked_event_id[SPOOL_EVENT_ID_SIZE]; /* zero when acked is 0 */
+    uint32_t opens; /* times opened, this one included */
+    int64_t bytes; /* pages of the events */
+} spool_info;
+
+typedef struct spool_opened {
+    bool unreadable; /* what was there is kept as `aside`, a new spool was made */
+    char aside[SPOOL_ASIDE_SIZE]; /* name inside `dir` */
+    gw_error why;
+} spool_opened;
+
+/* `slots` of the flight table. What cannot be read is renamed aside; a full or read-only disk is GW_ERR_IO. */
+GW_CHECK gw_status spool_open(const char *dir, int64_t max_bytes, uint32_t slots, spool **ret,
+                              spool_opened *ret_how, gw_error *err);
+void spool_free(spool *s);
+GW_DEFINE_FREEP(spool)
+
+const spool_info *spool_get_info(const spool *s); /* as of the last commit */
+uint64_t spool_committed(const spool *s, uint32_t slot); /* 0: never */
+
+typedef struct spool_event {
+    gw_str bytes;
+    uint32_t slot;
+    uint64_t generation;
+} spool_event;
+
+typedef struct spool_change {
+    const spool_event *events; /* get seq tail + 1 … tail + count */
+    size_t count;
+    int64_t acked; /* all up to here may go; not above tail */
+    bool registered;
+} spool_change;
+
+/* One transaction, durable when it returns GW_OK; on GW_ERR_IO nothing has changed. */
+GW_CHECK gw_status spool_write(spool *s, const spool_change *c, gw_error *err);
+/* Events ≤ acked are still on disk: a transaction deletes only so many. */
+bool spool_has_garbage(const spool *s);
+
+typedef struct spool_frame {
+    int64_t first_seq;
+    uint32_t count, bytes;
+    ProtobufCBinaryData events[SPOOL_FRAME_EVENTS]; /* into `data` */
+    uint8_t data[SPOOL_FRAME_BYTES];
+} spool_frame;
+
+/*
+ * Fills the frame with events from `seq` on, at most `max_bytes` of them; none when there are none. One short read transaction.
+ * GW_ERR_DATA_LOSS when the spool cannot be read or has a gap.
+ */
+GW_CHECK gw_status spool_read(spool *s, int64_t seq, uint32_t max_bytes, spool_frame *f,
+                              gw_error *err);
+/* Id and time of the event at `seq`; false when it is not there. */
+GW_CHECK bool spool_find(spool *s, int64_t seq, uint8_t ret_id[SPOOL_EVENT_ID_SIZE],
+                         int64_t *ret_timestamp_ms);
+
+/* A new id and boot; events not acked stay and count from seq 1. */
+GW_CHECK gw_status spool_restart(spool *s, gw_error *err);
+/* A new and empty spool; the old one is kept as `<dir>/spool.<id>.<reason>`, named in `aside`. */
+GW_CHECK gw_status spool_replace(spool *s, const char *reason, char aside[SPOOL_ASIDE_SIZE],
+                                 gw_error *err);
+
+/* For spool_tool: opens the environment `path` for reading. *ret_acked events from the start on are claimed. */
+GW_CHECK gw_status spool_open_readonly(const char *path, spool **ret, gw_error *err);

@@ -3,9 +3,11 @@
 #include "chat_rpc.h"
 #include "config_store.h"
 #include "front_http.h"
+#include "provider_rpc.h"
 #include "relay_metrics.h"
 
 #include "access/access.h"
+#include "crypto/crypto.h"
 #include "ops/ops.h"
 
 #include "apirelay/relay/v1/chat_service.pb-c.h"
@@ -39,6 +41,7 @@ typedef struct relay_app {
     gw_schema *schema;
     gw_access_checker *access;
     chat_authorizer chat_access;
+    provider_rpc providers;
     recorder *recorder;
     key_cache *keys;
     gw_http_client *upstreams;
@@ -314,6 +317,20 @@ static void fill_core(relay_app *a)
                             .trusted_proxy_count = conf->trusted_proxies.n};
 }
 
+/* Cursors are signed with what every replica has: a key derived from the relay's own token. */
+static gw_status open_providers(relay_app *a, gw_error *err)
+{
+    gw_str token = gw_service_tokens_find(a->tokens, GW_STR("relay"));
+
+    a->providers = (provider_rpc){.mongo = a->mongo, .config = a->config, .log = a->log};
+    gw_status rc = gw_hkdf_sha256(token.ptr, token.len, GW_STR("provider list cursors"),
+                                  a->providers.cursor_key, sizeof(a->providers.cursor_key), err);
+    if (rc != GW_OK)
+        return rc;
+    provider_rpc_prepare(&a->providers);
+    return GW_OK;
+}
+
 static gw_status open_rpc(relay_app *a, gw_error *err)
 {
     static const ProtobufCServiceDescriptor *const services[] = {
@@ -341,9 +358,13 @@ static gw_status open_rpc(relay_app *a, gw_error *err)
     a->chat_access.others = gw_access_authorizer(a->access);
     options.schema = a->schema;
     options.authorizer = chat_rpc_authorizer(&a->chat_access);
-    rc = gw_rpc_server_new(a->loop, &options, &a->rpc, err);
+    rc = open_providers(a, err);
+    if (rc == GW_OK)
+        rc = gw_rpc_server_new(a->loop, &options, &a->rpc, err);
     if (rc == GW_OK)
         rc = gw_rpc_server_add(a->rpc, chat_rpc_handlers, &a->core, err);
+    if (rc == GW_OK)
+        rc = gw_rpc_server_add(a->rpc, provider_rpc_handlers, &a->providers, err);
     if (rc == GW_OK)
         rc = gw_rpc_server_start(a->rpc, err);
     return rc;

@@ -40,9 +40,12 @@ bool key_mint_secret(gw_arena *a, const peppers *p, gw_str key, int64_t now_ms, 
 {
     gw_key_parts parts;
     uint8_t hmac[GW_SHA256_SIZE];
-    if (!gw_key_parse(key, &parts) || !peppers_verifier(p, parts.pepper_id, key, hmac))
+    if (!gw_key_parse(key, &parts))
         return false;
-    *ret = (api_key_secret){.pepper_id = parts.pepper_id,
+    char pepper = peppers_has(p, parts.pepper_id) ? parts.pepper_id : peppers_current(p);
+    if (!peppers_verifier(p, pepper, key, hmac))
+        return false;
+    *ret = (api_key_secret){.pepper_id = pepper,
                             .hmac = gw_arena_dup(a, gw_str_n(hmac, sizeof(hmac))),
                             .created_ms = now_ms};
     return ret->hmac.len == sizeof(hmac);

@@ -20,7 +20,8 @@ typedef struct minted_key {
 GW_CHECK gw_status key_mint(const peppers *p, gw_str env, gw_str key_id, minted_key *ret,
                             gw_error *err);
 
-/* The stored side of a key, without its Argon2id string. False when its pepper is not there. */
+/* The stored side of a key, without its Argon2id string: under the pepper its id names, or under the
+ * current one when that is retired. False when the key is malformed. */
 GW_CHECK bool key_mint_secret(gw_arena *a, const peppers *p, gw_str key, int64_t now_ms,
                               api_key_secret *ret);
 

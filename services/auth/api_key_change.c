@@ -1,0 +1,61 @@
+#include "api_key_change.h"
+
+#include "api_key_mask.h"
+#include "api_key_rules.h"
+#include "messages.h"
+
+static gw_status refuse_revoked(const api_key_record *k, gw_error *err)
+{
+    if (strcmp(k->view->status, "revoked") == 0)
+        return gw_fail(err, GW_ERR_FAILED_PRECONDITION, "key %s is revoked, which is final",
+                       k->view->key_id);
+    return GW_OK;
+}
+
+gw_status api_key_update_apply(key_change_plan *p, gw_arena *a, api_key_record *k,
+                               bool *ret_changed, gw_error *err)
+{
+    const api_key_update *u = GW_CONTAINER_OF(p, api_key_update, plan);
+    violations v = {0};
+    gw_status rc = refuse_revoked(k, err);
+    if (rc != GW_OK)
+        return rc;
+    api_key_apply(a, k->view, u->from, u->paths, u->path_count, API_KEY_UPDATE, &v);
+    api_key_fill_defaults(a, k->view);
+    k->view->signing->configured = k->signing_sealed.len > 0;
+    api_key_pair_cost_limit(k->view->limits, &v);
+    api_key_check(k->view, &v);
+    if (api_key_mask_names(u->from, u->paths, u->path_count, "security.expires_at"))
+        api_key_check_expiry_is_ahead(k->view, p->now_ms, &v);
+    *ret_changed = true;
+    return violations_status(&v, err);
+}
+
+gw_status api_key_status_apply(key_change_plan *p, gw_arena *a, api_key_record *k,
+                               bool *ret_changed, gw_error *err)
+{
+    const api_key_status_change *c = GW_CONTAINER_OF(p, api_key_status_change, plan);
+    *ret_changed = strcmp(k->view->status, c->status) != 0;
+    if (!*ret_changed)
+        return GW_OK;
+    gw_status rc = refuse_revoked(k, err);
+    if (rc != GW_OK)
+        return rc;
+    k->view->status = message_text(a, gw_str_of(c->status));
+    k->view->status_reason = message_text(a, c->reason);
+    return GW_OK;
+}
+
+gw_status api_key_regenerate_apply(key_change_plan *p, gw_arena *a, api_key_record *k,
+                                   bool *ret_changed, gw_error *err)
+{
+    const api_key_regeneration *g = GW_CONTAINER_OF(p, api_key_regeneration, plan);
+    (void)a;
+    gw_status rc = refuse_revoked(k, err);
+    if (rc != GW_OK)
+        return rc;
+    api_key_retire_secret(k, p->now_ms, p->now_ms + g->grace_s * GW_MS_PER_S);
+    k->current = g->secret;
+    *ret_changed = true;
+    return GW_OK;
+}

@@ -1,0 +1,39 @@
+/*
+ * Changes of an API key as decisions: what each does to a record, and when it may.
+ *
+ * revoked is final: any change of a revoked key but another revoke is GW_ERR_FAILED_PRECONDITION.
+ * Each fits key_change_plan.apply and may run again on a fresh record.
+ *
+ * Thread: pure.
+ */
+#pragma once
+
+#include "key_store.h"
+
+#define API_KEY_GRACE_MAX_S      2592000
+#define API_KEY_REASON_MAX_CHARS 500
+
+typedef struct api_key_update {
+    key_change_plan plan; /* apply = api_key_update_apply */
+    const api_key_view *from;
+    char *const *paths;
+    size_t path_count;
+} api_key_update;
+GW_CHECK gw_status api_key_update_apply(key_change_plan *p, gw_arena *a, api_key_record *k,
+                                        bool *ret_changed, gw_error *err);
+
+typedef struct api_key_status_change {
+    key_change_plan plan; /* apply = api_key_status_apply */
+    const char *status; /* "active", "suspended" or "revoked" */
+    gw_str reason;
+} api_key_status_change;
+GW_CHECK gw_status api_key_status_apply(key_change_plan *p, gw_arena *a, api_key_record *k,
+                                        bool *ret_changed, gw_error *err);
+
+typedef struct api_key_regeneration {
+    key_change_plan plan; /* apply = api_key_regenerate_apply */
+    int64_t grace_s;
+    api_key_secret secret; /* the new one */
+} api_key_regeneration;
+GW_CHECK gw_status api_key_regenerate_apply(key_change_plan *p, gw_arena *a, api_key_record *k,
+                                            bool *ret_changed, gw_error *err);

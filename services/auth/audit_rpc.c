@@ -1,0 +1,97 @@
+#include "audit_log.h"
+#include "messages.h"
+#include "op.h"
+#include "page.h"
+
+#include <apirelay/auth/v1/admin_service.pb-c.h>
+
+static gw_str canonical(op *o, const Apirelay__Auth__V1__ListAuditEntriesRequest *r)
+{
+    gw_auto_buf text = {0};
+    gw_buf_append_c(&text, "audit_log;");
+    page_filter(&text, "action", r->action);
+    page_filter(&text, "actorId", r->actor_id);
+    page_filter(&text, "target", r->target);
+    gw_buf_appendf(&text, "from=%lld;to=%lld", (long long)message_time_ms(r->from),
+                   (long long)message_time_ms(r->to));
+    return gw_arena_dup(o->arena, gw_buf_str(&text));
+}
+
+static gw_status list_run(op *o, const db *d, gw_error *err)
+{
+    const Apirelay__Auth__V1__ListAuditEntriesRequest *r = (const void *)o->request;
+    gw_str filters = canonical(o, r), position = GW_STR("");
+    audit_filter f = {.action = gw_str_of(r->action),
+                      .actor_id = gw_str_of(r->actor_id),
+                      .target = gw_str_of(r->target),
+                      .from_ms = message_time_ms(r->from),
+                      .to_ms = message_time_ms(r->to)};
+    size_t count = 0;
+    gw_status rc = page_size(r->page_size, &f.limit, err);
+    if (rc == GW_OK)
+        rc = page_position(o->arena, o->auth->peppers, filters, r->cursor, &position, err);
+    if (rc == GW_OK && position.len && !gw_str_to_int64(position, &f.before_seq))
+        rc = gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, "cursor", "not a cursor of this list");
+    if (rc != GW_OK)
+        return rc;
+    size_t limit = (size_t)f.limit++;
+    Apirelay__Auth__V1__ListAuditEntriesResponse *m =
+        message_new(o->arena, &apirelay__auth__v1__list_audit_entries_response__descriptor);
+    if (m)
+        m->entries = gw_arena_array(o->arena, audit_entry *, limit + 1);
+    if (!m || !m->entries)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "out of memory");
+    rc = audit_log_list(d, o->arena, &f, m->entries, &count, err);
+    m->n_entries = GW_MIN(count, limit);
+    if (count > limit)
+        m->next_cursor =
+            page_cursor(o->arena, o->auth->peppers, filters,
+                        gw_arena_printf(o->arena, "%lld", (long long)m->entries[limit - 1]->seq));
+    o->response = &m->base;
+    return rc;
+}
+
+static void list_entries(gw_rpc_call *call, const ProtobufCMessage *request, void *arg)
+{
+    op *o = op_new(arg, call, request, list_run);
+    if (o)
+        op_start(o);
+}
+
+static gw_status verify_run(op *o, const db *d, gw_error *err)
+{
+    const Apirelay__Auth__V1__VerifyAuditLogRequest *r = (const void *)o->request;
+    audit_verdict v;
+    Apirelay__Auth__V1__VerifyAuditLogResponse *m =
+        message_new(o->arena, &apirelay__auth__v1__verify_audit_log_response__descriptor);
+    if (!m)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "out of memory");
+    if (r->from_seq < 0 || r->to_seq < 0 || (r->to_seq && r->to_seq < r->from_seq))
+        return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, "fromSeq",
+                             "must be at least 0 and not over toSeq");
+    gw_status rc = audit_log_verify(d, r->from_seq, r->to_seq, &v, err);
+    if (rc != GW_OK)
+        return rc;
+    m->intact = v.broken_seq == 0;
+    m->checked = v.checked;
+    m->broken_seq = v.broken_seq;
+    m->head_seq = v.head_seq;
+    m->head_hash = message_text(o->arena, gw_str_of(v.head_hash));
+    m->message = message_text(o->arena, gw_str_of(v.message));
+    o->response = &m->base;
+    return GW_OK;
+}
+
+static void verify_log(gw_rpc_call *call, const ProtobufCMessage *request, void *arg)
+{
+    op *o = op_new(arg, call, request, verify_run);
+    if (o)
+        op_start(o);
+}
+
+#define PATH(method) "/apirelay.auth.v1.AuditService/" method
+const gw_rpc_handler audit_handlers[] = {
+    {.path = PATH("ListAuditEntries"), .start = list_entries},
+    {.path = PATH("VerifyAuditLog"), .start = verify_log},
+    {0},
+};

@@ -1,0 +1,155 @@
+#include "key_resolution.h"
+#include "key_store.h"
+#include "messages.h"
+#include "op.h"
+#include "watch_rpc.h"
+
+#include <apirelay/auth/v1/key_access_service.pb-c.h>
+
+#define PRESENTED_MAX_BYTES 128
+#define USES_MAX            10000
+
+/* ---- Resolve ---- */
+
+static Apirelay__Auth__V1__KeyPolicy *policy_of(const key_resolution *r)
+{
+    const api_key_view *v = r->record.view;
+    gw_arena *a = r->arena;
+    Apirelay__Auth__V1__KeyPolicy *p = message_new(a, &apirelay__auth__v1__key_policy__descriptor);
+    if (!p)
+        return NULL;
+    p->key_id = v->key_id;
+    p->api_key_id = v->id;
+    p->generation = v->generation;
+    p->status = v->status;
+    p->env = v->env;
+    p->name = v->name;
+    p->user_id = v->user_id;
+    p->client_id = v->client_id;
+    p->permissions = v->permissions;
+    p->limits = v->limits;
+    p->security = v->security;
+    p->client_kind = v->client->kind;
+    p->on_disconnect = v->on_disconnect;
+    p->signing_required = v->signing->required;
+    p->signing_secret_sealed.data = (uint8_t *)(uintptr_t)r->record.signing_sealed.ptr;
+    p->signing_secret_sealed.len = r->record.signing_sealed.len;
+    p->expires_at = message_time(a, api_key_secret_end_ms(&r->record, r->secret));
+    p->previous_secret = r->secret != &r->record.current;
+    p->cache = v->cache;
+    p->privacy = v->privacy;
+    return p;
+}
+
+static void resolved(key_resolution *r, gw_status rc, const gw_error *err)
+{
+    gw_rpc_call *call = r->arg;
+    gw_error stale = {0};
+    Apirelay__Auth__V1__ResolveResponse m = APIRELAY__AUTH__V1__RESOLVE_RESPONSE__INIT;
+    if (rc != GW_OK) {
+        gw_rpc_fail(call, err);
+        return;
+    }
+    const Apirelay__Auth__V1__ResolveRequest *asked = gw_rpc_call_data(call);
+    if (r->found && r->record.view->generation < asked->since_generation) {
+        (void)gw_fail(&stale, GW_ERR_UNAVAILABLE, "key %s was read before its newest change",
+                      r->record.view->key_id);
+        gw_rpc_fail(call, &stale);
+        return;
+    }
+    m.found = r->found;
+    m.generation = r->generation;
+    m.policy = r->found ? policy_of(r) : NULL;
+    gw_rpc_reply(call, &m.base);
+}
+
+static void resolve(gw_rpc_call *call, const ProtobufCMessage *request, void *arg)
+{
+    const Apirelay__Auth__V1__ResolveRequest *r = (const void *)request;
+    gw_error err = {0};
+    if (r->presented_key.len > PRESENTED_MAX_BYTES) {
+        (void)gw_fail_field(&err, GW_ERR_INVALID_ARGUMENT, "presentedKey",
+                            "must be at most %d bytes", PRESENTED_MAX_BYTES);
+        gw_rpc_fail(call, &err);
+        return;
+    }
+    /* The request lives as long as the call. */
+    gw_rpc_call_set_data(call, (void *)(uintptr_t)r);
+    key_resolve(arg, gw_str_n(r->presented_key.data, r->presented_key.len), resolved, call);
+}
+
+/* ---- GetTagKeys ---- */
+
+static void get_tag_keys(gw_rpc_call *call, const ProtobufCMessage *request, void *arg)
+{
+    (void)request;
+    auth *a = arg;
+    size_t n;
+    const gw_tag_key *keys = peppers_tag_keys(a->peppers, &n);
+    gw_arena *arena = gw_rpc_call_arena(call);
+    Apirelay__Auth__V1__GetTagKeysResponse m = APIRELAY__AUTH__V1__GET_TAG_KEYS_RESPONSE__INIT;
+    m.tag_keys = gw_arena_array(arena, Apirelay__Auth__V1__TagKey *, n);
+    for (size_t i = 0; m.tag_keys && i < n; i++) {
+        Apirelay__Auth__V1__TagKey *k =
+            message_new(arena, &apirelay__auth__v1__tag_key__descriptor);
+        if (!k)
+            break;
+        k->pepper_id = message_text(arena, gw_str_n(&keys[i].pepper_id, 1));
+        k->tag_key.data = (uint8_t *)(uintptr_t)keys[i].key;
+        k->tag_key.len = sizeof(keys[i].key);
+        m.tag_keys[m.n_tag_keys++] = k;
+    }
+    if (m.n_tag_keys == n) {
+        gw_rpc_reply(call, &m.base);
+        return;
+    }
+    gw_error err = {0};
+    (void)gw_fail(&err, GW_ERR_NO_MEMORY, "out of memory");
+    gw_rpc_fail(call, &err);
+}
+
+/* ---- ReportUse ---- */
+
+static gw_status report_run(op *o, const db *d, gw_error *err)
+{
+    const Apirelay__Auth__V1__ReportUseRequest *r = (const void *)o->request;
+    o->response = message_new(o->arena, &apirelay__auth__v1__report_use_response__descriptor);
+    key_use *uses = gw_arena_array(o->arena, key_use, r->n_uses + 1);
+    size_t n = 0;
+    if (!o->response || !uses)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "out of memory");
+    for (size_t i = 0; i < r->n_uses; i++) {
+        /* A clock that runs ahead elsewhere does not date a use into the future. */
+        int64_t at = GW_MIN(message_time_ms(r->uses[i]->last_used_at), o->now_ms);
+        if (at > 0 && *r->uses[i]->key_id)
+            uses[n++] = (key_use){gw_str_of(r->uses[i]->key_id), at};
+    }
+    return key_store_report_use(d, uses, n, err);
+}
+
+static void report_use(gw_rpc_call *call, const ProtobufCMessage *request, void *arg)
+{
+    const Apirelay__Auth__V1__ReportUseRequest *r = (const void *)request;
+    op *o = op_new(arg, call, request, report_run);
+    if (!o)
+        return;
+    gw_error err = {0};
+    if (r->n_uses <= USES_MAX) {
+        op_start(o);
+        return;
+    }
+    (void)gw_fail_field(&err, GW_ERR_INVALID_ARGUMENT, "uses", "must be at most %d", USES_MAX);
+    op_refuse(o, &err);
+}
+
+#define PATH(method) "/apirelay.auth.v1.KeyAccessService/" method
+const gw_rpc_handler key_access_handlers[] = {
+    {.path = PATH("Resolve"), .start = resolve},
+    {.path = PATH("GetTagKeys"), .start = get_tag_keys},
+    {.path = PATH("Watch"),
+     .start = watch_rpc_start,
+     .cancelled = watch_rpc_cancelled,
+     .finished = watch_rpc_finished},
+    {.path = PATH("ReportUse"), .start = report_use},
+    {0},
+};

@@ -1,0 +1,154 @@
+#include "op.h"
+
+#include "access/access.h"
+#include "audit_log.h"
+#include "messages.h"
+#include "json/json.h"
+
+static void op_free(op *o)
+{
+    gw_arena *arena = o->arena; /* holds the op itself */
+    gw_arena_free(arena);
+}
+
+void op_refuse(op *o, const gw_error *err)
+{
+    gw_rpc_call *call = o->call;
+    gw_rpc_fail(call, err);
+    op_free(o);
+}
+
+static void describe_actor(op *o)
+{
+    const gw_caller *c = gw_rpc_call_caller(o->call);
+    o->actor_kind = c->kind == GW_CALLER_SERVICE ? GW_STR("service")
+                    : c->key_id.len              ? GW_STR("admin_key")
+                                                 : GW_STR("admin");
+    gw_str id = c->kind == GW_CALLER_SERVICE ? c->name : c->key_id.len ? c->key_id : c->id;
+    o->actor_id = gw_arena_dup(o->arena, id);
+    o->actor_name = gw_arena_dup(o->arena, c->name);
+    o->address = gw_arena_dup(o->arena, gw_access_peer_address(gw_rpc_call_peer(o->call)));
+    gw_str request_id = gw_rpc_call_metadata(o->call, "x-request-id");
+    if (request_id.len <= 64 && gw_str_is_utf8(request_id))
+        o->request_id = gw_arena_dup(o->arena, request_id);
+}
+
+void op_reply(op *o)
+{
+    gw_rpc_reply(o->call, o->response);
+    op_free(o);
+}
+
+op *op_new(auth *a, gw_rpc_call *call, const ProtobufCMessage *request,
+           gw_status (*run)(op *o, const db *d, gw_error *err))
+{
+    gw_arena *arena = gw_arena_new();
+    op *o = arena ? gw_arena_new_of(arena, op) : NULL;
+    if (!o) {
+        gw_error err = {0};
+        (void)gw_fail(&err, GW_ERR_NO_MEMORY, "out of memory");
+        gw_rpc_fail(call, &err);
+        gw_arena_free(arena);
+        return NULL;
+    }
+    o->auth = a;
+    o->call = call;
+    o->arena = arena;
+    o->request = request;
+    o->now_ms = auth_wall_ms(a);
+    o->run = run;
+    describe_actor(o);
+    return o;
+}
+
+void op_audit(op *o, const char *action, const char *target, const ProtobufCMessage *payload)
+{
+    gw_auto_buf json = {0};
+    gw_error err = {0};
+    o->action = action;
+    o->target = gw_arena_dup(o->arena, gw_str_of(target));
+    if (payload && gw_json_write(payload, &json, &err) == GW_OK)
+        o->payload_json = gw_arena_dup(o->arena, gw_buf_str(&json));
+}
+
+static gw_status write_audit(op *o, const db *d, const char *phase, const char *outcome,
+                             gw_str payload, gw_error *err)
+{
+    audit_entry *e = message_new(o->arena, &apirelay__auth__v1__audit_entry__descriptor);
+    if (!e)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "audit entry");
+    e->at = message_time(o->arena, gw_clock_wall_ms(&gw_system_clock));
+    e->actor_kind = message_text(o->arena, o->actor_kind);
+    e->actor_id = message_text(o->arena, o->actor_id);
+    e->actor_name = message_text(o->arena, o->actor_name);
+    e->address = message_text(o->arena, o->address);
+    e->action = message_text(o->arena, gw_str_of(o->action));
+    e->target = message_text(o->arena, o->target);
+    e->phase = message_text(o->arena, gw_str_of(phase));
+    e->outcome = message_text(o->arena, gw_str_of(outcome));
+    e->request_id = message_text(o->arena, o->request_id);
+    e->payload_json = message_text(o->arena, payload);
+    return audit_log_append(d, o->arena, e, err);
+}
+
+static gw_status run_audited(op *o, const db *d, gw_error *err)
+{
+    gw_status rc = write_audit(o, d, "intent", "", o->payload_json, err);
+    if (rc != GW_OK) {
+        (void)gw_error_prefix(err, "nothing was done, the audit log cannot be written");
+        return rc;
+    }
+    rc = o->run(o, d, err);
+    gw_error lost = {0};
+    const char *outcome = rc == GW_OK ? "ok" : gw_status_describe(rc)->name;
+    if (write_audit(o, d, "result", outcome, GW_STR(""), &lost) != GW_OK)
+        gw_log_error(o->auth->log, "audit_result_lost", gw_kv("action", o->action),
+                     gw_kv("target", o->target), gw_kv("outcome", outcome), gw_kv_error(&lost));
+    return rc;
+}
+
+static gw_status op_work(gw_mongo_job *j, mongoc_client_t *client, mongoc_database_t *database,
+                         gw_error *err)
+{
+    (void)client;
+    op *o = GW_CONTAINER_OF(j, op, job);
+    const db d = {database, j->mongo};
+    return o->action ? run_audited(o, &d, err) : o->run(o, &d, err);
+}
+
+static void op_done(gw_mongo_job *j, gw_status rc, const gw_error *err)
+{
+    op *o = GW_CONTAINER_OF(j, op, job);
+    if (o->key_changed)
+        auth_key_changed(o->auth);
+    if (rc != GW_OK) {
+        op_refuse(o, err);
+        return;
+    }
+    if (o->finish)
+        o->finish(o);
+    else
+        op_reply(o);
+}
+
+void op_start(op *o)
+{
+    o->job = (gw_mongo_job){.run = op_work, .done = op_done};
+    gw_mongo_submit(o->auth->mongo, &o->job);
+}
+
+static void hashed(argon2_task *t, gw_status rc, const gw_error *err)
+{
+    op *o = GW_CONTAINER_OF(t, op, argon2);
+    if (rc == GW_OK)
+        op_start(o);
+    else
+        op_refuse(o, err);
+}
+
+void op_start_hashed(op *o, gw_str secret)
+{
+    o->argon2.secret = secret;
+    o->argon2.done = hashed;
+    argon2_pool_run(o->auth->argon2, &o->argon2);
+}

@@ -189,8 +189,13 @@ relay_stage local_answer_resume(relay_request *r)
 {
     if (!r->upstream_ended)
         return STAGE_FORWARD;
-    if (r->upstream_rc != GW_OK)
-        return relay_request_fail(r, &r->upstream_err);
+    if (r->upstream_rc == GW_ERR_INVALID_ARGUMENT || r->upstream_rc == GW_ERR_OUT_OF_RANGE)
+        return relay_request_fail(r, &r->upstream_err); /* the caller's own query */
+    if (r->upstream_rc != GW_OK) {
+        gw_error err;
+        (void)gw_fail(&err, GW_ERR_UNAVAILABLE, "usage cannot be read right now");
+        return relay_request_fail(r, &err);
+    }
     r->answer_complete = true;
     return STAGE_SETTLE;
 }

@@ -97,6 +97,34 @@ static gw_status send_upstream(relay_request *r, gw_error *err)
     return rc;
 }
 
+/*
+ * The connection failed. Addresses are the operator's business, not the caller's: the log has the
+ * detail.
+ */
+static relay_stage fail_upstream(relay_request *r)
+{
+    static const struct {
+        gw_status code;
+        const char *what;
+    } words[] = {
+        {GW_ERR_UPSTREAM_UNAVAILABLE, "cannot be reached"},
+        {GW_ERR_UPSTREAM_TIMEOUT, "did not answer in time"},
+        {GW_ERR_UPSTREAM_PROTOCOL, "answered with something that is not HTTP"},
+        {GW_ERR_UPSTREAM_CUT, "closed the connection before the end of its answer"},
+        {GW_ERR_ADDRESS_REFUSED, "has an address that may not be connected to"},
+        {GW_ERR_DEADLINE_EXCEEDED, "did not answer before the request's deadline"},
+    };
+    const char *what = "failed";
+    gw_error err;
+
+    for (size_t i = 0; i < GW_ARRAY_LEN(words); i++)
+        if (words[i].code == r->upstream_rc)
+            what = words[i].what;
+    (void)gw_fail(&err, r->upstream_rc, "the provider %.*s %s",
+                  GW_STR_ARG(r->route->provider->name), what);
+    return relay_request_fail(r, &err);
+}
+
 relay_stage forward_enter(relay_request *r)
 {
     gw_error err;
@@ -122,7 +150,7 @@ relay_stage forward_resume(relay_request *r)
         return STAGE_SETTLE;
     if (r->mode != ANSWER_NONE)
         return STAGE_STREAM;
-    return r->upstream_ended ? relay_request_fail(r, &r->upstream_err) : STAGE_FORWARD;
+    return r->upstream_ended ? fail_upstream(r) : STAGE_FORWARD;
 }
 
 /* ---- STREAM ---- */
@@ -130,7 +158,7 @@ relay_stage forward_resume(relay_request *r)
 static relay_stage end_of_events(relay_request *r)
 {
     if (r->upstream_rc != GW_OK)
-        return relay_request_fail(r, &r->upstream_err);
+        return fail_upstream(r);
     if (r->adapter->on_end(&r->adapted) != GW_OK)
         return relay_request_fail_with(r, &r->adapted.failure);
     r->answer_complete = true;
@@ -142,7 +170,7 @@ static relay_stage end_of_json(relay_request *r)
     gw_str json = gw_buf_str(&r->held);
 
     if (r->upstream_rc != GW_OK)
-        return relay_request_fail(r, &r->upstream_err);
+        return fail_upstream(r);
     if (r->adapter->on_answer(&r->adapted, json, &r->answer) != GW_OK)
         return relay_request_fail_with(r, &r->adapted.failure);
     if (r->stream && adapter_stream_from_answer(&r->adapted, r->answer) != GW_OK)

@@ -117,20 +117,25 @@ static void measure(relay_request *r)
 static void log_settled(relay_request *r)
 {
     const char *error = r->has_failed ? gw_status_describe(r->failure.error.code)->openai_code : "";
+    const char *detail = "";
 
-    gw_log_info(r->core->log, "request_settled", gw_kv("request.id", (const char *)r->id),
-                gw_kv("key.id", r->policy ? r->policy->key_id : GW_STR("")),
-                gw_kv("endpoint", endpoint_describe(r->call.endpoint)->path),
-                gw_kv("model", gw_str_slice(r->body.model, 0, 128)),
-                gw_kv("provider", r->route ? r->route->provider->name : GW_STR("")),
-                gw_kv("stream", r->stream), gw_kv("outcome", r->bill.outcome),
-                gw_kv("http.response.status_code", relay_request_status_code(r)),
-                gw_kv("error.code", error), gw_kv("attempts", r->attempts),
-                gw_kv("upstream.status", r->upstream_status), gw_kv("duration_ms", r->duration_ms),
-                gw_kv("ttft_ms", r->ttft_ms), gw_kv("prompt_tokens", r->bill.tokens.prompt),
-                gw_kv("completion_tokens", r->bill.tokens.completion),
-                gw_kv("cost_nano_usd", r->bill.cost_nano_usd),
-                gw_kv("billing_basis", r->bill.basis));
+    if (r->upstream_rc != GW_OK)
+        detail = r->upstream_err.message; /* with addresses */
+    else if (r->has_failed && r->attempts == 0)
+        detail = r->failure.error.message; /* our own words: a provider's may repeat the prompt */
+    gw_log_info(
+        r->core->log, "request_settled", gw_kv("request.id", (const char *)r->id),
+        gw_kv("key.id", r->policy ? r->policy->key_id : GW_STR("")),
+        gw_kv("endpoint", endpoint_describe(r->call.endpoint)->path),
+        gw_kv("model", gw_str_slice(r->body.model, 0, 128)),
+        gw_kv("provider", r->route ? r->route->provider->name : GW_STR("")),
+        gw_kv("stream", r->stream), gw_kv("outcome", r->bill.outcome),
+        gw_kv("http.response.status_code", relay_request_status_code(r)),
+        gw_kv("error.code", error), gw_kv("error.message", detail), gw_kv("attempts", r->attempts),
+        gw_kv("upstream.status", r->upstream_status), gw_kv("duration_ms", r->duration_ms),
+        gw_kv("ttft_ms", r->ttft_ms), gw_kv("prompt_tokens", r->bill.tokens.prompt),
+        gw_kv("completion_tokens", r->bill.tokens.completion),
+        gw_kv("cost_nano_usd", r->bill.cost_nano_usd), gw_kv("billing_basis", r->bill.basis));
 }
 
 relay_stage record_enter(relay_request *r)

@@ -41,21 +41,25 @@ bool event_queue_push(event_queue *q, gw_str packed)
     return true;
 }
 
-/* The bytes before the head go when they are most of the buffer. */
-static void advance(event_queue *q, size_t bytes, size_t count)
+void event_queue_drop_through(event_queue *q, int64_t seq)
 {
-    q->head += bytes;
-    q->count -= count;
-    q->first_seq += (int64_t)count;
+    while (q->count > 0 && q->first_seq <= seq) {
+        q->head += LENGTH_BYTES + read_length(q->bytes.data + q->head);
+        q->count--;
+        q->first_seq++;
+    }
+    /* The bytes before the head go when they are most of the buffer. */
     if (q->head > q->bytes.len / 2) {
         gw_buf_drop_front(&q->bytes, q->head);
         q->head = 0;
     }
 }
 
-void event_queue_drop(event_queue *q)
+void event_queue_clear(event_queue *q)
 {
-    advance(q, LENGTH_BYTES + read_length(q->bytes.data + q->head), 1);
+    gw_buf_clear(&q->bytes);
+    q->head = 0;
+    q->count = 0;
 }
 
 /* ---- a claim ---- */
@@ -67,7 +71,7 @@ void claim_fini(claim *c)
     *c = (claim){0};
 }
 
-gw_status claim_take(event_queue *q, claim *c, gw_error *err)
+gw_status claim_take(const event_queue *q, claim *c, gw_error *err)
 {
     size_t bytes = 0;
     size_t count = 0;
@@ -83,7 +87,6 @@ gw_status claim_take(event_queue *q, claim *c, gw_error *err)
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for a claim");
     c->from = q->first_seq - 1;
     c->count = count;
-    advance(q, bytes, count);
     return GW_OK;
 }
 

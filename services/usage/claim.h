@@ -29,7 +29,8 @@ typedef struct event_queue {
 void event_queue_fini(event_queue *q);
 size_t event_queue_bytes(const event_queue *q);
 GW_CHECK bool event_queue_push(event_queue *q, gw_str packed); /* false when out of memory */
-void event_queue_drop(event_queue *q); /* the first one; there is one */
+void event_queue_drop_through(event_queue *q, int64_t seq); /* those up to and with `seq` */
+void event_queue_clear(event_queue *q);
 
 /* ---- a claim ---- */
 typedef struct claim_verdict {
@@ -51,8 +52,9 @@ static inline int64_t claim_to(const claim *c) /* the last seq */
     return c->from + (int64_t)c->count;
 }
 
-/* Moves the first events of the queue, at most the two bounds above, into the zeroed `c`. */
-GW_CHECK gw_status claim_take(event_queue *q, claim *c, gw_error *err);
+/* Copies the first events of the queue, at most the two bounds above, into the zeroed `c`. They
+ * leave the queue when the claim is known to have been made. */
+GW_CHECK gw_status claim_take(const event_queue *q, claim *c, gw_error *err);
 GW_CHECK gw_status claim_judge(claim *c, int64_t now_ms, int64_t retention_ms, gw_error *err);
 
 /* The claim as `p`, and back; a `p` that does not hold what it says is GW_ERR_DATA_LOSS, one of a

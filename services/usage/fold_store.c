@@ -201,8 +201,12 @@ static gw_status fold_day(const spool_db *s, day_read *day, bool *ret_folded, gw
     gw_status rc = read_gen(s, day, err);
     if (rc == GW_OK)
         rc = read_hours(s, day, f, err);
-    if (rc != GW_OK || day->api_key_id.value_type == BSON_TYPE_EOD)
+    if (rc != GW_OK)
         return rc;
+    if (day->api_key_id.value_type == BSON_TYPE_EOD) { /* no hours: nothing to sum */
+        *ret_folded = true;
+        return GW_OK;
+    }
     mongoc_collection_t *days = mongoc_database_get_collection(s->db, day->collection);
     rc = (day->exists ? update_day : insert_day)(s, days, day, f, ret_folded, err);
     mongoc_collection_destroy(days);

@@ -1,0 +1,188 @@
+#include "fold_runner.h"
+
+#include "fold_store.h"
+#include "usage_metrics.h"
+
+#include "core/map.h"
+
+#include <stdlib.h>
+
+#define SOON_MS       100
+#define PASS_GAP_MS   500
+#define SWEEP_MS      30000
+#define DAYS_A_JOB    32
+#define WAITING_MAX   20000 /* days; what does not fit is found by the sweep */
+#define DIRTY_A_SWEEP 2000
+
+typedef struct fold_day_job {
+    char id[ROLLUP_ID_SIZE];
+    bool folded;
+} fold_day_job;
+
+struct fold_runner {
+    gw_loop *loop;
+    gw_mongo *mongo;
+    gw_log *log;
+    gw_metrics_shard *metrics;
+    gw_map *waiting; /* ids of days; the value says nothing */
+    gw_timer soon;
+    gw_timer sweep;
+    int64_t next_pass_ms;
+    bool sweep_due;
+    bool stopped;
+    bool busy;
+    /* the job in flight */
+    gw_mongo_job job;
+    int64_t now_ms;
+    fold_day_job days[DAYS_A_JOB];
+    size_t day_count;
+    bool sweeping;
+    touched_days found;
+};
+
+static void start(fold_runner *r);
+
+static void wait_for(fold_runner *r, gw_str day)
+{
+    if (gw_map_count(r->waiting) >= WAITING_MAX || !gw_map_put(r->waiting, day, r))
+        return;
+    if (r->stopped || r->busy || gw_timer_is_armed(&r->soon))
+        return;
+    int64_t gap_ms = r->next_pass_ms - gw_loop_now_ms(r->loop);
+    gw_timer_set(r->loop, &r->soon, GW_MAX(gap_ms, SOON_MS));
+}
+
+void fold_runner_touch(fold_runner *r, const touched_days *days)
+{
+    for (size_t i = 0; i < days->count; i++)
+        wait_for(r, gw_str_of(days->ids[i]));
+}
+
+/* ---- on a worker ---- */
+
+static gw_status run_job(gw_mongo_job *j, mongoc_client_t *client, mongoc_database_t *db,
+                         gw_error *err)
+{
+    (void)client;
+    fold_runner *r = GW_CONTAINER_OF(j, fold_runner, job);
+    spool_db s = {.mongo = r->mongo, .db = db, .now_ms = r->now_ms};
+    gw_status rc = GW_OK;
+    for (size_t i = 0; i < r->day_count && rc == GW_OK; i++)
+        rc = fold_store_day(&s, r->days[i].id, &r->days[i].folded, err);
+    if (rc == GW_OK && r->sweeping)
+        rc = fold_store_find_dirty(&s, DIRTY_A_SWEEP, &r->found, err);
+    return rc;
+}
+
+/* ---- on the loop ---- */
+
+static void job_done(gw_mongo_job *j, gw_status rc, const gw_error *err)
+{
+    fold_runner *r = GW_CONTAINER_OF(j, fold_runner, job);
+    r->busy = false;
+    if (rc != GW_OK && rc != GW_ERR_UNAVAILABLE) /* the sweep comes back to it */
+        gw_log_warn(r->log, "fold_failed", gw_kv_error(err));
+    gw_metric_add(r->metrics, M_usage_folds_total, (int64_t)r->day_count,
+                  (const gw_str[]){rc == GW_OK ? GW_STR("done") : GW_STR("failed")}, 1);
+    /* A day that another replica folded meanwhile may lack what we have added since. */
+    for (size_t i = 0; i < r->day_count && rc == GW_OK; i++)
+        if (!r->days[i].folded)
+            wait_for(r, gw_str_of(r->days[i].id));
+    r->day_count = 0;
+    r->sweeping = false;
+    fold_runner_touch(r, &r->found);
+    touched_days_fini(&r->found);
+    if (r->stopped)
+        return;
+    if (gw_map_count(r->waiting) > 0) {
+        int64_t gap_ms = r->next_pass_ms - gw_loop_now_ms(r->loop);
+        gw_timer_set(r->loop, &r->soon, GW_MAX(gap_ms, 0));
+    } else if (r->sweep_due) {
+        start(r);
+    }
+}
+
+static void take_days(fold_runner *r)
+{
+    while (r->day_count < DAYS_A_JOB) {
+        size_t at = 0;
+        gw_str day;
+        void *value;
+        if (!gw_map_next(r->waiting, &at, &day, &value))
+            break;
+        fold_day_job *d = &r->days[r->day_count++];
+        *d = (fold_day_job){0};
+        memcpy(d->id, day.ptr, GW_MIN(day.len, sizeof(d->id) - 1));
+        (void)gw_map_remove(r->waiting, gw_str_of(d->id));
+    }
+}
+
+static void start(fold_runner *r)
+{
+    if (r->busy || r->stopped)
+        return;
+    take_days(r);
+    r->sweeping = r->sweep_due;
+    r->sweep_due = false;
+    if (r->day_count == 0 && !r->sweeping)
+        return;
+    /* A pass that needed several jobs goes on at once; the gap counts from its end. */
+    if (gw_map_count(r->waiting) == 0)
+        r->next_pass_ms = gw_loop_now_ms(r->loop) + PASS_GAP_MS;
+    r->busy = true;
+    r->now_ms = gw_clock_wall_ms(gw_loop_clock(r->loop));
+    gw_mongo_submit(r->mongo, &r->job);
+}
+
+static void on_soon(void *arg)
+{
+    start((fold_runner *)arg);
+}
+
+static void on_sweep(void *arg)
+{
+    fold_runner *r = (fold_runner *)arg;
+    gw_timer_set(r->loop, &r->sweep, SWEEP_MS);
+    r->sweep_due = true;
+    start(r);
+}
+
+gw_status fold_runner_new(gw_loop *l, gw_mongo *mongo, gw_log *log, gw_metrics_shard *metrics,
+                          fold_runner **ret, gw_error *err)
+{
+    fold_runner *r = (fold_runner *)calloc(1, sizeof(*r));
+    if (r)
+        r->waiting = gw_map_new(NULL);
+    if (!r || !r->waiting) {
+        free(r);
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the folds");
+    }
+    r->loop = l;
+    r->mongo = mongo;
+    r->log = log;
+    r->metrics = metrics;
+    r->job.run = run_job;
+    r->job.done = job_done;
+    gw_timer_init(&r->soon, on_soon, r);
+    gw_timer_init(&r->sweep, on_sweep, r);
+    gw_timer_set(l, &r->sweep, SOON_MS);
+    *ret = r;
+    return GW_OK;
+}
+
+void fold_runner_stop(fold_runner *r)
+{
+    r->stopped = true;
+    gw_timer_cancel(r->loop, &r->soon);
+    gw_timer_cancel(r->loop, &r->sweep);
+}
+
+void fold_runner_free(fold_runner *r)
+{
+    if (!r)
+        return;
+    fold_runner_stop(r);
+    gw_map_free(r->waiting);
+    touched_days_fini(&r->found);
+    free(r);
+}

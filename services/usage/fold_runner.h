@@ -1,0 +1,23 @@
+/*
+ * Fold runner: folds days soon after their hours have changed, and every 30 s those whose hours
+ * are dirty all the same (another replica died, a fold lost).
+ *
+ * Passes are at least 500 ms apart, so that a busy key's day is not folded for every claim.
+ *
+ * Thread: the loop's. Order at the end: fold_runner_stop(), gw_mongo_free(), fold_runner_free().
+ */
+#pragma once
+
+#include "spool_store.h"
+
+#include "metrics/metrics.h"
+
+typedef struct fold_runner fold_runner;
+
+GW_CHECK gw_status fold_runner_new(gw_loop *l, gw_mongo *mongo, gw_log *log,
+                                   gw_metrics_shard *metrics, fold_runner **ret, gw_error *err);
+void fold_runner_stop(fold_runner *r); /* starts nothing any more */
+void fold_runner_free(fold_runner *r);
+GW_DEFINE_FREEP(fold_runner)
+
+void fold_runner_touch(fold_runner *r, const touched_days *days);

@@ -1,0 +1,135 @@
+#include "ingest_internal.h"
+
+#include "event_row.h"
+#include "usage_metrics.h"
+
+#include <stdlib.h>
+
+#define SWEEP_INTERVAL_MS 15000
+#define SWEEP_AGE_MS      15000
+
+/* ---- steps of one stream, on a worker ---- */
+
+static gw_status step_resume(ingest_stream *st, const spool_db *s, gw_error *err)
+{
+    if (!st->welcomed) {
+        gw_status rc = spool_register(s, &st->hello, &st->standing, err);
+        if (rc != GW_OK || st->standing != SPOOL_KNOWN)
+            return rc;
+    }
+    return spool_resume(s, st->hello.id, st->tail, &st->position, &st->touched, err);
+}
+
+static gw_status step_claim(ingest_stream *st, const spool_db *s, gw_error *err)
+{
+    gw_status rc = claim_judge(&st->claim, st->now_ms, st->in->o.retention_ms, err);
+    return rc == GW_OK ? spool_claim(s, st->hello.id, &st->claim, st->tail, &st->matched, err) : rc;
+}
+
+static gw_status run_step(gw_mongo_job *j, mongoc_client_t *client, mongoc_database_t *db,
+                          gw_error *err)
+{
+    (void)client;
+    ingest_stream *st = GW_CONTAINER_OF(j, ingest_stream, job);
+    spool_db s = {.mongo = j->mongo, .db = db, .now_ms = st->now_ms};
+    switch (st->step) {
+    case STEP_RESUME:
+        return step_resume(st, &s, err);
+    case STEP_CLAIM:
+        return step_claim(st, &s, err);
+    case STEP_APPLY:
+        return spool_apply(&s, st->hello.id, &st->claim, &st->touched, err);
+    case STEP_FINISH:
+        return spool_finish(&s, st->hello.id, st->n, err);
+    case STEP_STATUS:
+        return spool_note_status(&s, st->hello.id, &st->status, err);
+    case STEP_NONE:
+        break;
+    }
+    return GW_OK;
+}
+
+static void step_done(gw_mongo_job *j, gw_status rc, const gw_error *err)
+{
+    ingest_stream *st = GW_CONTAINER_OF(j, ingest_stream, job);
+    st->busy = false;
+    st->has_result = true;
+    st->rc = rc;
+    st->error = *err;
+    /* What a failed step did write counts too. */
+    fold_runner_touch(st->in->o.folds, &st->touched);
+    touched_days_fini(&st->touched);
+    ingest_stream_wake(st);
+}
+
+void ingest_start_step(ingest_stream *st, ingest_step step)
+{
+    st->step = step;
+    st->busy = true;
+    st->has_result = false;
+    st->now_ms = gw_clock_wall_ms(gw_loop_clock(st->in->o.loop));
+    st->started_ms = gw_loop_now_ms(st->in->o.loop);
+    st->job.run = run_step;
+    st->job.done = step_done;
+    gw_mongo_submit(st->in->o.mongo, &st->job);
+}
+
+/* ---- sweep: claims that lost both their relay and their replica ---- */
+
+struct sweep_job {
+    gw_mongo_job job;
+    ingest *in;
+    int64_t now_ms;
+    size_t swept;
+    touched_days touched;
+};
+
+static gw_status run_sweep(gw_mongo_job *j, mongoc_client_t *client, mongoc_database_t *db,
+                           gw_error *err)
+{
+    (void)client;
+    struct sweep_job *w = GW_CONTAINER_OF(j, struct sweep_job, job);
+    spool_db s = {.mongo = j->mongo, .db = db, .now_ms = w->now_ms};
+    return spool_sweep(&s, SWEEP_AGE_MS, &w->swept, &w->touched, err);
+}
+
+static void sweep_done(gw_mongo_job *j, gw_status rc, const gw_error *err)
+{
+    struct sweep_job *w = GW_CONTAINER_OF(j, struct sweep_job, job);
+    ingest *in = w->in;
+    in->sweep = NULL;
+    if (rc != GW_OK && rc != GW_ERR_UNAVAILABLE)
+        gw_log_error(in->o.log, "sweep_failed", gw_kv_error(err));
+    if (w->swept) {
+        gw_log_warn(in->o.log, "claims_swept", gw_kv("usage.spools", w->swept));
+        gw_metric_add(in->o.metrics, M_usage_sweeps_total, (int64_t)w->swept,
+                      (const gw_str[]){GW_STR("applied")}, 1);
+    }
+    fold_runner_touch(in->o.folds, &w->touched);
+    touched_days_fini(&w->touched);
+    free(w);
+    if (!in->stopped)
+        gw_timer_set(in->o.loop, &in->sweep_timer, SWEEP_INTERVAL_MS);
+}
+
+static void on_sweep_timer(void *arg)
+{
+    ingest *in = (ingest *)arg;
+    struct sweep_job *w = (struct sweep_job *)calloc(1, sizeof(*w));
+    if (!w) {
+        gw_timer_set(in->o.loop, &in->sweep_timer, SWEEP_INTERVAL_MS);
+        return;
+    }
+    w->in = in;
+    w->now_ms = gw_clock_wall_ms(gw_loop_clock(in->o.loop));
+    w->job.run = run_sweep;
+    w->job.done = sweep_done;
+    in->sweep = w;
+    gw_mongo_submit(in->o.mongo, &w->job);
+}
+
+void ingest_start_sweeps(ingest *in)
+{
+    gw_timer_init(&in->sweep_timer, on_sweep_timer, in);
+    gw_timer_set(in->o.loop, &in->sweep_timer, SWEEP_INTERVAL_MS);
+}

@@ -1,0 +1,8 @@
+#include "usage_conf.h"
+
+#define GW_CONF_NAME        usage_conf
+#define GW_CONF_DEF         "usage_conf.def"
+#define GW_CONF_SERVICE     "usage"
+#define GW_CONF_PREFIX      "USAGE"
+#define GW_CONF_ENV_ALLOWED "USAGE_GRPC"
+#include "conf/conf_table.h"

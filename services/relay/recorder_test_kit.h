@@ -13,12 +13,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define KIT_WATCHDOG_MS 20000
+#define KIT_WATCHDOG_MS 30000
 
 typedef struct kit {
     char dir[64];
     gw_loop *loop;
     gw_timer watchdog, look;
+    int64_t watchdog_ms;
     bool (*until)(struct kit *k);
     recorder *recorder;
     bool closed;
@@ -57,22 +58,28 @@ static inline void kit_run_until(kit *k, bool (*until)(kit *k))
 {
     k->until = until;
     gw_timer_set(k->loop, &k->look, 0);
-    gw_timer_set(k->loop, &k->watchdog, KIT_WATCHDOG_MS);
+    gw_timer_set(k->loop, &k->watchdog, k->watchdog_ms);
     gw_loop_run(k->loop);
 }
 
-static inline int kit_setup(void **state)
+static inline int kit_setup_with(void **state, const gw_clock *clock)
 {
     kit *k = calloc(1, sizeof(*k));
     gw_error err;
     assert_non_null(k);
     (void)snprintf(k->dir, sizeof(k->dir), "/tmp/relay-spool-XXXXXX");
     assert_non_null(mkdtemp(k->dir));
-    assert_int_equal(gw_loop_new(&gw_system_clock, &k->loop, &err), GW_OK);
+    assert_int_equal(gw_loop_new(clock, &k->loop, &err), GW_OK);
     gw_timer_init(&k->watchdog, kit_hangs, k);
     gw_timer_init(&k->look, kit_look, k);
+    k->watchdog_ms = clock == &gw_system_clock ? KIT_WATCHDOG_MS : 100 * KIT_WATCHDOG_MS;
     *state = k;
     return 0;
+}
+
+static inline int kit_setup(void **state)
+{
+    return kit_setup_with(state, &gw_system_clock);
 }
 
 static inline int kit_teardown(void **state)

@@ -1,7 +1,7 @@
 # The running suite: MongoDB-compatible server, Redis, scripted upstreams, the four services.
 #
 #   .run/env      what a user needs, NAME=value (0600)
-#   .run/secrets  peppers, master keys, service tokens, bootstrap credentials (0700)
+#   .run/secrets  peppers, service tokens, bootstrap credentials (0700)
 #   .run/config   the relay's providers and routes
 #   .run/data     databases and the relay's spool
 #   .run/log      one file a process; .run/pid likewise
@@ -34,6 +34,8 @@ is_running() {
 }
 
 port_is_free() { ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+port_is_taken() { ! port_is_free "$1"; }
 
 # start NAME PORT VARIABLE COMMAND…: in the background, with a pid file and a log; the port must be free.
 start() {
@@ -79,7 +81,6 @@ make_secret() {
     [[ -s $file ]] || (umask 077 && "$@" >"$file")
 }
 pepper_line() { printf 'a %s\n' "$(openssl rand -base64 32)"; }
-master_key_line() { printf 'k1 %s\n' "$(openssl rand -base64 32)"; }
 service_token_lines() {
     local service
     for service in "${SERVICES[@]}"; do printf '%s lcsvc_%s\n' "$service" "$(random_base62 40)"; done
@@ -88,7 +89,6 @@ admin_key_text() { printf 'lcadm_%s' "$(random_base62 44)"; }
 
 make_secrets() {
     make_secret peppers pepper_line
-    make_secret master-keys master_key_line
     make_secret service-tokens service_token_lines
     make_secret owner-password random_base62 24
     make_secret admin-key admin_key_text
@@ -149,6 +149,9 @@ start_stores() {
         start redis "$PORT_REDIS" DEV_PORT_REDIS redis-server --bind 127.0.0.1 --port "$PORT_REDIS" \
             --dir "$STATE/data/redis" --appendonly yes --appendfsync everysec --daemonize no
     fi
+    # The services would wait for their stores by themselves, but look again only every few seconds.
+    [[ -n ${MONGO_URI:-} ]] || await mongo port_is_taken "$PORT_MONGO"
+    [[ -n ${REDIS_URL:-} ]] || await redis port_is_taken "$PORT_REDIS"
 }
 
 start_upstreams() {
@@ -184,16 +187,15 @@ start_services() {
     mapfile -t credentials <"$STATE/config/credentials.env"
     start_service auth "$PORT_AUTH_GRPC" DEV_PORT_AUTH_GRPC \
         "AUTH_GRPC_LISTEN=$auth" "AUTH_MONGO_URI=$MONGO" "AUTH_REDIS_URL=$REDIS" \
-        "AUTH_PEPPERS_FILE=$STATE/secrets/peppers" "AUTH_MASTER_KEYS_FILE=$STATE/secrets/master-keys" \
+        "AUTH_PEPPERS_FILE=$STATE/secrets/peppers" \
         "AUTH_OWNER_USERNAME=admin" "AUTH_OWNER_PASSWORD_FILE=$STATE/secrets/owner-password" \
         "AUTH_BOOTSTRAP_ADMIN_KEY_FILE=$STATE/secrets/admin-key"
     start_service usage "$PORT_USAGE_GRPC" DEV_PORT_USAGE_GRPC \
         "USAGE_GRPC_LISTEN=$usage" "USAGE_MONGO_URI=$MONGO" "USAGE_REDIS_URL=$REDIS" "USAGE_AUTH_TARGET=$auth"
     start_service relay "$PORT_RELAY" DEV_PORT_RELAY \
         "RELAY_LISTEN=127.0.0.1:$PORT_RELAY" "RELAY_GRPC_LISTEN=$relay" \
-        "RELAY_MONGO_URI=$MONGO" "RELAY_REDIS_URL=$REDIS" "RELAY_AUTH_TARGET=$auth" "RELAY_USAGE_TARGET=$usage" \
+        "RELAY_MONGO_URI=$MONGO" "RELAY_AUTH_TARGET=$auth" "RELAY_USAGE_TARGET=$usage" \
         "RELAY_CONFIG_FILE=$STATE/config/relay.yaml" "RELAY_PRICE_BOOK_FILE=$TOP/deploy/config/prices.yaml" \
-        "RELAY_MASTER_KEYS_FILE=$STATE/secrets/master-keys" \
         "RELAY_UPSTREAM_ALLOW_CIDRS=$ALLOW" "RELAY_SPOOL_DIR=$STATE/data/spool" "RELAY_STATE_DIR=$STATE/data/relay" \
         "${credentials[@]}"
     start_service admin-gw "$PORT_ADMIN" DEV_PORT_ADMIN \

@@ -1,0 +1,337 @@
+#include "rest_front.h"
+
+#include "admin_gw_metrics.h"
+#include "core/id.h"
+#include "crypto/crypto.h"
+#include "rest_error.h"
+#include "session.h"
+
+#include "apirelay/auth/v1/session_service.pb-c.h"
+
+#include <stdlib.h>
+
+#define GET_SESSION_PATH "/apirelay.auth.v1.SessionService/GetSession"
+#define NS_PER_S         1e9
+
+/* Held by the HTTP exchange and by the call in flight; freed when both are over. */
+typedef struct rest_exchange {
+    rest_front *front;
+    gw_exchange *x; /* NULL once the caller is gone; all views below go with it */
+    gw_rpc_client_call *call;
+    route_match match;
+    gw_str credential;
+    gw_str csrf_token;
+    bool by_cookie, is_local;
+    int status;
+    char request_id[GW_REQUEST_ID_SIZE];
+} rest_exchange;
+
+static void release(rest_exchange *e)
+{
+    if (!e->x && !e->call)
+        free(e);
+}
+
+/* ---- answers ---- */
+
+#define HEADERS_MAX 8
+
+typedef struct answer {
+    gw_header headers[HEADERS_MAX];
+    size_t header_count;
+} answer;
+
+static void add(answer *a, const char *name, gw_str value)
+{
+    if (value.len > 0 && a->header_count < HEADERS_MAX)
+        a->headers[a->header_count++] = (gw_header){gw_str_of(name), value};
+}
+
+static void respond(rest_exchange *e, int status, answer *a, gw_str body)
+{
+    add(a, "content-type", GW_STR("application/json"));
+    add(a, "cache-control", GW_STR("no-store"));
+    add(a, "x-content-type-options", GW_STR("nosniff"));
+    add(a, "x-request-id", gw_str_of(e->request_id));
+    e->status = status;
+    gw_exchange_respond(e->x, &(gw_response_head){status, a->headers, a->header_count}, body);
+}
+
+static gw_str ended_cookie(rest_exchange *e)
+{
+    return session_cookie(gw_exchange_arena(e->x), GW_STR(""), 0, e->is_local);
+}
+
+static void fail(rest_exchange *e, const gw_error *err, const gw_json_violations *more)
+{
+    gw_auto_buf body = {0};
+    answer a = {.header_count = 0};
+    int status = gw_status_describe(err->code)->http_status;
+    add(&a, "allow", e->match.allow);
+    if (status == 401)
+        add(&a, "www-authenticate", GW_STR("Bearer"));
+    if (status == 401 && e->by_cookie)
+        add(&a, "set-cookie", ended_cookie(e));
+    rest_error_write(err, more, gw_str_of(e->request_id), &body);
+    respond(e, status, &a, gw_buf_str(&body));
+}
+
+/* ---- the call ---- */
+
+static void call_backend(rest_exchange *e, gw_rpc_channel *channel, const char *path,
+                         const ProtobufCMessageDescriptor *response,
+                         const ProtobufCMessage *request, gw_rpc_done_fn done)
+{
+    gw_rpc_call_options o = {.path = path,
+                             .response = response,
+                             .credential = e->credential,
+                             .deadline_ms = e->front->call_timeout_ms};
+    e->call = gw_rpc_unary(channel, &o, request, done, e);
+    if (e->call)
+        return;
+    gw_error err;
+    (void)gw_fail(&err, GW_ERR_NO_MEMORY, "no memory for a call");
+    fail(e, &err, NULL);
+}
+
+/* True when the call failed, or there is nobody left to answer; both are handled. */
+static bool call_is_over(rest_exchange *e, gw_status rc, const gw_error *err)
+{
+    e->call = NULL;
+    if (!e->x) {
+        release(e);
+        return true;
+    }
+    if (rc == GW_OK)
+        return false;
+    gw_error shown = *err;
+    if (rc == GW_ERR_CANCELLED) /* only we cancel, and only when we go */
+        (void)gw_fail(&shown, GW_ERR_SHUTTING_DOWN, "the gateway is shutting down");
+    fail(e, &shown, NULL);
+    return true;
+}
+
+static gw_status write_answer(rest_exchange *e, const ProtobufCMessage *response, answer *a,
+                              gw_buf *body, gw_error *err)
+{
+    const gw_method *m = e->match.route->method;
+    gw_str token;
+    int64_t max_age_s;
+    if (!session_is_sign_in(m)) {
+        if (session_is_sign_out(m) && e->by_cookie)
+            add(a, "set-cookie", ended_cookie(e));
+        return gw_json_write(response, body, err);
+    }
+    gw_status rc = session_take_sign_in(response, gw_clock_wall_ms(e->front->clock), &token,
+                                        &max_age_s, body, err);
+    if (rc == GW_OK)
+        add(a, "set-cookie",
+            session_cookie(gw_exchange_arena(e->x), token, max_age_s, e->is_local));
+    return rc;
+}
+
+static void on_answer(void *arg, gw_status rc, const ProtobufCMessage *response,
+                      const gw_error *err)
+{
+    rest_exchange *e = arg;
+    gw_auto_buf body = {0};
+    answer a = {.header_count = 0};
+    gw_error problem;
+    if (call_is_over(e, rc, err))
+        return;
+    rc = write_answer(e, response, &a, &body, &problem);
+    if (rc == GW_OK && gw_buf_failed(&body))
+        rc = gw_fail(&problem, GW_ERR_NO_MEMORY, "no memory for the answer");
+    if (rc == GW_OK)
+        respond(e, 200, &a, gw_buf_str(&body));
+    else
+        fail(e, &problem, NULL);
+    if (body.data && session_is_sign_in(e->match.route->method))
+        gw_secret_wipe(body.data, body.len);
+}
+
+static void call_rpc(rest_exchange *e)
+{
+    const route *r = e->match.route;
+    gw_exchange *x = e->x;
+    bool is_sign_in = session_is_sign_in(r->method);
+    gw_json_violations more;
+    gw_error err;
+    ProtobufCMessage *request = NULL;
+    rest_input in = {.match = &e->match,
+                     .query = gw_exchange_query(x),
+                     .body = gw_exchange_body(x),
+                     .if_match = gw_headers_get(gw_exchange_headers(x), "if-match"),
+                     .own_fields = is_sign_in ? session_own_fields : NULL};
+    gw_status rc = rest_call_build(&in, gw_exchange_arena(x), &request, &more, &err);
+    if (rc == GW_OK && is_sign_in)
+        rc = session_fill_sign_in(request, gw_exchange_peer(x),
+                                  gw_headers_get(gw_exchange_headers(x), "user-agent"), &err);
+    if (rc == GW_OK)
+        call_backend(e, e->front->backends[r->backend], r->method->path.ptr,
+                     r->method->descriptor->output, request, on_answer);
+    else
+        fail(e, &err, &more);
+    if (request)
+        protobuf_c_message_free_unpacked(request, NULL);
+}
+
+/* ---- CSRF ---- */
+
+static void on_session(void *arg, gw_status rc, const ProtobufCMessage *response,
+                       const gw_error *err)
+{
+    rest_exchange *e = arg;
+    if (call_is_over(e, rc, err))
+        return;
+    const Apirelay__Auth__V1__GetSessionResponse *s =
+        (const Apirelay__Auth__V1__GetSessionResponse *)(const void *)response;
+    gw_str wanted = gw_str_of(s->csrf_token);
+    if (wanted.len > 0 &&
+        gw_secret_eq(wanted.ptr, wanted.len, e->csrf_token.ptr, e->csrf_token.len)) {
+        call_rpc(e);
+        return;
+    }
+    gw_error problem;
+    (void)gw_fail(&problem, GW_ERR_CSRF_FAILED, "X-CSRF-Token is not that of this session");
+    fail(e, &problem, NULL);
+}
+
+static void on_body(gw_exchange *x, void *arg)
+{
+    rest_exchange *e = gw_exchange_data(x);
+    (void)arg;
+    if (!e->by_cookie || !edge_is_change(gw_exchange_method(x))) {
+        call_rpc(e);
+        return;
+    }
+    Apirelay__Auth__V1__GetSessionRequest request = APIRELAY__AUTH__V1__GET_SESSION_REQUEST__INIT;
+    call_backend(e, e->front->backends[ROUTE_AUTH], GET_SESSION_PATH,
+                 &apirelay__auth__v1__get_session_response__descriptor, &request.base, on_session);
+}
+
+/* ---- the head ---- */
+
+static gw_status find_credential(rest_exchange *e, gw_error *err)
+{
+    gw_headers h = gw_exchange_headers(e->x);
+    if (session_is_sign_in(e->match.route->method)) {
+        e->credential = e->front->service_token;
+        return GW_OK;
+    }
+    gw_status rc = edge_bearer(h, &e->credential, err);
+    if (rc != GW_OK || e->credential.len > 0)
+        return rc;
+    e->credential = session_token_of(h, e->is_local);
+    e->by_cookie = e->credential.len > 0;
+    if (!e->by_cookie)
+        return gw_fail(err, GW_ERR_UNAUTHENTICATED, "an admin key or a session is required");
+    e->csrf_token = gw_headers_get(h, "x-csrf-token");
+    if (edge_is_change(gw_exchange_method(e->x)) && e->csrf_token.len == 0)
+        return gw_fail(err, GW_ERR_CSRF_FAILED, "a session's change needs X-CSRF-Token");
+    return GW_OK;
+}
+
+static bool is_openapi(rest_exchange *e, gw_error *err, gw_status *rc)
+{
+    gw_str method = gw_exchange_method(e->x);
+    if (!gw_str_eq_c(gw_exchange_path(e->x), "/openapi.json"))
+        return false;
+    *rc = GW_OK;
+    if (edge_is_change(method)) {
+        e->match.allow = GW_STR("GET, HEAD");
+        *rc = gw_fail(err, GW_ERR_METHOD_NOT_ALLOWED, "this path takes GET, HEAD");
+    }
+    return true;
+}
+
+/* GW_OK with no route: the document is asked for. */
+static gw_status check_head(rest_exchange *e, gw_error *err)
+{
+    gw_exchange *x = e->x;
+    gw_headers h = gw_exchange_headers(x);
+    gw_str method = gw_exchange_method(x);
+    gw_status rc = edge_check_host(&e->front->rules, h, err);
+    if (rc != GW_OK || is_openapi(e, err, &rc))
+        return rc;
+    rc = route_table_match(e->front->routes, gw_exchange_arena(x), method, gw_exchange_path(x),
+                           &e->match, err);
+    if (rc == GW_OK && edge_is_change(method))
+        rc = edge_check_change(&e->front->rules, h, gw_exchange_expects_body(x), err);
+    return rc == GW_OK ? find_credential(e, err) : rc;
+}
+
+static void on_head(gw_exchange *x, void *arg)
+{
+    rest_front *front = arg;
+    rest_exchange *e = calloc(1, sizeof *e);
+    gw_error err;
+    if (!e) {
+        gw_exchange_abort(x);
+        return;
+    }
+    e->front = front;
+    e->x = x;
+    e->is_local =
+        session_is_local(gw_exchange_peer(x), gw_headers_get(gw_exchange_headers(x), "host"));
+    gw_request_id(e->request_id);
+    gw_exchange_set_data(x, e);
+    if (check_head(e, &err) != GW_OK) {
+        fail(e, &err, NULL);
+    } else if (e->match.route) {
+        gw_exchange_read_body(x, front->body_max_bytes);
+    } else {
+        answer a = {.header_count = 0};
+        respond(e, 200, &a, front->openapi);
+    }
+}
+
+/* ---- the end ---- */
+
+static void record(const rest_exchange *e, bool complete)
+{
+    static const char *const classes[] = {"none", "1xx", "2xx", "3xx", "4xx", "5xx"};
+    const gw_method *m = e->match.route ? e->match.route->method : NULL;
+    gw_str rpc = m ? m->name : GW_STR("none");
+    double seconds =
+        (double)(gw_clock_mono_ns(e->front->clock) - gw_exchange_arrival_ns(e->x)) / NS_PER_S;
+    char address[GW_IP_TEXT_SIZE];
+    gw_ip_format(gw_exchange_peer(e->x), address);
+    gw_metric_count(e->front->metrics, M_admin_gw_requests_total, rpc,
+                    gw_str_of(classes[e->status / 100]));
+    gw_metric_observe(e->front->metrics, M_admin_gw_request_duration_seconds, seconds, &rpc, 1);
+    gw_log_info(
+        e->front->log, "request_finished", gw_kv("http.request.id", (const char *)e->request_id),
+        gw_kv("http.request.method", gw_exchange_method(e->x)),
+        gw_kv("url.path", gw_exchange_path(e->x)), gw_kv("rpc.method", rpc),
+        gw_kv("http.response.status_code", e->status), gw_kv("client.ip", (const char *)address),
+        gw_kv("complete", complete), gw_kv("duration_ms", seconds * (double)GW_MS_PER_S));
+}
+
+static void on_closed(gw_exchange *x, bool complete, void *arg)
+{
+    rest_exchange *e = gw_exchange_data(x);
+    (void)arg;
+    if (!e)
+        return;
+    record(e, complete);
+    if (e->call && !edge_is_change(gw_exchange_method(x)))
+        gw_rpc_cancel(e->call);
+    e->x = NULL;
+    release(e);
+}
+
+/* What the HTTP server refuses by itself. */
+static void write_error(gw_exchange *x, const gw_error *err, gw_buf *body,
+                        const char **content_type, void *arg)
+{
+    rest_exchange *e = x ? gw_exchange_data(x) : NULL;
+    (void)arg;
+    *content_type = "application/json";
+    if (e)
+        e->status = gw_status_describe(err->code)->http_status;
+    rest_error_write(err, NULL, e ? gw_str_of(e->request_id) : GW_STR(""), body);
+}
+
+const gw_http_handler_ops rest_front_ops = {
+    .on_head = on_head, .on_body = on_body, .on_closed = on_closed, .write_error = write_error};

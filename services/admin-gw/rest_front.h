@@ -1,0 +1,36 @@
+/*
+ * REST front: HTTP in, one gRPC call out, its answer as JSON. One exchange goes
+ *
+ *   head: Host → route → origin and content type → credential → body
+ *   body: CSRF token (cookie and change only; asks auth) → request message → call → answer
+ *
+ * The caller's own credential goes to the backend, which decides what it may do. Only the sign-in
+ * carries the gateway's service token.
+ *
+ * A caller that leaves cancels what only reads; a change goes on to its end.
+ *
+ * Thread: the loop's.
+ */
+#pragma once
+
+#include "edge.h"
+#include "http/server.h"
+#include "metrics/metrics.h"
+#include "rest_call.h"
+#include "rpc/client.h"
+
+typedef struct rest_front { /* filled by the owner, outlives the server */
+    const route_table *routes;
+    gw_rpc_channel *backends[3]; /* by route_backend */
+    gw_str service_token; /* for the sign-in */
+    edge_rules rules;
+    gw_str openapi; /* the document */
+    size_t body_max_bytes;
+    int64_t call_timeout_ms;
+    const gw_clock *clock;
+    gw_log *log;
+    gw_metrics_shard *metrics;
+} rest_front;
+
+/* Handler for gw_http_server_new() with a rest_front as `arg`. */
+extern const gw_http_handler_ops rest_front_ops;

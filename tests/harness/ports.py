@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+
+# Sanitizers and busy machines are slower than what is promised of a release.
+PATIENCE = float(os.environ.get("TEST_PATIENCE", "1"))
 
 
 def free_ports(count: int) -> list[int]:
@@ -27,7 +31,7 @@ def free_ports(count: int) -> list[int]:
 
 def eventually(probe: Callable[[], T], what: str, seconds: float = 10.0) -> T:
     """Polls `probe` until it returns something true; assertion and connection errors count as not yet."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * PATIENCE
     last: object = None
     while True:
         try:
@@ -37,5 +41,5 @@ def eventually(probe: Callable[[], T], what: str, seconds: float = 10.0) -> T:
         except (AssertionError, OSError) as e:
             last = e
         if time.monotonic() > deadline:
-            raise AssertionError(f"{what}: not within {seconds} s; last seen: {last!r}")
+            raise AssertionError(f"{what}: not within {seconds * PATIENCE} s; last seen: {last!r}")
         time.sleep(0.02)

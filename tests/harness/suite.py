@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import os
 import secrets
@@ -17,9 +18,14 @@ import redis
 
 from harness.ports import eventually, free_ports
 from harness.process import Process
+from harness.rpc import RpcClient
 
 TOP = Path(__file__).resolve().parents[2]
 SERVICES = ("auth", "usage", "relay", "admin-gw")
+LISTED_MODELS = ["gpt-4o", "gpt-4o-mini", "org/model/with-slashes", "text-embedding-3-small", "alias-gpt", "agent_echo"]
+IMPATIENT_MS = 400
+HEAD_TIMEOUT = "1500ms"
+VISIBLE_SECONDS = 2.0
 START_SECONDS = float(os.environ.get("SUITE_START_SECONDS", "30"))
 
 
@@ -34,7 +40,7 @@ class Suite:
         self.folder = folder
         self.bin = (build or Path(os.environ.get("BUILD_DIR", TOP / "build" / "dev"))) / "bin"
         self.relay_settings = relay_settings or {}
-        names = ["relay", "admin", "auth_grpc", "relay_grpc", "usage_grpc", "mongo", "redis", "openai", "librechat"]
+        names = ["relay", "admin", "auth_grpc", "relay_grpc", "usage_grpc", "mongo", "redis", "openai", "librechat", "nobody"]
         names += [f"ops_{service}" for service in SERVICES]
         self.port = dict(zip(names, free_ports(len(names))))
         self.mongo_uri = os.environ.get("MONGO_URI") or f"mongodb://127.0.0.1:{self.port['mongo']}"
@@ -94,16 +100,28 @@ class Suite:
         self.write_relay_config()
 
     def write_relay_config(self, providers: list[dict[str, Any]] | None = None, models: list[dict[str, Any]] | None = None) -> None:
-        """JSON is YAML; by default every model goes to the scripted upstream and agent_* to the small LibreChat."""
+        """
+        JSON is YAML. By default gpt-*, org/* and text-embedding-* go to the scripted upstream, impatient+* too but with
+        short timeouts, refused-* to a port where nobody listens, agent_* to the small LibreChat. What the upstream is to
+        do wrong is added to the name, as in "gpt-4o-mini+fail-cut-3": such a name has a price.
+        """
+        scripted = {"kind": "openai", "baseUrl": f"{self.upstream_url}/v1", "credential": "env:RELAY_CREDENTIAL_SCRIPTED"}
         config = {
             "providers": providers
             or [
-                {"name": "scripted", "kind": "openai", "baseUrl": f"{self.upstream_url}/v1", "credential": "env:RELAY_CREDENTIAL_SCRIPTED"},
+                {"name": "scripted", **scripted},
+                {"name": "impatient", **scripted, "firstByteTimeoutMs": IMPATIENT_MS, "idleTimeoutMs": IMPATIENT_MS},
+                {"name": "refused", **scripted, "baseUrl": f"http://127.0.0.1:{self.port['nobody']}/v1"},
                 {"name": "librechat", "kind": "librechat", "baseUrl": self.librechat_url, "credential": "env:RELAY_CREDENTIAL_LIBRECHAT"},
             ],
             "models": models
             or [
-                {"model": "*", "targets": [{"provider": "scripted"}], "listedModels": ["gpt-4o", "gpt-4o-mini", "org/model/with-slashes"]},
+                {"model": "gpt-*", "targets": [{"provider": "scripted"}], "listedModels": ["gpt-4o", "gpt-4o-mini"]},
+                {"model": "org/*", "targets": [{"provider": "scripted"}], "listedModels": ["org/model/with-slashes"]},
+                {"model": "text-embedding-*", "targets": [{"provider": "scripted"}], "listedModels": ["text-embedding-3-small"]},
+                {"model": "impatient+*", "targets": [{"provider": "impatient"}]},
+                {"model": "refused-*", "targets": [{"provider": "refused"}]},
+                {"model": "alias-gpt", "targets": [{"provider": "scripted", "upstreamModel": "gpt-4o"}], "listedModels": ["alias-gpt"]},
                 {"model": "agent_*", "targets": [{"provider": "librechat"}], "listedModels": ["agent_echo"]},
             ],
         }
@@ -138,24 +156,27 @@ class Suite:
             **self._stores(),
             "GRPC_LISTEN": auth,
             "PEPPERS_FILE": str(self.path("peppers")),
-            "MASTER_KEYS_FILE": str(self.path("master-keys")),
             "OWNER_USERNAME": "admin",
             "OWNER_PASSWORD_FILE": str(self.path("owner-password")),
             "BOOTSTRAP_ADMIN_KEY_FILE": str(self.path("admin-key")),
         })
         self._service("usage", {**self._stores(), "GRPC_LISTEN": usage, "AUTH_TARGET": auth})
         self._service("relay", {
-            **self._stores(),
+            "MONGO_URI": self.mongo_uri,
+            "MONGO_DATABASE": self.database,
             "LISTEN": f"127.0.0.1:{self.port['relay']}",
             "GRPC_LISTEN": relay,
             "AUTH_TARGET": auth,
             "USAGE_TARGET": usage,
             "CONFIG_FILE": str(self.path("relay.yaml")),
             "PRICE_BOOK_FILE": str(TOP / "deploy/config/prices.yaml"),
-            "MASTER_KEYS_FILE": str(self.path("master-keys")),
             "UPSTREAM_ALLOW_CIDRS": "127.0.0.0/8,::1/128",
             "SPOOL_DIR": str(self.path("spool")),
             "STATE_DIR": str(self.path("relay-state")),
+            "HEAD_TIMEOUT": HEAD_TIMEOUT,
+            "BODY_TIMEOUT": HEAD_TIMEOUT,
+            "BODY_MAX": "4MiB",
+            "SHUTDOWN_GRACE": "2s",
             "CREDENTIAL_SCRIPTED": "sk-scripted-provider-key",
             "CREDENTIAL_LIBRECHAT": "sk-librechat-provider-key",
             **self.relay_settings,
@@ -202,6 +223,8 @@ class Suite:
     def stop(self) -> dict[str, int]:
         """Exit statuses by name, services first; raises when one had to be killed."""
         failures, statuses = [], {}
+        if "_mongo_client" in self.__dict__:
+            self.__dict__.pop("_mongo_client").close()
         for process in reversed(list(self.processes.values())):
             try:
                 statuses[process.name] = process.stop()
@@ -212,8 +235,8 @@ class Suite:
 
     # ---- clients ----
 
-    def admin(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {self.admin_key}", **kwargs.pop("headers", {})}
+    def admin(self, method: str, path: str, *, credential: str | None = None, **kwargs: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {credential or self.admin_key}", **kwargs.pop("headers", {})}
         return httpx.request(method, self.admin_url + path, headers=headers, timeout=30, **kwargs)
 
     def make_key(self, **fields: Any) -> dict[str, Any]:
@@ -223,11 +246,42 @@ class Suite:
         body = answer.json()
         return {**body["apiKey"], "key": body["key"]}
 
+    def chat(self, key: str, model: str = "gpt-4o", text: str = "Hello there", *, headers: dict[str, str] | None = None, **body: Any) -> httpx.Response:
+        """POST /v1/chat/completions without an SDK, read to its end."""
+        request = {"model": model, "messages": [{"role": "user", "content": text}], **body}
+        return self.post("/v1/chat/completions", key, json=request, headers=headers)
+
+    def post(self, path: str, key: str, *, headers: dict[str, str] | None = None, **kwargs: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {key}", **(headers or {})}
+        return httpx.post(self.relay_url + path, headers=headers, timeout=30, **kwargs)
+
+    def get(self, path: str, key: str, **kwargs: Any) -> httpx.Response:
+        return httpx.get(self.relay_url + path, headers={"Authorization": f"Bearer {key}"}, timeout=30, **kwargs)
+
+    def rpc(self, service: str, credential: str | None = None) -> RpcClient:
+        return RpcClient(self.grpc_target(service), credential)
+
+    def upstream_log(self, librechat: bool = False) -> list[dict[str, Any]]:
+        return httpx.get((self.librechat_url if librechat else self.upstream_url) + "/_log").json()
+
+    def upstream_stats(self, wait_for: str = "", librechat: bool = False) -> dict[str, Any]:
+        """Counters; `wait_for` as "cancelled=3" waits until one is reached."""
+        url = (self.librechat_url if librechat else self.upstream_url) + "/_stats"
+        return httpx.get(f"{url}?{wait_for}", timeout=30).json()
+
+    @functools.cached_property
+    def _mongo_client(self) -> Any:
+        return pymongo.MongoClient(self.mongo_uri, serverSelectionTimeoutMS=5000, tz_aware=True)
+
     def mongo(self) -> Any:
-        return pymongo.MongoClient(self.mongo_uri, serverSelectionTimeoutMS=5000)[self.database]
+        return self._mongo_client[self.database]
 
     def redis(self) -> redis.Redis:
         return redis.Redis.from_url(self.redis_url)
 
     def rows(self, **filter: Any) -> list[dict[str, Any]]:
         return list(self.mongo()["api_usage"].find(filter))
+
+    def row(self, request_id: str, seconds: float = VISIBLE_SECONDS) -> dict[str, Any]:
+        """The row of one request, as soon as it is there: within the two seconds that are promised."""
+        return eventually(lambda: self.rows(requestId=request_id), f"the row of {request_id}", seconds)[0]

@@ -1,0 +1,203 @@
+#include "recorder_test_kit.h"
+
+#include "flight_table.h"
+
+#include <sys/stat.h>
+
+static flight_table *open_table(const kit *k, uint32_t slots, bool *renamed)
+{
+    flight_table *t = NULL;
+    gw_error err;
+    assert_int_equal(flight_table_open(k->dir, slots, &t, renamed, &err), GW_OK);
+    return t;
+}
+
+/* As after kill -9: what is in the mapping is all there is. */
+static flight_table *reopen(const kit *k, flight_table *t)
+{
+    bool renamed;
+    uint32_t count = flight_table_count(t);
+    flight_table_free(t);
+    t = open_table(k, count, &renamed);
+    assert_false(renamed);
+    return t;
+}
+
+static void file_path(const kit *k, char out[96])
+{
+    (void)snprintf(out, 96, "%s/flight", k->dir);
+}
+
+static usage_event *unpack(const flight_slot *s)
+{
+    gw_str bytes = flight_slot_event(s);
+    usage_event *e =
+        apirelay__usage__v1__usage_event__unpack(NULL, bytes.len, (const uint8_t *)bytes.ptr);
+    assert_non_null(e);
+    return e;
+}
+
+static void slots_survive_in_each_state(void **state)
+{
+    kit *k = *state;
+    bool renamed;
+    uint8_t id[12] = "event-000001";
+    usage_event e = kit_event(id, 10);
+    flight_table *t = open_table(k, 4, &renamed);
+    flight_slot_open(flight_table_slot(t, 1), &e);
+    flight_slot_progress(flight_table_slot(t, 1),
+                         &(event_progress){.completion_tokens = 5, .status_code = 200});
+    flight_slot_open(flight_table_slot(t, 2), &e);
+    flight_slot_done(flight_table_slot(t, 2), &e);
+    flight_slot_done(flight_table_slot(t, 3), &e); /* a refusal */
+    t = reopen(k, t);
+    assert_int_equal(flight_slot_recover(flight_table_slot(t, 0), 0), FLIGHT_FOUND_NOTHING);
+    assert_int_equal(flight_slot_recover(flight_table_slot(t, 1), 0), FLIGHT_FOUND_INTERRUPTED);
+    assert_int_equal(flight_slot_recover(flight_table_slot(t, 2), 0), FLIGHT_FOUND_DONE);
+    assert_int_equal(flight_slot_recover(flight_table_slot(t, 3), 0), FLIGHT_FOUND_DONE);
+    usage_event *back = unpack(flight_table_slot(t, 1));
+    assert_memory_equal(back->event_id.data, id, 12);
+    assert_string_equal(back->outcome, "interrupted");
+    assert_int_equal(back->completion_tokens, 5);
+    apirelay__usage__v1__usage_event__free_unpacked(back, NULL);
+    /* A second death before the commit finds the same. */
+    t = reopen(k, t);
+    assert_int_equal(flight_slot_recover(flight_table_slot(t, 1), 0), FLIGHT_FOUND_DONE);
+    flight_table_free(t);
+}
+
+static void what_the_spool_has_is_not_taken_again(void **state)
+{
+    kit *k = *state;
+    bool renamed;
+    uint8_t id[12] = "event-000001";
+    usage_event e = kit_event(id, 10);
+    flight_table *t = open_table(k, 1, &renamed);
+    flight_slot *s = flight_table_slot(t, 0);
+    flight_slot_done(s, &e);
+    uint64_t generation = flight_slot_generation(s);
+    assert_int_equal(flight_slot_recover(s, generation - 1), FLIGHT_FOUND_DONE);
+    assert_int_equal(flight_slot_recover(s, generation), FLIGHT_FOUND_COMMITTED);
+    assert_int_equal(flight_slot_state(s), FLIGHT_FREE);
+    /* An older page came back: the next use of the slot is still newer than what the spool knows. */
+    assert_int_equal(flight_slot_recover(s, generation + 7), FLIGHT_FOUND_NOTHING);
+    flight_slot_done(s, &e);
+    assert_true(flight_slot_generation(s) > generation + 7);
+    flight_table_free(t);
+}
+
+static void a_torn_end_leaves_the_beginning(void **state)
+{
+    kit *k = *state;
+    bool renamed;
+    uint8_t id[12] = "event-000001";
+    usage_event e = kit_event(id, 10);
+    flight_table *t = open_table(k, 1, &renamed);
+    flight_slot *s = flight_table_slot(t, 0);
+    flight_slot_open(s, &e);
+    flight_slot_done(s, &e);
+    s->done[20] ^= 1;
+    assert_int_equal(flight_slot_recover(s, 0), FLIGHT_FOUND_INTERRUPTED);
+    flight_slot_free(s);
+    flight_slot_done(s, &e); /* never opened in this generation: the old OPEN area does not count */
+    s->done[20] ^= 1;
+    assert_int_equal(flight_slot_recover(s, 0), FLIGHT_FOUND_TORN);
+    assert_int_equal(flight_slot_state(s), FLIGHT_FREE);
+    flight_slot_open(s, &e);
+    s->open[3] ^= 1;
+    assert_int_equal(flight_slot_recover(s, 0), FLIGHT_FOUND_TORN);
+    flight_slot_open(s, &e);
+    s->open_len = 5000;
+    assert_int_equal(flight_slot_recover(s, 0), FLIGHT_FOUND_TORN);
+    atomic_store(&s->state, 77);
+    assert_int_equal(flight_slot_recover(s, 0), FLIGHT_FOUND_TORN);
+    flight_table_free(t);
+}
+
+static void figures_are_kept_whatever_the_texts(void **state)
+{
+    kit *k = *state;
+    bool renamed;
+    uint8_t id[12] = "event-000001";
+    char *text = malloc(100001);
+    assert_non_null(text);
+    memset(text, 'x', 100000);
+    text[100000] = '\0';
+    usage_event e = kit_event(id, 10);
+    e.client_request_id = e.client_id = e.provider = e.error = e.model = text;
+    flight_table *t = open_table(k, 1, &renamed);
+    flight_slot_done(flight_table_slot(t, 0), &e);
+    usage_event *back = unpack(flight_table_slot(t, 0));
+    assert_memory_equal(back->event_id.data, id, 12);
+    assert_int_equal(back->cost_nano_usd, 42);
+    assert_string_equal(back->key_id, "k1");
+    assert_true(back->truncated);
+    apirelay__usage__v1__usage_event__free_unpacked(back, NULL);
+    flight_table_free(t);
+    free(text);
+}
+
+static void a_larger_table_keeps_its_slots(void **state)
+{
+    kit *k = *state;
+    bool renamed;
+    uint8_t id[12] = "event-000001";
+    usage_event e = kit_event(id, 10);
+    flight_table *t = open_table(k, 2, &renamed);
+    flight_slot_done(flight_table_slot(t, 1), &e);
+    flight_table_free(t);
+    t = open_table(k, 10, &renamed);
+    assert_int_equal(flight_table_count(t), 10);
+    flight_slot_done(flight_table_slot(t, 9), &e);
+    flight_table_free(t);
+    t = open_table(k, 2, &renamed); /* fewer are wanted, none is lost */
+    assert_int_equal(flight_table_count(t), 10);
+    assert_int_equal(flight_slot_recover(flight_table_slot(t, 1), 0), FLIGHT_FOUND_DONE);
+    assert_int_equal(flight_slot_recover(flight_table_slot(t, 9), 0), FLIGHT_FOUND_DONE);
+    assert_int_equal(flight_table_index(t, flight_table_slot(t, 9)), 9);
+    flight_table_free(t);
+}
+
+static void disk_space_is_allocated(void **state)
+{
+    kit *k = *state;
+    bool renamed;
+    char path[96];
+    struct stat st;
+    flight_table *t = open_table(k, 100, &renamed);
+    file_path(k, path);
+    assert_int_equal(stat(path, &st), 0);
+    assert_true(st.st_blocks * 512 >= 100 * FLIGHT_SLOT_BYTES);
+    flight_table_free(t);
+}
+
+static void another_file_is_renamed_aside(void **state)
+{
+    kit *k = *state;
+    bool renamed = false;
+    char path[96], aside[128];
+    file_path(k, path);
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    for (int i = 0; i < 8192; i++)
+        (void)fputc(i & 0x7f, f);
+    (void)fclose(f);
+    flight_table *t = open_table(k, 2, &renamed);
+    assert_true(renamed);
+    assert_int_equal(flight_slot_recover(flight_table_slot(t, 0), 0), FLIGHT_FOUND_NOTHING);
+    (void)snprintf(aside, sizeof(aside), "%s.unreadable", path);
+    assert_int_equal(access(aside, F_OK), 0);
+    flight_table_free(t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, kit_setup, kit_teardown)
+        TEST(slots_survive_in_each_state),     TEST(what_the_spool_has_is_not_taken_again),
+        TEST(a_torn_end_leaves_the_beginning), TEST(figures_are_kept_whatever_the_texts),
+        TEST(a_larger_table_keeps_its_slots),  TEST(disk_space_is_allocated),
+        TEST(another_file_is_renamed_aside),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -202,9 +202,9 @@ static void report_use(void *arg)
     request.uses = pointers;
     if (c->use_call)
         return; /* its end arms the timer */
-    while (request.n_uses < USE_BATCH_MAX && !gw_list_is_empty(&c->used)) {
+    for (gw_list *node; request.n_uses < USE_BATCH_MAX && (node = gw_list_pop_front(&c->used));) {
         size_t i = request.n_uses++;
-        key_slot *s = GW_CONTAINER_OF(gw_list_pop_front(&c->used), key_slot, use_node);
+        key_slot *s = GW_CONTAINER_OF(node, key_slot, use_node);
         google__protobuf__timestamp__init(&times[i]);
         times[i].seconds = s->used_wall_ms / GW_MS_PER_S;
         times[i].nanos = (int32_t)(s->used_wall_ms % GW_MS_PER_S) * 1000000;

@@ -68,6 +68,11 @@ typedef struct gw_http_handler_ops {
      * before a head was read. */
     void (*write_error)(gw_exchange *x, const gw_error *err, gw_buf *body,
                         const char **content_type, void *arg);
+    /*
+     * Headers for an answer the server gives by itself, asked for after write_error; writes at most `max` into `out` and
+     * returns how many. Their texts live until the next call. May be NULL. `x` as for write_error.
+     */
+    size_t (*error_headers)(gw_exchange *x, gw_header *out, size_t max, void *arg);
 } gw_http_handler_ops;
 
 /* Binds and listens. `ops` and `arg` outlive the server; `log` may be NULL. GW_ERR_IO when the

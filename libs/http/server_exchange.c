@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 enum { PARTS_MAX = 24 }; /* of one writev, without framing */
+enum { ERROR_HEADERS_MAX = 4 }; /* of an answer of the server's own */
 
 /* ---- the request ---- */
 
@@ -246,9 +247,14 @@ void connection_answer_error(connection *c, const gw_error *err)
     }
     gw_auto_buf body = {0};
     const char *type = NULL;
-    gw_str text = error_body(c, x && x->was_given ? x : NULL, err, &body, &type);
-    const gw_header header = {GW_STR("Content-Type"), gw_str_of(type)};
-    const gw_response_head head = {gw_status_describe(err->code)->http_status, &header, 1};
+    gw_exchange *given = x && x->was_given ? x : NULL;
+    gw_str text = error_body(c, given, err, &body, &type);
+    const gw_http_handler_ops *ops = c->server->ops;
+    gw_header headers[1 + ERROR_HEADERS_MAX] = {{GW_STR("Content-Type"), gw_str_of(type)}};
+    size_t count = 1;
+    if (ops->error_headers)
+        count += ops->error_headers(given, headers + 1, ERROR_HEADERS_MAX, c->server->arg);
+    const gw_response_head head = {gw_status_describe(err->code)->http_status, headers, count};
     send_whole(c, x, &head, text);
 }
 

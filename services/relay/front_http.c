@@ -9,6 +9,7 @@ typedef struct http_caller { /* in the exchange's arena */
     relay_sink sink; /* first: a const sink is read back by its address */
     gw_exchange *x;
     relay_request *request; /* NULL once released */
+    char refused_id[GW_REQUEST_ID_SIZE]; /* of a request that the server refused */
 } http_caller;
 
 static http_caller *caller_of(relay_sink *s)
@@ -254,11 +255,30 @@ static void write_error(gw_exchange *x, const gw_error *err, gw_buf *body,
     openai_error e;
 
     (void)arg;
-    if (caller && caller->request)
+    if (caller && caller->request) {
+        memcpy(caller->refused_id, relay_request_id(caller->request), sizeof(caller->refused_id));
         relay_request_refused_by_transport(caller->request, err);
+    }
     openai_error_from(&e, err);
     openai_error_write(&e, body);
     *content_type = "application/json";
+}
+
+/* x-request-id stands on every answer, whoever gives it. */
+static size_t error_headers(gw_exchange *x, gw_header *out, size_t max, void *arg)
+{
+    front_http *f = arg;
+    const http_caller *caller = x ? gw_exchange_data(x) : NULL;
+    const char *id = f->error_id;
+
+    if (max == 0)
+        return 0;
+    if (caller && caller->refused_id[0] != '\0')
+        id = caller->refused_id;
+    else
+        gw_request_id(f->error_id);
+    out[0] = (gw_header){GW_STR("x-request-id"), gw_str_of(id)};
+    return 1;
 }
 
 const gw_http_handler_ops front_http_ops = {
@@ -267,4 +287,5 @@ const gw_http_handler_ops front_http_ops = {
     .on_drained = on_drained,
     .on_closed = on_closed,
     .write_error = write_error,
+    .error_headers = error_headers,
 };

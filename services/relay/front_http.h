@@ -8,12 +8,14 @@
 
 #include "relay_core.h"
 
+#include "core/id.h"
 #include "http/server.h"
 
 typedef struct front_http {
     relay_core *core;
     const gw_cidr *trusted_proxies;
     size_t trusted_proxy_count;
+    char error_id[GW_REQUEST_ID_SIZE]; /* of the latest answer without a request */
 } front_http;
 
 /* Handler of a gw_http_server; `arg` is the front_http. */

@@ -6,7 +6,7 @@
 #include "messages.h"
 
 #define KEYS         "api_keys"
-#define CHANGE_TRIES 8
+#define CHANGE_TRIES 32
 
 gw_status key_store_ensure_indexes(mongoc_database_t *database, gw_error *err)
 {
@@ -75,65 +75,93 @@ static void update_of(const api_key_record *k, bool secrets, bson_t *update)
         BSON_APPEND_DOCUMENT(update, "$unset", &absent);
 }
 
-/* Steps 1 and 2 of key_changes.h for a record read at generation `was`. */
-static gw_status write_change(const db *d, api_key_record *k, int64_t was,
-                              const key_change_plan *plan, bool *ret_written, gw_error *err)
+/* Unwritten since it was read, and not fenced by a reader that waited too long for `generation`. */
+static void append_unchanged(bson_t *filter, const api_key_record *read, int64_t generation)
+{
+    bson_t part;
+    if (read->version)
+        BSON_APPEND_INT64(filter, "version", read->version);
+    else /* a document that others wrote has none yet, nor a generation */
+        BSON_APPEND_NULL(filter, "version");
+    if (read->view->generation) {
+        BSON_APPEND_DOCUMENT_BEGIN(filter, "generation", &part);
+        BSON_APPEND_INT64(&part, "$lt", generation);
+        bson_append_document_end(filter, &part);
+    } else {
+        BSON_APPEND_NULL(filter, "generation");
+    }
+}
+
+/* Steps 1 and 2 of key_changes.h. *ret_announced is set as soon as the number is taken. */
+static gw_status write_change(const db *d, gw_arena *a, api_key_record *k,
+                              const key_change_plan *plan, int64_t *ret_announced,
+                              bool *ret_written, gw_error *err)
 {
     db_auto_bson filter = BSON_INITIALIZER, update = BSON_INITIALIZER;
     gw_object_id id;
     int64_t generation = 0, matched = 0;
-    gw_str key_id = gw_str_of(k->view->key_id);
-    gw_status rc = key_changes_announce(d, key_id, plan->now_ms, &generation, err);
-    if (rc != GW_OK)
-        return rc;
-    k->view->generation = generation;
     if (!gw_object_id_parse(gw_str_of(k->view->id), &id))
         return gw_fail(err, GW_ERR_INTERNAL, "an API key record has no id");
+    gw_status rc =
+        key_changes_announce(d, gw_str_of(k->view->key_id), plan->now_ms, &generation, err);
+    if (rc != GW_OK)
+        return rc;
+    *ret_announced = generation;
     gw_bson_append_oid(&filter, "_id", &id);
-    if (was)
-        BSON_APPEND_INT64(&filter, "generation", was);
-    else /* a document that others wrote has none yet */
-        BSON_APPEND_NULL(&filter, "generation");
+    append_unchanged(&filter, k, generation);
+    k->version++;
+    k->view->generation = generation;
+    k->view->updated_at = message_time(a, plan->now_ms);
     update_of(k, plan->writes_secrets, &update);
     rc = db_update_one(d, KEYS, &filter, &update, &matched, err);
     *ret_written = matched == 1;
-    /* The number is spent: readers need not wait for it. */
-    if (rc == GW_OK && matched == 0)
-        rc = key_changes_fence(d, key_id, generation, err);
     return rc;
+}
+
+/* Tries until no other write comes between. */
+static gw_status try_change(const db *d, gw_arena *a, gw_str id, key_change_plan *plan,
+                            api_key_record *k, bool *ret_changed, int64_t *ret_announced,
+                            gw_error *err)
+{
+    for (int i = 0; i < CHANGE_TRIES; i++) {
+        bool changed = true, written = false;
+        gw_status rc = key_store_get(d, a, id, k, err);
+        if (rc != GW_OK)
+            return rc;
+        api_key_refresh_view(a, k, plan->now_ms);
+        if (plan->etag.len && !gw_str_eq_c(plan->etag, k->view->etag))
+            return gw_fail_field(err, GW_ERR_ABORTED, "etag",
+                                 "the key was changed by somebody else; its etag is now %s",
+                                 k->view->etag);
+        rc = plan->apply(plan, a, k, &changed, err);
+        if (rc == GW_OK && changed)
+            rc = write_change(d, a, k, plan, ret_announced, &written, err);
+        if (rc != GW_OK)
+            return rc;
+        if (written || !changed) {
+            *ret_changed = written;
+            return GW_OK;
+        }
+    }
+    return gw_fail(err, GW_ERR_ABORTED, "the key is being changed by others; try again");
 }
 
 gw_status key_store_change(const db *d, gw_arena *a, gw_str id, key_change_plan *plan,
                            api_key_record *ret, bool *ret_changed, gw_error *err)
 {
-    for (int i = 0; i < CHANGE_TRIES; i++) {
-        api_key_record k;
-        bool changed = true, written = false;
-        gw_status rc = key_store_get(d, a, id, &k, err);
-        if (rc != GW_OK)
-            return rc;
-        api_key_refresh_view(a, &k, plan->now_ms);
-        if (plan->etag.len && !gw_str_eq_c(plan->etag, k.view->etag))
-            return gw_fail_field(err, GW_ERR_ABORTED, "etag",
-                                 "the key was changed by somebody else; its etag is now %s",
-                                 k.view->etag);
-        int64_t was = k.view->generation;
-        rc = plan->apply(plan, a, &k, &changed, err);
-        if (rc != GW_OK)
-            return rc;
-        if (changed) {
-            k.version++;
-            k.view->updated_at = message_time(a, plan->now_ms);
-            rc = write_change(d, &k, was, plan, &written, err);
-            if (rc != GW_OK)
-                return rc;
-        }
-        if (!changed || written) {
-            api_key_refresh_view(a, &k, plan->now_ms);
-            *ret = k;
-            *ret_changed = changed;
-            return GW_OK;
-        }
-    }
-    return gw_fail(err, GW_ERR_ABORTED, "the key is being changed by others; try again");
+    api_key_record k = {0};
+    int64_t announced = 0;
+    bool changed = false;
+    gw_error ignored;
+    gw_status rc = try_change(d, a, id, plan, &k, &changed, &announced, err);
+    /* A number taken and not written holds the readers up: they would fence the key themselves, later.
+     * A later number that was written covers it. */
+    if (announced && !changed)
+        (void)!key_changes_fence(d, gw_str_of(k.view->key_id), announced, &ignored);
+    if (rc != GW_OK)
+        return rc;
+    api_key_refresh_view(a, &k, plan->now_ms);
+    *ret = k;
+    *ret_changed = changed;
+    return GW_OK;
 }

@@ -75,7 +75,9 @@ static void refuse_sign_in(sign_in *s)
 {
     gw_error err = {0};
     op *o = s->op;
-    gw_log_info(o->auth->log, "sign_in_refused", gw_kv("user.name", request_of(s)->username),
+    /* An unknown name may be a password in the wrong place. */
+    gw_log_info(o->auth->log, "sign_in_refused",
+                gw_kv("user.name", s->found ? request_of(s)->username : ""),
                 gw_kv("client.ip", request_of(s)->address));
     (void)gw_fail(&err, GW_ERR_UNAUTHENTICATED, "name or password is wrong");
     op_refuse(o, &err);

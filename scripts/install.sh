@@ -62,9 +62,10 @@ install_build_tools() { install_packages "${PACKAGES[@]}" "${NEWER_PACKAGES[@]}"
 
 # make_venv DIR PIP-ARGUMENTS…: a virtual environment with exactly these, made again when they change.
 make_venv() {
-    local dir=$1 want
+    local dir=$1 want files=()
     shift
-    want=$(printf '%s\n' "$@" | cat - $([[ $1 == -r ]] && printf '%s' "$2") | digest)
+    [[ $1 != -r ]] || files=("$2")
+    want=$(printf '%s\n' "$@" | cat - "${files[@]}" | digest)
     stamp_matches "$dir/.stamp" "$want" && return
     say "preparing $(basename "$dir")"
     rm -rf "$dir"

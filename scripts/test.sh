@@ -23,12 +23,17 @@ with_mongo() {
     return "$status"
 }
 
+# Read by the sanitizers' run time; a report makes a test program, or a service at its end, exit with an error.
+set_sanitizer_options() {
+    export TSAN_OPTIONS="suppressions=$TOP/cmake/tsan.supp"
+    export UBSAN_OPTIONS=print_stacktrace=1
+}
+
 unit_tests() {
     local preset=$1
     build_preset "$preset" unit_tests
     say "unit tests ($preset)"
-    TSAN_OPTIONS="suppressions=$TOP/cmake/tsan.supp" \
-        with_mongo ctest --test-dir "$TOP/build/$preset" -L unit --output-on-failure --no-tests=error -j "$(nproc)"
+    with_mongo ctest --test-dir "$TOP/build/$preset" -L unit --output-on-failure --no-tests=error -j "$(nproc)"
 }
 
 # pytest_suite PRESET PYTEST-ARGUMENTS…: tests that run the real binaries of that build with real stores.
@@ -51,6 +56,7 @@ upstream_tests() {
 run_tests() {
     local what=${1:-all}
     unset_provider_keys
+    set_sanitizer_options
     install_build_tools
     case $what in
     unit)

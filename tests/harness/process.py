@@ -15,7 +15,8 @@ class Process:
         self.name = name
         self.command = command
         self.log = log
-        self.env = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **(env or {})}
+        sanitizers = {k: v for k, v in os.environ.items() if k.endswith("SAN_OPTIONS")}
+        self.env = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **sanitizers, **(env or {})}
         self._popen: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

@@ -86,7 +86,7 @@ static relay_stage get_model(relay_request *r)
     r->route = r->config ? relay_config_route(r->config, id) : NULL;
     if (!r->route) {
         (void)gw_fail_field(&err, GW_ERR_MODEL_NOT_FOUND, "model",
-                            "the model '%.*s' does not exist or you do not have access to it",
+                            "The model `%.*s` does not exist or you do not have access to it.",
                             GW_STR_ARG(id));
         return relay_request_fail(r, &err);
     }

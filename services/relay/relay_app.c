@@ -14,7 +14,9 @@
 #include "apirelay/relay/v1/provider_service.pb-c.h"
 #include "gw_descriptor_set.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define READY_POLL_MS   100
@@ -233,6 +235,8 @@ static gw_status open_config(relay_app *a, gw_error *err)
         .arg = a,
     };
 
+    if (mkdir(conf->state_dir, 0700) != 0 && errno != EEXIST)
+        return gw_fail(err, GW_ERR_IO, "make the folder %s: %s", conf->state_dir, strerror(errno));
     mongo.uri = conf->mongo_uri;
     mongo.database = conf->mongo_database;
     mongo.app_name = "relay";

@@ -142,7 +142,7 @@ static gw_status find_route(relay_request *r, gw_error *err)
     r->route = r->config ? relay_config_route(r->config, model) : NULL;
     if (!r->route)
         return gw_fail_field(err, GW_ERR_MODEL_NOT_FOUND, "model",
-                             "the model '%.*s' does not exist or you do not have access to it",
+                             "The model `%.*s` does not exist or you do not have access to it.",
                              GW_STR_ARG(model));
     if (r->route->provider->unusable)
         return gw_fail(err, GW_ERR_UPSTREAM_UNAVAILABLE, "the provider %.*s is not set up",

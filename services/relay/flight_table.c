@@ -10,8 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define HEADER_BYTES 4096
-#define MAGIC        "relayfl1"
+#define MAGIC "relayfl1"
 
 _Static_assert(sizeof(flight_slot) <= FLIGHT_SLOT_BYTES, "a slot is two kibibytes");
 
@@ -198,7 +197,7 @@ static int examine(int fd, off_t size)
     file_header h;
     if (size == 0)
         return 0;
-    if (size < HEADER_BYTES || pread(fd, &h, sizeof(h), 0) != (ssize_t)sizeof(h))
+    if (size < FLIGHT_HEADER_BYTES || pread(fd, &h, sizeof(h), 0) != (ssize_t)sizeof(h))
         return -1;
     static const char blank[sizeof(h.magic)];
     if (memcmp(h.magic, blank, sizeof(blank)) == 0)
@@ -262,9 +261,10 @@ static gw_status open_table(flight_table *t, const char *path, uint32_t slots, b
     }
     if (rc != GW_OK)
         return rc;
-    size_t there = size > HEADER_BYTES ? ((size_t)size - HEADER_BYTES) / FLIGHT_SLOT_BYTES : 0;
+    size_t there =
+        size > FLIGHT_HEADER_BYTES ? ((size_t)size - FLIGHT_HEADER_BYTES) / FLIGHT_SLOT_BYTES : 0;
     t->count = (uint32_t)GW_MAX(there, (size_t)slots);
-    t->map_bytes = HEADER_BYTES + (size_t)t->count * FLIGHT_SLOT_BYTES;
+    t->map_bytes = FLIGHT_HEADER_BYTES + (size_t)t->count * FLIGHT_SLOT_BYTES;
     rc = map_file(t, fd, path, err);
     (void)close(fd);
     return rc;
@@ -314,10 +314,11 @@ uint32_t flight_table_count(const flight_table *t)
 
 flight_slot *flight_table_slot(flight_table *t, uint32_t index)
 {
-    return (flight_slot *)(void *)(t->map + HEADER_BYTES + (size_t)index * FLIGHT_SLOT_BYTES);
+    return (flight_slot *)(void *)(t->map + FLIGHT_HEADER_BYTES +
+                                   (size_t)index * FLIGHT_SLOT_BYTES);
 }
 
 uint32_t flight_table_index(const flight_table *t, const flight_slot *slot)
 {
-    return (uint32_t)(((const uint8_t *)slot - t->map - HEADER_BYTES) / FLIGHT_SLOT_BYTES);
+    return (uint32_t)(((const uint8_t *)slot - t->map - FLIGHT_HEADER_BYTES) / FLIGHT_SLOT_BYTES);
 }

@@ -16,8 +16,9 @@
 
 #include <stdatomic.h>
 
-#define FLIGHT_SLOT_BYTES 2048
-#define FLIGHT_OPEN_MAX   624
+#define FLIGHT_HEADER_BYTES 4096
+#define FLIGHT_SLOT_BYTES   2048
+#define FLIGHT_OPEN_MAX     624
 
 typedef enum flight_state { FLIGHT_FREE, FLIGHT_OPEN, FLIGHT_DONE } flight_state;
 

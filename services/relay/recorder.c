@@ -171,8 +171,8 @@ static void note_reset(recorder *r, const writer_report *w)
     gw_log_warn(r->o.log, "spool_renewed", gw_kv("spool_id", (const char *)id),
                 gw_kv("kept_as", (const char *)w->aside), gw_kv("waiting", w->info.tail));
     r->resetting = false;
-    r->seen_acked = 0;
-    atomic_store_explicit(&r->acked, 0, memory_order_relaxed);
+    r->seen_acked = w->info.acked;
+    atomic_store_explicit(&r->acked, w->info.acked, memory_order_relaxed);
     use_spool_id(r, &w->info);
 }
 

@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #define EVENTS_MAX 20000
@@ -170,7 +172,7 @@ static void *kill_after(void *arg)
     return NULL;
 }
 
-/* Records as fast as slots come back; how many were answered is told through a pipe-like shared file. */
+/* Records as fast as slots come back; how many were answered is told in a file. */
 static void record_until_killed(recorder *r, unsigned delay_us)
 {
     static unsigned delay;
@@ -298,9 +300,44 @@ static void a_spool_at_its_bound_says_so_and_still_takes_what_is_in_flight(void 
     kit_close(k, 0);
 }
 
-static bool is_dark(kit *k)
+static bool disk_has_failed(kit *k)
 {
-    return kit_stats(k).tail >= k->wanted;
+    return kit_stats(k).disk_failed;
+}
+
+static bool disk_is_well(kit *k)
+{
+    return !kit_stats(k).disk_failed && kit_tail_is_wanted(k);
+}
+
+static void a_full_disk_keeps_events_in_flight_until_there_is_room(void **state)
+{
+    kit *k = *state;
+    struct rlimit unlimited, full;
+    struct stat st;
+    char path[128];
+    usage_event *events[80];
+    recorder_options o = kit_options(k);
+    kit_open(k, &o);
+    (void)snprintf(path, sizeof(path), "%s/spool/data.mdb", k->dir);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &unlimited), 0);
+    full = unlimited;
+    full.rlim_cur = (rlim_t)st.st_size;
+    (void)signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &full), 0);
+    int recorded = 0;
+    while (kit_record(recorder_lane_at(k->recorder, 0), true))
+        recorded++;
+    assert_true(recorded >= 64);
+    kit_run_until(k, disk_has_failed);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &unlimited), 0);
+    k->wanted = recorded;
+    kit_run_until(k, disk_is_well);
+    assert_true(kit_record(recorder_lane_at(k->recorder, 0), true));
+    kit_close(k, 0);
+    assert_int_equal(kit_read_all(k, events, 80), recorded + 1);
+    free_events(events, (size_t)recorded + 1);
 }
 
 static void an_idle_recorder_is_woken_by_one_request(void **state)
@@ -311,8 +348,7 @@ static void an_idle_recorder_is_woken_by_one_request(void **state)
     for (int i = 1; i <= 3; i++) {
         (void)usleep(150 * 1000); /* longer than the writer stays awake */
         assert_true(kit_record(recorder_lane_at(k->recorder, 0), true));
-        k->wanted = i;
-        kit_run_until(k, is_dark);
+        kit_wait_tail(k, i);
     }
     kit_close(k, 0);
 }
@@ -330,6 +366,7 @@ int main(void)
         TEST(no_answered_request_is_lost_or_doubled_by_kills),
         TEST(lanes_record_at_the_same_time),
         TEST(a_spool_at_its_bound_says_so_and_still_takes_what_is_in_flight),
+        TEST(a_full_disk_keeps_events_in_flight_until_there_is_room),
         TEST(an_idle_recorder_is_woken_by_one_request),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -93,6 +93,11 @@ GW_CHECK gw_status spool_restart(spool *s, gw_error *err);
 /* A new and empty spool; the old one is kept as `<dir>/spool.<id>.<reason>`, named in `aside`. */
 GW_CHECK gw_status spool_replace(spool *s, const char *reason, char aside[SPOOL_ASIDE_SIZE],
                                  gw_error *err);
+/*
+ * For a spool that answers GW_ERR_DATA_LOSS. LMDB refuses everything after a meta page that it could not write: then it is opened
+ * anew, as the disk has it (`aside` is ""); what was being written may be in it or not: see spool_committed(). Else it is replaced.
+ */
+GW_CHECK gw_status spool_repair(spool *s, char aside[SPOOL_ASIDE_SIZE], gw_error *err);
 
-/* For spool_tool: opens the environment `path` for reading. *ret_acked events from the start on are claimed. */
+/* For spool_tool: opens the environment `path` for reading only. */
 GW_CHECK gw_status spool_open_readonly(const char *path, spool **ret, gw_error *err);

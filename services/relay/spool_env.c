@@ -336,6 +336,29 @@ static gw_status count_opening(spool *s, gw_error *err)
     return rc == GW_ERR_IO ? GW_OK : rc;
 }
 
+static bool refuses_everything(const spool *s)
+{
+    MDB_txn *txn;
+    if (!s->env.env)
+        return true;
+    int code = mdb_txn_begin(s->env.env, NULL, MDB_RDONLY, &txn);
+    if (code == 0)
+        mdb_txn_abort(txn);
+    return code == MDB_PANIC;
+}
+
+gw_status spool_repair(spool *s, char aside[SPOOL_ASIDE_SIZE], gw_error *err)
+{
+    aside[0] = '\0';
+    if (refuses_everything(s)) {
+        spool_env_close(&s->env);
+        gw_status rc = spool_reopen(s, err);
+        if (rc != GW_ERR_DATA_LOSS)
+            return rc;
+    }
+    return spool_replace(s, "unreadable", aside, err);
+}
+
 static gw_status new_spool(uint32_t slots, spool **ret, gw_error *err)
 {
     gw_auto(spool) s = calloc(1, sizeof(*s));

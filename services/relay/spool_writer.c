@@ -119,18 +119,24 @@ static void roll_live(spool_writer *w)
     w->news = true;
 }
 
-static void release_pending(spool_writer *w)
+/* Frees the slots whose events are on disk. */
+static void release_committed(spool_writer *w)
 {
+    size_t kept = 0;
     for (size_t i = 0; i < w->pending_count; i++) {
-        uint32_t index = w->pending[i].slot;
-        count_live(w, w->pending[i].bytes);
-        flight_slot_free(flight_table_slot(w->o.table, index));
-        if (index / w->o.slots_per_lane < w->o.lane_count)
-            index_ring_push(&w->o.lanes[index / w->o.slots_per_lane].freed, index);
+        spool_event *e = &w->pending[i];
+        if (spool_committed(w->o.spool, e->slot) < e->generation) {
+            w->pending[kept++] = *e;
+            continue;
+        }
+        count_live(w, e->bytes);
+        flight_slot_free(flight_table_slot(w->o.table, e->slot));
+        if (e->slot / w->o.slots_per_lane < w->o.lane_count)
+            index_ring_push(&w->o.lanes[e->slot / w->o.slots_per_lane].freed, e->slot);
     }
+    w->state.committed += (int64_t)(w->pending_count - kept);
+    w->pending_count = kept;
     flight_table_note_tail(w->o.table, spool_get_info(w->o.spool)->tail);
-    w->state.committed += (int64_t)w->pending_count;
-    w->pending_count = 0;
 }
 
 static void check_bound(spool_writer *w)
@@ -182,7 +188,7 @@ static bool commit(spool_writer *w)
         return false;
     }
     note_success(w);
-    release_pending(w);
+    release_committed(w);
     check_bound(w);
     return true;
 }
@@ -212,9 +218,10 @@ static int64_t commit_due_ms(const spool_writer *w)
 static gw_status reset_spool(spool_writer *w, int kind, gw_error *err)
 {
     w->state.aside[0] = '\0';
-    if (kind != SPOOL_RESET_RESTART)
-        return spool_replace(w->o.spool, kind == SPOOL_RESET_REPLACE ? "conflict" : "unreadable",
-                             w->state.aside, err);
+    if (kind == SPOOL_RESET_REPLACE)
+        return spool_replace(w->o.spool, "conflict", w->state.aside, err);
+    if (kind == SPOOL_RESET_UNREADABLE)
+        return spool_repair(w->o.spool, w->state.aside, err);
     /* What was claimed under the old id is not offered again under the new one. */
     gw_status rc = spool_write(w->o.spool, &(spool_change){.acked = atomic_load(&w->acked)}, err);
     return rc == GW_OK ? spool_restart(w->o.spool, err) : rc;
@@ -233,11 +240,12 @@ static void obey_reset(spool_writer *w)
         return;
     }
     note_success(w);
-    atomic_store(&w->acked, 0);
-    atomic_store(&w->registered, false);
+    atomic_store(&w->acked, spool_get_info(w->o.spool)->acked);
+    atomic_store(&w->registered, spool_get_info(w->o.spool)->registered);
     atomic_store(&w->reset, SPOOL_RESET_NONE);
     w->state.damaged = false;
     w->state.reset_done = true;
+    release_committed(w);
     check_bound(w);
 }
 

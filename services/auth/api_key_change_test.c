@@ -1,0 +1,245 @@
+#include "api_key_change.h"
+
+#include "api_key_mask.h"
+#include "test_kit.h"
+
+#define NOW 1000000
+
+static gw_arena *arena;
+
+static int set_up(void **state)
+{
+    (void)state;
+    arena = gw_arena_new();
+    return arena ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    gw_arena_free(arena);
+    return 0;
+}
+
+static api_key_record stored(void)
+{
+    api_key_record k = {.view = test_view(arena, "stored"), .version = 3};
+    k.view->id = "65f000000000000000000001";
+    k.view->key_id = "a23456789012";
+    k.view->client_id = "client";
+    return k;
+}
+
+static gw_status update(api_key_record *k, const api_key_view *from, char **paths, size_t n,
+                        gw_error *err)
+{
+    api_key_update u = {.plan = {.apply = api_key_update_apply, .now_ms = NOW},
+                        .from = from,
+                        .paths = paths,
+                        .path_count = n};
+    bool changed = false;
+    return u.plan.apply(&u.plan, arena, k, &changed, err);
+}
+
+static api_key_view *request(void)
+{
+    return message_new(arena, &apirelay__auth__v1__api_key__descriptor);
+}
+
+static void without_a_mask_every_field_present_is_written(void **state)
+{
+    (void)state;
+    api_key_record k = stored();
+    api_key_view *from = request();
+    from->name = "new";
+    from->etag = "v3"; /* a condition, no value */
+    assert_int_equal(update(&k, from, NULL, 0, NULL), GW_OK);
+    assert_string_equal(k.view->name, "new");
+    assert_string_equal(k.view->client_id, "client");
+}
+
+static void a_named_but_absent_field_is_cleared(void **state)
+{
+    (void)state;
+    api_key_record k = stored();
+    char *paths[] = {"clientId", "limits.requests_per_day"};
+    k.view->limits->requests_per_day_presence_case =
+        APIRELAY__AUTH__V1__KEY_LIMITS__REQUESTS_PER_DAY_PRESENCE_REQUESTS_PER_DAY;
+    k.view->limits->requests_per_day = 5;
+    assert_int_equal(update(&k, request(), paths, 2, NULL), GW_OK);
+    assert_string_equal(k.view->client_id, "");
+    assert_int_equal(k.view->limits->requests_per_day_presence_case, 0);
+}
+
+static void a_cleared_feature_gets_its_default_again(void **state)
+{
+    (void)state;
+    api_key_record k = stored();
+    char *paths[] = {"permissions.features.streaming"};
+    k.view->permissions->features->streaming = false;
+    assert_int_equal(update(&k, request(), paths, 1, NULL), GW_OK);
+    assert_true(k.view->permissions->features->streaming);
+}
+
+static void a_whole_message_is_replaced(void **state)
+{
+    (void)state;
+    api_key_record k = stored();
+    api_key_view *from = request();
+    char *paths[] = {"limits"};
+    k.view->limits->tokens_per_day_presence_case =
+        APIRELAY__AUTH__V1__KEY_LIMITS__TOKENS_PER_DAY_PRESENCE_TOKENS_PER_DAY;
+    k.view->limits->tokens_per_day = 5;
+    from->limits = message_new(arena, &apirelay__auth__v1__key_limits__descriptor);
+    from->limits->requests_per_day_presence_case =
+        APIRELAY__AUTH__V1__KEY_LIMITS__REQUESTS_PER_DAY_PRESENCE_REQUESTS_PER_DAY;
+    from->limits->requests_per_day = 7;
+    assert_int_equal(update(&k, from, paths, 1, NULL), GW_OK);
+    assert_int_equal(k.view->limits->requests_per_day, 7);
+    assert_int_equal(k.view->limits->tokens_per_day_presence_case, 0);
+}
+
+static void one_twin_of_the_cost_limit_changes_both(void **state)
+{
+    (void)state;
+    api_key_record k = stored();
+    api_key_view *from = request();
+    char *usd[] = {"limits.costLimit"};
+    Apirelay__Auth__V1__KeyLimits *l = k.view->limits;
+    l->cost_limit_nano_usd_presence_case =
+        APIRELAY__AUTH__V1__KEY_LIMITS__COST_LIMIT_NANO_USD_PRESENCE_COST_LIMIT_NANO_USD;
+    l->cost_limit_nano_usd = 5;
+    from->limits = message_new(arena, &apirelay__auth__v1__key_limits__descriptor);
+    from->limits->cost_limit_presence_case =
+        APIRELAY__AUTH__V1__KEY_LIMITS__COST_LIMIT_PRESENCE_COST_LIMIT;
+    from->limits->cost_limit = 2;
+    assert_int_equal(update(&k, from, usd, 1, NULL), GW_OK);
+    assert_int_equal(k.view->limits->cost_limit_nano_usd, 2000000000);
+    assert_int_equal(update(&k, request(), usd, 1, NULL), GW_OK); /* null clears both */
+    assert_int_equal(k.view->limits->cost_limit_nano_usd_presence_case, 0);
+    assert_int_equal(k.view->limits->cost_limit_presence_case, 0);
+}
+
+static void unknown_and_read_only_paths_are_refused(void **state)
+{
+    (void)state;
+    char *bad[] = {"status",
+                   "keyId",
+                   "key_id",
+                   "id",
+                   "generation",
+                   "env",
+                   "created_at",
+                   "limits.nope",
+                   "nope",
+                   "",
+                   "name.x",
+                   "signing.configured",
+                   "security.expires_at.seconds",
+                   "lastUsedAt"};
+    for (size_t i = 0; i < GW_ARRAY_LEN(bad); i++) {
+        api_key_record k = stored();
+        gw_error err = {0};
+        char *paths[] = {"name", bad[i]};
+        api_key_view *from = request();
+        from->name = "not written";
+        if (update(&k, from, paths, 2, &err) != GW_ERR_INVALID_ARGUMENT)
+            fail_msg("accepted: %s", bad[i]);
+        assert_string_equal(k.view->name, "stored");
+    }
+    api_key_record k = stored();
+    api_key_view *from = request();
+    gw_error err = {0};
+    from->status = "active";
+    assert_int_equal(update(&k, from, NULL, 0, &err), GW_ERR_INVALID_ARGUMENT);
+    assert_string_equal(err.field, "status");
+}
+
+static void an_old_expiry_does_not_hinder_other_updates(void **state)
+{
+    (void)state;
+    api_key_record k = stored();
+    api_key_view *from = request();
+    k.view->security->expires_at = message_time(arena, NOW - 1);
+    from->name = "new";
+    assert_int_equal(update(&k, from, NULL, 0, NULL), GW_OK);
+    from->security = message_new(arena, &apirelay__auth__v1__key_security__descriptor);
+    from->security->expires_at = message_time(arena, NOW - 1);
+    assert_int_equal(update(&k, from, NULL, 0, NULL), GW_ERR_INVALID_ARGUMENT);
+}
+
+static gw_status set_status(api_key_record *k, const char *status, bool *changed)
+{
+    api_key_status_change c = {.plan = {.apply = api_key_status_apply, .now_ms = NOW},
+                               .status = status,
+                               .reason = GW_STR("why")};
+    return c.plan.apply(&c.plan, arena, k, changed, NULL);
+}
+
+static void statuses_change_and_repeat(void **state)
+{
+    (void)state;
+    api_key_record k = stored();
+    bool changed = false;
+    assert_int_equal(set_status(&k, "suspended", &changed), GW_OK);
+    assert_true(changed);
+    assert_string_equal(k.view->status_reason, "why");
+    assert_int_equal(set_status(&k, "suspended", &changed), GW_OK);
+    assert_false(changed);
+    assert_int_equal(set_status(&k, "active", &changed), GW_OK);
+    assert_true(changed);
+}
+
+static void revoked_is_final(void **state)
+{
+    (void)state;
+    api_key_record k = stored();
+    api_key_view *from = request();
+    api_key_regeneration g = {.plan = {.apply = api_key_regenerate_apply, .now_ms = NOW}};
+    bool changed = false;
+    from->name = "x";
+    assert_int_equal(set_status(&k, "revoked", &changed), GW_OK);
+    assert_int_equal(set_status(&k, "revoked", &changed), GW_OK);
+    assert_false(changed);
+    assert_int_equal(set_status(&k, "active", &changed), GW_ERR_FAILED_PRECONDITION);
+    assert_int_equal(set_status(&k, "suspended", &changed), GW_ERR_FAILED_PRECONDITION);
+    assert_int_equal(update(&k, from, NULL, 0, NULL), GW_ERR_FAILED_PRECONDITION);
+    assert_int_equal(g.plan.apply(&g.plan, arena, &k, &changed, NULL), GW_ERR_FAILED_PRECONDITION);
+}
+
+static void regenerate_keeps_the_old_secret_for_its_grace(void **state)
+{
+    (void)state;
+    api_key_record k = stored();
+    api_key_regeneration g = {.plan = {.apply = api_key_regenerate_apply, .now_ms = NOW},
+                              .grace_s = 60,
+                              .secret = {.phc = GW_STR("new")}};
+    bool changed = false;
+    k.current.phc = GW_STR("old");
+    assert_int_equal(g.plan.apply(&g.plan, arena, &k, &changed, NULL), GW_OK);
+    assert_true(gw_str_eq_c(k.current.phc, "new"));
+    assert_int_equal(k.previous_count, 1);
+    assert_int_equal(k.previous[0].expires_ms, NOW + 60000);
+    api_key_refresh_view(arena, &k, NOW);
+    assert_int_equal(message_time_ms(k.view->previous_expires_at), NOW + 60000);
+    g.grace_s = 0;
+    assert_int_equal(g.plan.apply(&g.plan, arena, &k, &changed, NULL), GW_OK);
+    assert_int_equal(k.previous_count, 1); /* the first one's grace goes on */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(without_a_mask_every_field_present_is_written),
+        cmocka_unit_test(a_named_but_absent_field_is_cleared),
+        cmocka_unit_test(a_cleared_feature_gets_its_default_again),
+        cmocka_unit_test(a_whole_message_is_replaced),
+        cmocka_unit_test(one_twin_of_the_cost_limit_changes_both),
+        cmocka_unit_test(unknown_and_read_only_paths_are_refused),
+        cmocka_unit_test(an_old_expiry_does_not_hinder_other_updates),
+        cmocka_unit_test(statuses_change_and_repeat),
+        cmocka_unit_test(revoked_is_final),
+        cmocka_unit_test(regenerate_keeps_the_old_secret_for_its_grace),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define DRAIN_POLL_MS 20
+#define FLUSH_MAX_MS  2000 /* for the last answers to leave the sockets */
 
 typedef struct admin_gw_app {
     const admin_gw_conf *conf;
@@ -31,6 +32,7 @@ typedef struct admin_gw_app {
     gw_ops *ops;
     gw_timer drain_timer;
     int64_t drain_until_ms;
+    bool cut_short;
 } admin_gw_app;
 
 static bool is_ready(void *arg, const char **reason)
@@ -64,14 +66,20 @@ static void on_http_closed(void *arg)
 static void watch_drain(void *arg)
 {
     admin_gw_app *a = arg;
-    size_t left = gw_http_server_connections(a->http);
-    if (left > 0 && gw_loop_now_ms(a->loop) < a->drain_until_ms) {
-        gw_timer_set(a->loop, &a->drain_timer, DRAIN_POLL_MS);
+    size_t connections = gw_http_server_connections(a->http);
+    bool idle = connections == 0 && gw_list_is_empty(&a->front.exchanges);
+    bool over = gw_loop_now_ms(a->loop) >= a->drain_until_ms;
+    if (idle || (over && a->cut_short)) {
+        gw_http_server_close(a->http, on_http_closed, a);
         return;
     }
-    if (left > 0)
-        gw_log_warn(a->log, "requests_cut_short", gw_kv("connections", left));
-    gw_http_server_close(a->http, on_http_closed, a);
+    if (over) {
+        gw_log_warn(a->log, "requests_cut_short", gw_kv("connections", connections));
+        a->cut_short = true;
+        a->drain_until_ms = gw_loop_now_ms(a->loop) + FLUSH_MAX_MS;
+        rest_front_end_all(&a->front);
+    }
+    gw_timer_set(a->loop, &a->drain_timer, DRAIN_POLL_MS);
 }
 
 static void drain(void *arg)
@@ -150,6 +158,7 @@ static gw_status open_http(admin_gw_app *a, gw_error *err)
         .log = a->log,
         .metrics = a->shard,
     };
+    gw_list_init(&a->front.exchanges);
     for (size_t i = 0; i < GW_ARRAY_LEN(a->backends); i++)
         a->front.backends[i] = a->backends[i];
     return gw_http_server_new(a->loop, &options, &rest_front_ops, &a->front, a->log, &a->http, err);

@@ -31,6 +31,9 @@ GW_CHECK gw_status edge_check_host(const edge_rules *e, gw_headers h, gw_error *
 GW_CHECK gw_status edge_check_change(const edge_rules *e, gw_headers h, bool has_body,
                                      gw_error *err);
 
+/* What a credential is made of: 1-256 of [A-Za-z0-9_-]. */
+bool edge_is_token(gw_str s);
+
 /*
  * The admin key or session token of `Authorization: Bearer …`, a view; "" when the header is absent.
  * GW_ERR_UNAUTHENTICATED for any other kind, GW_ERR_MALFORMED_HTTP when it stands twice.

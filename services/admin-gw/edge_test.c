@@ -84,6 +84,7 @@ static void only_admins_credentials_are_forwarded(void **state)
         {"Basic bGNhZG1fOg==", GW_ERR_UNAUTHENTICATED, ""},
         {"Bearer", GW_ERR_UNAUTHENTICATED, ""},
         {"Bearer lcadm_a lcadm_b", GW_ERR_UNAUTHENTICATED, ""},
+        {"Bearer lcadm_\xff", GW_ERR_UNAUTHENTICATED, ""},
         {"", GW_ERR_UNAUTHENTICATED, ""},
     };
     gw_error err;

@@ -16,6 +16,7 @@
 /* Held by the HTTP exchange and by the call in flight; freed when both are over. */
 typedef struct rest_exchange {
     rest_front *front;
+    gw_list node; /* of front->exchanges */
     gw_exchange *x; /* NULL once the caller is gone; all views below go with it */
     gw_rpc_client_call *call;
     route_match match;
@@ -28,8 +29,10 @@ typedef struct rest_exchange {
 
 static void release(rest_exchange *e)
 {
-    if (!e->x && !e->call)
-        free(e);
+    if (e->x || e->call)
+        return;
+    gw_list_remove(&e->node);
+    free(e);
 }
 
 /* ---- answers ---- */
@@ -94,6 +97,21 @@ static void call_backend(rest_exchange *e, gw_rpc_channel *channel, const char *
     fail(e, &err, NULL);
 }
 
+/* What a caller may see of a failed call: not where the backends are, which gRPC likes to tell. */
+static gw_error shown_error(const rest_exchange *e, gw_status rc, const gw_error *err)
+{
+    gw_error shown = *err;
+    const char *backend = route_backend_name(e->match.route->backend);
+    if (rc == GW_ERR_CANCELLED) /* only we cancel, and only when we go */
+        (void)gw_fail(&shown, GW_ERR_SHUTTING_DOWN, "the gateway is shutting down");
+    if (rc != GW_ERR_UNAVAILABLE)
+        return shown;
+    gw_log_warn(e->front->log, "backend_unavailable", gw_kv("backend", backend),
+                gw_kv("http.request.id", (const char *)e->request_id), gw_kv_error(err));
+    (void)gw_fail(&shown, GW_ERR_UNAVAILABLE, "%s cannot answer now", backend);
+    return shown;
+}
+
 /* True when the call failed, or there is nobody left to answer; both are handled. */
 static bool call_is_over(rest_exchange *e, gw_status rc, const gw_error *err)
 {
@@ -104,9 +122,7 @@ static bool call_is_over(rest_exchange *e, gw_status rc, const gw_error *err)
     }
     if (rc == GW_OK)
         return false;
-    gw_error shown = *err;
-    if (rc == GW_ERR_CANCELLED) /* only we cancel, and only when we go */
-        (void)gw_fail(&shown, GW_ERR_SHUTTING_DOWN, "the gateway is shutting down");
+    gw_error shown = shown_error(e, rc, err);
     fail(e, &shown, NULL);
     return true;
 }
@@ -271,6 +287,7 @@ static void on_head(gw_exchange *x, void *arg)
         return;
     }
     e->front = front;
+    gw_list_push_back(&front->exchanges, &e->node);
     e->x = x;
     e->is_local =
         session_is_local(gw_exchange_peer(x), gw_headers_get(gw_exchange_headers(x), "host"));
@@ -319,6 +336,17 @@ static void on_closed(gw_exchange *x, bool complete, void *arg)
         gw_rpc_cancel(e->call);
     e->x = NULL;
     release(e);
+}
+
+void rest_front_end_all(rest_front *front)
+{
+    gw_list *node = front->exchanges.next;
+    while (node != &front->exchanges) {
+        rest_exchange *e = GW_CONTAINER_OF(node, rest_exchange, node);
+        node = node->next;
+        if (e->call)
+            gw_rpc_cancel(e->call);
+    }
 }
 
 /* What the HTTP server refuses by itself. */

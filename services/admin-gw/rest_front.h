@@ -13,6 +13,7 @@
  */
 #pragma once
 
+#include "core/list.h"
 #include "edge.h"
 #include "http/server.h"
 #include "metrics/metrics.h"
@@ -30,7 +31,11 @@ typedef struct rest_front { /* filled by the owner, outlives the server */
     const gw_clock *clock;
     gw_log *log;
     gw_metrics_shard *metrics;
+    gw_list exchanges; /* own; empty, by gw_list_init(), at first */
 } rest_front;
+
+/* Cancels every call in flight; whoever waits for one is told that we are shutting down. */
+void rest_front_end_all(rest_front *front);
 
 /* Handler for gw_http_server_new() with a rest_front as `arg`. */
 extern const gw_http_handler_ops rest_front_ops;

@@ -22,20 +22,6 @@ bool session_is_local(const gw_ip *peer, gw_str host_header)
     return gw_ip_parse(host, &ip) && gw_ip_classify(&ip) == GW_IP_LOOPBACK;
 }
 
-static bool is_token(gw_str s)
-{
-    if (s.len == 0 || s.len > SESSION_TOKEN_MAX)
-        return false;
-    for (size_t i = 0; i < s.len; i++) {
-        char c = s.ptr[i];
-        bool ok = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
-                  c == '_' || c == '-';
-        if (!ok)
-            return false;
-    }
-    return true;
-}
-
 /* False when the header names a second, different token. */
 static bool take_cookies(gw_str line, const char *name, gw_str *token)
 {
@@ -46,7 +32,7 @@ static bool take_cookies(gw_str line, const char *name, gw_str *token)
         if (at < 0 || !gw_str_eq_c(gw_str_slice(pair, 0, (size_t)at), name))
             continue;
         gw_str value = gw_str_slice(pair, (size_t)at + 1, pair.len);
-        if (!is_token(value))
+        if (!edge_is_token(value))
             continue;
         if (token->len > 0 && !gw_str_eq(*token, value))
             return false;
@@ -120,7 +106,7 @@ gw_status session_take_sign_in(const ProtobufCMessage *response, int64_t now_ms,
     /* The same members but the token: what GET /admin/session shows. */
     Apirelay__Auth__V1__GetSessionResponse shown = APIRELAY__AUTH__V1__GET_SESSION_RESPONSE__INIT;
     gw_str token = gw_str_of(r->token);
-    if (!is_token(token) || !r->expires_at)
+    if (!edge_is_token(token) || !r->expires_at)
         return gw_fail(err, GW_ERR_INTERNAL, "auth answered the sign-in without a session");
     shown.csrf_token = r->csrf_token;
     shown.expires_at = r->expires_at;

@@ -17,8 +17,6 @@
 
 #include <protobuf-c/protobuf-c.h>
 
-#define SESSION_TOKEN_MAX 256
-
 /* Whether the plain cookie is right for this request. */
 bool session_is_local(const gw_ip *peer, gw_str host_header);
 

@@ -36,7 +36,7 @@ def change(suite: Suite, key: dict[str, Any], action: str, **body: Any) -> Any:
 
 @pytest.mark.parametrize(
     "credential",
-    ["", "Bearer ", "Bearer nonsense", "Basic bGM6eA==", "Bearer lc_prod_short", "Bearer lc_PROD_" + "a" * 50, "Bearer sk-" + "a" * 48, "Bearer lcadm_" + "a" * 44],
+    ["", "Bearer", "Bearer nonsense", "Basic bGM6eA==", "Bearer lc_prod_short", "Bearer lc_PROD_" + "a" * 50, "Bearer sk-" + "a" * 48, "Bearer lcadm_" + "a" * 44],
 )
 def test_what_is_no_key_is_refused_in_openais_form(suite: Suite, credential: str) -> None:
     headers = {"Authorization": credential} if credential else {}

@@ -1,0 +1,289 @@
+"""Whatever comes in wrong, from either side, is answered in OpenAI's form with the right status, and never looks like success."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+from harness.ports import PATIENCE
+from harness.raw_http import RawClient, request_bytes
+from harness.suite import Suite
+
+CHAT = "/v1/chat/completions"
+GOOD = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello there"}]}
+TEXT = "Hello there this is a sentence of many words"
+
+
+def assert_openai_error(answer: httpx.Response, status: int, code: str | None) -> dict[str, Any]:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"].startswith("application/json") and answer.headers["x-request-id"]
+    error: dict[str, Any] = answer.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"} and error["message"] and isinstance(error["type"], str)
+    assert error["code"] == code, error
+    return error
+
+
+# ---- HTTP ----
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "allow"),
+    [
+        ("GET", CHAT, 405, "POST"),
+        ("DELETE", CHAT, 405, "POST"),
+        ("PUT", "/v1/embeddings", 405, "POST"),
+        ("POST", "/v1/models", 405, "GET"),
+        ("POST", "/v1/models/gpt-4o", 405, "GET"),
+        ("DELETE", "/v1/usage", 405, "GET"),
+        ("GET", "/", 404, ""),
+        ("POST", "/v1/chat", 404, ""),
+        ("POST", "/v1/chat/completions/", 404, ""),
+        ("POST", "/v1/images/generations", 404, ""),
+        ("GET", "/v1/../v1/models", 404, ""),
+        ("GET", "/metrics", 404, ""),
+    ],
+)
+def test_a_wrong_path_is_404_and_a_wrong_method_405_with_allow(suite: Suite, shared_key: str, method: str, path: str, status: int, allow: str) -> None:
+    with RawClient(suite.port["relay"]) as raw:
+        raw.send(request_bytes(method, path, {"Authorization": f"Bearer {shared_key}"}, b"{}" if method == "POST" else b""))
+        answer = raw.answer()
+    assert answer is not None and answer.status == status
+    assert answer.json()["error"]["code"] == {404: "not_found", 405: "method_not_allowed"}[status]
+    assert allow in (answer.header("allow") or "")
+
+
+def test_a_head_too_large_is_431_and_closed(suite: Suite, shared_key: str) -> None:
+    for headers in ({"X-Large": "a" * 40_000}, {f"X-{i}": "a" * 100 for i in range(400)}):
+        with RawClient(suite.port["relay"]) as raw:
+            raw.send(request_bytes("GET", "/v1/models", {"Authorization": f"Bearer {shared_key}", **headers}))
+            answer = raw.answer()
+            assert answer is not None and answer.status == 431 and raw.is_closed()
+
+
+def test_a_body_too_large_is_413_announced_or_not(suite: Suite, shared_key: str) -> None:
+    auth = {"Authorization": f"Bearer {shared_key}"}
+    with RawClient(suite.port["relay"]) as raw:
+        raw.send(request_bytes("POST", CHAT, {**auth, "Content-Length": str(5 << 20)}))
+        answer = raw.answer()
+        assert answer is not None and answer.status == 413 and answer.json()["error"]["code"] == "request_too_large"
+    with RawClient(suite.port["relay"]) as raw:
+        raw.send(request_bytes("POST", CHAT, {**auth, "Transfer-Encoding": "chunked"}))
+        chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
+        for _ in range(70):
+            raw.send(chunk)
+        answer = raw.answer()
+        assert answer is not None and answer.status == 413 and raw.is_closed()
+
+
+def test_a_slow_head_or_body_is_408_and_closed(suite: Suite, shared_key: str) -> None:
+    whole = request_bytes("POST", CHAT, {"Authorization": f"Bearer {shared_key}"}, GOOD)
+    head = whole.index(b"\r\n\r\n") + 4
+    for part in (whole[:20], whole[: head - 2], whole[: head + 10]):
+        with RawClient(suite.port["relay"]) as raw:
+            raw.send(part)
+            answer = raw.answer()
+            assert answer is not None and answer.status == 408, part
+            assert raw.is_closed()
+
+
+def test_a_truncated_request_is_dropped_without_a_call_upstream(suite: Suite, shared_key: str) -> None:
+    body = {**GOOD, "messages": [{"role": "user", "content": "truncated"}]}
+    whole = request_bytes("POST", CHAT, {"Authorization": f"Bearer {shared_key}"}, body)
+    with RawClient(suite.port["relay"]) as raw:
+        raw.send(whole[:-5])
+        raw.end_sending()
+        answer = raw.answer()
+        assert answer is None or answer.status == 400
+    assert not [r for r in suite.upstream_log() if "truncated" in r["body"]]
+
+
+def test_garbage_instead_of_http_is_400_and_closed(suite: Suite) -> None:
+    for garbage in (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 32, b"hello\r\n\r\n", b"\x00\xff\xfe\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"):
+        with RawClient(suite.port["relay"]) as raw:
+            raw.send(garbage)
+            answer = raw.answer()
+            assert answer is None or answer.status == 400
+            assert answer is None or raw.is_closed()
+
+
+# ---- JSON ----
+
+BODIES: dict[str, tuple[bytes, int, str, str | None]] = {
+    "empty": (b"", 400, "invalid_json", None),
+    "no JSON": (b"hello", 400, "invalid_json", None),
+    "cut": (b'{"model":"gpt-4o","messages":[', 400, "invalid_json", None),
+    "trailing comma": (b'{"model":"gpt-4o",}', 400, "invalid_json", None),
+    "comment": (b'{"model":"gpt-4o"/*x*/,"messages":[]}', 400, "invalid_json", None),
+    "two documents": (b"{}{}", 400, "invalid_json", None),
+    "single quotes": (b"{'model':'gpt-4o'}", 400, "invalid_json", None),
+    "invalid UTF-8": (b'{"model":"gpt-4o\xff"}', 400, "invalid_json", None),
+    "a lone surrogate": (b'{"model":"gpt-4o\\ud800"}', 400, "invalid_json", None),
+    "a control character": (b'{"model":"gpt\x014o"}', 400, "invalid_json", None),
+    "an array": (b"[]", 400, "invalid_json", None),
+    "a number": (b"42", 400, "invalid_json", None),
+    "no model": (b'{"messages":[]}', 400, "missing_required_parameter", "model"),
+    "null model": (b'{"model":null,"messages":[]}', 400, "missing_required_parameter", "model"),
+    "empty model": (b'{"model":"","messages":[]}', 400, "missing_required_parameter", "model"),
+    "model of a wrong type": (b'{"model":5,"messages":[]}', 400, "invalid_value", "model"),
+    "no messages": (b'{"model":"gpt-4o"}', 400, "missing_required_parameter", "messages"),
+    "messages of a wrong type": (b'{"model":"gpt-4o","messages":"hi"}', 400, "invalid_value", "messages"),
+    "stream of a wrong type": (b'{"model":"gpt-4o","messages":[],"stream":"yes"}', 400, "invalid_value", "stream"),
+    "max_tokens zero": (b'{"model":"gpt-4o","messages":[],"max_tokens":0}', 400, "invalid_value", "max_tokens"),
+    "max_tokens negative": (b'{"model":"gpt-4o","messages":[],"max_tokens":-1}', 400, "invalid_value", "max_tokens"),
+    "max_tokens huge": (b'{"model":"gpt-4o","messages":[],"max_tokens":1e400}', 400, "invalid_json", None),
+    "n of a wrong type": (b'{"model":"gpt-4o","messages":[],"n":1.5}', 400, "invalid_value", "n"),
+    "unknown model": (b'{"model":"who","messages":[]}', 404, "model_not_found", "model"),
+}
+
+
+@pytest.mark.parametrize("case", BODIES, ids=str)
+def test_a_body_that_cannot_be_acted_on_is_refused_and_says_where(suite: Suite, shared_key: str, case: str) -> None:
+    body, status, code, param = BODIES[case]
+    answer = suite.post(CHAT, shared_key, content=body, headers={"Content-Type": "application/json"})
+    error = assert_openai_error(answer, status, code)
+    assert error["param"] == param
+    if case in ("no JSON", "cut", "trailing comma", "two documents", "invalid UTF-8"):
+        assert "byte" in error["message"]
+
+
+def test_deep_nesting_does_no_harm(suite: Suite, shared_key: str) -> None:
+    for depth in (1_000, 500_000):
+        body = b'{"model":"gpt-4o","messages":' + b"[" * depth + b"]" * depth + b"}"
+        answer = suite.post(CHAT, shared_key, content=body, headers={"Content-Type": "application/json"})
+        assert 400 <= answer.status_code < 500 or answer.status_code == 502, answer.text
+    assert suite.chat(shared_key).status_code == 200
+
+
+# ---- upstream ----
+
+# model: (status and code of the JSON answer, of a stream that failed before the first content)
+UPSTREAM: dict[str, tuple[int, str | None]] = {
+    "refused-gpt": (503, "upstream_unavailable"),
+    "impatient+fail-stall": (504, "upstream_timeout"),
+    "gpt-4o-mini+fail-cut-head": (502, "upstream_cut"),
+    "gpt-4o-mini+fail-garbage": (502, "upstream_invalid_response"),
+    "gpt-4o-mini+fail-html": (502, "upstream_invalid_response"),
+    "gpt-4o-mini+fail-garbage-json": (502, "upstream_invalid_response"),
+    "gpt-4o-mini+fail-content-type": (502, "upstream_invalid_response"),
+    "gpt-4o-mini+fail-redirect": (502, "upstream_invalid_response"),
+    "gpt-4o-mini+fail-two-lengths": (502, "upstream_invalid_response"),
+    "gpt-4o-mini+fail-length-and-chunked": (502, "upstream_invalid_response"),
+    "gpt-4o-mini+fail-head-flood": (502, "upstream_invalid_response"),
+    "gpt-4o-mini+fail-status-400": (400, None),
+    "gpt-4o-mini+fail-status-401": (502, "upstream_auth_error"),
+    "gpt-4o-mini+fail-status-403": (502, "upstream_auth_error"),
+    "gpt-4o-mini+fail-status-404": (404, "model_not_found"),
+    "gpt-4o-mini+fail-status-429": (429, "upstream_rate_limited"),
+    "gpt-4o-mini+fail-quota": (429, "upstream_rate_limited"),
+    "gpt-4o-mini+fail-status-500": (502, "upstream_error"),
+    "gpt-4o-mini+fail-status-503": (503, "upstream_unavailable"),
+    "gpt-4o-mini+fail-status-504": (504, "upstream_timeout"),
+}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
+@pytest.mark.parametrize("model", UPSTREAM)
+def test_an_upstream_that_fails_before_its_answer_is_an_http_status(suite: Suite, shared_key: str, model: str, stream: bool) -> None:
+    answer = suite.chat(shared_key, model, stream=stream)
+    error = assert_openai_error(answer, *UPSTREAM[model])
+    assert "sk-scripted" not in answer.text and "127.0.0.1" not in error["message"]
+
+
+@pytest.mark.parametrize("mark", ["fail-cut", "fail-stall-1", "fail-length"])
+def test_a_json_answer_that_breaks_off_is_a_bad_gateway(suite: Suite, shared_key: str, mark: str) -> None:
+    model = f"impatient+{mark}" if "stall" in mark else f"gpt-4o-mini+{mark}"
+    answer = suite.chat(shared_key, model)
+    assert answer.status_code == (504 if "stall" in mark else 502), answer.text
+
+
+def test_a_leak_of_the_providers_key_is_scrubbed(suite: Suite, shared_key: str) -> None:
+    answer = suite.chat(shared_key, "gpt-4o-mini+fail-leak")
+    assert answer.status_code == 400 and "sk-scripted-provider-key" not in answer.text
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
+def test_a_rate_limited_upstream_says_when_to_come_back(suite: Suite, shared_key: str, stream: bool) -> None:
+    assert suite.chat(shared_key, "gpt-4o-mini+fail-status-429", stream=stream).headers["retry-after"] == "1"
+
+
+def events_of(answer: httpx.Response) -> list[Any]:
+    """The data of every event; [DONE] as text."""
+    datas = [line[5:].strip() for line in answer.text.splitlines() if line.startswith("data:")]
+    return [data if data == "[DONE]" else json.loads(data) for data in datas]
+
+
+MID_STREAM: dict[str, str] = {
+    "gpt-4o-mini+fail-cut-4": "upstream_cut",
+    "gpt-4o-mini+fail-end-4": "upstream_cut",
+    "impatient+fail-stall-4": "upstream_timeout",
+    "gpt-4o-mini+fail-error-event-4": "upstream_error",
+    "gpt-4o-mini+fail-error-named-4": "upstream_error",
+    "gpt-4o-mini+fail-garbage-stream-4": "upstream_invalid_response",
+}
+
+
+@pytest.mark.parametrize("model", MID_STREAM)
+def test_a_stream_that_fails_after_content_ends_in_an_error_and_no_done(suite: Suite, shared_key: str, model: str) -> None:
+    answer = suite.chat(shared_key, model, TEXT, stream=True)
+    assert answer.status_code == 200
+    events = events_of(answer)
+    said = "".join(e["choices"][0]["delta"].get("content") or "" for e in events[:-1])
+    assert said and f"Echo: {TEXT}".startswith(said)
+    assert events[-1]["error"]["code"] == MID_STREAM[model] and "[DONE]" not in events
+
+
+@pytest.mark.parametrize("model", [m.replace("-4", "-1") if "stall" not in m else "impatient+fail-stall-1" for m in MID_STREAM])
+def test_a_stream_that_fails_before_content_is_an_http_status(suite: Suite, shared_key: str, model: str) -> None:
+    """The role chunk is no content: until the first word the status can still be told."""
+    model = model.replace("gpt-1o", "gpt-4o")
+    answer = suite.chat(shared_key, model, TEXT, stream=True)
+    assert answer.status_code in (502, 504), answer.text
+    assert answer.json()["error"]["code"].startswith("upstream_")
+
+
+def test_a_complete_stream_without_done_is_not_given_one(suite: Suite, shared_key: str) -> None:
+    events = events_of(suite.chat(shared_key, "gpt-4o-mini+no-done", stream=True))
+    assert "[DONE]" not in events
+
+
+def test_a_stale_pooled_connection_is_not_the_callers_problem(suite: Suite, shared_key: str) -> None:
+    for _ in range(6):
+        answer = suite.chat(shared_key, "gpt-4o-mini+fail-stale")
+        assert answer.status_code == 200, answer.text
+
+
+def test_a_caller_that_leaves_ends_the_call_upstream(suite: Suite, shared_key: str) -> None:
+    cancelled = suite.upstream_stats()["cancelled"]
+    key = suite.make_key()
+    body = {**GOOD, "model": "gpt-4o-mini+slow-50+long-2000", "stream": True}
+    with RawClient(suite.port["relay"]) as raw:
+        raw.send(request_bytes("POST", CHAT, {"Authorization": f"Bearer {key['key']}"}, body))
+        answer = raw.answer(head_only=True)
+        assert answer is not None and answer.status == 200
+        assert raw.receive()
+    assert suite.upstream_stats(f"cancelled={cancelled + 1}")["cancelled"] == cancelled + 1
+    row = suite.row(str(answer.header("x-request-id")))
+    assert row["outcome"] == "partial" and row["billingBasis"] == "estimated" and 0 < row["usage"]["completionTokens"] < 500
+
+
+def test_a_key_that_drains_lets_the_call_finish_without_its_caller(suite: Suite) -> None:
+    key = suite.make_key(onDisconnect="drain")
+    body = {**GOOD, "model": "gpt-4o-mini+slow-5+long-60", "stream": True}
+    with RawClient(suite.port["relay"]) as raw:
+        raw.send(request_bytes("POST", CHAT, {"Authorization": f"Bearer {key['key']}"}, body))
+        answer = raw.answer(head_only=True)
+        assert answer is not None and raw.receive()
+    row = suite.row(str(answer.header("x-request-id")), 5)
+    assert row["billingBasis"] == "reported" and row["usage"]["completionTokens"] == 60
+
+
+def test_a_slow_reader_does_not_make_the_relay_hold_everything(suite: Suite, shared_key: str) -> None:
+    """A megabyte of stream, read only at the end: it all arrives, in order."""
+    body = {**GOOD, "model": "gpt-4o-mini+long-4000", "stream": True}
+    with RawClient(suite.port["relay"], timeout=30 * PATIENCE) as raw:
+        raw.send(request_bytes("POST", CHAT, {"Authorization": f"Bearer {shared_key}"}, body))
+        assert suite.chat(shared_key).status_code == 200  # the loop is free meanwhile
+        answer = raw.answer()
+    assert answer is not None and answer.body.rstrip().endswith(b"[DONE]") and b"word4000" in answer.body

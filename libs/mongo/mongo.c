@@ -43,7 +43,8 @@ struct gw_mongo {
     atomic_bool is_replica_set;
 
     /* The ping has a client and a worker of its own, so that busy jobs cannot starve it. */
-    mongoc_client_t *ping_client;
+    mongoc_uri_t *ping_uri;
+    mongoc_client_t *ping_client; /* NULL: made anew by the next ping */
     gw_workers *ping_workers;
     gw_timer ping_timer;
     mongo_ping ping;
@@ -85,15 +86,31 @@ static bool ping_once(mongoc_client_t *client, mongo_ping *p)
     return p->ok;
 }
 
+static gw_status make_ping_client(gw_mongo *m, gw_error *err)
+{
+    bson_error_t e;
+    m->ping_client = mongoc_client_new_from_uri_with_error(m->ping_uri, &e);
+    if (!m->ping_client)
+        return gw_mongo_fail(err, &e, NULL, "set up the MongoDB client");
+    mongoc_client_set_error_api(m->ping_client, MONGOC_ERROR_API_VERSION_2);
+    return GW_OK;
+}
+
 static void ping_work(gw_job *job)
 {
     mongo_ping *p = GW_CONTAINER_OF(job, mongo_ping, job);
     gw_mongo *m = GW_CONTAINER_OF(p, gw_mongo, ping);
     bool was_up = atomic_load(&m->state) == STATE_UP;
 
+    p->ok = false;
+    if (!m->ping_client && make_ping_client(m, &p->error) != GW_OK)
+        return;
     /* A server that restarted since the last ping left a dead connection: that is no outage. */
-    if (!ping_once(m->ping_client, p) && was_up)
-        (void)ping_once(m->ping_client, p);
+    if (ping_once(m->ping_client, p) || (was_up && ping_once(m->ping_client, p)))
+        return;
+    /* libmongoc does not look at a server again for 5 s after a failure; a new client does at once. */
+    mongoc_client_destroy(m->ping_client);
+    m->ping_client = NULL;
 }
 
 static void run_waiters(gw_mongo *m)
@@ -176,25 +193,20 @@ static gw_status make_clients(gw_mongo *m, const gw_mongo_options *o, gw_error *
 {
     bson_error_t e;
     mongoc_uri_t *pool_uri = mongoc_uri_copy(m->uri);
-    mongoc_uri_t *ping_uri = mongoc_uri_copy(m->uri);
+    m->ping_uri = mongoc_uri_copy(m->uri);
 
     mongoc_uri_set_option_as_int32(pool_uri, MONGOC_URI_MAXPOOLSIZE, (int32_t)o->threads);
     if (!mongoc_uri_has_option(pool_uri, MONGOC_URI_HEARTBEATFREQUENCYMS))
         mongoc_uri_set_option_as_int32(pool_uri, MONGOC_URI_HEARTBEATFREQUENCYMS, HEARTBEAT_MS);
     m->pool = mongoc_client_pool_new_with_error(pool_uri, &e);
-    if (m->pool) {
-        mongoc_client_pool_set_error_api(m->pool, MONGOC_ERROR_API_VERSION_2);
-        int32_t socket_ms = mongoc_uri_get_option_as_int32(ping_uri, MONGOC_URI_SOCKETTIMEOUTMS, 0);
-        mongoc_uri_set_option_as_int32(ping_uri, MONGOC_URI_SOCKETTIMEOUTMS,
-                                       GW_MIN(socket_ms, PING_TIMEOUT_MS));
-        m->ping_client = mongoc_client_new_from_uri_with_error(ping_uri, &e);
-    }
     mongoc_uri_destroy(pool_uri);
-    mongoc_uri_destroy(ping_uri);
-    if (!m->ping_client)
+    if (!m->pool)
         return gw_mongo_fail(err, &e, NULL, "set up the MongoDB client");
-    mongoc_client_set_error_api(m->ping_client, MONGOC_ERROR_API_VERSION_2);
-    return GW_OK;
+    mongoc_client_pool_set_error_api(m->pool, MONGOC_ERROR_API_VERSION_2);
+    int32_t socket_ms = mongoc_uri_get_option_as_int32(m->ping_uri, MONGOC_URI_SOCKETTIMEOUTMS, 0);
+    mongoc_uri_set_option_as_int32(m->ping_uri, MONGOC_URI_SOCKETTIMEOUTMS,
+                                   GW_MIN(socket_ms, PING_TIMEOUT_MS));
+    return make_ping_client(m, err);
 }
 
 static mongoc_write_concern_t *durable_concern(int32_t w, int64_t timeout_ms)
@@ -259,6 +271,7 @@ void gw_mongo_free(gw_mongo *m)
         mongoc_client_pool_destroy(m->pool);
     mongoc_write_concern_destroy(m->standalone_durable);
     mongoc_write_concern_destroy(m->replica_durable);
+    mongoc_uri_destroy(m->ping_uri);
     mongoc_uri_destroy(m->uri);
     free(m);
 }

@@ -160,11 +160,8 @@ static gw_status add_method(route_table *t, const gw_method *m, gw_error *err)
     return GW_OK;
 }
 
-gw_status route_table_new(const gw_schema *schema, route_table **ret, gw_error *err)
+static gw_status fill(route_table *t, const gw_schema *schema, gw_error *err)
 {
-    gw_auto(route_table) t = calloc(1, sizeof *t);
-    if (!t)
-        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the routes");
     for (size_t i = 0; i < gw_schema_method_count(schema); i++) {
         gw_status rc = add_method(t, gw_schema_method_at(schema, i), err);
         if (rc != GW_OK)
@@ -176,8 +173,20 @@ gw_status route_table_new(const gw_schema *schema, route_table **ret, gw_error *
         if (compare_routes(&t->routes[i - 1], &t->routes[i]) == 0)
             return bad_binding(&t->routes[i], err, "bound twice");
     }
-    *ret = gw_steal(&t);
     return GW_OK;
+}
+
+gw_status route_table_new(const gw_schema *schema, route_table **ret, gw_error *err)
+{
+    route_table *t = calloc(1, sizeof *t);
+    if (!t)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the routes");
+    gw_status rc = fill(t, schema, err);
+    if (rc == GW_OK)
+        *ret = t;
+    else
+        route_table_free(t);
+    return rc;
 }
 
 void route_table_free(route_table *t)

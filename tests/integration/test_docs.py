@@ -1,0 +1,71 @@
+"""The documentation says what the code says."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness.suite import SERVICES, TOP
+
+BIN = Path(os.environ.get("BUILD_DIR", TOP / "build" / "dev")) / "bin"
+HAND_WRITTEN = [TOP / "README.md", TOP / "CONTRIBUTING.md", *sorted((TOP / "docs").glob("*.md"))]
+
+
+def read(path: str) -> str:
+    return (TOP / path).read_text()
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_generated_page_is_what_the_binary_prints(service: str) -> None:
+    command = [str(BIN / service), "--print-docs"]
+    printed = subprocess.run(command, env={}, check=True, capture_output=True, text=True, timeout=30).stdout
+    assert read(f"docs/generated/{service}.md") == printed, "run ./dev docs"
+
+
+def test_no_generated_page_is_of_nothing() -> None:
+    assert sorted(path.stem for path in (TOP / "docs/generated").iterdir()) == sorted(SERVICES)
+
+
+def test_every_metric_is_explained() -> None:
+    page = read("docs/operate.md")
+    tables = (TOP / "services").glob("*/*_metrics.def")
+    names = {name for table in tables for name in re.findall(r"^METRIC\(\w+, (\w+)", table.read_text(), re.M)}
+    assert names, "no metric was found"
+    assert {name for name in names if f"`{name}`" not in page} == set()
+    assert set(re.findall(r"`((?:auth|relay|usage|admin_gw)_\w+_(?:total|seconds|events|bytes))`", page)) - names == set()
+
+
+def test_every_route_of_the_admin_rest_is_listed() -> None:
+    page = read("docs/api.md")
+    protos = "".join(path.read_text() for path in (TOP / "proto/apirelay").rglob("*.proto"))
+    routes = set(re.findall(r'\b(?:get|post|put|patch|delete): "([^"]+)"', protos))
+    assert routes, "no route was found"
+    camel = {re.sub(r"_(\w)", lambda m: m[1].upper(), route) for route in routes}
+    assert {route for route in camel if f"`{route}`" not in page} == set()
+
+
+def test_every_error_code_that_the_client_api_lists_exists() -> None:
+    page = read("docs/api.md")
+    client_api = page[page.index("## Client API") : page.index("## Admin REST")]
+    rows = re.findall(r"^\| (\d{3}) \| ([^|]+) \|", client_api, re.M)
+    table = re.findall(r'^GW_ERR\(\w+, *\w+, *(\d+), *"\w+", *"(\w+)"', read("libs/core/err.def"), re.M)
+    listed = {(status, code) for status, cell in rows for code in re.findall(r"`(\w+)`", cell)}
+    assert len(listed) > 20
+    assert listed - set(table) == {("508", "loop_detected")}, "508 is made by the relay without a row of its own"
+
+
+def test_every_file_that_a_page_names_exists() -> None:
+    tracked = subprocess.run(["git", "-C", str(TOP), "ls-files"], capture_output=True, text=True, timeout=30).stdout.split()
+    if not tracked:
+        pytest.skip("not a git checkout")
+    missing = []
+    for page in HAND_WRITTEN:
+        for name in re.findall(r"`([\w./*-]+\.(?:c|h|def|proto|py|sh|md))`", page.read_text()):
+            if not any(fnmatch.fnmatch(f"/{path}", f"*/{name}") for path in tracked):
+                missing.append(f"{page.name}: {name}")
+    assert missing == []

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "argon2_pool.h"
+#include "auth_metrics.h"
 #include "key_feed.h"
 #include "log/log.h"
 #include "mongo/mongo.h"
@@ -18,6 +19,7 @@ typedef struct sign_in_throttle sign_in_throttle;
 typedef struct auth {
     gw_loop *loop;
     gw_log *log;
+    gw_metrics_shard *metrics;
     const peppers *peppers;
     gw_mongo *mongo;
     gw_redis *redis;
@@ -25,6 +27,7 @@ typedef struct auth {
     key_feed *feed;
     sign_in_throttle *throttle;
     gw_list watches; /* open Watch calls (watch_rpc.c) */
+    int64_t watch_count;
 } auth;
 
 #define KEY_CHANGES_CHANNEL "apirelay:key_changes"

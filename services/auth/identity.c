@@ -26,6 +26,10 @@ typedef struct check {
 static void finish(check *c, gw_status rc, const gw_error *err)
 {
     gw_arena *arena = c->arena; /* holds the check itself */
+    gw_metric_count(c->auth->metrics, M_auth_credential_checks_total,
+                    rc != GW_OK        ? GW_STR("error")
+                    : c->answer->valid ? GW_STR("valid")
+                                       : gw_str_of(c->answer->reason));
     if (rc == GW_OK)
         c->done(c->arg, GW_OK, c->answer, c->admin, NULL);
     else

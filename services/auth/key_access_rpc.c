@@ -44,8 +44,13 @@ static Apirelay__Auth__V1__KeyPolicy *policy_of(const key_resolution *r)
 static void resolved(key_resolution *r, gw_status rc, const gw_error *err)
 {
     gw_rpc_call *call = r->arg;
+    gw_metrics_shard *metrics = r->auth->metrics;
     gw_error stale = {0};
     Apirelay__Auth__V1__ResolveResponse m = APIRELAY__AUTH__V1__RESOLVE_RESPONSE__INIT;
+    gw_metric_count(metrics, M_auth_resolves_total,
+                    rc != GW_OK ? GW_STR("error")
+                    : r->found  ? GW_STR("found")
+                                : GW_STR("unknown"));
     if (rc != GW_OK) {
         gw_rpc_fail(call, err);
         return;

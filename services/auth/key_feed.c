@@ -179,6 +179,7 @@ static void on_timer(void *arg)
 {
     key_feed *f = arg;
     gw_timer_set(f->loop, &f->timer, POLL_MS);
+    f->poked = f->reading; /* a slow one is followed at once */
     start_reading(f);
 }
 

@@ -136,7 +136,7 @@ void key_resolve(auth *a, gw_str presented,
     key_resolution *r = arena ? gw_arena_new_of(arena, key_resolution) : NULL;
     if (!r) {
         gw_error err = {0};
-        key_resolution none = {.arg = arg};
+        key_resolution none = {.auth = a, .arg = arg};
         gw_arena_free(arena);
         gw_status rc = gw_fail(&err, GW_ERR_NO_MEMORY, "out of memory");
         done(&none, rc, &err);

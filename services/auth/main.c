@@ -202,7 +202,9 @@ static int serve(app *a)
 {
     gw_error err = {0};
     gw_list_init(&a->auth.watches);
-    gw_status rc = gw_loop_new(&gw_system_clock, &a->auth.loop, &err);
+    a->auth.metrics = gw_metrics_shard_new(a->metrics);
+    gw_status rc = !a->auth.metrics ? gw_fail(&err, GW_ERR_NO_MEMORY, "out of memory")
+                                    : gw_loop_new(&gw_system_clock, &a->auth.loop, &err);
     if (rc == GW_OK)
         rc = open_stores(a, &err);
     if (rc == GW_OK)
@@ -237,7 +239,7 @@ int main(int argc, char **argv)
         return exit_status;
     (void)!gw_log_level_parse(gw_str_of(a.conf.log_level), &level);
     a.auth.log = gw_log_new("auth", 2, level, &gw_system_clock);
-    a.metrics = gw_metrics_new(NULL, 0);
+    a.metrics = gw_metrics_new(auth_metric_table, AUTH_METRIC_COUNT);
     gw_status rc = a.auth.log && a.metrics ? peppers_load(a.conf.peppers_file, &a.peppers, &err)
                                            : gw_fail(&err, GW_ERR_NO_MEMORY, "out of memory");
     a.auth.peppers = a.peppers;

@@ -36,6 +36,11 @@ static const Apirelay__Auth__V1__CreateSessionRequest *request_of(const sign_in 
     return (const void *)s->op->request;
 }
 
+static void count(const sign_in *s, gw_str outcome)
+{
+    gw_metric_count(s->op->auth->metrics, M_auth_sign_ins_total, outcome);
+}
+
 static gw_status sign_in_run(op *o, const db *d, gw_error *err)
 {
     sign_in *s = o->data;
@@ -47,6 +52,7 @@ static void session_kept(void *arg, gw_status rc, const gw_error *err)
     sign_in *s = arg;
     op *o = s->op;
     Apirelay__Auth__V1__CreateSessionResponse m = APIRELAY__AUTH__V1__CREATE_SESSION_RESPONSE__INIT;
+    count(s, rc == GW_OK ? GW_STR("ok") : GW_STR("error"));
     if (rc != GW_OK) {
         op_refuse(o, err);
         return;
@@ -75,6 +81,7 @@ static void refuse_sign_in(sign_in *s)
 {
     gw_error err = {0};
     op *o = s->op;
+    count(s, GW_STR("refused"));
     /* An unknown name may be a password in the wrong place. */
     gw_log_info(o->auth->log, "sign_in_refused",
                 gw_kv("user.name", s->found ? request_of(s)->username : ""),
@@ -137,6 +144,7 @@ static void sign_in_allowed(void *arg, gw_status rc, const gw_error *err)
 {
     sign_in *s = arg;
     if (rc != GW_OK) {
+        count(s, rc == GW_ERR_RATE_LIMITED ? GW_STR("throttled") : GW_STR("error"));
         op_refuse(s->op, err);
         return;
     }

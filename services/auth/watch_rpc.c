@@ -87,6 +87,7 @@ void watch_rpc_start(gw_rpc_call *call, const ProtobufCMessage *request, void *a
     w->watcher = (key_watcher){.changed = changed, .reset = reset, .heartbeat = heartbeat};
     gw_rpc_call_set_data(call, w);
     gw_list_push_back(&a->watches, &w->node);
+    gw_metric_set(a->metrics, M_auth_watches, ++a->watch_count, NULL, 0);
     key_feed_watch(a->feed, &w->watcher, r->from_generation);
 }
 
@@ -106,6 +107,7 @@ void watch_rpc_finished(gw_rpc_call *call, void *arg)
         return;
     key_feed_unwatch(w->auth->feed, &w->watcher);
     gw_list_remove(&w->node);
+    gw_metric_set(w->auth->metrics, M_auth_watches, --w->auth->watch_count, NULL, 0);
 }
 
 void watch_rpc_end_all(auth *a)

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 /* express.json's limit; a bigger body would get 500 in plain text, which looks like an outage. */
-#define BODY_MAX_BYTES    (3 * 1024 * 1024)
+#define BODY_MAX_BYTES    ((size_t)3 * 1024 * 1024)
 #define IGNORED_MAX_BYTES 256
 
 static gw_str string_of(yyjson_val *v)

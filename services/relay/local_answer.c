@@ -145,7 +145,7 @@ static gw_status read_query(relay_request *r, ProtobufCMessage *m, gw_error *err
 
 static relay_stage ask_usage(relay_request *r)
 {
-    ProtobufCMessage *m = calloc(1, sizeof(Apirelay__Usage__V1__GetOwnUsageRequest));
+    Apirelay__Usage__V1__GetOwnUsageRequest *m = calloc(1, sizeof(*m)); /* read_query adds to it */
     gw_rpc_call_options options = {
         .path = "/apirelay.usage.v1.UsageService/GetOwnUsage",
         .response = &apirelay__usage__v1__get_own_usage_response__descriptor,
@@ -159,17 +159,17 @@ static relay_stage ask_usage(relay_request *r)
         (void)relay_request_no_memory(&err);
         return relay_request_fail(r, &err);
     }
-    apirelay__usage__v1__get_own_usage_request__init((Apirelay__Usage__V1__GetOwnUsageRequest *)m);
-    rc = read_query(r, m, &err);
+    apirelay__usage__v1__get_own_usage_request__init(m);
+    rc = read_query(r, &m->base, &err);
     if (rc == GW_OK)
         rc = credentials_read(r->call.headers, &options.credential, &err);
     if (rc == GW_OK && !r->core->usage)
         rc = gw_fail(&err, GW_ERR_UNAVAILABLE, "the usage service is not configured");
     if (rc == GW_OK) {
         r->operations++;
-        r->usage_call = gw_rpc_unary(r->core->usage, &options, m, on_usage, r);
+        r->usage_call = gw_rpc_unary(r->core->usage, &options, &m->base, on_usage, r);
     }
-    protobuf_c_message_free_unpacked(m, NULL);
+    apirelay__usage__v1__get_own_usage_request__free_unpacked(m, NULL);
     return rc == GW_OK ? STAGE_FORWARD : relay_request_fail(r, &err);
 }
 

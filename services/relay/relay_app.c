@@ -1,66 +1,16 @@
-#include "relay_app.h"
+#include "relay_app_internal.h"
 
-#include "chat_rpc.h"
-#include "config_store.h"
-#include "front_http.h"
-#include "provider_rpc.h"
-#include "relay_metrics.h"
-
-#include "access/access.h"
-#include "crypto/crypto.h"
-#include "ops/ops.h"
-
-#include "apirelay/relay/v1/chat_service.pb-c.h"
-#include "apirelay/relay/v1/provider_service.pb-c.h"
-#include "gw_descriptor_set.h"
-
-#include <errno.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#define READY_POLL_MS   100
-#define FLUSH_POLL_MS   20
-#define FLUSH_MAX_MS    2000 /* for the last answers to leave the sockets */
-#define RPC_EXTRA_MS    1000 /* gRPC calls end with our error before they are cancelled */
-#define SLOTS_BEYOND    1024 /* flight slots over RELAY_MAX_INFLIGHT (USAGE.md) */
-#define KEYS_MAX        200000
-#define KEY_NEGATIVE_MS 5000
-#define KEY_RESOLVE_MS  3000
-#define CONNECTIONS_MIN 1024
-
-typedef struct relay_app {
-    const relay_conf *conf;
-    gw_log *log;
-    gw_loop *loop;
-    gw_metrics *metrics;
-    gw_metrics_shard *shard;
-    gw_service_tokens *tokens;
-    gw_rpc_pump *pump;
-    gw_rpc_channel *auth, *usage;
-    gw_mongo *mongo;
-    config_store *config;
-    gw_schema *schema;
-    gw_access_checker *access;
-    chat_authorizer chat_access;
-    provider_rpc providers;
-    recorder *recorder;
-    key_cache *keys;
-    gw_http_client *upstreams;
-    relay_core core;
-    front_http front;
-    gw_rpc_server *rpc;
-    gw_http_server *http;
-    gw_ops *ops;
-
-    gw_timer ready_timer, grace_timer, flush_timer;
-    bool serving, draining, rpc_closed, closing;
-    int64_t flush_until_ms;
-} relay_app;
+#define READY_POLL_MS 100
+#define FLUSH_POLL_MS 20
+#define FLUSH_MAX_MS  2000 /* for the last answers to leave the sockets */
+#define RPC_EXTRA_MS  1000 /* gRPC calls end with our error before they are cancelled */
 
 /* ---- readiness ---- */
 
-static bool is_ready(void *arg, const char **reason)
+bool relay_app_is_ready(void *arg, const char **reason)
 {
     relay_app *a = arg;
     recorder_stats stats;
@@ -77,11 +27,11 @@ static bool is_ready(void *arg, const char **reason)
     return true;
 }
 
-static void watch_readiness(void *arg)
+void relay_app_watch_readiness(void *arg)
 {
     relay_app *a = arg;
     const char *reason = "";
-    bool ready = !a->draining && is_ready(a, &reason);
+    bool ready = !a->draining && relay_app_is_ready(a, &reason);
 
     if (ready != a->serving) {
         a->serving = ready;
@@ -127,7 +77,7 @@ static void on_http_closed(void *arg)
 }
 
 /* All requests have ended; their last bytes may still wait in the sockets. */
-static void flush(void *arg)
+void relay_app_flush(void *arg)
 {
     relay_app *a = arg;
     bool flushed = gw_http_server_connections(a->http) == 0 && a->rpc_closed;
@@ -140,7 +90,7 @@ static void flush(void *arg)
         gw_http_server_close(a->http, on_http_closed, a);
 }
 
-static void on_idle(void *arg)
+void relay_app_on_idle(void *arg)
 {
     relay_app *a = arg;
 
@@ -161,14 +111,14 @@ static void on_rpc_closed(void *arg)
     a->rpc_closed = true;
 }
 
-static void on_grace_over(void *arg)
+void relay_app_on_grace_over(void *arg)
 {
     relay_app *a = arg;
 
     gw_log_warn(a->log, "requests_cut_short", gw_kv("requests", a->core.in_flight));
     relay_core_end_all(&a->core);
     if (gw_list_is_empty(&a->core.requests))
-        on_idle(a);
+        relay_app_on_idle(a);
 }
 
 static void drain(void *arg)
@@ -184,232 +134,7 @@ static void drain(void *arg)
     gw_rpc_server_close(a->rpc, a->conf->shutdown_grace_ms + RPC_EXTRA_MS, on_rpc_closed, a);
     gw_timer_set(a->loop, &a->grace_timer, a->conf->shutdown_grace_ms);
     if (gw_list_is_empty(&a->core.requests))
-        on_idle(a);
-}
-
-/* ---- start, in order ---- */
-
-static void on_config(void *arg, const relay_config *now)
-{
-    relay_app *a = arg;
-
-    relay_core_set_config(&a->core, relay_config_ref(now));
-}
-
-static gw_status open_base(relay_app *a, gw_error *err)
-{
-    gw_status rc = gw_loop_new(&gw_system_clock, &a->loop, err);
-
-    if (rc != GW_OK)
-        return rc;
-    gw_timer_init(&a->ready_timer, watch_readiness, a);
-    gw_timer_init(&a->grace_timer, on_grace_over, a);
-    gw_timer_init(&a->flush_timer, flush, a);
-    a->metrics = gw_metrics_new(relay_metric_table, RELAY_METRIC_COUNT);
-    a->shard = a->metrics ? gw_metrics_shard_new(a->metrics) : NULL;
-    if (!a->shard)
-        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for metrics");
-    rc = relay_core_init(&a->core, err);
-    if (rc == GW_OK)
-        rc = gw_service_tokens_load(a->conf->service_tokens_file, a->log, &a->tokens, err);
-    if (rc == GW_OK)
-        rc = gw_rpc_pump_new(a->loop, &a->pump, err);
-    if (rc == GW_OK)
-        rc = gw_rpc_channel_new(a->pump, a->conf->auth_target, a->log, &a->auth, err);
-    if (rc == GW_OK)
-        rc = gw_rpc_channel_new(a->pump, a->conf->usage_target, a->log, &a->usage, err);
-    return rc;
-}
-
-static gw_status open_config(relay_app *a, gw_error *err)
-{
-    const relay_conf *conf = a->conf;
-    gw_mongo_options mongo = gw_mongo_defaults;
-    config_store_options options = {
-        .config_file = conf->config_file,
-        .price_book_file = conf->price_book_file,
-        .credentials_dir = conf->credentials_dir,
-        .state_dir = conf->state_dir,
-        .log = a->log,
-        .changed = on_config,
-        .arg = a,
-    };
-
-    if (mkdir(conf->state_dir, 0700) != 0 && errno != EEXIST)
-        return gw_fail(err, GW_ERR_IO, "make the folder %s: %s", conf->state_dir, strerror(errno));
-    mongo.uri = conf->mongo_uri;
-    mongo.database = conf->mongo_database;
-    mongo.app_name = "relay";
-    gw_status rc = gw_mongo_new(a->loop, &mongo, a->log, &a->mongo, err);
-    if (rc != GW_OK)
-        return rc;
-    options.mongo = a->mongo;
-    rc = config_store_new(a->loop, &options, &a->config, err);
-    if (rc == GW_OK)
-        relay_core_set_config(&a->core, relay_config_ref(config_store_current(a->config)));
-    return rc;
-}
-
-static gw_status open_recorder(relay_app *a, gw_error *err)
-{
-    recorder_options options = {
-        .dir = a->conf->spool_dir,
-        .lanes = 1,
-        .slots_per_lane = (unsigned)a->conf->max_inflight + SLOTS_BEYOND,
-        .sync_interval_ms = a->conf->spool_sync_ms,
-        .spool_max_bytes = a->conf->spool_max_bytes,
-        .usage = a->usage,
-        .service_token = gw_service_tokens_find(a->tokens, GW_STR("relay")),
-        .clock = &gw_system_clock,
-        .log = a->log,
-        .metrics = a->shard,
-    };
-
-    return recorder_open(a->loop, &options, &a->recorder, err);
-}
-
-static gw_status open_keys(relay_app *a, gw_error *err)
-{
-    key_cache_options options = {
-        .auth = a->auth,
-        .service_token = gw_service_tokens_find(a->tokens, GW_STR("relay")),
-        .stale_max_ms = a->conf->key_stale_max_ms,
-        .negative_ttl_ms = KEY_NEGATIVE_MS,
-        .max_entries = KEYS_MAX,
-        .resolve_timeout_ms = KEY_RESOLVE_MS,
-        .log = a->log,
-        .metrics = a->shard,
-    };
-
-    return key_cache_new(a->loop, &options, &a->keys, err);
-}
-
-static gw_status open_upstreams(relay_app *a, gw_error *err)
-{
-    gw_http_client_options options = gw_http_client_defaults;
-
-    options.allow_cidrs = a->conf->upstream_allow_cidrs.items;
-    options.allow_cidr_count = a->conf->upstream_allow_cidrs.n;
-    options.ca_file = a->conf->upstream_ca_file;
-    return gw_http_client_new(a->loop, &options, a->log, &a->upstreams, err);
-}
-
-static void fill_core(relay_app *a)
-{
-    const relay_conf *conf = a->conf;
-    relay_core *c = &a->core;
-
-    c->loop = a->loop;
-    c->clock = &gw_system_clock;
-    c->log = a->log;
-    c->metrics = a->shard;
-    c->keys = a->keys;
-    c->recorder = a->recorder;
-    c->lane = recorder_lane_at(a->recorder, 0);
-    c->upstreams = a->upstreams;
-    c->usage = a->usage;
-    c->limits.body_max_bytes = (size_t)conf->body_max_bytes;
-    c->limits.answer_max_bytes = (size_t)conf->answer_max_bytes;
-    c->limits.request_timeout_ms = conf->request_timeout_ms;
-    c->limits.drain_max_ms = conf->drain_max_ms;
-    c->limits.keep_alive_ms = conf->stream_keep_alive_ms;
-    c->limits.max_in_flight = conf->max_inflight;
-    c->idle = on_idle;
-    c->idle_arg = a;
-    a->front = (front_http){.core = c,
-                            .trusted_proxies = conf->trusted_proxies.items,
-                            .trusted_proxy_count = conf->trusted_proxies.n};
-}
-
-/* Cursors are signed with what every replica has: a key derived from the relay's own token. */
-static gw_status open_providers(relay_app *a, gw_error *err)
-{
-    gw_str token = gw_service_tokens_find(a->tokens, GW_STR("relay"));
-
-    a->providers = (provider_rpc){.mongo = a->mongo, .config = a->config, .log = a->log};
-    gw_status rc = gw_hkdf_sha256(token.ptr, token.len, GW_STR("provider list cursors"),
-                                  a->providers.cursor_key, sizeof(a->providers.cursor_key), err);
-    if (rc != GW_OK)
-        return rc;
-    provider_rpc_prepare(&a->providers);
-    return GW_OK;
-}
-
-static gw_status open_rpc(relay_app *a, gw_error *err)
-{
-    static const ProtobufCServiceDescriptor *const services[] = {
-        &apirelay__relay__v1__chat_service__descriptor,
-        &apirelay__relay__v1__provider_service__descriptor,
-    };
-    gw_access_options access = {
-        .tokens = a->tokens,
-        .auth = a->auth,
-        .own_token = gw_service_tokens_find(a->tokens, GW_STR("relay")),
-        .log = a->log,
-    };
-    gw_rpc_server_options options = {
-        .listen = a->conf->grpc_listen,
-        .reflection = a->conf->grpc_reflection,
-        .log = a->log,
-    };
-
-    gw_status rc = gw_schema_new(gw_descriptor_set, gw_descriptor_set_len, services,
-                                 GW_ARRAY_LEN(services), &a->schema, err);
-    if (rc == GW_OK)
-        rc = gw_access_checker_new(a->loop, &access, &a->access, err);
-    if (rc != GW_OK)
-        return rc;
-    a->chat_access.others = gw_access_authorizer(a->access);
-    options.schema = a->schema;
-    options.authorizer = chat_rpc_authorizer(&a->chat_access);
-    rc = open_providers(a, err);
-    if (rc == GW_OK)
-        rc = gw_rpc_server_new(a->loop, &options, &a->rpc, err);
-    if (rc == GW_OK)
-        rc = gw_rpc_server_add(a->rpc, chat_rpc_handlers, &a->core, err);
-    if (rc == GW_OK)
-        rc = gw_rpc_server_add(a->rpc, provider_rpc_handlers, &a->providers, err);
-    if (rc == GW_OK)
-        rc = gw_rpc_server_start(a->rpc, err);
-    return rc;
-}
-
-static gw_status open_http(relay_app *a, gw_error *err)
-{
-    const relay_conf *conf = a->conf;
-    gw_http_server_options options = gw_http_server_defaults;
-    gw_ops_options ops = {
-        .listen = conf->ops_listen, .metrics = a->metrics, .is_ready = is_ready, .arg = a};
-    gw_str host;
-
-    if (!gw_host_port_split(gw_str_of(conf->listen), &host, &options.port))
-        return gw_fail(err, GW_ERR_INVALID_ARGUMENT, "%s is no address", conf->listen);
-    gw_auto_free char *host_text = gw_str_dup(host);
-    options.host = host_text;
-    options.head_timeout_ms = conf->head_timeout_ms;
-    options.body_timeout_ms = conf->body_timeout_ms;
-    options.idle_timeout_ms = conf->idle_timeout_ms;
-    options.body_memory_max_bytes = (size_t)conf->body_memory_max_bytes;
-    options.connections_max = GW_MAX((size_t)conf->max_inflight * 2, CONNECTIONS_MIN);
-    gw_status rc =
-        gw_http_server_new(a->loop, &options, &front_http_ops, &a->front, a->log, &a->http, err);
-    return rc == GW_OK ? gw_ops_new(a->loop, &ops, a->log, &a->ops, err) : rc;
-}
-
-static gw_status start(relay_app *a, gw_error *err)
-{
-    static gw_status (*const steps[])(relay_app * a, gw_error * err) = {
-        open_base, open_config, open_recorder, open_keys, open_upstreams,
-    };
-
-    for (size_t i = 0; i < GW_ARRAY_LEN(steps); i++) {
-        gw_status rc = steps[i](a, err);
-        if (rc != GW_OK)
-            return rc;
-    }
-    fill_core(a);
-    gw_status rc = open_rpc(a, err);
-    return rc == GW_OK ? open_http(a, err) : rc;
+        relay_app_on_idle(a);
 }
 
 /* ---- run ---- */
@@ -442,13 +167,13 @@ int relay_app_run(const relay_conf *conf)
     a.log = gw_log_new("relay", STDERR_FILENO, level, &gw_system_clock);
     if (!a.log)
         return EXIT_FAILURE;
-    if (start(&a, &err) != GW_OK) {
+    if (relay_app_start(&a, &err) != GW_OK) {
         /* The process ends: what is half built goes with it. */
         gw_log_error(a.log, "start_failed", gw_kv_error(&err));
         return EXIT_FAILURE;
     }
     gw_loop_on_signals(a.loop, drain, NULL, &a);
-    watch_readiness(&a);
+    relay_app_watch_readiness(&a);
     gw_log_info(a.log, "service_started", gw_kv("http.port", gw_http_server_port(a.http)),
                 gw_kv("grpc.port", gw_rpc_server_port(a.rpc)),
                 gw_kv("ops.port", gw_ops_port(a.ops)));

@@ -88,7 +88,7 @@ void relay_request_deliver(void *arg, const answer_event *e)
     case ANSWER_USAGE:
         if (!wants_usage(r))
             break;
-        /* fall through */
+        __attribute__((fallthrough));
     case ANSWER_PREAMBLE:
         if (r->started)
             write_event(r, e);

@@ -42,7 +42,7 @@ static void a_json_answer_passes_unchanged_and_is_recorded_first(void **state)
     kit *k = *state;
 
     ask(k, "good", CHAT,
-        &(script)REPLY(200, PLAIN, "{\"id\":\"c\", ", JSON + strlen("{\"id\":\"c\", ")));
+        &(script)REPLY(200, PLAIN, "{\"id\":\"c\", ", &JSON[strlen("{\"id\":\"c\", ")]));
     assert_int_equal(k->answer.status, 200);
     assert_string_equal(k->answer.body.data, JSON);
     assert_string_equal(k->seen.data, CHAT);

@@ -1,11 +1,13 @@
 # docs/generated/: what the binaries say of their settings. tests/integration/test_docs.py holds it to that.
 
+# BUILD_DIR names a build that is there already, as it does for the tests.
 generate_docs() {
-    local service
-    build_preset dev "${SERVICES[@]}"
+    local build=${BUILD_DIR:-$TOP/build/dev} service page
+    [[ -n ${BUILD_DIR:-} ]] || build_preset dev "${SERVICES[@]}"
     mkdir -p "$TOP/docs/generated"
     for service in "${SERVICES[@]}"; do
-        "$TOP/build/dev/bin/$service" --print-docs >"$TOP/docs/generated/$service.md.part"
-        mv "$TOP/docs/generated/$service.md.part" "$TOP/docs/generated/$service.md"
+        page=$TOP/docs/generated/$service.md
+        "$build/bin/$service" --print-docs >"$page.part"
+        mv "$page.part" "$page"
     done
 }

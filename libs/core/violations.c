@@ -28,3 +28,15 @@ gw_status gw_violations_status(const gw_violations *v, gw_error *err)
     return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, v->items[0].field, "%s",
                          text.data ? text.data : "");
 }
+
+gw_status gw_violations_split(const gw_violations *v, gw_error *err, gw_violations *further)
+{
+    if (v->count == 0)
+        return GW_OK;
+    if (further) {
+        further->count = v->count - 1;
+        memcpy(further->items, v->items + 1, further->count * sizeof(v->items[0]));
+    }
+    return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, v->items[0].field, "%s",
+                         v->items[0].description);
+}

@@ -27,3 +27,7 @@ void gw_violations_add(gw_violations *v, const char *field, const char *format, 
 
 /* GW_OK when there is none, else GW_ERR_INVALID_ARGUMENT: `err` names the first field, its message all that fit. */
 GW_CHECK gw_status gw_violations_status(const gw_violations *v, gw_error *err);
+
+/* The same with the first one alone in `err` and the others in `further` (may be NULL). */
+GW_CHECK gw_status gw_violations_split(const gw_violations *v, gw_error *err,
+                                       gw_violations *further);

@@ -12,6 +12,7 @@
  */
 #pragma once
 
+#include "core/violations.h"
 #include "log/log.h"
 #include "loop/loop.h"
 
@@ -38,6 +39,9 @@ typedef struct gw_rpc_call_options {
     const char *path; /* "/pkg.Service/Method" */
     const ProtobufCMessageDescriptor *response;
     gw_str credential; /* sent as `authorization: Bearer …` when not empty */
+    gw_str request_id; /* sent as `x-request-id` when not empty; printable ASCII */
+    gw_violations
+        *further; /* gets the violations beside the one in `err` before `done`; may be NULL */
     int64_t deadline_ms; /* from now; required for unary (> 0), 0 = none for streams */
     bool wait_for_ready; /* wait for a connection within the deadline instead of failing at once */
     size_t max_message_bytes; /* of an answer; 0: 4 MiB */

@@ -33,6 +33,9 @@ gw_rpc_client_call *rpc_client_call_new(gw_rpc_channel *ch, const gw_rpc_call_op
     c->pump = ch->pump;
     c->arg = arg;
     c->response = o->response;
+    c->further = o->further;
+    if (c->further)
+        c->further->count = 0;
     c->max_message_bytes = o->max_message_bytes ? o->max_message_bytes : RPC_MESSAGE_MAX_DEFAULT;
     c->arena = gw_arena_new();
     c->core = c->arena ? new_core(ch, o) : NULL;
@@ -67,7 +70,7 @@ static gw_status outcome_of(gw_rpc_client_call *c, gw_error *err)
     else if (c->failure.code != GW_OK)
         *err = c->failure;
     else if (c->code != GRPC_STATUS_OK)
-        rpc_status_decode(c->code, rpc_slice_view(&c->message), &c->trailing, err);
+        rpc_status_decode(c->code, rpc_slice_view(&c->message), &c->trailing, err, c->further);
     return err->code;
 }
 
@@ -164,30 +167,35 @@ bool rpc_client_credential_fits(gw_rpc_client_call *c, const gw_rpc_call_options
     return true;
 }
 
-/* "Bearer " and the credential. */
-static grpc_slice bearer_slice(gw_str credential)
+/* Adds one pair when the value is not empty. `key` and `prefix` are static. */
+static void add_metadata(rpc_initial *initial, const char *key, gw_str prefix, gw_str value)
 {
-    static const char scheme[] = "Bearer ";
-    size_t prefix = sizeof scheme - 1;
-    grpc_slice s = grpc_slice_malloc(prefix + credential.len);
-    memcpy(GRPC_SLICE_START_PTR(s), scheme, prefix);
-    memcpy(GRPC_SLICE_START_PTR(s) + prefix, credential.ptr, credential.len);
-    return s;
+    if (value.len == 0)
+        return;
+    grpc_slice s = grpc_slice_malloc(prefix.len + value.len);
+    memcpy(GRPC_SLICE_START_PTR(s), prefix.ptr, prefix.len);
+    memcpy(GRPC_SLICE_START_PTR(s) + prefix.len, value.ptr, value.len);
+    initial->items[initial->count++] =
+        (grpc_metadata){.key = grpc_slice_from_static_string(key), .value = s};
 }
 
-void rpc_client_initial_op(const gw_rpc_call_options *o, grpc_metadata *authorization, grpc_op *op)
+void rpc_client_initial_op(const gw_rpc_call_options *o, rpc_initial *initial, grpc_op *op)
 {
     op->op = GRPC_OP_SEND_INITIAL_METADATA;
     if (o->wait_for_ready)
         op->flags = GRPC_INITIAL_METADATA_WAIT_FOR_READY |
                     GRPC_INITIAL_METADATA_WAIT_FOR_READY_EXPLICITLY_SET;
-    authorization->value = grpc_empty_slice();
-    if (o->credential.len == 0)
-        return;
-    authorization->key = grpc_slice_from_static_string("authorization");
-    authorization->value = bearer_slice(o->credential);
-    op->data.send_initial_metadata.metadata = authorization;
-    op->data.send_initial_metadata.count = 1;
+    initial->count = 0;
+    add_metadata(initial, "authorization", GW_STR("Bearer "), o->credential);
+    add_metadata(initial, "x-request-id", GW_STR(""), o->request_id);
+    op->data.send_initial_metadata.metadata = initial->items;
+    op->data.send_initial_metadata.count = initial->count;
+}
+
+void rpc_client_initial_fini(rpc_initial *initial)
+{
+    for (size_t i = 0; i < initial->count; i++)
+        grpc_slice_unref(initial->items[i].value);
 }
 
 gw_rpc_client_call *gw_rpc_unary(gw_rpc_channel *ch, const gw_rpc_call_options *o,
@@ -201,9 +209,9 @@ gw_rpc_client_call *gw_rpc_unary(gw_rpc_channel *ch, const gw_rpc_call_options *
     if (!rpc_client_credential_fits(c, o))
         return c;
     grpc_byte_buffer *message = rpc_pack(request);
-    grpc_metadata authorization;
+    rpc_initial initial;
     grpc_op ops[6] = {0};
-    rpc_client_initial_op(o, &authorization, &ops[0]);
+    rpc_client_initial_op(o, &initial, &ops[0]);
     ops[1].op = GRPC_OP_SEND_MESSAGE;
     ops[1].data.send_message.send_message = message;
     ops[2].op = GRPC_OP_SEND_CLOSE_FROM_CLIENT;
@@ -217,7 +225,7 @@ gw_rpc_client_call *gw_rpc_unary(gw_rpc_channel *ch, const gw_rpc_call_options *
     ops[5].data.recv_status_on_client.status_details = &c->message;
     rpc_client_start(c, ops, GW_ARRAY_LEN(ops), &c->status);
     grpc_byte_buffer_destroy(message);
-    grpc_slice_unref(authorization.value);
+    rpc_client_initial_fini(&initial);
     return c;
 }
 

@@ -39,6 +39,7 @@ struct gw_rpc_client_call {
     unsigned operations;
     bool status_known, cancelled, sending, sending_message, receiving, paused;
     bool close_asked, close_sent, read_over;
+    gw_violations *further; /* the caller's, filled before `done`; may be NULL */
     gw_error failure; /* found by us: stands above the peer's status when its code is not GW_OK */
 };
 
@@ -54,6 +55,10 @@ void rpc_client_start(gw_rpc_client_call *c, const grpc_op *ops, size_t n, rpc_t
 /* False after ending the call: the core would refuse a bad header value too, but log it, and this
  * one is a secret. */
 bool rpc_client_credential_fits(gw_rpc_client_call *c, const gw_rpc_call_options *o);
-/* Fills the op that sends the initial metadata; *authorization lives until the batch has started.
- */
-void rpc_client_initial_op(const gw_rpc_call_options *o, grpc_metadata *authorization, grpc_op *op);
+/* The initial metadata and the op that sends it; it lives until the batch has started. */
+typedef struct rpc_initial {
+    grpc_metadata items[2];
+    size_t count;
+} rpc_initial;
+void rpc_client_initial_op(const gw_rpc_call_options *o, rpc_initial *initial, grpc_op *op);
+void rpc_client_initial_fini(rpc_initial *initial);

@@ -93,10 +93,10 @@ static void start_sending(gw_rpc_client_call *c, const gw_rpc_call_options *o,
                           const ProtobufCMessage *request)
 {
     grpc_byte_buffer *message = request ? rpc_pack(request) : NULL;
-    grpc_metadata authorization;
+    rpc_initial initial;
     grpc_op ops[3] = {0};
     size_t n = 1;
-    rpc_client_initial_op(o, &authorization, &ops[0]);
+    rpc_client_initial_op(o, &initial, &ops[0]);
     if (message) {
         ops[n].op = GRPC_OP_SEND_MESSAGE;
         ops[n++].data.send_message.send_message = message;
@@ -107,7 +107,7 @@ static void start_sending(gw_rpc_client_call *c, const gw_rpc_call_options *o,
     rpc_client_start(c, ops, n, &c->sent);
     if (message)
         grpc_byte_buffer_destroy(message);
-    grpc_slice_unref(authorization.value);
+    rpc_client_initial_fini(&initial);
 }
 
 gw_rpc_client_call *gw_rpc_stream(gw_rpc_channel *ch, const gw_rpc_call_options *o,

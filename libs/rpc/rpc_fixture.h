@@ -2,7 +2,7 @@
  * For the tests of libs/rpc: a server and a client on one loop over loopback, and three rpcs of
  * ours with handlers that do what the request's values say.
  *
- *   ApiKeyService.GetApiKey    unary; the id is what to do: "ok" "bad" "hang" "later" "big"
+ *   ApiKeyService.GetApiKey    unary; the id is what to do: "ok" "bad" "many" "hang" "later" "big"
  *   ApiKeyService.ListApiKeys  unary; hangs, has a maximal deadline of 50 ms
  *   KeyAccessService.Watch     from_generation heartbeats, with backpressure; negative: hangs
  *   IngestService.Stream       echo: Events.first_seq comes back as Ack; with backpressure
@@ -113,6 +113,11 @@ static inline void reply_big(gw_rpc_call *c)
     gw_rpc_reply(c, &r.base);
 }
 
+/* 150 bytes, so that a few violations are some hundred bytes. */
+static const char long_text[] =
+    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
+
 static inline void get_api_key(gw_rpc_call *c, const ProtobufCMessage *request, void *arg)
 {
     fixture *f = arg;
@@ -129,6 +134,14 @@ static inline void get_api_key(gw_rpc_call *c, const ProtobufCMessage *request, 
         (void)gw_fail_field(&err, GW_ERR_MAX_TOKENS_EXCEEDED, "permissions.maxTokens",
                             "%d tokens are too many", 7);
         gw_rpc_fail(c, &err);
+    } else if (gw_str_eq_c(what, "many")) {
+        gw_violations v = {0}, further = {0};
+        gw_error err;
+        gw_violations_add(&v, "name", "is too long");
+        for (int i = 0; i < 5; i++)
+            gw_violations_add(&v, "models", "entry %d: %.150s", i, long_text);
+        (void)gw_violations_split(&v, &err, &further);
+        gw_rpc_fail_all(c, &err, &further);
     }
 }
 

@@ -12,6 +12,7 @@
 #pragma once
 
 #include "core/arena.h"
+#include "core/violations.h"
 #include "log/log.h"
 #include "loop/loop.h"
 #include "metrics/metrics.h"
@@ -122,3 +123,6 @@ void gw_rpc_finish(gw_rpc_call *c); /* streams: OK */
 /* Ends any call with the error's gRPC status, message and google.rpc details (BadRequest,
  * ErrorInfo). Once. */
 void gw_rpc_fail(gw_rpc_call *c, const gw_error *err);
+/* The same with further violations beside the one in `err`; NULL is fine. Those that do not fit into
+ * 4 KiB are left out. */
+void gw_rpc_fail_all(gw_rpc_call *c, const gw_error *err, const gw_violations *further);

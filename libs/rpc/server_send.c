@@ -30,7 +30,7 @@ static void fill_status(const gw_rpc_call *c, status_op *s, grpc_op *op)
         return;
     s->message = grpc_slice_from_copied_string(outcome->message);
     op->data.send_status_from_server.status_details = &s->message;
-    rpc_status_encode(outcome, &s->details);
+    rpc_status_encode(outcome, c->further, &s->details);
     if (gw_buf_failed(&s->details))
         return; /* the bare status has to do */
     s->trailing.key = grpc_slice_from_static_string(RPC_DETAILS_KEY);
@@ -154,6 +154,16 @@ void gw_rpc_finish(gw_rpc_call *c)
 
 void gw_rpc_fail(gw_rpc_call *c, const gw_error *err)
 {
+    gw_rpc_fail_all(c, err, NULL);
+}
+
+void gw_rpc_fail_all(gw_rpc_call *c, const gw_error *err, const gw_violations *further)
+{
+    if (further && further->count > 0 && !c->handler_ended) {
+        c->further = gw_arena_new_of(gw_rpc_call_arena(c), gw_violations);
+        if (c->further) /* without memory the first one has to do */
+            *c->further = *further;
+    }
     if (err->code == GW_ERR_INTERNAL)
         gw_log_error(c->server->log, "rpc_failed", gw_kv("rpc.method", c->method->method->path),
                      gw_kv_error(err));

@@ -7,7 +7,10 @@
 #define TYPE_PREFIX      "type.googleapis.com/"
 #define TYPE_ERROR_INFO  "google.rpc.ErrorInfo"
 #define TYPE_BAD_REQUEST "google.rpc.BadRequest"
-#define DETAIL_MAX       1024 /* of one packed detail: a gw_error's texts and some bytes */
+/* Trailers are bounded: gRPC refuses metadata above 8 KiB, and these bytes travel as base64. */
+#define FURTHER_MAX        3000
+#define VIOLATION_OVERHEAD 8 /* tags and lengths of one violation */
+#define DETAIL_MAX         4096 /* of one packed detail: a gw_error's texts, further ones, some bytes */
 
 /* protobuf-c's strings are not const; packing does not write to them. */
 static char *lend(const char *text)
@@ -25,20 +28,40 @@ static void pack_detail(const ProtobufCMessage *m, const char *type, uint8_t *by
         protobuf_c_message_get_packed_size(m) <= DETAIL_MAX ? protobuf_c_message_pack(m, bytes) : 0;
 }
 
-void rpc_status_encode(const gw_error *e, gw_buf *out)
+typedef Google__Rpc__BadRequest__FieldViolation field_violation;
+
+/* The error's own violation, then as many of the further ones as fit. */
+static size_t fill_violations(const gw_error *e, const gw_violations *further,
+                              field_violation items[1 + GW_VIOLATIONS_MAX])
+{
+    size_t count = 0, bytes = 0;
+    google__rpc__bad_request__field_violation__init(&items[count]);
+    items[count].field = lend(e->field);
+    items[count++].description = lend(e->message);
+    for (size_t i = 0; further && i < further->count; i++) {
+        const gw_violation *v = &further->items[i];
+        bytes += strlen(v->field) + strlen(v->description) + VIOLATION_OVERHEAD;
+        if (bytes > FURTHER_MAX)
+            break;
+        google__rpc__bad_request__field_violation__init(&items[count]);
+        items[count].field = lend(v->field);
+        items[count++].description = lend(v->description);
+    }
+    return count;
+}
+
+void rpc_status_encode(const gw_error *e, const gw_violations *further, gw_buf *out)
 {
     const gw_status_info *info = gw_status_describe(e->code);
     Google__Rpc__ErrorInfo reason = GOOGLE__RPC__ERROR_INFO__INIT;
     reason.reason = lend(info->name);
     reason.domain = lend(RPC_ERROR_DOMAIN);
-    Google__Rpc__BadRequest__FieldViolation violation =
-        GOOGLE__RPC__BAD_REQUEST__FIELD_VIOLATION__INIT;
-    violation.field = lend(e->field);
-    violation.description = lend(e->message);
-    Google__Rpc__BadRequest__FieldViolation *violations[] = {&violation};
+    field_violation items[1 + GW_VIOLATIONS_MAX], *violations[1 + GW_VIOLATIONS_MAX];
     Google__Rpc__BadRequest request = GOOGLE__RPC__BAD_REQUEST__INIT;
     request.field_violations = violations;
-    request.n_field_violations = 1;
+    request.n_field_violations = fill_violations(e, further, items);
+    for (size_t i = 0; i < request.n_field_violations; i++)
+        violations[i] = &items[i];
 
     uint8_t bytes[2][DETAIL_MAX];
     Google__Protobuf__Any any[2], *details[] = {&any[0], &any[1]};
@@ -49,7 +72,7 @@ void rpc_status_encode(const gw_error *e, gw_buf *out)
     status.message = lend(e->message);
     status.details = details;
     status.n_details = e->field[0] ? 2 : 1;
-    uint8_t packed[4 * DETAIL_MAX]; /* two details, the message and a few bytes around them */
+    uint8_t packed[3 * DETAIL_MAX]; /* two details, the message and a few bytes around them */
     gw_buf_append(out, packed, google__rpc__status__pack(&status, packed));
 }
 
@@ -83,7 +106,7 @@ static void read_error_info(gw_str bytes, gw_error *ret)
     google__rpc__error_info__free_unpacked(m, NULL);
 }
 
-static void read_bad_request(gw_str bytes, gw_error *ret)
+static void read_bad_request(gw_str bytes, gw_error *ret, gw_violations *further)
 {
     Google__Rpc__BadRequest *m =
         (Google__Rpc__BadRequest *)unpack(&google__rpc__bad_request__descriptor, bytes);
@@ -91,10 +114,16 @@ static void read_bad_request(gw_str bytes, gw_error *ret)
         return;
     if (m->n_field_violations > 0)
         set_text(ret->field, sizeof ret->field, m->field_violations[0]->field);
+    for (size_t i = 1; further && i < m->n_field_violations && further->count < GW_VIOLATIONS_MAX;
+         i++) {
+        gw_violation *v = &further->items[further->count++];
+        set_text(v->field, sizeof v->field, m->field_violations[i]->field);
+        set_text(v->description, sizeof v->description, m->field_violations[i]->description);
+    }
     google__rpc__bad_request__free_unpacked(m, NULL);
 }
 
-static void read_details(gw_str bytes, gw_error *ret)
+static void read_details(gw_str bytes, gw_error *ret, gw_violations *further)
 {
     Google__Rpc__Status *status =
         (Google__Rpc__Status *)unpack(&google__rpc__status__descriptor, bytes);
@@ -106,7 +135,7 @@ static void read_details(gw_str bytes, gw_error *ret)
         if (gw_str_ends_with(type, GW_STR("/" TYPE_ERROR_INFO)))
             read_error_info(value, ret);
         else if (gw_str_ends_with(type, GW_STR("/" TYPE_BAD_REQUEST)))
-            read_bad_request(value, ret);
+            read_bad_request(value, ret, further);
     }
     if (status->message[0])
         set_text(ret->message, sizeof ret->message, status->message);
@@ -114,7 +143,7 @@ static void read_details(gw_str bytes, gw_error *ret)
 }
 
 void rpc_status_decode(grpc_status_code code, gw_str message, const grpc_metadata_array *trailing,
-                       gw_error *ret)
+                       gw_error *ret, gw_violations *further)
 {
     gw_status general =
         code == GRPC_STATUS_OK ? GW_ERR_INTERNAL : gw_status_from_rpc((gw_rpc_code)code);
@@ -124,6 +153,6 @@ void rpc_status_decode(grpc_status_code code, gw_str message, const grpc_metadat
     for (size_t i = 0; i < trailing->count; i++) {
         const grpc_metadata *m = &trailing->metadata[i];
         if (gw_str_eq(rpc_slice_view(&m->key), GW_STR(RPC_DETAILS_KEY)))
-            read_details(rpc_slice_view(&m->value), ret);
+            read_details(rpc_slice_view(&m->value), ret, further);
     }
 }

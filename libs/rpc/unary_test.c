@@ -18,6 +18,26 @@ static void an_error_keeps_its_name_its_message_and_its_field(void **state)
     assert_string_equal(f->err.field, "permissions.maxTokens");
 }
 
+static void further_violations_travel_beside_the_first(void **state)
+{
+    fixture *f = *state;
+    gw_violations further = {.count = 7};
+    gw_rpc_call_options o = get_options("good", 5000);
+    Apirelay__Auth__V1__GetApiKeyRequest q = APIRELAY__AUTH__V1__GET_API_KEY_REQUEST__INIT;
+    char what[] = "many";
+    o.further = &further;
+    o.request_id = GW_STR("req_1");
+    q.id = what;
+    assert_non_null(gw_rpc_unary(f->channel, &o, &q.base, on_unary_done, f));
+    run_until_done(f, 1);
+    assert_int_equal(f->rc, GW_ERR_INVALID_ARGUMENT);
+    assert_string_equal(f->err.field, "name");
+    assert_string_equal(f->err.message, "is too long");
+    assert_int_equal(further.count, 5);
+    assert_string_equal(further.items[4].field, "models");
+    assert_non_null(strstr(further.items[4].description, "entry 4: xxx"));
+}
+
 static void callers_without_the_right_credential_never_reach_the_handler(void **state)
 {
     fixture *f = *state;
@@ -165,6 +185,7 @@ int main(void)
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         CASE(a_unary_call_is_answered),
         CASE(an_error_keeps_its_name_its_message_and_its_field),
+        CASE(further_violations_travel_beside_the_first),
         CASE(callers_without_the_right_credential_never_reach_the_handler),
         CASE(a_credential_that_metadata_cannot_carry_fails_the_call_and_nothing_else),
         CASE(the_clients_deadline_ends_the_call_on_both_sides),

@@ -25,6 +25,7 @@ typedef struct rest_exchange {
     bool by_cookie, is_local;
     int status;
     char request_id[GW_REQUEST_ID_SIZE];
+    gw_violations further; /* of a refused call, beside its error's */
 } rest_exchange;
 
 static void release(rest_exchange *e)
@@ -88,6 +89,8 @@ static void call_backend(rest_exchange *e, gw_rpc_channel *channel, const char *
     gw_rpc_call_options o = {.path = path,
                              .response = response,
                              .credential = e->credential,
+                             .request_id = gw_str_of(e->request_id),
+                             .further = &e->further,
                              .deadline_ms = e->front->call_timeout_ms};
     e->call = gw_rpc_unary(channel, &o, request, done, e);
     if (e->call)
@@ -123,7 +126,7 @@ static bool call_is_over(rest_exchange *e, gw_status rc, const gw_error *err)
     if (rc == GW_OK)
         return false;
     gw_error shown = shown_error(e, rc, err);
-    fail(e, &shown, NULL);
+    fail(e, &shown, &e->further);
     return true;
 }
 

@@ -17,7 +17,7 @@ typedef struct key_data {
     char text[ADMIN_KEY_SIZE];
 } key_data;
 
-static gw_status create_run(op *o, const db *d, gw_error *err)
+static gw_status create_run(op *o, const gw_db *d, gw_error *err)
 {
     key_data *k = o->data;
     Apirelay__Auth__V1__CreateAdminKeyResponse *m =
@@ -34,7 +34,7 @@ static gw_status create_plan(op *o, key_data *k, gw_error *err)
 {
     const Apirelay__Auth__V1__CreateAdminKeyRequest *r = (const void *)o->request;
     const gw_caller *caller = gw_rpc_call_caller(o->call);
-    violations v = {0};
+    gw_violations v = {0};
     uint8_t hash[GW_SHA256_SIZE];
     gw_str id;
     admin_key_view *view = r->admin_key
@@ -44,8 +44,8 @@ static gw_status create_plan(op *o, key_data *k, gw_error *err)
         return gw_fail(err, GW_ERR_NO_MEMORY, "out of memory");
     admin_check_key(view, o->now_ms, &v);
     if (admin_role_rank(view->role) > (int)caller->role)
-        violations_add(&v, "role", "is above the maker's");
-    gw_status rc = violations_status(&v, err);
+        gw_violations_add(&v, "role", "is above the maker's");
+    gw_status rc = op_check(o, &v, err);
     if (rc != GW_OK)
         return rc;
     admin_key_mint(k->text);
@@ -93,7 +93,7 @@ static gw_status read_position(op *o, const char *cursor, admin_key_position *re
     return GW_OK;
 }
 
-static gw_status list_run(op *o, const db *d, gw_error *err)
+static gw_status list_run(op *o, const gw_db *d, gw_error *err)
 {
     const Apirelay__Auth__V1__ListAdminKeysRequest *r = (const void *)o->request;
     admin_key_position after = {0};
@@ -136,7 +136,7 @@ void admin_key_list_rpc(gw_rpc_call *call, const ProtobufCMessage *request, void
 
 /* ---- revoke ---- */
 
-static gw_status revoke_run(op *o, const db *d, gw_error *err)
+static gw_status revoke_run(op *o, const gw_db *d, gw_error *err)
 {
     const Apirelay__Auth__V1__RevokeAdminKeyRequest *r = (const void *)o->request;
     admin_key_record k;

@@ -21,13 +21,13 @@ static gw_status read_key(gw_arena *a, const bson_t *doc, admin_key_record *ret,
     return GW_OK;
 }
 
-gw_status admin_store_find_key(const db *d, gw_arena *a, gw_str id, bool *ret_found,
+gw_status admin_store_find_key(const gw_db *d, gw_arena *a, gw_str id, bool *ret_found,
                                admin_key_record *ret, gw_error *err)
 {
-    db_auto_bson filter = BSON_INITIALIZER;
-    db_auto_doc doc = NULL;
+    gw_db_auto_bson filter = BSON_INITIALIZER;
+    gw_db_auto_doc doc = NULL;
     gw_bson_append_str(&filter, "_id", id);
-    gw_status rc = db_find_one(d, KEYS, &filter, NULL, &doc, err);
+    gw_status rc = gw_db_find_one(d, KEYS, &filter, NULL, &doc, err);
     if (rc == GW_OK && doc)
         rc = read_key(a, doc, ret, err);
     if (rc == GW_OK)
@@ -71,10 +71,11 @@ static void append_after(bson_t *filter, admin_key_position after)
     bson_append_array_end(filter, &either);
 }
 
-gw_status admin_store_list_keys(const db *d, gw_arena *a, admin_key_position after, int64_t limit,
-                                admin_key_record *ret, size_t *ret_count, gw_error *err)
+gw_status admin_store_list_keys(const gw_db *d, gw_arena *a, admin_key_position after,
+                                int64_t limit, admin_key_record *ret, size_t *ret_count,
+                                gw_error *err)
 {
-    db_auto_bson filter = BSON_INITIALIZER, opts = BSON_INITIALIZER;
+    gw_db_auto_bson filter = BSON_INITIALIZER, opts = BSON_INITIALIZER;
     bson_t sort;
     key_listing l = {a, ret, 0, (size_t)limit};
     if (after.id.len)
@@ -84,15 +85,15 @@ gw_status admin_store_list_keys(const db *d, gw_arena *a, admin_key_position aft
     BSON_APPEND_INT32(&sort, "_id", -1);
     bson_append_document_end(&opts, &sort);
     BSON_APPEND_INT64(&opts, "limit", limit);
-    gw_status rc = db_find(d, KEYS, &filter, &opts, add_key, &l, err);
+    gw_status rc = gw_db_find(d, KEYS, &filter, &opts, add_key, &l, err);
     if (rc == GW_OK)
         *ret_count = l.count;
     return rc;
 }
 
-gw_status admin_store_insert_key(const db *d, const admin_key_record *k, gw_error *err)
+gw_status admin_store_insert_key(const gw_db *d, const admin_key_record *k, gw_error *err)
 {
-    db_auto_bson doc = BSON_INITIALIZER;
+    gw_db_auto_bson doc = BSON_INITIALIZER;
     gw_bson_append_str(&doc, "_id", gw_str_of(k->view->id));
     BSON_APPEND_BINARY(&doc, "hash", BSON_SUBTYPE_BINARY, (const uint8_t *)k->hash.ptr,
                        (uint32_t)k->hash.len);
@@ -101,22 +102,22 @@ gw_status admin_store_insert_key(const db *d, const admin_key_record *k, gw_erro
         if (strcmp(f->name, "id") != 0)
             message_field_to_bson(&k->view->base, f, &doc);
     }
-    return db_insert(d, KEYS, &doc, err);
+    return gw_db_insert(d, KEYS, &doc, err);
 }
 
-static gw_status update_key(const db *d, gw_str id, const char *operator, const char * field,
+static gw_status update_key(const gw_db *d, gw_str id, const char *operator, const char * field,
                             const bson_value_t *value, gw_error *err)
 {
-    db_auto_bson filter = BSON_INITIALIZER, update = BSON_INITIALIZER;
+    gw_db_auto_bson filter = BSON_INITIALIZER, update = BSON_INITIALIZER;
     bson_t part;
     gw_bson_append_str(&filter, "_id", id);
     BSON_APPEND_DOCUMENT_BEGIN(&update, operator, & part);
     BSON_APPEND_VALUE(&part, field, value);
     bson_append_document_end(&update, &part);
-    return db_update_one(d, KEYS, &filter, &update, NULL, err);
+    return gw_db_update_one(d, KEYS, &filter, &update, NULL, err);
 }
 
-gw_status admin_store_revoke_key(const db *d, gw_str id, gw_error *err)
+gw_status admin_store_revoke_key(const gw_db *d, gw_str id, gw_error *err)
 {
     char revoked[] = "revoked";
     bson_value_t value = {.value_type = BSON_TYPE_UTF8};
@@ -125,7 +126,7 @@ gw_status admin_store_revoke_key(const db *d, gw_str id, gw_error *err)
     return update_key(d, id, "$set", "status", &value, err);
 }
 
-gw_status admin_store_key_used(const db *d, gw_str id, int64_t now_ms, gw_error *err)
+gw_status admin_store_key_used(const gw_db *d, gw_str id, int64_t now_ms, gw_error *err)
 {
     bson_value_t value = {.value_type = BSON_TYPE_DATE_TIME};
     value.value.v_datetime = now_ms;

@@ -15,21 +15,21 @@ static admin_user_view *view_of(op *o, const admin_user_view *asked)
                  : message_new(o->arena, &apirelay__auth__v1__admin_user__descriptor);
 }
 
-static void check_read_only(const admin_user_view *u, violations *v)
+static void check_read_only(const admin_user_view *u, gw_violations *v)
 {
     if (u->created_at)
-        violations_add(v, "createdAt", "is read only");
+        gw_violations_add(v, "createdAt", "is read only");
     if (u->updated_at)
-        violations_add(v, "updatedAt", "is read only");
+        gw_violations_add(v, "updatedAt", "is read only");
     if (u->last_sign_in_at)
-        violations_add(v, "lastSignInAt", "is read only");
+        gw_violations_add(v, "lastSignInAt", "is read only");
     if (*u->id)
-        violations_add(v, "id", "is read only");
+        gw_violations_add(v, "id", "is read only");
 }
 
 /* ---- create ---- */
 
-static gw_status create_run(op *o, const db *d, gw_error *err)
+static gw_status create_run(op *o, const gw_db *d, gw_error *err)
 {
     admin_user_record u = {.view = o->data, .password_hash = gw_str_of(o->argon2.phc)};
     Apirelay__Auth__V1__CreateAdminUserResponse *m =
@@ -50,7 +50,7 @@ static void create_admin_user(gw_rpc_call *call, const ProtobufCMessage *request
     if (!o)
         return;
     gw_error err = {0};
-    violations v = {0};
+    gw_violations v = {0};
     admin_user_view *u = view_of(o, r->admin_user);
     if (!u) {
         (void)gw_fail(&err, GW_ERR_NO_MEMORY, "out of memory");
@@ -64,7 +64,7 @@ static void create_admin_user(gw_rpc_call *call, const ProtobufCMessage *request
     admin_check_status(u->status, &v);
     admin_check_password(u->password, &v);
     check_read_only(u, &v);
-    if (violations_status(&v, &err) != GW_OK) {
+    if (op_check(o, &v, &err) != GW_OK) {
         op_refuse(o, &err);
         return;
     }
@@ -78,7 +78,7 @@ static void create_admin_user(gw_rpc_call *call, const ProtobufCMessage *request
 
 /* ---- list ---- */
 
-static gw_status list_run(op *o, const db *d, gw_error *err)
+static gw_status list_run(op *o, const gw_db *d, gw_error *err)
 {
     const Apirelay__Auth__V1__ListAdminUsersRequest *r = (const void *)o->request;
     int64_t limit = 0;
@@ -123,7 +123,7 @@ typedef struct user_change {
     gw_str etag;
 } user_change;
 
-static gw_status find(op *o, const db *d, const char *id, gw_str etag, admin_user_record *ret,
+static gw_status find(op *o, const gw_db *d, const char *id, gw_str etag, admin_user_record *ret,
                       gw_error *err)
 {
     bool found = false;
@@ -149,7 +149,7 @@ static gw_status last_owner(gw_error *err)
  * Two owners may be removed at the same time, each while the other still counts. So the count is taken
  * again after the write, and who finds none left takes the write back: at worst both do.
  */
-static gw_status owners_left(const db *d, bool counts_itself, bool *ret_enough, gw_error *err)
+static gw_status owners_left(const gw_db *d, bool counts_itself, bool *ret_enough, gw_error *err)
 {
     int64_t owners = 0;
     gw_status rc = admin_store_count_owners(d, &owners, err);
@@ -157,7 +157,7 @@ static gw_status owners_left(const db *d, bool counts_itself, bool *ret_enough, 
     return rc;
 }
 
-static gw_status write_user(op *o, const db *d, admin_user_record *u, const user_change *c,
+static gw_status write_user(op *o, const gw_db *d, admin_user_record *u, const user_change *c,
                             gw_error *err)
 {
     const admin_user_view before = *u->view;
@@ -188,7 +188,7 @@ static gw_status write_user(op *o, const db *d, admin_user_record *u, const user
     return rc == GW_OK ? last_owner(err) : rc;
 }
 
-static gw_status update_run(op *o, const db *d, gw_error *err)
+static gw_status update_run(op *o, const gw_db *d, gw_error *err)
 {
     const Apirelay__Auth__V1__UpdateAdminUserRequest *r = (const void *)o->request;
     const user_change *c = o->data;
@@ -207,14 +207,14 @@ static gw_status update_run(op *o, const db *d, gw_error *err)
 }
 
 static void plan_paths(const Apirelay__Auth__V1__UpdateAdminUserRequest *r, user_change *c,
-                       violations *v)
+                       gw_violations *v)
 {
     if (!r->update_mask || r->update_mask->n_paths == 0) {
         c->role = *c->to->role != '\0';
         c->status = *c->to->status != '\0';
         c->password = *c->to->password != '\0';
         if (*c->to->username)
-            violations_add(v, "username", "is fixed after creation");
+            gw_violations_add(v, "username", "is fixed after creation");
         check_read_only(c->to, v);
         return;
     }
@@ -227,10 +227,10 @@ static void plan_paths(const Apirelay__Auth__V1__UpdateAdminUserRequest *r, user
         else if (gw_str_eq_c(path, "password"))
             c->password = true;
         else if (!gw_str_eq_c(path, "etag"))
-            violations_add(v, path.ptr,
-                           message_field(&apirelay__auth__v1__admin_user__descriptor, path)
-                               ? "is read only"
-                               : "no such field");
+            gw_violations_add(v, path.ptr,
+                              message_field(&apirelay__auth__v1__admin_user__descriptor, path)
+                                  ? "is read only"
+                                  : "no such field");
     }
 }
 
@@ -241,7 +241,7 @@ static void update_admin_user(gw_rpc_call *call, const ProtobufCMessage *request
     if (!o)
         return;
     gw_error err = {0};
-    violations v = {0};
+    gw_violations v = {0};
     user_change *c = gw_arena_new_of(o->arena, user_change);
     admin_user_view *to = view_of(o, r->admin_user);
     if (!c || !to) {
@@ -258,9 +258,9 @@ static void update_admin_user(gw_rpc_call *call, const ProtobufCMessage *request
     if (c->password)
         admin_check_password(to->password, &v);
     if (*r->etag && *to->etag && strcmp(r->etag, to->etag) != 0)
-        violations_add(&v, "etag", "differs from adminUser.etag");
+        gw_violations_add(&v, "etag", "differs from adminUser.etag");
     c->etag = gw_str_of(*r->etag ? r->etag : to->etag);
-    if (violations_status(&v, &err) != GW_OK) {
+    if (op_check(o, &v, &err) != GW_OK) {
         op_refuse(o, &err);
         return;
     }
@@ -274,7 +274,7 @@ static void update_admin_user(gw_rpc_call *call, const ProtobufCMessage *request
         op_start(o);
 }
 
-static gw_status delete_run(op *o, const db *d, gw_error *err)
+static gw_status delete_run(op *o, const gw_db *d, gw_error *err)
 {
     const Apirelay__Auth__V1__DeleteAdminUserRequest *r = (const void *)o->request;
     admin_user_record u;

@@ -5,7 +5,7 @@
 #define USERNAME_MAX   64
 #define NAME_MAX_CHARS 200
 
-void admin_check_username(const char *username, violations *v)
+void admin_check_username(const char *username, gw_violations *v)
 {
     size_t len = strlen(username);
     bool ok = len >= 1 && len <= USERNAME_MAX;
@@ -14,15 +14,15 @@ void admin_check_username(const char *username, violations *v)
         ok = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || strchr("._@-", c);
     }
     if (!ok)
-        violations_add(v, "username", "must match [a-z0-9._@-]{1,%d}", USERNAME_MAX);
+        gw_violations_add(v, "username", "must match [a-z0-9._@-]{1,%d}", USERNAME_MAX);
 }
 
-void admin_check_password(const char *password, violations *v)
+void admin_check_password(const char *password, gw_violations *v)
 {
     size_t len = strlen(password);
     if (len < PASSWORD_MIN_BYTES || len > PASSWORD_MAX_BYTES)
-        violations_add(v, "password", "must have %d-%d bytes", PASSWORD_MIN_BYTES,
-                       PASSWORD_MAX_BYTES);
+        gw_violations_add(v, "password", "must have %d-%d bytes", PASSWORD_MIN_BYTES,
+                          PASSWORD_MAX_BYTES);
 }
 
 int admin_role_rank(const char *role)
@@ -33,38 +33,38 @@ int admin_role_rank(const char *role)
                                         : 0;
 }
 
-void admin_check_role(const char *role, violations *v)
+void admin_check_role(const char *role, gw_violations *v)
 {
     if (admin_role_rank(role) == 0)
-        violations_add(v, "role", "must be one of viewer|admin|owner");
+        gw_violations_add(v, "role", "must be one of viewer|admin|owner");
 }
 
-void admin_check_status(const char *status, violations *v)
+void admin_check_status(const char *status, gw_violations *v)
 {
     if (strcmp(status, "active") != 0 && strcmp(status, "disabled") != 0)
-        violations_add(v, "status", "must be one of active|disabled");
+        gw_violations_add(v, "status", "must be one of active|disabled");
 }
 
-void admin_check_key(const admin_key_view *k, int64_t now_ms, violations *v)
+void admin_check_key(const admin_key_view *k, int64_t now_ms, gw_violations *v)
 {
     gw_str name = gw_str_of(k->name);
     size_t chars = 0;
     for (size_t i = 0; i < name.len; i++)
         chars += ((unsigned char)name.ptr[i] & 0xc0) != 0x80;
     if (chars == 0 || chars > NAME_MAX_CHARS || gw_str_has_control(name))
-        violations_add(v, "name", "must have 1-%d characters and no control characters",
-                       NAME_MAX_CHARS);
+        gw_violations_add(v, "name", "must have 1-%d characters and no control characters",
+                          NAME_MAX_CHARS);
     admin_check_role(k->role, v);
     if (k->expires_at && message_time_ms(k->expires_at) <= now_ms)
-        violations_add(v, "expiresAt", "must be in the future");
+        gw_violations_add(v, "expiresAt", "must be in the future");
     if (*k->id)
-        violations_add(v, "id", "is read only");
+        gw_violations_add(v, "id", "is read only");
     if (*k->status)
-        violations_add(v, "status", "is read only");
+        gw_violations_add(v, "status", "is read only");
     if (k->created_at)
-        violations_add(v, "createdAt", "is read only");
+        gw_violations_add(v, "createdAt", "is read only");
     if (*k->created_by)
-        violations_add(v, "createdBy", "is read only");
+        gw_violations_add(v, "createdBy", "is read only");
     if (k->last_used_at)
-        violations_add(v, "lastUsedAt", "is read only");
+        gw_violations_add(v, "lastUsedAt", "is read only");
 }

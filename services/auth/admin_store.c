@@ -46,11 +46,11 @@ static gw_status read_user(gw_arena *a, const bson_t *doc, admin_user_record *re
     return GW_OK;
 }
 
-static gw_status find_user(const db *d, gw_arena *a, const bson_t *filter, bool *ret_found,
+static gw_status find_user(const gw_db *d, gw_arena *a, const bson_t *filter, bool *ret_found,
                            admin_user_record *ret, gw_error *err)
 {
-    db_auto_doc doc = NULL;
-    gw_status rc = db_find_one(d, USERS, filter, NULL, &doc, err);
+    gw_db_auto_doc doc = NULL;
+    gw_status rc = gw_db_find_one(d, USERS, filter, NULL, &doc, err);
     if (rc == GW_OK && doc)
         rc = read_user(a, doc, ret, err);
     if (rc == GW_OK)
@@ -58,10 +58,10 @@ static gw_status find_user(const db *d, gw_arena *a, const bson_t *filter, bool 
     return rc;
 }
 
-gw_status admin_store_find_user(const db *d, gw_arena *a, gw_str id, bool *ret_found,
+gw_status admin_store_find_user(const gw_db *d, gw_arena *a, gw_str id, bool *ret_found,
                                 admin_user_record *ret, gw_error *err)
 {
-    db_auto_bson filter = BSON_INITIALIZER;
+    gw_db_auto_bson filter = BSON_INITIALIZER;
     gw_object_id oid;
     if (!gw_object_id_parse(id, &oid)) {
         *ret_found = false;
@@ -71,10 +71,10 @@ gw_status admin_store_find_user(const db *d, gw_arena *a, gw_str id, bool *ret_f
     return find_user(d, a, &filter, ret_found, ret, err);
 }
 
-gw_status admin_store_find_username(const db *d, gw_arena *a, gw_str username, bool *ret_found,
+gw_status admin_store_find_username(const gw_db *d, gw_arena *a, gw_str username, bool *ret_found,
                                     admin_user_record *ret, gw_error *err)
 {
-    db_auto_bson filter = BSON_INITIALIZER;
+    gw_db_auto_bson filter = BSON_INITIALIZER;
     gw_bson_append_str(&filter, "username", username);
     return find_user(d, a, &filter, ret_found, ret, err);
 }
@@ -96,10 +96,10 @@ static gw_status add_user(void *arg, const bson_t *doc, gw_error *err)
     return rc;
 }
 
-gw_status admin_store_list_users(const db *d, gw_arena *a, gw_str after, int64_t limit,
+gw_status admin_store_list_users(const gw_db *d, gw_arena *a, gw_str after, int64_t limit,
                                  admin_user_record *ret, size_t *ret_count, gw_error *err)
 {
-    db_auto_bson filter = BSON_INITIALIZER, opts = BSON_INITIALIZER;
+    gw_db_auto_bson filter = BSON_INITIALIZER, opts = BSON_INITIALIZER;
     bson_t part;
     user_listing l = {a, ret, 0, (size_t)limit};
     if (after.len) {
@@ -107,8 +107,8 @@ gw_status admin_store_list_users(const db *d, gw_arena *a, gw_str after, int64_t
         gw_bson_append_str(&part, "$gt", after);
         bson_append_document_end(&filter, &part);
     }
-    db_append_page(&opts, "username", 1, limit);
-    gw_status rc = db_find(d, USERS, &filter, &opts, add_user, &l, err);
+    gw_db_append_page(&opts, "username", 1, limit);
+    gw_status rc = gw_db_find(d, USERS, &filter, &opts, add_user, &l, err);
     if (rc == GW_OK)
         *ret_count = l.count;
     return rc;
@@ -126,9 +126,9 @@ static void user_to_bson(const admin_user_record *u, bson_t *doc)
     BSON_APPEND_DATE_TIME(doc, "updatedAt", message_time_ms(u->view->updated_at));
 }
 
-gw_status admin_store_restore_user(const db *d, const admin_user_record *u, gw_error *err)
+gw_status admin_store_restore_user(const gw_db *d, const admin_user_record *u, gw_error *err)
 {
-    db_auto_bson doc = BSON_INITIALIZER;
+    gw_db_auto_bson doc = BSON_INITIALIZER;
     gw_object_id id;
     if (!gw_object_id_parse(gw_str_of(u->view->id), &id))
         return gw_fail(err, GW_ERR_INTERNAL, "an admin record has no id");
@@ -136,10 +136,10 @@ gw_status admin_store_restore_user(const db *d, const admin_user_record *u, gw_e
     user_to_bson(u, &doc);
     if (u->view->last_sign_in_at)
         BSON_APPEND_DATE_TIME(&doc, "lastSignInAt", message_time_ms(u->view->last_sign_in_at));
-    return db_insert(d, USERS, &doc, err);
+    return gw_db_insert(d, USERS, &doc, err);
 }
 
-gw_status admin_store_insert_user(const db *d, gw_arena *a, admin_user_record *u, int64_t now_ms,
+gw_status admin_store_insert_user(const gw_db *d, gw_arena *a, admin_user_record *u, int64_t now_ms,
                                   gw_error *err)
 {
     gw_object_id id;
@@ -167,10 +167,10 @@ static gw_status id_filter(const admin_user_record *u, bson_t *filter, gw_error 
     return GW_OK;
 }
 
-gw_status admin_store_update_user(const db *d, gw_arena *a, admin_user_record *u, int64_t now_ms,
+gw_status admin_store_update_user(const gw_db *d, gw_arena *a, admin_user_record *u, int64_t now_ms,
                                   gw_error *err)
 {
-    db_auto_bson filter = BSON_INITIALIZER, update = BSON_INITIALIZER;
+    gw_db_auto_bson filter = BSON_INITIALIZER, update = BSON_INITIALIZER;
     bson_t set;
     int64_t matched = 0;
     gw_status rc = id_filter(u, &filter, err);
@@ -181,20 +181,20 @@ gw_status admin_store_update_user(const db *d, gw_arena *a, admin_user_record *u
     BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &set);
     user_to_bson(u, &set);
     bson_append_document_end(&update, &set);
-    rc = db_update_one(d, USERS, &filter, &update, &matched, err);
+    rc = gw_db_update_one(d, USERS, &filter, &update, &matched, err);
     if (rc == GW_OK && matched == 0)
         return gw_fail(err, GW_ERR_ABORTED, "the admin was changed by somebody else");
     refresh_etag(a, u);
     return rc;
 }
 
-gw_status admin_store_delete_user(const db *d, const admin_user_record *u, gw_error *err)
+gw_status admin_store_delete_user(const gw_db *d, const admin_user_record *u, gw_error *err)
 {
-    db_auto_bson filter = BSON_INITIALIZER;
+    gw_db_auto_bson filter = BSON_INITIALIZER;
     int64_t deleted = 0;
     gw_status rc = id_filter(u, &filter, err);
     if (rc == GW_OK)
-        rc = db_delete(d, USERS, &filter, &deleted, err);
+        rc = gw_db_delete(d, USERS, &filter, &deleted, err);
     if (rc == GW_OK && deleted == 0)
         return gw_fail(err, GW_ERR_ABORTED, "the admin was changed by somebody else");
     return rc;
@@ -208,31 +208,31 @@ static gw_status count_one(void *arg, const bson_t *doc, gw_error *err)
     return GW_OK;
 }
 
-gw_status admin_store_count_owners(const db *d, int64_t *ret_active, gw_error *err)
+gw_status admin_store_count_owners(const gw_db *d, int64_t *ret_active, gw_error *err)
 {
-    db_auto_bson filter = BSON_INITIALIZER;
+    gw_db_auto_bson filter = BSON_INITIALIZER;
     int64_t count = 0;
     gw_bson_append_str(&filter, "role", GW_STR("owner"));
     gw_bson_append_str(&filter, "status", GW_STR("active"));
-    gw_status rc = db_find(d, USERS, &filter, NULL, count_one, &count, err);
+    gw_status rc = gw_db_find(d, USERS, &filter, NULL, count_one, &count, err);
     if (rc == GW_OK)
         *ret_active = count;
     return rc;
 }
 
-gw_status admin_store_has_users(const db *d, bool *ret, gw_error *err)
+gw_status admin_store_has_users(const gw_db *d, bool *ret, gw_error *err)
 {
-    db_auto_bson filter = BSON_INITIALIZER;
-    db_auto_doc doc = NULL;
-    gw_status rc = db_find_one(d, USERS, &filter, NULL, &doc, err);
+    gw_db_auto_bson filter = BSON_INITIALIZER;
+    gw_db_auto_doc doc = NULL;
+    gw_status rc = gw_db_find_one(d, USERS, &filter, NULL, &doc, err);
     if (rc == GW_OK)
         *ret = doc != NULL;
     return rc;
 }
 
-gw_status admin_store_signed_in(const db *d, gw_str id, int64_t now_ms, gw_error *err)
+gw_status admin_store_signed_in(const gw_db *d, gw_str id, int64_t now_ms, gw_error *err)
 {
-    db_auto_bson filter = BSON_INITIALIZER, update = BSON_INITIALIZER;
+    gw_db_auto_bson filter = BSON_INITIALIZER, update = BSON_INITIALIZER;
     bson_t part;
     gw_object_id oid;
     if (!gw_object_id_parse(id, &oid))
@@ -241,5 +241,5 @@ gw_status admin_store_signed_in(const db *d, gw_str id, int64_t now_ms, gw_error
     BSON_APPEND_DOCUMENT_BEGIN(&update, "$max", &part);
     BSON_APPEND_DATE_TIME(&part, "lastSignInAt", now_ms);
     bson_append_document_end(&update, &part);
-    return db_update_one(d, USERS, &filter, &update, NULL, err);
+    return gw_db_update_one(d, USERS, &filter, &update, NULL, err);
 }

@@ -15,8 +15,8 @@ static gw_status refuse_revoked(const api_key_record *k, gw_error *err)
 gw_status api_key_update_apply(key_change_plan *p, gw_arena *a, api_key_record *k,
                                bool *ret_changed, gw_error *err)
 {
-    const api_key_update *u = GW_CONTAINER_OF(p, api_key_update, plan);
-    violations v = {0};
+    api_key_update *u = GW_CONTAINER_OF(p, api_key_update, plan);
+    gw_violations v = {0};
     gw_status rc = refuse_revoked(k, err);
     if (rc != GW_OK)
         return rc;
@@ -28,7 +28,8 @@ gw_status api_key_update_apply(key_change_plan *p, gw_arena *a, api_key_record *
     if (api_key_mask_names(u->from, u->paths, u->path_count, "security.expires_at"))
         api_key_check_expiry_is_ahead(k->view, p->now_ms, &v);
     *ret_changed = true;
-    return violations_status(&v, err);
+    u->violations = v;
+    return gw_violations_status(&v, err);
 }
 
 gw_status api_key_status_apply(key_change_plan *p, gw_arena *a, api_key_record *k,

@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "core/violations.h"
 #include "key_store.h"
 
 #define API_KEY_GRACE_MAX_S      2592000
@@ -18,6 +19,7 @@ typedef struct api_key_update {
     const api_key_view *from;
     char *const *paths;
     size_t path_count;
+    gw_violations violations; /* of the last try, when it was refused for them */
 } api_key_update;
 GW_CHECK gw_status api_key_update_apply(key_change_plan *p, gw_arena *a, api_key_record *k,
                                         bool *ret_changed, gw_error *err);

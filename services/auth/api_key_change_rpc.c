@@ -1,10 +1,10 @@
 #include "api_key_change_rpc.h"
 
 #include "api_key_change.h"
+#include "core/violations.h"
 #include "key_mint.h"
 #include "messages.h"
 #include "op.h"
-#include "violations.h"
 
 #include <apirelay/auth/v1/api_key_service.pb-c.h>
 
@@ -17,7 +17,7 @@ static void start_or_refuse(op *o, gw_status rc, const gw_error *err)
         op_refuse(o, err);
 }
 
-static gw_status change(op *o, const db *d, const char *id, key_change_plan *plan,
+static gw_status change(op *o, const gw_db *d, const char *id, key_change_plan *plan,
                         api_key_view **ret, gw_error *err)
 {
     api_key_record k;
@@ -35,14 +35,16 @@ static gw_status answer(op *o, void *response, gw_error *err)
 
 /* ---- update ---- */
 
-static gw_status update_run(op *o, const db *d, gw_error *err)
+static gw_status update_run(op *o, const gw_db *d, gw_error *err)
 {
     const Apirelay__Auth__V1__UpdateApiKeyRequest *r = (const void *)o->request;
     api_key_update *u = o->data;
     Apirelay__Auth__V1__UpdateApiKeyResponse *m =
         message_new(o->arena, &apirelay__auth__v1__update_api_key_response__descriptor);
     gw_status rc = answer(o, m, err);
-    return rc == GW_OK ? change(o, d, r->id, &u->plan, &m->api_key, err) : rc;
+    if (rc == GW_OK)
+        rc = change(o, d, r->id, &u->plan, &m->api_key, err);
+    return u->violations.count ? op_check(o, &u->violations, err) : rc;
 }
 
 void api_key_update_rpc(gw_rpc_call *call, const ProtobufCMessage *request, void *arg)
@@ -89,7 +91,7 @@ static gw_status check_reason(gw_str reason, gw_error *err)
 }
 
 static void start_status_change(auth *a, gw_rpc_call *call, const ProtobufCMessage *request,
-                                gw_status (*run)(op *o, const db *d, gw_error *err),
+                                gw_status (*run)(op *o, const gw_db *d, gw_error *err),
                                 api_key_status_change change, const char *action, const char *id)
 {
     op *o = op_new(a, call, request, run);
@@ -114,7 +116,7 @@ static void start_status_change(auth *a, gw_rpc_call *call, const ProtobufCMessa
 }
 
 #define STATUS_RPC(Name, name, new_status, reason_text)                                            \
-    static gw_status name##_run(op *o, const db *d, gw_error *err)                                 \
+    static gw_status name##_run(op *o, const gw_db *d, gw_error *err)                              \
     {                                                                                              \
         const Apirelay__Auth__V1__##Name##ApiKeyRequest *r = (const void *)o->request;             \
         api_key_status_change *c = o->data;                                                        \
@@ -148,7 +150,7 @@ typedef struct regenerate_data {
  * The key's env and id are known once it is read, so this one hash runs on the MongoDB worker between
  * reading and writing: 30 ms, and no more at once than there are such workers.
  */
-static gw_status regenerate_run(op *o, const db *d, gw_error *err)
+static gw_status regenerate_run(op *o, const gw_db *d, gw_error *err)
 {
     const Apirelay__Auth__V1__RegenerateApiKeyRequest *r = (const void *)o->request;
     regenerate_data *g = o->data;

@@ -70,7 +70,7 @@ static void write_path(gw_arena *a, ProtobufCMessage *to, const ProtobufCMessage
             child = message_new(a, p->fields[i]->descriptor);
             if (!child)
                 return;
-            memcpy((char *)to + p->fields[i]->offset, &child, sizeof(child));
+            memcpy((char *)to + p->fields[i]->offset, &child, sizeof(void *));
         }
         to = child;
         from = from ? message_child(from, p->fields[i]) : NULL;
@@ -112,7 +112,7 @@ typedef struct mask_run {
     api_key_write write;
     bool checking;
     bool usd, nano; /* which of the twins was written */
-    violations *v;
+    gw_violations *v;
 } mask_run;
 
 static void one_path(void *arg, const mask_path *p)
@@ -120,7 +120,7 @@ static void one_path(void *arg, const mask_path *p)
     mask_run *run = arg;
     if (run->checking) {
         if (!is_writable(p, run->write))
-            violations_add(run->v, p->json, "is read only");
+            gw_violations_add(run->v, p->json, "is read only");
         return;
     }
     bool whole = strcmp(p->proto, "limits") == 0;
@@ -142,12 +142,12 @@ static void run_paths(mask_run *run, char *const *paths, size_t n)
         if (resolve(gw_str_of(paths[i]), &p))
             one_path(run, &p);
         else if (run->checking)
-            violations_add(run->v, paths[i], "no such field");
+            gw_violations_add(run->v, paths[i], "no such field");
     }
 }
 
 void api_key_apply(gw_arena *a, api_key_view *to, const api_key_view *from, char *const *paths,
-                   size_t n, api_key_write write, violations *v)
+                   size_t n, api_key_write write, gw_violations *v)
 {
     mask_run run = {a, to, message_copy(a, &from->base), write, true, false, false, v};
     size_t before = v->count;
@@ -177,7 +177,7 @@ static void compare(void *arg, const mask_path *p)
     mask_search *s = arg;
     size_t depth = GW_MIN(p->depth, s->wanted.depth);
     s->found |= p->depth <= s->wanted.depth &&
-                memcmp(p->fields, s->wanted.fields, depth * sizeof(p->fields[0])) == 0;
+                memcmp(p->fields, s->wanted.fields, depth * sizeof(void *)) == 0;
 }
 
 bool api_key_mask_names(const api_key_view *from, char *const *paths, size_t n, const char *path)

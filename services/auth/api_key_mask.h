@@ -9,7 +9,7 @@
 #pragma once
 
 #include "api_key.h"
-#include "violations.h"
+#include "core/violations.h"
 
 typedef enum api_key_write { API_KEY_CREATE, API_KEY_UPDATE } api_key_write;
 
@@ -19,6 +19,6 @@ typedef enum api_key_write { API_KEY_CREATE, API_KEY_UPDATE } api_key_write;
  * written and its twin not named, the twin is cleared, so that the pair can be made anew.
  */
 void api_key_apply(gw_arena *a, api_key_view *to, const api_key_view *from, char *const *paths,
-                   size_t n, api_key_write write, violations *v);
+                   size_t n, api_key_write write, gw_violations *v);
 /* Whether the write named the path or something above it, or (no paths) `from` has it. */
 bool api_key_mask_names(const api_key_view *from, char *const *paths, size_t n, const char *path);

@@ -19,7 +19,7 @@ typedef struct create_data {
 
 static gw_status create_plan(op *o, const api_key_view *wanted, create_data *c, gw_error *err)
 {
-    violations v = {0};
+    gw_violations v = {0};
     api_key_view *view = message_new(o->arena, &apirelay__auth__v1__api_key__descriptor);
     if (!view)
         return gw_fail(err, GW_ERR_NO_MEMORY, "out of memory");
@@ -28,7 +28,7 @@ static gw_status create_plan(op *o, const api_key_view *wanted, create_data *c, 
     api_key_pair_cost_limit(view->limits, &v);
     api_key_check(view, &v);
     api_key_check_expiry_is_ahead(view, o->now_ms, &v);
-    gw_status rc = violations_status(&v, err);
+    gw_status rc = op_check(o, &v, err);
     if (rc == GW_OK)
         rc = key_mint(o->auth->peppers, gw_str_of(view->env), GW_STR(""), &c->minted, err);
     if (rc != GW_OK)
@@ -47,7 +47,7 @@ static gw_status create_plan(op *o, const api_key_view *wanted, create_data *c, 
     return GW_OK;
 }
 
-static gw_status create_run(op *o, const db *d, gw_error *err)
+static gw_status create_run(op *o, const gw_db *d, gw_error *err)
 {
     create_data *c = o->data;
     c->record.current.phc = gw_str_of(o->argon2.phc);
@@ -88,7 +88,7 @@ static void create_api_key(gw_rpc_call *call, const ProtobufCMessage *request, v
 
 /* ---- get and list ---- */
 
-static gw_status get_run(op *o, const db *d, gw_error *err)
+static gw_status get_run(op *o, const gw_db *d, gw_error *err)
 {
     const Apirelay__Auth__V1__GetApiKeyRequest *r = (const void *)o->request;
     api_key_record k;
@@ -121,18 +121,18 @@ static gw_status list_plan(op *o, list_data *l, gw_error *err)
 {
     const Apirelay__Auth__V1__ListApiKeysRequest *r = (const void *)o->request;
     gw_auto_buf text = {0};
-    violations v = {0};
+    gw_violations v = {0};
     static const char *const statuses[] = {"", "active", "suspended", "revoked"};
     bool known = false;
     for (size_t i = 0; i < GW_ARRAY_LEN(statuses); i++)
         known |= strcmp(r->status, statuses[i]) == 0;
     if (!known)
-        violations_add(&v, "status", "must be one of active|suspended|revoked");
+        gw_violations_add(&v, "status", "must be one of active|suspended|revoked");
     if (*r->user_id && !api_key_id_is_valid(gw_str_of(r->user_id)))
-        violations_add(&v, "userId", "must be 24 hex digits");
+        gw_violations_add(&v, "userId", "must be 24 hex digits");
     if (strlen(r->q) > 200)
-        violations_add(&v, "q", "must be at most 200 bytes");
-    gw_status rc = violations_status(&v, err);
+        gw_violations_add(&v, "q", "must be at most 200 bytes");
+    gw_status rc = op_check(o, &v, err);
     if (rc == GW_OK)
         rc = page_size(r->page_size, &l->filter.limit, err);
     if (rc != GW_OK)
@@ -151,7 +151,7 @@ static gw_status list_plan(op *o, list_data *l, gw_error *err)
                          err);
 }
 
-static gw_status list_run(op *o, const db *d, gw_error *err)
+static gw_status list_run(op *o, const gw_db *d, gw_error *err)
 {
     list_data *l = o->data;
     size_t limit = (size_t)l->filter.limit, count = 0;

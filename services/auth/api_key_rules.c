@@ -43,37 +43,37 @@ static bool is_printable_ascii(gw_str s)
     return true;
 }
 
-static void check_identity(const api_key_view *k, violations *v)
+static void check_identity(const api_key_view *k, gw_violations *v)
 {
     gw_str name = gw_str_of(k->name);
     size_t chars = count_chars(name);
     if (chars == 0 || chars > NAME_MAX_CHARS)
-        violations_add(v, "name", "must have 1-%d characters", NAME_MAX_CHARS);
+        gw_violations_add(v, "name", "must have 1-%d characters", NAME_MAX_CHARS);
     else if (gw_str_has_control(name) || !gw_str_is_utf8(name))
-        violations_add(v, "name", "must be text without control characters");
+        gw_violations_add(v, "name", "must be text without control characters");
     if (*k->user_id && !api_key_id_is_valid(gw_str_of(k->user_id)))
-        violations_add(v, "userId", "must be 24 hex digits");
+        gw_violations_add(v, "userId", "must be 24 hex digits");
     gw_str client_id = gw_str_of(k->client_id);
     if (client_id.len > CLIENT_ID_MAX_BYTES || !is_printable_ascii(client_id))
-        violations_add(v, "clientId", "must be at most %d printable characters without spaces",
-                       CLIENT_ID_MAX_BYTES);
+        gw_violations_add(v, "clientId", "must be at most %d printable characters without spaces",
+                          CLIENT_ID_MAX_BYTES);
     if (!gw_key_env_is_valid(gw_str_of(k->env)))
-        violations_add(v, "env", "must match [a-z][a-z0-9]{1,9}");
+        gw_violations_add(v, "env", "must match [a-z][a-z0-9]{1,9}");
 }
 
 typedef const char *(*item_rule)(gw_str item); /* what is allowed, NULL when fine */
 
-static void check_items(const char *path, char **items, size_t n, item_rule rule, violations *v)
+static void check_items(const char *path, char **items, size_t n, item_rule rule, gw_violations *v)
 {
     if (n > ITEMS_MAX)
-        violations_add(v, path, "at most %d items", ITEMS_MAX);
+        gw_violations_add(v, path, "at most %d items", ITEMS_MAX);
     for (size_t i = 0; i < n && i < ITEMS_MAX; i++) {
         const char *allowed = rule(gw_str_of(items[i]));
         if (!allowed)
             continue;
         char item_path[96];
         snprintf(item_path, sizeof(item_path), "%s[%zu]", path, i);
-        violations_add(v, item_path, "must be %s", allowed);
+        gw_violations_add(v, item_path, "must be %s", allowed);
     }
 }
 
@@ -108,31 +108,31 @@ static const char *origin_rule(gw_str s)
     if (scheme == 0 || host.len == 0 || s.len > 256 || !is_printable_ascii(s))
         return allowed;
     for (size_t i = 0; i < host.len; i++) {
-        if (memchr("/?#@\\,", host.ptr[i], 6) || (host.ptr[i] >= 'A' && host.ptr[i] <= 'Z'))
+        if (strchr("/?#@\\,", host.ptr[i]) || (host.ptr[i] >= 'A' && host.ptr[i] <= 'Z'))
             return allowed;
     }
     return NULL;
 }
 
-static void check_permissions(const Apirelay__Auth__V1__KeyPermissions *p, violations *v)
+static void check_permissions(const Apirelay__Auth__V1__KeyPermissions *p, gw_violations *v)
 {
     if (!p)
         return;
     check_items("permissions.models", p->models, p->n_models, model_rule, v);
     check_items("permissions.endpoints", p->endpoints, p->n_endpoints, endpoint_rule, v);
     if (p->max_tokens_presence_case && (p->max_tokens <= 0 || p->max_tokens > COUNT_MAX))
-        violations_add(v, "permissions.maxTokens", "must be over 0");
+        gw_violations_add(v, "permissions.maxTokens", "must be over 0");
 }
 
-static void check_count(const char *path, bool present, int64_t n, violations *v)
+static void check_count(const char *path, bool present, int64_t n, gw_violations *v)
 {
     if (present && n == 0)
-        violations_add(v, path, "must be over 0; to stop a key, suspend the key");
+        gw_violations_add(v, path, "must be over 0; to stop a key, suspend the key");
     else if (present && (n < 0 || n > COUNT_MAX))
-        violations_add(v, path, "must be 1-%lld", COUNT_MAX);
+        gw_violations_add(v, path, "must be 1-%lld", COUNT_MAX);
 }
 
-static void check_limits(const Apirelay__Auth__V1__KeyLimits *l, violations *v)
+static void check_limits(const Apirelay__Auth__V1__KeyLimits *l, gw_violations *v)
 {
     if (!l)
         return;
@@ -143,7 +143,7 @@ static void check_limits(const Apirelay__Auth__V1__KeyLimits *l, violations *v)
     check_count("limits.tokensPerMonth", l->tokens_per_month_presence_case, l->tokens_per_month, v);
 }
 
-void api_key_pair_cost_limit(Apirelay__Auth__V1__KeyLimits *l, violations *v)
+void api_key_pair_cost_limit(Apirelay__Auth__V1__KeyLimits *l, gw_violations *v)
 {
     if (!l)
         return;
@@ -151,23 +151,23 @@ void api_key_pair_cost_limit(Apirelay__Auth__V1__KeyLimits *l, violations *v)
     bool nano_given = l->cost_limit_nano_usd_presence_case;
     int64_t nano = l->cost_limit_nano_usd;
     if (usd_given && !money_nano_of_usd(l->cost_limit, &nano)) {
-        violations_add(v, "limits.costLimit", "must be USD over 0, at most 9e9");
+        gw_violations_add(v, "limits.costLimit", "must be USD over 0, at most 9e9");
         return;
     }
     if (usd_given && nano == 0) {
-        violations_add(v, "limits.costLimit",
-                       "must be at least a nano-USD; to stop a key, suspend the key");
+        gw_violations_add(v, "limits.costLimit",
+                          "must be at least a nano-USD; to stop a key, suspend the key");
         return;
     }
     if (nano_given && (l->cost_limit_nano_usd <= 0 || l->cost_limit_nano_usd > NANO_USD_MAX)) {
-        violations_add(v, "limits.costLimitNanoUsd",
-                       "must be 1-%lld; to stop a key, suspend the key", NANO_USD_MAX);
+        gw_violations_add(v, "limits.costLimitNanoUsd",
+                          "must be 1-%lld; to stop a key, suspend the key", NANO_USD_MAX);
         return;
     }
     /* Over 2^53 nano the double of a stored pair is not exact, yet writing it back is no mistake. */
     if (usd_given && nano_given && nano != l->cost_limit_nano_usd &&
         money_usd_of_nano(l->cost_limit_nano_usd) != l->cost_limit) {
-        violations_add(v, "limits.costLimit", "is not limits.costLimitNanoUsd in USD");
+        gw_violations_add(v, "limits.costLimit", "is not limits.costLimitNanoUsd in USD");
         return;
     }
     if (nano_given)
@@ -181,17 +181,17 @@ void api_key_pair_cost_limit(Apirelay__Auth__V1__KeyLimits *l, violations *v)
     l->cost_limit = money_usd_of_nano(nano);
 }
 
-static void check_one_of(const char *path, const char *value, const char *allowed, violations *v)
+static void check_one_of(const char *path, const char *value, const char *allowed, gw_violations *v)
 {
     gw_str rest = gw_str_of(allowed), part;
     while (gw_str_split(&rest, '|', &part)) {
         if (gw_str_eq_c(part, value))
             return;
     }
-    violations_add(v, path, "must be one of %s", allowed);
+    gw_violations_add(v, path, "must be one of %s", allowed);
 }
 
-void api_key_check(const api_key_view *k, violations *v)
+void api_key_check(const api_key_view *k, gw_violations *v)
 {
     check_identity(k, v);
     check_permissions(k->permissions, v);
@@ -207,17 +207,17 @@ void api_key_check(const api_key_view *k, violations *v)
         check_one_of("client.kind", k->client->kind, "app|librechat|trusted", v);
     if (k->cache && k->cache->ttl_seconds_presence_case &&
         (k->cache->ttl_seconds < 1 || k->cache->ttl_seconds > TTL_MAX_S))
-        violations_add(v, "cache.ttlSeconds", "must be 1-%d", TTL_MAX_S);
+        gw_violations_add(v, "cache.ttlSeconds", "must be 1-%d", TTL_MAX_S);
     if (k->max_age_days_presence_case && (k->max_age_days < 1 || k->max_age_days > AGE_MAX_DAYS))
-        violations_add(v, "maxAgeDays", "must be 1-%d", AGE_MAX_DAYS);
+        gw_violations_add(v, "maxAgeDays", "must be 1-%d", AGE_MAX_DAYS);
     /* Nobody could sign, so each request would be refused. */
     if (k->signing && k->signing->required && !k->signing->configured)
-        violations_add(v, "signing.required", "the key has no signing secret");
+        gw_violations_add(v, "signing.required", "the key has no signing secret");
 }
 
-void api_key_check_expiry_is_ahead(const api_key_view *k, int64_t now_ms, violations *v)
+void api_key_check_expiry_is_ahead(const api_key_view *k, int64_t now_ms, gw_violations *v)
 {
     const Google__Protobuf__Timestamp *t = k->security ? k->security->expires_at : NULL;
     if (t && message_time_ms(t) <= now_ms)
-        violations_add(v, "security.expiresAt", "must be in the future");
+        gw_violations_add(v, "security.expiresAt", "must be in the future");
 }

@@ -6,19 +6,19 @@
 #pragma once
 
 #include "api_key.h"
-#include "violations.h"
+#include "core/violations.h"
 
 /*
  * Makes the two forms of the cost limit agree: one of them gives the other; both given and unequal is
  * a violation. Works in place. NULL limits are fine.
  */
-void api_key_pair_cost_limit(Apirelay__Auth__V1__KeyLimits *limits, violations *v);
+void api_key_pair_cost_limit(Apirelay__Auth__V1__KeyLimits *limits, gw_violations *v);
 
 /* Every rule on a key with its defaults filled in; all violations are added, in field order. */
-void api_key_check(const api_key_view *k, violations *v);
+void api_key_check(const api_key_view *k, gw_violations *v);
 
 /* `security.expiresAt` is still to come; asked when a write sets it. */
-void api_key_check_expiry_is_ahead(const api_key_view *k, int64_t now_ms, violations *v);
+void api_key_check_expiry_is_ahead(const api_key_view *k, int64_t now_ms, gw_violations *v);
 
 /* 24 hex digits. */
 GW_CHECK bool api_key_id_is_valid(gw_str id);

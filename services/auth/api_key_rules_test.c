@@ -22,7 +22,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-static bool names(const violations *v, const char *field)
+static bool names(const gw_violations *v, const char *field)
 {
     for (size_t i = 0; i < v->count; i++) {
         if (strcmp(v->items[i].field, field) == 0)
@@ -34,7 +34,7 @@ static bool names(const violations *v, const char *field)
 static void a_named_key_with_defaults_is_fine(void **state)
 {
     (void)state;
-    violations v = {0};
+    gw_violations v = {0};
     api_key_view *k = test_view(arena, "my key");
     api_key_check(k, &v);
     assert_int_equal(v.count, 0);
@@ -49,7 +49,7 @@ static void a_named_key_with_defaults_is_fine(void **state)
 static void every_mistake_is_named_at_once(void **state)
 {
     (void)state;
-    violations v = {0};
+    gw_violations v = {0};
     api_key_view *k = test_view(arena, "");
     char *models[] = {"gpt-*", "a b"}, *endpoints[] = {"/v1/chat/completions", "/admin"};
     char *addresses[] = {"10.0.0.0/8", "::1", "10.0.0.1/8"};
@@ -99,7 +99,7 @@ static void names_are_counted_in_characters(void **state)
     for (size_t i = 0; i < 200; i++)
         memcpy(name + 2 * i, "\xc3\xa9", 2);
     name[400] = '\0';
-    violations v = {0};
+    gw_violations v = {0};
     api_key_check(test_view(arena, name), &v);
     assert_int_equal(v.count, 0);
     memcpy(name, "xx", 2); /* one more */
@@ -110,7 +110,7 @@ static void names_are_counted_in_characters(void **state)
 static void an_expiry_must_be_ahead(void **state)
 {
     (void)state;
-    violations v = {0};
+    gw_violations v = {0};
     api_key_view *k = test_view(arena, "k");
     api_key_check_expiry_is_ahead(k, 1000, &v);
     k->security->expires_at = message_time(arena, 1001);
@@ -124,7 +124,7 @@ static void an_expiry_must_be_ahead(void **state)
 static void one_form_of_the_cost_limit_gives_the_other(void **state)
 {
     (void)state;
-    violations v = {0};
+    gw_violations v = {0};
     Apirelay__Auth__V1__KeyLimits usd = APIRELAY__AUTH__V1__KEY_LIMITS__INIT, nano = usd;
     LIMIT(&usd, cost_limit, COST_LIMIT, 1.5);
     api_key_pair_cost_limit(&usd, &v);
@@ -151,7 +151,7 @@ static void cost_limits_that_cannot_be_are_named(void **state)
         {-2, -1, "limits.costLimit"},
     };
     for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
-        violations v = {0};
+        gw_violations v = {0};
         Apirelay__Auth__V1__KeyLimits l = APIRELAY__AUTH__V1__KEY_LIMITS__INIT;
         LIMIT(&l, cost_limit, COST_LIMIT, cases[i].usd);
         if (cases[i].nano != INT64_MIN)
@@ -159,7 +159,7 @@ static void cost_limits_that_cannot_be_are_named(void **state)
         api_key_pair_cost_limit(&l, &v);
         assert_true(names(&v, cases[i].field));
     }
-    violations v = {0};
+    gw_violations v = {0};
     Apirelay__Auth__V1__KeyLimits l = APIRELAY__AUTH__V1__KEY_LIMITS__INIT;
     LIMIT(&l, cost_limit_nano_usd, COST_LIMIT_NANO_USD, 0);
     api_key_pair_cost_limit(&l, &v);
@@ -171,7 +171,7 @@ static void a_stored_pair_may_be_written_back(void **state)
     (void)state;
     const int64_t stored[] = {1, 1500000000, 8999999999999999999LL, 9007199254740993LL};
     for (size_t i = 0; i < GW_ARRAY_LEN(stored); i++) {
-        violations v = {0};
+        gw_violations v = {0};
         Apirelay__Auth__V1__KeyLimits l = APIRELAY__AUTH__V1__KEY_LIMITS__INIT;
         LIMIT(&l, cost_limit_nano_usd, COST_LIMIT_NANO_USD, stored[i]);
         api_key_pair_cost_limit(&l, &v);

@@ -64,7 +64,8 @@ static void every_alteration_is_a_fault(void **state)
                             offsetof(audit_entry, payload_hash)};
     for (size_t i = 0; i < GW_ARRAY_LEN(texts); i++) {
         audit_entry *altered = sealed();
-        const char *other = "other";
+        static char text[] = "other";
+        void *other = text;
         memcpy((char *)altered + texts[i], &other, sizeof(other));
         assert_non_null(audit_entry_fault(arena, altered, 5, AUDIT_NO_HASH));
     }

@@ -20,7 +20,7 @@ static gw_status run(gw_mongo_job *j, mongoc_client_t *client, mongoc_database_t
 {
     (void)client;
     audit_head *h = GW_CONTAINER_OF(j, audit_head, job);
-    const db d = {database, j->mongo};
+    const gw_db d = {database, j->mongo};
     return audit_log_head(&d, &h->seq, h->hash, err);
 }
 

@@ -16,15 +16,15 @@ static audit_entry *entry_of(gw_arena *a, const bson_t *doc)
     return e;
 }
 
-gw_status audit_log_head(const db *d, int64_t *ret_seq, char ret_hash[AUDIT_HASH_SIZE],
+gw_status audit_log_head(const gw_db *d, int64_t *ret_seq, char ret_hash[AUDIT_HASH_SIZE],
                          gw_error *err)
 {
-    db_auto_bson filter = BSON_INITIALIZER, opts = BSON_INITIALIZER;
-    db_auto_doc doc = NULL;
+    gw_db_auto_bson filter = BSON_INITIALIZER, opts = BSON_INITIALIZER;
+    gw_db_auto_doc doc = NULL;
     gw_str hash = GW_STR(AUDIT_NO_HASH);
     int64_t seq = 0;
-    db_append_page(&opts, "_id", -1, 1);
-    gw_status rc = db_find_one(d, AUDIT, &filter, &opts, &doc, err);
+    gw_db_append_page(&opts, "_id", -1, 1);
+    gw_status rc = gw_db_find_one(d, AUDIT, &filter, &opts, &doc, err);
     if (rc != GW_OK)
         return rc;
     if (doc && (!gw_bson_int64(doc, "_id", &seq) || !gw_bson_str(doc, "hash", &hash) ||
@@ -35,10 +35,10 @@ gw_status audit_log_head(const db *d, int64_t *ret_seq, char ret_hash[AUDIT_HASH
     return GW_OK;
 }
 
-gw_status audit_log_append(const db *d, gw_arena *a, audit_entry *e, gw_error *err)
+gw_status audit_log_append(const gw_db *d, gw_arena *a, audit_entry *e, gw_error *err)
 {
     for (int i = 0; i < APPEND_TRIES; i++) {
-        db_auto_bson doc = BSON_INITIALIZER;
+        gw_db_auto_bson doc = BSON_INITIALIZER;
         char prev_hash[AUDIT_HASH_SIZE];
         gw_status rc = audit_log_head(d, &e->seq, prev_hash, err);
         if (rc != GW_OK)
@@ -48,7 +48,7 @@ gw_status audit_log_append(const db *d, gw_arena *a, audit_entry *e, gw_error *e
         audit_entry_seal(a, e);
         BSON_APPEND_INT64(&doc, "_id", e->seq);
         message_to_bson(&e->base, &doc);
-        rc = db_insert(d, AUDIT, &doc, err);
+        rc = gw_db_insert(d, AUDIT, &doc, err);
         if (rc != GW_ERR_ALREADY_EXISTS)
             return rc;
     }
@@ -97,14 +97,14 @@ static gw_status add_entry(void *arg, const bson_t *doc, gw_error *err)
     return GW_OK;
 }
 
-gw_status audit_log_list(const db *d, gw_arena *a, const audit_filter *f, audit_entry **ret,
+gw_status audit_log_list(const gw_db *d, gw_arena *a, const audit_filter *f, audit_entry **ret,
                          size_t *ret_count, gw_error *err)
 {
-    db_auto_bson filter = BSON_INITIALIZER, opts = BSON_INITIALIZER;
+    gw_db_auto_bson filter = BSON_INITIALIZER, opts = BSON_INITIALIZER;
     audit_listing l = {a, ret, 0, (size_t)f->limit};
     append_filter(&filter, f);
-    db_append_page(&opts, "_id", -1, f->limit);
-    gw_status rc = db_find(d, AUDIT, &filter, &opts, add_entry, &l, err);
+    gw_db_append_page(&opts, "_id", -1, f->limit);
+    gw_status rc = gw_db_find(d, AUDIT, &filter, &opts, add_entry, &l, err);
     if (rc == GW_OK)
         *ret_count = l.count;
     return rc;
@@ -139,26 +139,26 @@ static gw_status check_entry(void *arg, const bson_t *doc, gw_error *err)
     return GW_OK;
 }
 
-static gw_status check_range(const db *d, audit_check *c, int64_t first, int64_t last,
+static gw_status check_range(const gw_db *d, audit_check *c, int64_t first, int64_t last,
                              gw_error *err)
 {
-    db_auto_bson filter = BSON_INITIALIZER, opts = BSON_INITIALIZER;
+    gw_db_auto_bson filter = BSON_INITIALIZER, opts = BSON_INITIALIZER;
     bson_t range;
     BSON_APPEND_DOCUMENT_BEGIN(&filter, "_id", &range);
     BSON_APPEND_INT64(&range, "$gte", first);
     BSON_APPEND_INT64(&range, "$lte", last);
     bson_append_document_end(&filter, &range);
-    db_append_page(&opts, "_id", 1, last - first + 1);
-    return db_find(d, AUDIT, &filter, &opts, check_entry, c, err);
+    gw_db_append_page(&opts, "_id", 1, last - first + 1);
+    return gw_db_find(d, AUDIT, &filter, &opts, check_entry, c, err);
 }
 
-static gw_status hash_before(const db *d, int64_t seq, char ret[AUDIT_HASH_SIZE], gw_error *err)
+static gw_status hash_before(const gw_db *d, int64_t seq, char ret[AUDIT_HASH_SIZE], gw_error *err)
 {
-    db_auto_bson filter = BSON_INITIALIZER;
-    db_auto_doc doc = NULL;
+    gw_db_auto_bson filter = BSON_INITIALIZER;
+    gw_db_auto_doc doc = NULL;
     gw_str hash = GW_STR(AUDIT_NO_HASH);
     BSON_APPEND_INT64(&filter, "_id", seq - 1);
-    gw_status rc = db_find_one(d, AUDIT, &filter, NULL, &doc, err);
+    gw_status rc = gw_db_find_one(d, AUDIT, &filter, NULL, &doc, err);
     if (rc == GW_OK && doc)
         (void)gw_bson_str(doc, "hash", &hash);
     if (rc == GW_OK)
@@ -166,7 +166,8 @@ static gw_status hash_before(const db *d, int64_t seq, char ret[AUDIT_HASH_SIZE]
     return rc;
 }
 
-gw_status audit_log_verify(const db *d, int64_t from, int64_t to, audit_verdict *ret, gw_error *err)
+gw_status audit_log_verify(const gw_db *d, int64_t from, int64_t to, audit_verdict *ret,
+                           gw_error *err)
 {
     audit_verdict v = {0};
     audit_check c = {.verdict = &v, .seq = GW_MAX(from, 1)};

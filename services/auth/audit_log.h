@@ -13,7 +13,7 @@
 #pragma once
 
 #include "core/arena.h"
-#include "db.h"
+#include "mongo/db.h"
 
 #include <apirelay/auth/v1/admin.pb-c.h>
 
@@ -29,7 +29,7 @@ const char *audit_entry_fault(gw_arena *a, const audit_entry *e, int64_t seq,
                               const char *prev_hash);
 
 /* Appends; sets seq, prev_hash and the hashes. The rest is the caller's. */
-GW_CHECK gw_status audit_log_append(const db *d, gw_arena *a, audit_entry *e, gw_error *err);
+GW_CHECK gw_status audit_log_append(const gw_db *d, gw_arena *a, audit_entry *e, gw_error *err);
 
 typedef struct audit_filter {
     gw_str action, actor_id, target;
@@ -38,7 +38,7 @@ typedef struct audit_filter {
     int64_t limit;
 } audit_filter;
 /* Newest first; `ret` has room for filter->limit. */
-GW_CHECK gw_status audit_log_list(const db *d, gw_arena *a, const audit_filter *f,
+GW_CHECK gw_status audit_log_list(const gw_db *d, gw_arena *a, const audit_filter *f,
                                   audit_entry **ret, size_t *ret_count, gw_error *err);
 
 typedef struct audit_verdict {
@@ -47,8 +47,8 @@ typedef struct audit_verdict {
     char message[160];
 } audit_verdict;
 /* `to` 0: the newest. */
-GW_CHECK gw_status audit_log_verify(const db *d, int64_t from, int64_t to, audit_verdict *ret,
+GW_CHECK gw_status audit_log_verify(const gw_db *d, int64_t from, int64_t to, audit_verdict *ret,
                                     gw_error *err);
 /* The newest entry's seq and hash; 0 and AUDIT_NO_HASH when there is none. */
-GW_CHECK gw_status audit_log_head(const db *d, int64_t *ret_seq, char ret_hash[AUDIT_HASH_SIZE],
+GW_CHECK gw_status audit_log_head(const gw_db *d, int64_t *ret_seq, char ret_hash[AUDIT_HASH_SIZE],
                                   gw_error *err);

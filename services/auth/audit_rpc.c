@@ -17,7 +17,7 @@ static gw_str canonical(op *o, const Apirelay__Auth__V1__ListAuditEntriesRequest
     return gw_arena_dup(o->arena, gw_buf_str(&text));
 }
 
-static gw_status list_run(op *o, const db *d, gw_error *err)
+static gw_status list_run(op *o, const gw_db *d, gw_error *err)
 {
     const Apirelay__Auth__V1__ListAuditEntriesRequest *r = (const void *)o->request;
     gw_str filters = canonical(o, r), position = GW_STR("");
@@ -58,7 +58,7 @@ static void list_entries(gw_rpc_call *call, const ProtobufCMessage *request, voi
         op_start(o);
 }
 
-static gw_status verify_run(op *o, const db *d, gw_error *err)
+static gw_status verify_run(op *o, const gw_db *d, gw_error *err)
 {
     const Apirelay__Auth__V1__VerifyAuditLogRequest *r = (const void *)o->request;
     audit_verdict v;

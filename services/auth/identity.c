@@ -53,7 +53,7 @@ static void refuse_unknown(void *arg)
 
 /* ---- admin keys ---- */
 
-static void accept_key(check *c, const db *d, const admin_key_record *k)
+static void accept_key(check *c, const gw_db *d, const admin_key_record *k)
 {
     int64_t end = message_time_ms(k->view->expires_at);
     if (strcmp(k->view->status, "active") != 0) {
@@ -88,7 +88,7 @@ static gw_status admin_key_run(gw_mongo_job *j, mongoc_client_t *client,
 {
     (void)client;
     check *c = GW_CONTAINER_OF(j, check, job);
-    const db d = {database, j->mongo};
+    const gw_db d = {database, j->mongo};
     static const char nothing[GW_SHA256_SIZE];
     admin_key_record k = {.hash = {nothing, sizeof(nothing)}};
     bool found = false;
@@ -112,7 +112,7 @@ static gw_status session_run(gw_mongo_job *j, mongoc_client_t *client, mongoc_da
 {
     (void)client;
     check *c = GW_CONTAINER_OF(j, check, job);
-    const db d = {database, j->mongo};
+    const gw_db d = {database, j->mongo};
     admin_user_record u;
     bool found = false;
     char id[SESSION_ID_SIZE], csrf[SESSION_CSRF_SIZE];

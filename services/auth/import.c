@@ -15,7 +15,7 @@
 #include <stdlib.h>
 
 #define BATCH          500
-#define LINE_MAX_BYTES (256 * 1024)
+#define LINE_MAX_BYTES (256UL * 1024)
 #define BAD_LINES_MAX  10
 
 typedef struct import_key {
@@ -25,7 +25,7 @@ typedef struct import_key {
 
 typedef struct import {
     const import_options *options;
-    const db *db;
+    const gw_db *db;
     gw_arena *arena; /* of one line while checking, of one batch while making */
     gw_buf bad;
     size_t bad_count;
@@ -54,13 +54,13 @@ static gw_status take_given_key(const import *im, gw_str key, const char *env, m
 
 static gw_status check_fields(import *im, const api_key_view *from, api_key_view *to, gw_error *err)
 {
-    violations v = {0};
+    gw_violations v = {0};
     api_key_apply(im->arena, to, from, NULL, 0, API_KEY_CREATE, &v);
     api_key_fill_defaults(im->arena, to);
     api_key_pair_cost_limit(to->limits, &v);
     api_key_check(to, &v);
     api_key_check_expiry_is_ahead(to, im->now_ms, &v);
-    return violations_status(&v, err);
+    return gw_violations_status(&v, err);
 }
 
 static gw_status read_fields(import *im, yyjson_mut_doc *doc, gw_str given, api_key_record *k,
@@ -248,7 +248,7 @@ static gw_status make_line(import *im, gw_str line, size_t number, gw_error *err
     return ++im->count == BATCH ? store_batch(im, err) : GW_OK;
 }
 
-gw_status import_run(const db *d, const import_options *o, int64_t *ret_made, gw_error *err)
+gw_status import_run(const gw_db *d, const import_options *o, int64_t *ret_made, gw_error *err)
 {
     gw_auto_free import *im = calloc(1, sizeof(*im));
     gw_auto(gw_arena) arena = gw_arena_new();

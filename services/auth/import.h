@@ -11,7 +11,7 @@
  */
 #pragma once
 
-#include "db.h"
+#include "mongo/db.h"
 #include "peppers.h"
 
 #include <stdio.h>
@@ -25,5 +25,5 @@ typedef struct import_options {
 } import_options;
 
 /* GW_ERR_INVALID_ARGUMENT lists the first bad lines by number. */
-GW_CHECK gw_status import_run(const db *d, const import_options *o, int64_t *ret_made,
+GW_CHECK gw_status import_run(const gw_db *d, const import_options *o, int64_t *ret_made,
                               gw_error *err);

@@ -25,7 +25,7 @@ static gw_status run(gw_mongo_job *j, mongoc_client_t *client, mongoc_database_t
 {
     (void)client;
     command *c = GW_CONTAINER_OF(j, command, job);
-    const db d = {database, j->mongo};
+    const gw_db d = {database, j->mongo};
     gw_status rc = key_store_ensure_indexes(database, err);
     return rc == GW_OK ? import_run(&d, &c->options, &c->made, err) : rc;
 }

@@ -115,7 +115,7 @@ static void get_tag_keys(gw_rpc_call *call, const ProtobufCMessage *request, voi
 
 /* ---- ReportUse ---- */
 
-static gw_status report_run(op *o, const db *d, gw_error *err)
+static gw_status report_run(op *o, const gw_db *d, gw_error *err)
 {
     const Apirelay__Auth__V1__ReportUseRequest *r = (const void *)o->request;
     o->response = message_new(o->arena, &apirelay__auth__v1__report_use_response__descriptor);

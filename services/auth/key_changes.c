@@ -7,17 +7,17 @@
 #define LOG            "key_changes"
 #define KEYS           "api_keys"
 
-static gw_status newest_in(const db *d, const char *collection, const char *field, int64_t *ret,
+static gw_status newest_in(const gw_db *d, const char *collection, const char *field, int64_t *ret,
                            gw_error *err)
 {
-    db_auto_bson filter = BSON_INITIALIZER, opts = BSON_INITIALIZER;
-    db_auto_doc doc = NULL;
+    gw_db_auto_bson filter = BSON_INITIALIZER, opts = BSON_INITIALIZER;
+    gw_db_auto_doc doc = NULL;
     bson_t only;
-    db_append_page(&opts, field, -1, 1);
+    gw_db_append_page(&opts, field, -1, 1);
     BSON_APPEND_DOCUMENT_BEGIN(&opts, "projection", &only);
     BSON_APPEND_INT32(&only, field, 1);
     bson_append_document_end(&opts, &only);
-    gw_status rc = db_find_one(d, collection, &filter, &opts, &doc, err);
+    gw_status rc = gw_db_find_one(d, collection, &filter, &opts, &doc, err);
     int64_t found = 0;
     if (rc == GW_OK && doc)
         (void)gw_bson_int64(doc, field, &found);
@@ -26,7 +26,7 @@ static gw_status newest_in(const db *d, const char *collection, const char *fiel
     return rc;
 }
 
-gw_status key_changes_newest(const db *d, int64_t *ret, gw_error *err)
+gw_status key_changes_newest(const gw_db *d, int64_t *ret, gw_error *err)
 {
     int64_t in_log = 0, in_keys = 0;
     gw_status rc = newest_in(d, LOG, "_id", &in_log, err);
@@ -37,19 +37,19 @@ gw_status key_changes_newest(const db *d, int64_t *ret, gw_error *err)
     return rc;
 }
 
-gw_status key_changes_announce(const db *d, gw_str key_id, int64_t now_ms, int64_t *ret,
+gw_status key_changes_announce(const gw_db *d, gw_str key_id, int64_t now_ms, int64_t *ret,
                                gw_error *err)
 {
     int64_t newest = 0;
     gw_status rc = key_changes_newest(d, &newest, err);
     for (int i = 0; rc == GW_OK && i < ANNOUNCE_TRIES; i++) {
-        db_auto_bson doc = BSON_INITIALIZER;
+        gw_db_auto_bson doc = BSON_INITIALIZER;
         newest++;
         BSON_APPEND_INT64(&doc, "_id", newest);
         BSON_APPEND_INT64(&doc, "generation", newest);
         gw_bson_append_str(&doc, "keyId", key_id);
         BSON_APPEND_DATE_TIME(&doc, "at", now_ms);
-        rc = db_insert(d, LOG, &doc, err);
+        rc = gw_db_insert(d, LOG, &doc, err);
         if (rc == GW_OK) {
             *ret = newest;
             return GW_OK;
@@ -60,15 +60,15 @@ gw_status key_changes_announce(const db *d, gw_str key_id, int64_t now_ms, int64
     return rc == GW_OK ? gw_fail(err, GW_ERR_ABORTED, "too many changes of keys at once") : rc;
 }
 
-gw_status key_changes_fence(const db *d, gw_str key_id, int64_t generation, gw_error *err)
+gw_status key_changes_fence(const gw_db *d, gw_str key_id, int64_t generation, gw_error *err)
 {
-    db_auto_bson filter = BSON_INITIALIZER, update = BSON_INITIALIZER;
+    gw_db_auto_bson filter = BSON_INITIALIZER, update = BSON_INITIALIZER;
     bson_t part;
     gw_bson_append_str(&filter, "keyId", key_id);
     BSON_APPEND_DOCUMENT_BEGIN(&update, "$max", &part);
     BSON_APPEND_INT64(&part, "generation", generation);
     bson_append_document_end(&update, &part);
-    return db_update_one(d, KEYS, &filter, &update, NULL, err);
+    return gw_db_update_one(d, KEYS, &filter, &update, NULL, err);
 }
 
 typedef struct reading {
@@ -109,9 +109,9 @@ static gw_status settle(void *arg, const bson_t *doc, gw_error *err)
     return GW_OK;
 }
 
-static gw_status settle_changes(const db *d, reading *r, gw_error *err)
+static gw_status settle_changes(const gw_db *d, reading *r, gw_error *err)
 {
-    db_auto_bson filter = BSON_INITIALIZER, opts = BSON_INITIALIZER;
+    gw_db_auto_bson filter = BSON_INITIALIZER, opts = BSON_INITIALIZER;
     bson_t in, list, only;
     BSON_APPEND_DOCUMENT_BEGIN(&filter, "keyId", &in);
     BSON_APPEND_ARRAY_BEGIN(&in, "$in", &list);
@@ -127,20 +127,20 @@ static gw_status settle_changes(const db *d, reading *r, gw_error *err)
     BSON_APPEND_INT32(&only, "keyId", 1);
     BSON_APPEND_INT32(&only, "generation", 1);
     bson_append_document_end(&opts, &only);
-    return db_find(d, KEYS, &filter, &opts, settle, r, err);
+    return gw_db_find(d, KEYS, &filter, &opts, settle, r, err);
 }
 
-gw_status key_changes_read(const db *d, int64_t after, key_change *ret, size_t max,
+gw_status key_changes_read(const gw_db *d, int64_t after, key_change *ret, size_t max,
                            size_t *ret_count, gw_error *err)
 {
-    db_auto_bson filter = BSON_INITIALIZER, opts = BSON_INITIALIZER;
+    gw_db_auto_bson filter = BSON_INITIALIZER, opts = BSON_INITIALIZER;
     bson_t over;
     reading r = {ret, 0, max};
     BSON_APPEND_DOCUMENT_BEGIN(&filter, "_id", &over);
     BSON_APPEND_INT64(&over, "$gt", after);
     bson_append_document_end(&filter, &over);
-    db_append_page(&opts, "_id", 1, (int64_t)max);
-    gw_status rc = db_find(d, LOG, &filter, &opts, add_change, &r, err);
+    gw_db_append_page(&opts, "_id", 1, (int64_t)max);
+    gw_status rc = gw_db_find(d, LOG, &filter, &opts, add_change, &r, err);
     if (rc == GW_OK && r.count)
         rc = settle_changes(d, &r, err);
     if (rc == GW_OK)
@@ -148,7 +148,7 @@ gw_status key_changes_read(const db *d, int64_t after, key_change *ret, size_t m
     return rc;
 }
 
-gw_status key_changes_oldest(const db *d, int64_t after, int64_t *ret, gw_error *err)
+gw_status key_changes_oldest(const gw_db *d, int64_t after, int64_t *ret, gw_error *err)
 {
     key_change first;
     size_t count = 0;
@@ -158,9 +158,9 @@ gw_status key_changes_oldest(const db *d, int64_t after, int64_t *ret, gw_error 
     return rc;
 }
 
-gw_status key_changes_trim(const db *d, int64_t before_ms, int64_t keep, gw_error *err)
+gw_status key_changes_trim(const gw_db *d, int64_t before_ms, int64_t keep, gw_error *err)
 {
-    db_auto_bson filter = BSON_INITIALIZER;
+    gw_db_auto_bson filter = BSON_INITIALIZER;
     bson_t part;
     int64_t newest = 0;
     gw_status rc = newest_in(d, LOG, "_id", &newest, err);
@@ -172,5 +172,5 @@ gw_status key_changes_trim(const db *d, int64_t before_ms, int64_t keep, gw_erro
     BSON_APPEND_DOCUMENT_BEGIN(&filter, "at", &part);
     BSON_APPEND_DATE_TIME(&part, "$lt", before_ms);
     bson_append_document_end(&filter, &part);
-    return db_delete(d, LOG, &filter, NULL, err);
+    return gw_db_delete(d, LOG, &filter, NULL, err);
 }

@@ -16,13 +16,14 @@
  */
 #pragma once
 
-#include "db.h"
+#include "mongo/db.h"
 
 /* Takes the next generation for `key_id`. *ret > 0. */
-GW_CHECK gw_status key_changes_announce(const db *d, gw_str key_id, int64_t now_ms, int64_t *ret,
+GW_CHECK gw_status key_changes_announce(const gw_db *d, gw_str key_id, int64_t now_ms, int64_t *ret,
                                         gw_error *err);
 /* Raises the key's generation to at least `generation`; nothing when there is no such key. */
-GW_CHECK gw_status key_changes_fence(const db *d, gw_str key_id, int64_t generation, gw_error *err);
+GW_CHECK gw_status key_changes_fence(const gw_db *d, gw_str key_id, int64_t generation,
+                                     gw_error *err);
 
 typedef struct key_change {
     int64_t generation;
@@ -35,11 +36,11 @@ typedef struct key_change {
  * Changes over `after`, in order, at most `max`, and whether each is settled. What is in `ret` is
  * written on success only.
  */
-GW_CHECK gw_status key_changes_read(const db *d, int64_t after, key_change *ret, size_t max,
+GW_CHECK gw_status key_changes_read(const gw_db *d, int64_t after, key_change *ret, size_t max,
                                     size_t *ret_count, gw_error *err);
 /* The newest generation, of the log or of a key; 0 when there is none. */
-GW_CHECK gw_status key_changes_newest(const db *d, int64_t *ret, gw_error *err);
+GW_CHECK gw_status key_changes_newest(const gw_db *d, int64_t *ret, gw_error *err);
 /* The first generation over `after` that the log still has; 0 when there is none. */
-GW_CHECK gw_status key_changes_oldest(const db *d, int64_t after, int64_t *ret, gw_error *err);
+GW_CHECK gw_status key_changes_oldest(const gw_db *d, int64_t after, int64_t *ret, gw_error *err);
 /* Drops what is older than `before_ms` and not among the newest `keep`: numbering goes on from them. */
-GW_CHECK gw_status key_changes_trim(const db *d, int64_t before_ms, int64_t keep, gw_error *err);
+GW_CHECK gw_status key_changes_trim(const gw_db *d, int64_t before_ms, int64_t keep, gw_error *err);

@@ -31,7 +31,7 @@ struct key_feed {
 
 /* ---- on a worker ---- */
 
-static gw_status find_start(key_feed *f, const db *d, gw_error *err)
+static gw_status find_start(key_feed *f, const gw_db *d, gw_error *err)
 {
     int64_t newest = 0, oldest = 0;
     gw_status rc = key_changes_newest(d, &newest, err);
@@ -43,7 +43,7 @@ static gw_status find_start(key_feed *f, const db *d, gw_error *err)
     return rc;
 }
 
-static gw_status pass_changes(key_feed *f, const db *d, gw_error *err)
+static gw_status pass_changes(key_feed *f, const gw_db *d, gw_error *err)
 {
     int64_t applied = f->from;
     for (size_t i = 0; i < f->count; i++) {
@@ -72,7 +72,7 @@ static gw_status read_log(gw_mongo_job *j, mongoc_client_t *client, mongoc_datab
 {
     (void)client;
     key_feed *f = GW_CONTAINER_OF(j, key_feed, job);
-    const db d = {database, f->mongo};
+    const gw_db d = {database, f->mongo};
     gw_status rc = f->first ? find_start(f, &d, err) : GW_OK;
     if (rc == GW_OK)
         rc = key_changes_read(&d, f->from, f->changes, BATCH, &f->count, err);

@@ -63,7 +63,7 @@ static bool is_base62(gw_str s)
 
 void admin_key_mint(char out[ADMIN_KEY_SIZE])
 {
-    memcpy(out, "lcadm_", 6);
+    memcpy(out, "lcadm_", sizeof("lcadm_"));
     gw_random_base62(out + 6, ADMIN_KEY_ID_LEN + ADMIN_KEY_SECRET_LEN);
 }
 
@@ -78,7 +78,7 @@ bool admin_key_parse(gw_str key, gw_str *ret_id)
 
 void session_token_mint(char out[SESSION_TOKEN_SIZE])
 {
-    memcpy(out, "lcses_", 6);
+    memcpy(out, "lcses_", sizeof("lcses_"));
     gw_random_base62(out + 6, SESSION_TOKEN_SECRET_LEN);
 }
 

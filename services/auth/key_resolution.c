@@ -26,7 +26,7 @@ static gw_status keep_run(gw_mongo_job *j, mongoc_client_t *client, mongoc_datab
 {
     (void)client;
     verifier_job *v = GW_CONTAINER_OF(j, verifier_job, job);
-    const db d = {database, j->mongo};
+    const gw_db d = {database, j->mongo};
     return key_store_keep_verifier(&d, v->id, &v->secret, err);
 }
 
@@ -101,7 +101,7 @@ static gw_status find_run(gw_mongo_job *j, mongoc_client_t *client, mongoc_datab
 {
     (void)client;
     key_resolution *r = GW_CONTAINER_OF(j, key_resolution, job);
-    const db d = {database, j->mongo};
+    const gw_db d = {database, j->mongo};
     gw_status rc = key_store_find(&d, r->arena, r->parts.key_id, &r->exists, &r->record, err);
     if (rc == GW_OK)
         r->match = key_match_secrets(r->auth->peppers, r->exists ? &r->record : NULL, r->presented,

@@ -20,27 +20,27 @@ gw_status key_store_ensure_indexes(mongoc_database_t *database, gw_error *err)
         err);
 }
 
-gw_status key_store_get(const db *d, gw_arena *a, gw_str id, api_key_record *ret, gw_error *err)
+gw_status key_store_get(const gw_db *d, gw_arena *a, gw_str id, api_key_record *ret, gw_error *err)
 {
-    db_auto_bson filter = BSON_INITIALIZER;
-    db_auto_doc doc = NULL;
+    gw_db_auto_bson filter = BSON_INITIALIZER;
+    gw_db_auto_doc doc = NULL;
     gw_object_id oid;
     if (!gw_object_id_parse(id, &oid))
         return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, "id", "must be 24 hex digits");
     gw_bson_append_oid(&filter, "_id", &oid);
-    gw_status rc = db_find_one(d, KEYS, &filter, NULL, &doc, err);
+    gw_status rc = gw_db_find_one(d, KEYS, &filter, NULL, &doc, err);
     if (rc == GW_OK && !doc)
         rc = gw_fail(err, GW_ERR_NOT_FOUND, "no API key has the id " GW_STR_FMT, GW_STR_ARG(id));
     return rc == GW_OK ? api_key_from_bson(a, doc, ret, err) : rc;
 }
 
-gw_status key_store_find(const db *d, gw_arena *a, gw_str key_id, bool *ret_found,
+gw_status key_store_find(const gw_db *d, gw_arena *a, gw_str key_id, bool *ret_found,
                          api_key_record *ret, gw_error *err)
 {
-    db_auto_bson filter = BSON_INITIALIZER;
-    db_auto_doc doc = NULL;
+    gw_db_auto_bson filter = BSON_INITIALIZER;
+    gw_db_auto_doc doc = NULL;
     gw_bson_append_str(&filter, "keyId", key_id);
-    gw_status rc = db_find_one(d, KEYS, &filter, NULL, &doc, err);
+    gw_status rc = gw_db_find_one(d, KEYS, &filter, NULL, &doc, err);
     if (rc == GW_OK && doc)
         rc = api_key_from_bson(a, doc, ret, err);
     if (rc == GW_OK)
@@ -48,15 +48,15 @@ gw_status key_store_find(const db *d, gw_arena *a, gw_str key_id, bool *ret_foun
     return rc;
 }
 
-gw_status key_store_insert(const db *d, api_key_record *k, int64_t now_ms, gw_error *err)
+gw_status key_store_insert(const gw_db *d, api_key_record *k, int64_t now_ms, gw_error *err)
 {
-    db_auto_bson doc = BSON_INITIALIZER;
+    gw_db_auto_bson doc = BSON_INITIALIZER;
     gw_status rc =
         key_changes_announce(d, gw_str_of(k->view->key_id), now_ms, &k->view->generation, err);
     if (rc != GW_OK)
         return rc;
     api_key_to_bson(k, API_KEY_WHOLE, &doc);
-    return db_insert(d, KEYS, &doc, err);
+    return gw_db_insert(d, KEYS, &doc, err);
 }
 
 static void update_of(const api_key_record *k, bool secrets, bson_t *update)
@@ -65,7 +65,7 @@ static void update_of(const api_key_record *k, bool secrets, bson_t *update)
     BSON_APPEND_DOCUMENT_BEGIN(update, "$set", &part);
     api_key_to_bson(k, secrets ? API_KEY_SECRETS : API_KEY_POLICY, &part);
     bson_append_document_end(update, &part);
-    db_auto_bson absent = BSON_INITIALIZER;
+    gw_db_auto_bson absent = BSON_INITIALIZER;
     api_key_absent_to_bson(k, &absent);
     if (secrets && k->current.hmac.len == 0)
         gw_bson_append_str(&absent, "verifier", GW_STR(""));
@@ -93,11 +93,11 @@ static void append_unchanged(bson_t *filter, const api_key_record *read, int64_t
 }
 
 /* Steps 1 and 2 of key_changes.h. *ret_announced is set as soon as the number is taken. */
-static gw_status write_change(const db *d, gw_arena *a, api_key_record *k,
+static gw_status write_change(const gw_db *d, gw_arena *a, api_key_record *k,
                               const key_change_plan *plan, int64_t *ret_announced,
                               bool *ret_written, gw_error *err)
 {
-    db_auto_bson filter = BSON_INITIALIZER, update = BSON_INITIALIZER;
+    gw_db_auto_bson filter = BSON_INITIALIZER, update = BSON_INITIALIZER;
     gw_object_id id;
     int64_t generation = 0, matched = 0;
     if (!gw_object_id_parse(gw_str_of(k->view->id), &id))
@@ -113,13 +113,13 @@ static gw_status write_change(const db *d, gw_arena *a, api_key_record *k,
     k->view->generation = generation;
     k->view->updated_at = message_time(a, plan->now_ms);
     update_of(k, plan->writes_secrets, &update);
-    rc = db_update_one(d, KEYS, &filter, &update, &matched, err);
+    rc = gw_db_update_one(d, KEYS, &filter, &update, &matched, err);
     *ret_written = matched == 1;
     return rc;
 }
 
 /* Tries until no other write comes between. */
-static gw_status try_change(const db *d, gw_arena *a, gw_str id, key_change_plan *plan,
+static gw_status try_change(const gw_db *d, gw_arena *a, gw_str id, key_change_plan *plan,
                             api_key_record *k, bool *ret_changed, int64_t *ret_announced,
                             gw_error *err)
 {
@@ -146,7 +146,7 @@ static gw_status try_change(const db *d, gw_arena *a, gw_str id, key_change_plan
     return gw_fail(err, GW_ERR_ABORTED, "the key is being changed by others; try again");
 }
 
-gw_status key_store_change(const db *d, gw_arena *a, gw_str id, key_change_plan *plan,
+gw_status key_store_change(const gw_db *d, gw_arena *a, gw_str id, key_change_plan *plan,
                            api_key_record *ret, bool *ret_changed, gw_error *err)
 {
     api_key_record k = {0};

@@ -6,19 +6,20 @@
 #pragma once
 
 #include "api_key.h"
-#include "db.h"
+#include "mongo/db.h"
 
 GW_CHECK gw_status key_store_ensure_indexes(mongoc_database_t *database, gw_error *err);
 
 /* GW_ERR_NOT_FOUND; GW_ERR_INVALID_ARGUMENT (field "id") for an id that is none. */
-GW_CHECK gw_status key_store_get(const db *d, gw_arena *a, gw_str id, api_key_record *ret,
+GW_CHECK gw_status key_store_get(const gw_db *d, gw_arena *a, gw_str id, api_key_record *ret,
                                  gw_error *err);
 /* *ret_found false when there is no such key; *ret is untouched then. */
-GW_CHECK gw_status key_store_find(const db *d, gw_arena *a, gw_str key_id, bool *ret_found,
+GW_CHECK gw_status key_store_find(const gw_db *d, gw_arena *a, gw_str key_id, bool *ret_found,
                                   api_key_record *ret, gw_error *err);
 
 /* Announces and inserts; sets the record's generation. GW_ERR_ALREADY_EXISTS: the key id is taken. */
-GW_CHECK gw_status key_store_insert(const db *d, api_key_record *k, int64_t now_ms, gw_error *err);
+GW_CHECK gw_status key_store_insert(const gw_db *d, api_key_record *k, int64_t now_ms,
+                                    gw_error *err);
 
 /*
  * What a change does to the record it is given; it may be called again on a fresh record when another
@@ -33,7 +34,7 @@ struct key_change_plan {
     int64_t now_ms;
 };
 /* GW_ERR_NOT_FOUND, GW_ERR_ABORTED (etag), what `apply` says. *ret is the record as stored then. */
-GW_CHECK gw_status key_store_change(const db *d, gw_arena *a, gw_str id, key_change_plan *plan,
+GW_CHECK gw_status key_store_change(const gw_db *d, gw_arena *a, gw_str id, key_change_plan *plan,
                                     api_key_record *ret, bool *ret_changed, gw_error *err);
 
 typedef struct key_filter {
@@ -43,7 +44,7 @@ typedef struct key_filter {
     int64_t limit;
 } key_filter;
 /* Newest first. `ret` has room for filter->limit records. */
-GW_CHECK gw_status key_store_list(const db *d, gw_arena *a, const key_filter *filter,
+GW_CHECK gw_status key_store_list(const gw_db *d, gw_arena *a, const key_filter *filter,
                                   api_key_record *ret, size_t *ret_count, gw_error *err);
 
 /* The last use; times only grow. */
@@ -51,13 +52,14 @@ typedef struct key_use {
     gw_str key_id;
     int64_t at_ms;
 } key_use;
-GW_CHECK gw_status key_store_report_use(const db *d, const key_use *uses, size_t n, gw_error *err);
+GW_CHECK gw_status key_store_report_use(const gw_db *d, const key_use *uses, size_t n,
+                                        gw_error *err);
 
 /* Keeps the verifier of a current secret that Argon2id has just confirmed, unless it was replaced. */
-GW_CHECK gw_status key_store_keep_verifier(const db *d, gw_str id, const api_key_secret *confirmed,
-                                           gw_error *err);
+GW_CHECK gw_status key_store_keep_verifier(const gw_db *d, gw_str id,
+                                           const api_key_secret *confirmed, gw_error *err);
 
 /* Unordered insert of many; all carry their generation already. GW_ERR_ALREADY_EXISTS when one was
  * there. */
-GW_CHECK gw_status key_store_insert_many(const db *d, const api_key_record *keys, size_t n,
+GW_CHECK gw_status key_store_insert_many(const gw_db *d, const api_key_record *keys, size_t n,
                                          gw_error *err);

@@ -71,14 +71,14 @@ static gw_status add_record(void *arg, const bson_t *doc, gw_error *err)
     return rc;
 }
 
-gw_status key_store_list(const db *d, gw_arena *a, const key_filter *f, api_key_record *ret,
+gw_status key_store_list(const gw_db *d, gw_arena *a, const key_filter *f, api_key_record *ret,
                          size_t *ret_count, gw_error *err)
 {
-    db_auto_bson filter = BSON_INITIALIZER, opts = BSON_INITIALIZER;
+    gw_db_auto_bson filter = BSON_INITIALIZER, opts = BSON_INITIALIZER;
     listing l = {a, ret, 0, (size_t)f->limit};
     append_filter(&filter, f);
-    db_append_page(&opts, "_id", -1, f->limit);
-    gw_status rc = db_find(d, KEYS, &filter, &opts, add_record, &l, err);
+    gw_db_append_page(&opts, "_id", -1, f->limit);
+    gw_status rc = gw_db_find(d, KEYS, &filter, &opts, add_record, &l, err);
     if (rc == GW_OK)
         *ret_count = l.count;
     return rc;
@@ -86,22 +86,22 @@ gw_status key_store_list(const db *d, gw_arena *a, const key_filter *f, api_key_
 
 static gw_status run_bulk(mongoc_bulk_operation_t *bulk, const char *what, gw_error *err)
 {
-    db_auto_bson reply;
+    gw_db_auto_bson reply;
     bson_error_t e;
     bool ok = mongoc_bulk_operation_execute(bulk, &reply, &e) != 0;
     return ok ? GW_OK : gw_mongo_fail(err, &e, &reply, what);
 }
 
-gw_status key_store_report_use(const db *d, const key_use *uses, size_t n, gw_error *err)
+gw_status key_store_report_use(const gw_db *d, const key_use *uses, size_t n, gw_error *err)
 {
-    db_auto_bson opts = BSON_INITIALIZER;
+    gw_db_auto_bson opts = BSON_INITIALIZER;
     if (n == 0)
         return GW_OK;
     BSON_APPEND_BOOL(&opts, "ordered", false);
     mongoc_collection_t *c = mongoc_database_get_collection(d->database, KEYS);
     mongoc_bulk_operation_t *bulk = mongoc_collection_create_bulk_operation_with_opts(c, &opts);
     for (size_t i = 0; i < n; i++) {
-        db_auto_bson filter = BSON_INITIALIZER, update = BSON_INITIALIZER;
+        gw_db_auto_bson filter = BSON_INITIALIZER, update = BSON_INITIALIZER;
         bson_t part;
         gw_bson_append_str(&filter, "keyId", uses[i].key_id);
         BSON_APPEND_DOCUMENT_BEGIN(&update, "$max", &part);
@@ -115,9 +115,9 @@ gw_status key_store_report_use(const db *d, const key_use *uses, size_t n, gw_er
     return rc;
 }
 
-gw_status key_store_keep_verifier(const db *d, gw_str id, const api_key_secret *s, gw_error *err)
+gw_status key_store_keep_verifier(const gw_db *d, gw_str id, const api_key_secret *s, gw_error *err)
 {
-    db_auto_bson filter = BSON_INITIALIZER, update = BSON_INITIALIZER;
+    gw_db_auto_bson filter = BSON_INITIALIZER, update = BSON_INITIALIZER;
     bson_t part, verifier;
     gw_object_id oid;
     if (!gw_object_id_parse(id, &oid))
@@ -131,12 +131,12 @@ gw_status key_store_keep_verifier(const db *d, gw_str id, const api_key_secret *
                        (uint32_t)s->hmac.len);
     bson_append_document_end(&part, &verifier);
     bson_append_document_end(&update, &part);
-    return db_update_one(d, KEYS, &filter, &update, NULL, err);
+    return gw_db_update_one(d, KEYS, &filter, &update, NULL, err);
 }
 
-gw_status key_store_insert_many(const db *d, const api_key_record *keys, size_t n, gw_error *err)
+gw_status key_store_insert_many(const gw_db *d, const api_key_record *keys, size_t n, gw_error *err)
 {
-    db_auto_bson opts = BSON_INITIALIZER;
+    gw_db_auto_bson opts = BSON_INITIALIZER;
     if (n == 0)
         return GW_OK;
     BSON_APPEND_BOOL(&opts, "ordered", false);
@@ -144,7 +144,7 @@ gw_status key_store_insert_many(const db *d, const api_key_record *keys, size_t 
     mongoc_collection_t *c = mongoc_database_get_collection(d->database, KEYS);
     mongoc_bulk_operation_t *bulk = mongoc_collection_create_bulk_operation_with_opts(c, &opts);
     for (size_t i = 0; i < n; i++) {
-        db_auto_bson doc = BSON_INITIALIZER;
+        gw_db_auto_bson doc = BSON_INITIALIZER;
         api_key_to_bson(&keys[i], API_KEY_WHOLE, &doc);
         mongoc_bulk_operation_insert(bulk, &doc);
     }

@@ -162,7 +162,7 @@ ProtobufCMessage *message_child(const ProtobufCMessage *m, const ProtobufCFieldD
 {
     ProtobufCMessage *child = NULL;
     if (f->type == PROTOBUF_C_TYPE_MESSAGE && f->label != PROTOBUF_C_LABEL_REPEATED)
-        memcpy(&child, at(m, f->offset), sizeof(child));
+        memcpy(&child, at(m, f->offset), sizeof(void *));
     return child;
 }
 

@@ -14,8 +14,16 @@ static void op_free(op *o)
 void op_refuse(op *o, const gw_error *err)
 {
     gw_rpc_call *call = o->call;
-    gw_rpc_fail(call, err);
+    gw_rpc_fail_all(call, err, o->further);
     op_free(o);
+}
+
+gw_status op_check(op *o, const gw_violations *v, gw_error *err)
+{
+    o->further = v->count > 1 ? gw_arena_new_of(o->arena, gw_violations) : NULL;
+    for (size_t i = 1; o->further && i < v->count; i++)
+        o->further->items[o->further->count++] = v->items[i];
+    return gw_violations_status(v, err);
 }
 
 static void describe_actor(op *o)
@@ -40,7 +48,7 @@ void op_reply(op *o)
 }
 
 op *op_new(auth *a, gw_rpc_call *call, const ProtobufCMessage *request,
-           gw_status (*run)(op *o, const db *d, gw_error *err))
+           gw_status (*run)(op *o, const gw_db *d, gw_error *err))
 {
     gw_arena *arena = gw_arena_new();
     op *o = arena ? gw_arena_new_of(arena, op) : NULL;
@@ -71,7 +79,7 @@ void op_audit(op *o, const char *action, const char *target, const ProtobufCMess
         o->payload_json = gw_arena_dup(o->arena, gw_buf_str(&json));
 }
 
-static gw_status write_audit(op *o, const db *d, const char *phase, const char *outcome,
+static gw_status write_audit(op *o, const gw_db *d, const char *phase, const char *outcome,
                              gw_str payload, gw_error *err)
 {
     audit_entry *e = message_new(o->arena, &apirelay__auth__v1__audit_entry__descriptor);
@@ -91,7 +99,7 @@ static gw_status write_audit(op *o, const db *d, const char *phase, const char *
     return audit_log_append(d, o->arena, e, err);
 }
 
-static gw_status run_audited(op *o, const db *d, gw_error *err)
+static gw_status run_audited(op *o, const gw_db *d, gw_error *err)
 {
     gw_status rc = write_audit(o, d, "intent", "", o->payload_json, err);
     if (rc != GW_OK) {
@@ -112,7 +120,7 @@ static gw_status op_work(gw_mongo_job *j, mongoc_client_t *client, mongoc_databa
 {
     (void)client;
     op *o = GW_CONTAINER_OF(j, op, job);
-    const db d = {database, j->mongo};
+    const gw_db d = {database, j->mongo};
     return o->action ? run_audited(o, &d, err) : o->run(o, &d, err);
 }
 

@@ -12,7 +12,8 @@
 #pragma once
 
 #include "auth.h"
-#include "db.h"
+#include "core/violations.h"
+#include "mongo/db.h"
 
 #include <apirelay/auth/v1/admin.pb-c.h>
 
@@ -26,13 +27,14 @@ struct op {
     const ProtobufCMessage *request;
     int64_t now_ms; /* wall, at the start */
     /* On a worker. Sets `response` (in the arena). */
-    gw_status (*run)(op *o, const db *d, gw_error *err);
+    gw_status (*run)(op *o, const gw_db *d, gw_error *err);
     ProtobufCMessage *response;
     /* On the loop, after a run that went well; may be NULL. It takes the op on and ends it later, with
      * op_reply or op_refuse. */
     void (*finish)(op *o);
     bool key_changed; /* set by `run`: tell the feed */
     void *data; /* the handler's */
+    gw_violations *further; /* in the arena; NULL: none */
 
     /* For the audit log; texts are kept. */
     const char *action; /* "api_key.create"; NULL: not audited */
@@ -43,7 +45,7 @@ struct op {
 
 /* NULL when out of memory: the call has failed then. */
 op *op_new(auth *a, gw_rpc_call *call, const ProtobufCMessage *request,
-           gw_status (*run)(op *o, const db *d, gw_error *err));
+           gw_status (*run)(op *o, const gw_db *d, gw_error *err));
 /* Marks it for the audit log. The payload is the request as JSON; pass one without secrets. */
 void op_audit(op *o, const char *action, const char *target, const ProtobufCMessage *payload);
 
@@ -53,5 +55,8 @@ void op_start(op *o);
 void op_start_hashed(op *o, gw_str secret);
 /* Ends an op with its response. */
 void op_reply(op *o);
-/* Ends an op that does not run with an error. */
+/* Ends an op that does not run with an error, and the op's `further` violations beside it. */
 void op_refuse(op *o, const gw_error *err);
+
+/* GW_OK when there is no violation; else `err` has the first, and the op the others for its answer. */
+GW_CHECK gw_status op_check(op *o, const gw_violations *v, gw_error *err);

@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define FILE_MAX_BYTES (64 * 1024)
+#define FILE_MAX_BYTES (64UL * 1024)
 
 struct peppers {
     gw_tag_key tag_keys[PEPPERS_MAX]; /* pepper_id stands here */

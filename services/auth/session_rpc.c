@@ -1,11 +1,11 @@
 #include "admin_store.h"
+#include "core/violations.h"
 #include "identity.h"
 #include "key_mint.h"
 #include "messages.h"
 #include "op.h"
 #include "session_store.h"
 #include "sign_in_throttle.h"
-#include "violations.h"
 
 #include <apirelay/auth/v1/session_service.pb-c.h>
 
@@ -41,7 +41,7 @@ static void count(const sign_in *s, gw_str outcome)
     gw_metric_count(s->op->auth->metrics, M_auth_sign_ins_total, outcome);
 }
 
-static gw_status sign_in_run(op *o, const db *d, gw_error *err)
+static gw_status sign_in_run(op *o, const gw_db *d, gw_error *err)
 {
     sign_in *s = o->data;
     return admin_store_signed_in(d, gw_str_of(s->user.view->id), o->now_ms, err);
@@ -119,7 +119,7 @@ static gw_status find_run(gw_mongo_job *j, mongoc_client_t *client, mongoc_datab
 {
     (void)client;
     sign_in *s = GW_CONTAINER_OF(j, sign_in, find);
-    const db d = {database, j->mongo};
+    const gw_db d = {database, j->mongo};
     return admin_store_find_username(&d, s->op->arena, gw_str_of(request_of(s)->username),
                                      &s->found, &s->user, err);
 }
@@ -159,15 +159,15 @@ static void create_session(gw_rpc_call *call, const ProtobufCMessage *request, v
     if (!o)
         return;
     gw_error err = {0};
-    violations v = {0};
+    gw_violations v = {0};
     sign_in *s = gw_arena_new_of(o->arena, sign_in);
     if (*r->username == '\0' || strlen(r->username) > USERNAME_MAX_BYTES)
-        violations_add(&v, "username", "must have 1-%d bytes", USERNAME_MAX_BYTES);
+        gw_violations_add(&v, "username", "must have 1-%d bytes", USERNAME_MAX_BYTES);
     if (*r->password == '\0' || strlen(r->password) > PASSWORD_MAX_BYTES)
-        violations_add(&v, "password", "must have 1-%d bytes", PASSWORD_MAX_BYTES);
+        gw_violations_add(&v, "password", "must have 1-%d bytes", PASSWORD_MAX_BYTES);
     if (strlen(r->user_agent) > USER_AGENT_MAX_BYTES)
-        violations_add(&v, "userAgent", "must have at most %d bytes", USER_AGENT_MAX_BYTES);
-    if (!s || violations_status(&v, &err) != GW_OK) {
+        gw_violations_add(&v, "userAgent", "must have at most %d bytes", USER_AGENT_MAX_BYTES);
+    if (!s || op_check(o, &v, &err) != GW_OK) {
         op_refuse(o, &err);
         return;
     }
@@ -207,7 +207,7 @@ static void get_session(gw_rpc_call *call, const ProtobufCMessage *request, void
 
 /* ---- DeleteSession ---- */
 
-static gw_status delete_run(op *o, const db *d, gw_error *err)
+static gw_status delete_run(op *o, const gw_db *d, gw_error *err)
 {
     (void)d;
     o->response = message_new(o->arena, &apirelay__auth__v1__delete_session_response__descriptor);

@@ -40,10 +40,10 @@ GW_CHECK bool session_parse(gw_str text, session *ret);
 typedef void (*session_done_fn)(void *arg, gw_status rc, const gw_error *err);
 void session_store_put(gw_redis *r, gw_str token, const session *s, session_done_fn done,
                        void *arg);
-/* `found` NULL when there is none. */
+/* The session is NULL when there is none. */
 typedef void (*session_found_fn)(void *arg, gw_status rc, const session *found,
                                  const gw_error *err);
-void session_store_get(gw_redis *r, gw_str token, session_found_fn done, void *arg);
+void session_store_get(gw_redis *r, gw_str token, session_found_fn found, void *arg);
 /* Used now: idle time starts anew. Nobody waits for it. */
 void session_store_touch(gw_redis *r, gw_str token, const session *s, int64_t now_ms);
 void session_store_delete(gw_redis *r, gw_str token, session_done_fn done, void *arg);

@@ -18,7 +18,7 @@ struct setup {
     bool done, stopped, told, made_owner, made_key;
 };
 
-static gw_status make_owner(setup *s, const db *d, gw_arena *a, gw_error *err)
+static gw_status make_owner(setup *s, const gw_db *d, gw_arena *a, gw_error *err)
 {
     char phc[GW_ARGON2_PHC_SIZE];
     bool exists = false;
@@ -38,7 +38,7 @@ static gw_status make_owner(setup *s, const db *d, gw_arena *a, gw_error *err)
     return rc == GW_ERR_ALREADY_EXISTS ? GW_OK : rc; /* another replica made it */
 }
 
-static gw_status make_key(setup *s, const db *d, gw_arena *a, gw_error *err)
+static gw_status make_key(setup *s, const gw_db *d, gw_arena *a, gw_error *err)
 {
     gw_str key = gw_str_of(s->options.bootstrap_admin_key), id;
     uint8_t hash[GW_SHA256_SIZE];
@@ -69,7 +69,7 @@ static gw_status run(gw_mongo_job *j, mongoc_client_t *client, mongoc_database_t
 {
     (void)client;
     setup *s = GW_CONTAINER_OF(j, setup, job);
-    const db d = {database, j->mongo};
+    const gw_db d = {database, j->mongo};
     gw_auto(gw_arena) arena = gw_arena_new();
     if (!arena)
         return gw_fail(err, GW_ERR_NO_MEMORY, "setup");
@@ -111,7 +111,7 @@ static void begin(void *arg)
 
 static gw_status check_options(const setup_options *o, gw_error *err)
 {
-    violations v = {0};
+    gw_violations v = {0};
     gw_str id;
     if (!o->owner_username != !o->owner_password)
         return gw_fail(err, GW_ERR_INVALID_ARGUMENT,
@@ -121,9 +121,9 @@ static gw_status check_options(const setup_options *o, gw_error *err)
         admin_check_password(o->owner_password, &v);
     }
     if (o->bootstrap_admin_key && !admin_key_parse(gw_str_of(o->bootstrap_admin_key), &id))
-        violations_add(&v, "AUTH_BOOTSTRAP_ADMIN_KEY",
-                       "must be lcadm_ and 44 characters of base62");
-    return violations_status(&v, err);
+        gw_violations_add(&v, "AUTH_BOOTSTRAP_ADMIN_KEY",
+                          "must be lcadm_ and 44 characters of base62");
+    return gw_violations_status(&v, err);
 }
 
 gw_status setup_new(auth *a, const setup_options *o, setup **ret, gw_error *err)

@@ -140,8 +140,8 @@ static inline void get_api_key(gw_rpc_call *c, const ProtobufCMessage *request, 
         gw_violations_add(&v, "name", "is too long");
         for (int i = 0; i < 5; i++)
             gw_violations_add(&v, "models", "entry %d: %.150s", i, long_text);
-        (void)gw_violations_split(&v, &err, &further);
-        gw_rpc_fail_all(c, &err, &further);
+        if (gw_violations_split(&v, &err, &further) != GW_OK)
+            gw_rpc_fail_all(c, &err, &further);
     }
 }
 

@@ -1,0 +1,51 @@
+#include "usage_queries_internal.h"
+
+#include "alert_watch.h"
+#include "crypto/crypto.h"
+
+#include <stdlib.h>
+
+gw_status usage_queries_new(const usage_queries_options *o, usage_queries **ret, gw_error *err)
+{
+    gw_auto(usage_queries) q = calloc(1, sizeof(*q));
+    if (!q)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for usage queries");
+    q->o = *o;
+    q->o.cursor_secret = GW_STR_NULL; /* only its derived key is kept */
+    q->live = live_new(gw_loop_clock(o->loop));
+    q->alerts = alert_watch_new(o->loop, o->mongo, o->log);
+    if (!q->live || !q->alerts)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for usage queries");
+    gw_status rc =
+        gw_hkdf_sha256(o->cursor_secret.ptr, o->cursor_secret.len, GW_STR("usage cursor"),
+                       q->cursor_key, sizeof(q->cursor_key), err);
+    if (rc == GW_OK)
+        *ret = gw_steal(&q);
+    return rc;
+}
+
+void usage_queries_stop(usage_queries *q)
+{
+    alert_watch_stop(q->alerts);
+}
+
+void usage_queries_free(usage_queries *q)
+{
+    if (!q)
+        return;
+    alert_watch_free(q->alerts);
+    live_free(q->live);
+    gw_secret_wipe(q->cursor_key, sizeof(q->cursor_key));
+    free(q);
+}
+
+gw_status usage_queries_register(usage_queries *q, gw_rpc_server *server, gw_error *err)
+{
+    gw_status rc = gw_rpc_server_add(server, usage_handlers, q, err);
+    return rc == GW_OK ? gw_rpc_server_add(server, alert_handlers, q, err) : rc;
+}
+
+live *usage_queries_live(usage_queries *q)
+{
+    return q->live;
+}

@@ -1,0 +1,41 @@
+/*
+ * Usage queries: what is asked of usage over gRPC. UsageService and AlertService, and the alert
+ * rules' evaluation every 30 s.
+ *
+ * Thread: the loop's.
+ */
+#pragma once
+
+#include "live.h"
+
+#include "log/log.h"
+#include "mongo/mongo.h"
+#include "rpc/client.h"
+#include "rpc/server.h"
+
+typedef struct usage_queries_options {
+    gw_loop *loop;
+    gw_mongo *mongo;
+    gw_rpc_channel *auth; /* tells a key's limits */
+    gw_str own_token; /* ours, for auth; borrowed */
+    gw_str cursor_secret; /* cursors are signed with a key derived from it; all replicas have the
+                             same; copied */
+    gw_log *log; /* may be NULL */
+} usage_queries_options;
+
+typedef struct usage_queries usage_queries;
+
+/* Everything is borrowed. Makes its indexes and begins to evaluate alert rules once MongoDB is up. */
+GW_CHECK gw_status usage_queries_new(const usage_queries_options *o, usage_queries **ret,
+                                     gw_error *err);
+/* After the server is closed and before gw_mongo_free(), whose jobs end first: call
+ * usage_queries_stop() before that, usage_queries_free() after it. */
+void usage_queries_stop(usage_queries *q);
+void usage_queries_free(usage_queries *q);
+GW_DEFINE_FREEP(usage_queries)
+
+/* Adds the handlers of both services. Before the server starts. */
+GW_CHECK gw_status usage_queries_register(usage_queries *q, gw_rpc_server *server, gw_error *err);
+
+/* Where the ingest side adds LIVE frames: live_add(usage_queries_live(q), frame). */
+live *usage_queries_live(usage_queries *q);

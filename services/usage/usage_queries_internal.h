@@ -1,0 +1,19 @@
+/* What the parts of usage queries share (usage_queries.h). */
+#pragma once
+
+#include "usage_queries.h"
+
+#include "core/violations.h"
+#include "crypto/cursor.h"
+
+typedef struct alert_watch alert_watch;
+
+struct usage_queries {
+    usage_queries_options o;
+    live *live;
+    alert_watch *alerts;
+    uint8_t cursor_key[GW_CURSOR_KEY_SIZE];
+};
+
+extern const gw_rpc_handler usage_handlers[];
+extern const gw_rpc_handler alert_handlers[];

@@ -1,0 +1,368 @@
+/*
+ * Queries against a real server: MONGO_URI names it; without it these tests are skipped.
+ */
+#include "usage_query.h"
+
+#include "alert_rules.h"
+#include "alert_watch.h"
+#include "log_query.h"
+#include "rollup.h"
+#include "usage_collections.h"
+
+#include "testing/cmocka.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define WATCHDOG_MS 60000
+
+/* ---- a test's body is one job on a worker ---- */
+
+typedef struct fixture {
+    gw_loop *loop;
+    gw_mongo *mongo;
+    gw_mongo_job job;
+    gw_timer watchdog;
+    char database[40];
+    void (*body)(const gw_db *d);
+    bool done;
+    gw_status rc;
+} fixture;
+
+static void on_watchdog(void *arg)
+{
+    (void)arg;
+    (void)fprintf(stderr, "the test hangs\n");
+    abort();
+}
+
+static int setup(void **state)
+{
+    gw_mongo_options o = gw_mongo_defaults;
+    gw_error err;
+    o.uri = getenv("MONGO_URI");
+    if (!o.uri)
+        return 0;
+    fixture *f = (fixture *)calloc(1, sizeof(*f));
+    assert_non_null(f);
+    (void)snprintf(f->database, sizeof(f->database), "usage_test_%llx",
+                   (unsigned long long)gw_random_u64());
+    o.database = f->database;
+    assert_int_equal(gw_loop_new(&gw_system_clock, &f->loop, &err), GW_OK);
+    assert_int_equal(gw_mongo_new(f->loop, &o, NULL, &f->mongo, &err), GW_OK);
+    gw_timer_init(&f->watchdog, on_watchdog, f);
+    gw_timer_set(f->loop, &f->watchdog, WATCHDOG_MS);
+    *state = f;
+    return 0;
+}
+
+static gw_status drop_database(gw_mongo_job *j, mongoc_client_t *client, mongoc_database_t *db,
+                               gw_error *err)
+{
+    (void)j;
+    (void)client;
+    bson_error_t e;
+    return mongoc_database_drop(db, &e) ? GW_OK : gw_mongo_fail(err, &e, NULL, "drop");
+}
+
+static gw_status run_body(gw_mongo_job *j, mongoc_client_t *client, mongoc_database_t *db,
+                          gw_error *err)
+{
+    (void)client;
+    (void)err;
+    fixture *f = GW_CONTAINER_OF(j, fixture, job);
+    const gw_db d = {db, f->mongo};
+    f->body(&d);
+    return GW_OK;
+}
+
+static void on_done(gw_mongo_job *j, gw_status rc, const gw_error *err)
+{
+    (void)err;
+    fixture *f = GW_CONTAINER_OF(j, fixture, job);
+    f->done = true;
+    f->rc = rc;
+    gw_loop_stop(f->loop);
+}
+
+static void submit(void *arg)
+{
+    fixture *f = (fixture *)arg;
+    gw_mongo_submit(f->mongo, &f->job);
+}
+
+static void perform(fixture *f, gw_status (*run)(gw_mongo_job *, mongoc_client_t *,
+                                                 mongoc_database_t *, gw_error *))
+{
+    f->job.run = run;
+    f->job.done = on_done;
+    f->done = false;
+    gw_mongo_when_up(f->mongo, submit, f);
+    while (!f->done)
+        gw_loop_run(f->loop);
+    assert_int_equal(f->rc, GW_OK);
+}
+
+static int teardown(void **state)
+{
+    fixture *f = (fixture *)*state;
+    if (!f)
+        return 0;
+    perform(f, drop_database);
+    gw_timer_cancel(f->loop, &f->watchdog);
+    gw_mongo_free(f->mongo);
+    gw_loop_free(f->loop);
+    free(f);
+    return 0;
+}
+
+/* A check on a worker cannot jump out of it: it ends the program, naming what failed. */
+#define CHECK(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            (void)fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                  \
+            abort();                                                                               \
+        }                                                                                          \
+    } while (0)
+
+static void with_mongo(void **state, void (*body)(const gw_db *s))
+{
+    fixture *f = (fixture *)*state;
+    if (!f) {
+        skip();
+        return;
+    }
+    f->body = body;
+    perform(f, run_body);
+}
+
+/* ---- rows and their hours ---- */
+
+#define KEYS     3
+#define ROWS     400
+#define FIRST_MS 1763769600000LL /* 2025-11-22T00:00:00Z */
+#define SPAN_MS  (30 * GW_MS_PER_HOUR)
+
+static void make_row(int i, bson_t *row)
+{
+    bson_t part;
+    gw_object_id id = {{1, (uint8_t)(i >> 8), (uint8_t)i}}, key = {{(uint8_t)(i % KEYS + 1)}};
+    gw_bson_append_oid(row, "_id", &id);
+    gw_bson_append_oid(row, "apiKeyId", &key);
+    BSON_APPEND_DATE_TIME(row, "timestamp", FIRST_MS + i * (SPAN_MS / ROWS) + i);
+    BSON_APPEND_DOCUMENT_BEGIN(row, "request", &part);
+    BSON_APPEND_UTF8(&part, "model", i % 2 ? "gpt-4.1" : "claude");
+    bson_append_document_end(row, &part);
+    BSON_APPEND_DOCUMENT_BEGIN(row, "response", &part);
+    BSON_APPEND_INT32(&part, "statusCode", i % 5 ? 200 : 429);
+    BSON_APPEND_INT64(&part, "duration", 100);
+    bson_append_document_end(row, &part);
+    BSON_APPEND_DOCUMENT_BEGIN(row, "usage", &part);
+    BSON_APPEND_INT64(&part, "totalTokens", i);
+    BSON_APPEND_INT64(&part, "costNanoUsd", 1000 + i);
+    bson_append_document_end(row, &part);
+    BSON_APPEND_UTF8(row, "outcome", "complete");
+    BSON_APPEND_BOOL(row, "upstreamAccepted", true);
+}
+
+static int64_t time_of_row(int i)
+{
+    return FIRST_MS + i * (SPAN_MS / ROWS) + i;
+}
+
+static void insert_hour(const gw_db *d, const hour_delta *h)
+{
+    gw_db_auto_bson doc = BSON_INITIALIZER;
+    BSON_APPEND_UTF8(&doc, "_id", h->id);
+    if (h->is_all_keys)
+        BSON_APPEND_UTF8(&doc, "apiKeyId", ALL_KEYS);
+    else
+        gw_bson_append_oid(&doc, "apiKeyId", &h->api_key_id);
+    BSON_APPEND_DATE_TIME(&doc, "date", h->hour_ms);
+    sums_append_nested(h->sums, &doc);
+    CHECK(gw_db_insert(d, COLLECTION_HOURS, &doc, NULL) == GW_OK);
+}
+
+static void insert_rows(const gw_db *d)
+{
+    gw_auto(rollup) r = rollup_new();
+    for (int i = 0; i < ROWS; i++) {
+        gw_db_auto_bson row = BSON_INITIALIZER;
+        make_row(i, &row);
+        CHECK(gw_db_insert(d, COLLECTION_ROWS, &row, NULL) == GW_OK);
+        CHECK(rollup_add_row(r, &row, NULL) == GW_OK);
+    }
+    for (size_t i = 0; i < rollup_count(r); i++)
+        insert_hour(d, rollup_at(r, i));
+}
+
+/* ---- what rows in [from, to) sum to, without the hours ---- */
+
+static usage_figures expected(int64_t from_ms, int64_t to_ms, int key, int model)
+{
+    usage_figures f = {0};
+    for (int i = 0; i < ROWS; i++) {
+        if (time_of_row(i) < from_ms || time_of_row(i) >= to_ms || (key >= 0 && i % KEYS != key) ||
+            (model >= 0 && i % 2 != model))
+            continue;
+        f.requests++;
+        f.successful += i % 5 != 0;
+        f.failed += i % 5 == 0;
+        f.total_tokens += i;
+        f.cost_nano_usd += 1000 + i;
+        f.billed_nano_usd += 1000 + i;
+    }
+    return f;
+}
+
+static void check_group(const usage_group *groups, size_t n, gw_str name, usage_figures want)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (gw_str_eq(groups[i].name, name)) {
+            CHECK(memcmp(&groups[i].figures, &want, sizeof(want)) == 0);
+            return;
+        }
+    }
+    CHECK(want.requests == 0);
+}
+
+static void check_range(const gw_db *d, usage_query q, const char *zone_name)
+{
+    static time_points points;
+    gw_auto(gw_arena) a = gw_arena_new();
+    gw_auto(time_zone) zone = NULL;
+    const time_range range = {q.from_ms, q.to_ms, INTERVAL_DAY};
+    CHECK(time_zone_load(gw_str_of(zone_name), &zone, NULL) == GW_OK);
+    CHECK(time_points_make(&range, zone, &points, NULL) == GW_OK);
+    usage_report *r = usage_report_new(a, q.by, &points);
+    usage_group *groups = NULL;
+    size_t n = 0;
+    int key = q.one_key ? q.key.bytes[0] - 1 : -1;
+    CHECK(usage_query_run(d, &q, &points, r, NULL) == GW_OK);
+    CHECK(usage_report_groups(r, &groups, &n, NULL) == GW_OK);
+    usage_figures want = expected(q.from_ms, q.to_ms, key, -1);
+    CHECK(memcmp(usage_report_totals(r), &want, sizeof(want)) == 0);
+    for (size_t i = 0; i < points.count; i++) {
+        want = expected(GW_MAX(points.starts[i], q.from_ms), GW_MIN(points.starts[i + 1], q.to_ms),
+                        key, -1);
+        CHECK(memcmp(&usage_report_points(r)[i], &want, sizeof(want)) == 0);
+    }
+    if (q.by == GROUP_MODEL) {
+        check_group(groups, n, GW_STR("claude"), expected(q.from_ms, q.to_ms, key, 0));
+        check_group(groups, n, GW_STR("gpt-4.1"), expected(q.from_ms, q.to_ms, key, 1));
+    }
+    for (int k = 0; q.by == GROUP_KEY && k < KEYS; k++) {
+        gw_object_id id = {{(uint8_t)(k + 1)}};
+        char hex[GW_OBJECT_ID_HEX_SIZE];
+        gw_object_id_format(&id, hex);
+        if (key < 0 || key == k)
+            check_group(groups, n, gw_str_of(hex), expected(q.from_ms, q.to_ms, k, -1));
+    }
+}
+
+static void sums_agree(const gw_db *d)
+{
+    static const int64_t edges[][2] = {
+        {0, SPAN_MS},
+        {-GW_MS_PER_DAY, 5 * GW_MS_PER_DAY},
+        {GW_MS_PER_HOUR, 2 * GW_MS_PER_HOUR},
+        {1234567, 3 * GW_MS_PER_HOUR},
+        {1234567, 76543210},
+        {GW_MS_PER_HOUR + 1000000, GW_MS_PER_HOUR + 3000000},
+        {3000000, GW_MS_PER_HOUR + 1000000},
+    };
+    static const char *const zones[] = {"", "+05:30", "Europe/Berlin"};
+    static const usage_group_by by[] = {GROUP_NONE, GROUP_MODEL, GROUP_KEY};
+    insert_rows(d);
+    for (size_t e = 0; e < GW_ARRAY_LEN(edges); e++) {
+        for (size_t z = 0; z < GW_ARRAY_LEN(zones); z++) {
+            for (size_t g = 0; g < GW_ARRAY_LEN(by); g++) {
+                usage_query q = {.from_ms = FIRST_MS + edges[e][0],
+                                 .to_ms = FIRST_MS + edges[e][1],
+                                 .by = by[g]};
+                check_range(d, q, zones[z]);
+                q.one_key = true;
+                q.key = (gw_object_id){{2}};
+                check_range(d, q, zones[z]);
+            }
+        }
+    }
+}
+
+static void whatever_the_range_sums_are_those_of_its_rows(void **state)
+{
+    with_mongo(state, sums_agree);
+}
+
+static void page_through(const gw_db *d)
+{
+    gw_auto(gw_arena) a = gw_arena_new();
+    insert_rows(d);
+    log_query q = {
+        .limit = 33, .to_ms = FIRST_MS + 2 * SPAN_MS, .status = {.least = 400, .most = 499}};
+    bool more = true;
+    int row = ROWS - 5, count = 0;
+    while (more) {
+        Apirelay__Usage__V1__UsageRow **rows = NULL;
+        size_t n = 0;
+        CHECK(log_query_run(d, a, &q, &rows, &n, &q.after, &more, NULL) == GW_OK);
+        CHECK(n > 0 && n <= 33);
+        for (size_t i = 0; i < n; i++, row -= 5, count++) {
+            CHECK(rows[i]->usage->total_tokens == row);
+            CHECK(rows[i]->response->status_code == 429);
+        }
+        q.has_after = true;
+    }
+    CHECK(count == ROWS / 5);
+}
+
+static void the_log_is_paged_newest_first(void **state)
+{
+    with_mongo(state, page_through);
+}
+
+static int64_t count_alerts(const gw_db *d, const char *status)
+{
+    gw_db_auto_bson filter = BSON_INITIALIZER;
+    mongoc_collection_t *c = mongoc_database_get_collection(d->database, COLLECTION_ALERTS);
+    BSON_APPEND_UTF8(&filter, "status", status);
+    int64_t n = mongoc_collection_count_documents(c, &filter, NULL, NULL, NULL, NULL);
+    mongoc_collection_destroy(c);
+    return n;
+}
+
+static void raise_and_resolve(const gw_db *d)
+{
+    gw_db_auto_bson doc = BSON_INITIALIZER;
+    alert_rule r = APIRELAY__USAGE__V1__ALERT_RULE__INIT;
+    gw_object_id id = {{9}};
+    int64_t now_ms = FIRST_MS + 20 * GW_MS_PER_HOUR + 5;
+    r.name = r.kind = (char *)(uintptr_t) "requests";
+    r.threshold = 10;
+    r.window_seconds = 7200;
+    alert_rule_append(&r, &id, now_ms, &doc);
+    insert_rows(d);
+    CHECK(gw_db_insert(d, COLLECTION_ALERT_RULES, &doc, NULL) == GW_OK);
+    CHECK(alerts_evaluate(d, now_ms, NULL) == GW_OK);
+    CHECK(alerts_evaluate(d, now_ms, NULL) == GW_OK);
+    CHECK(count_alerts(d, "firing") == 1);
+    CHECK(alerts_evaluate(d, now_ms + 10 * GW_MS_PER_DAY, NULL) == GW_OK);
+    CHECK(count_alerts(d, "firing") == 0);
+    CHECK(count_alerts(d, "resolved") == 1);
+}
+
+static void an_alert_fires_once_and_is_resolved(void **state)
+{
+    with_mongo(state, raise_and_resolve);
+}
+
+int main(void)
+{
+#define MONGO_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        MONGO_TEST(whatever_the_range_sums_are_those_of_its_rows),
+        MONGO_TEST(the_log_is_paged_newest_first),
+        MONGO_TEST(an_alert_fires_once_and_is_resolved),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

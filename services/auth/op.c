@@ -23,7 +23,8 @@ gw_status op_check(op *o, const gw_violations *v, gw_error *err)
     o->further = v->count > 1 ? gw_arena_new_of(o->arena, gw_violations) : NULL;
     for (size_t i = 1; o->further && i < v->count; i++)
         o->further->items[o->further->count++] = v->items[i];
-    return gw_violations_status(v, err);
+    const gw_violations first = {.items = {v->items[0]}, .count = v->count ? 1 : 0};
+    return gw_violations_status(&first, err);
 }
 
 static void describe_actor(op *o)

@@ -21,10 +21,10 @@
 
 #define EVENT_FORMAT            1 /* of Hello.format and of a claim */
 #define EVENT_BYTES_MAX         (16 << 10) /* a relay packs 1,340 at most */
-#define EVENT_AHEAD_MS          (10 * 60 * 1000LL)
+#define EVENT_AHEAD_MS          (10LL * 60 * 1000)
 #define EVENT_TOKENS_MAX        1000000000000LL
 #define EVENT_COST_NANO_USD_MAX 1000000000000000LL /* a million dollars */
-#define EVENT_DURATION_MS_MAX   (30 * 24 * 3600 * 1000LL)
+#define EVENT_DURATION_MS_MAX   (30LL * 24 * 3600 * 1000)
 
 typedef Apirelay__Usage__V1__UsageEvent usage_event;
 

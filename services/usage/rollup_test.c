@@ -87,7 +87,7 @@ static void a_refusal_counts_under_its_route_and_its_error(void **state)
         {"metrics.models.gpt-*.requests", 25},
         {"metrics.models.gpt-*.failed", 25},
         {"metrics.models.gpt-4%2E1.requests", 0},
-        {"metrics.performance.sumDuration", 25 * 1234},
+        {"metrics.performance.sumDuration", INT64_C(25) * 1234},
         {"hist.dur.115", 25},
     };
     test_event t;

@@ -266,7 +266,7 @@ static void expect_requests(const spool_db *s, int64_t n)
 {
     CHECK(count(s, COLLECTION_ROWS) == n);
     CHECK(total(s, COLLECTION_HOURS, "metrics.requests.total") == 2 * n);
-    CHECK(total(s, COLLECTION_HOURS, "metrics.tokens.total") == 2 * 15 * n);
+    CHECK(total(s, COLLECTION_HOURS, "metrics.tokens.total") == INT64_C(2) * 15 * n);
     CHECK(total(s, COLLECTION_HOURS, "metrics.models.gpt-4%2E1.requests") == 2 * n);
     CHECK(total(s, COLLECTION_HOURS, "hist.dur.62") == 2 * n);
 }
@@ -442,7 +442,7 @@ static void folded(const spool_db *s)
         CHECK_OK(fold_store_day(s, touched.ids[i], &folded_now, err));
     CHECK(total(s, COLLECTION_DAYS, "metrics.requests.total") == 20);
     CHECK(total(s, COLLECTION_TOTALS, "metrics.requests.total") == 20);
-    CHECK(total(s, COLLECTION_DAYS, "metrics.models.gpt-4%2E1.tokens") == 20 * 15);
+    CHECK(total(s, COLLECTION_DAYS, "metrics.models.gpt-4%2E1.tokens") == INT64_C(20) * 15);
     CHECK(count(s, COLLECTION_DAYS) == 1);
     touched_days_fini(&touched);
     CHECK_OK(fold_store_find_dirty(s, 100, &touched, err));

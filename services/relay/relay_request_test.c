@@ -322,6 +322,19 @@ static void a_key_that_is_looked_up_late_goes_on(void **state)
     assert_int_equal(k->answer.status, 200);
 }
 
+static void a_silent_stream_shows_signs_of_life(void **state)
+{
+    kit *k = *state;
+
+    k->core.limits.keep_alive_ms = 20;
+    k->wait_for = GW_STR(SAID ": keep-alive\n\n: keep-alive\n\n");
+    ask(k, "good", STREAM, &(script)REPLY_STALL(200, SSE, ROLE, SAID));
+    assert_false(k->answer.done);
+    k->wait_for = GW_STR("");
+    run(k); /* until the upstream has been silent too long */
+    assert_true(says(&k->answer.body, "upstream_timeout"));
+}
+
 static void a_shutdown_ends_streams_in_band(void **state)
 {
     kit *k = *state;
@@ -356,6 +369,7 @@ int main(void)
         WITH(refusals_are_recorded_for_known_keys_only),
         WITH(models_are_listed),
         WITH(a_key_that_is_looked_up_late_goes_on),
+        WITH(a_silent_stream_shows_signs_of_life),
         WITH(a_shutdown_ends_streams_in_band),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

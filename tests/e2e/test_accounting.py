@@ -217,7 +217,7 @@ def test_the_sums_agree_everywhere_they_are_shown(suite: Suite) -> None:
     assert expected["successful"] >= 12 and expected["failed"] >= 6 and expected["costNanoUsd"] > 0
 
     def by_key() -> dict[str, Any]:
-        body = suite.admin("GET", f"/admin/usage/{key['id']}?groupBy=model&interval=day").json()
+        body = suite.shown(f"/admin/usage/{key['id']}?groupBy=model&interval=day")
         assert shown(body["totals"]) == expected
         return body
 
@@ -229,7 +229,7 @@ def test_the_sums_agree_everywhere_they_are_shown(suite: Suite) -> None:
     logs: list[dict[str, Any]] = []
     cursor = ""
     while True:
-        page = suite.admin("GET", f"/admin/logs?apiKeyId={key['id']}&pageSize=5&cursor={cursor}").json()
+        page = suite.shown(f"/admin/logs?apiKeyId={key['id']}&pageSize=5&cursor={cursor}")
         logs += page.get("logs", [])
         cursor = page.get("nextCursor", "")
         if not cursor:
@@ -270,11 +270,11 @@ def test_usage_and_costs_over_all_keys_agree(suite: Suite) -> None:
     def agreed() -> bool:
         expected = sums_of(suite.rows())
         for group in ("apiKey", "model", "provider"):
-            body = suite.admin("GET", f"/admin/usage?groupBy={group}").json()
+            body = suite.shown(f"/admin/usage?groupBy={group}")
             assert shown(body["totals"]) == expected
             if group != "provider":  # a refusal has none
                 assert added([shown(g["totals"]) for g in body["groups"]]) == expected, group
-        costs = suite.admin("GET", "/admin/costs?groupBy=model").json()["totals"]
+        costs = suite.shown("/admin/costs?groupBy=model")["totals"]
         assert int(costs["estimatedNanoUsd"]) == int(costs["billedNanoUsd"]) == expected["costNanoUsd"]
         assert costs["estimated"] == pytest.approx(expected["costNanoUsd"] / 1e9) and costs["requests"] == expected["requests"]
         return True
@@ -285,13 +285,13 @@ def test_usage_and_costs_over_all_keys_agree(suite: Suite) -> None:
 def test_the_live_metrics_show_what_just_happened(suite: Suite, shared_key: str) -> None:
     suite.chat(shared_key, "gpt-4o")
     body = eventually(
-        lambda: (found := suite.admin("GET", "/admin/metrics").json())["totals"].get("requests", 0) > 0 and found, "live counters", 4
+        lambda: (found := suite.shown("/admin/metrics"))["totals"].get("requests", 0) > 0 and found, "live counters", 4
     )
     assert any(group["group"] == "gpt-4o" for group in body["models"])
 
 
 def test_a_period_without_requests_is_empty_and_a_bad_one_is_refused(suite: Suite, shared_key: str) -> None:
-    body = suite.admin("GET", "/admin/usage?from=2020-01-01T00:00:00Z&to=2020-02-01T00:00:00Z").json()
+    body = suite.shown("/admin/usage?from=2020-01-01T00:00:00Z&to=2020-02-01T00:00:00Z")
     assert shown(body["totals"]) == dict.fromkeys(FIGURES, 0)
     assert suite.get("/v1/usage?from=2020-01-01T00:00:00Z&to=2020-02-01T00:00:00Z", shared_key).json()["totals"]["requests"] == 0
     for query in ("from=yesterday", "from=2026-02-01T00:00:00Z&to=2026-01-01T00:00:00Z", "groupBy=colour", "interval=blink"):

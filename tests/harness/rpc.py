@@ -60,7 +60,7 @@ def schema() -> Schema:
     """Compiled once a run, with google/api from third_party and google/protobuf from grpcio-tools."""
     wellknown = Path(grpc_tools.__file__).parent / "_proto"
     sources = sorted(str(path.relative_to(PROTO)) for path in (PROTO / "apirelay").rglob("*.proto"))
-    sources += ["grpc/health/v1/health.proto"] if (PROTO / "third_party/grpc/health/v1/health.proto").exists() else []
+    sources += ["grpc/health/v1/health.proto", "grpc/reflection/v1/reflection.proto"]
     with tempfile.NamedTemporaryFile(suffix=".binpb") as out:
         command = ["protoc", f"-I{PROTO}", f"-I{PROTO / 'third_party'}", f"-I{wellknown}", "--include_imports"]
         status = protoc.main([*command, f"--descriptor_set_out={out.name}", *sources])

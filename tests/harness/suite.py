@@ -239,6 +239,12 @@ class Suite:
         headers = {"Authorization": f"Bearer {credential or self.admin_key}", **kwargs.pop("headers", {})}
         return httpx.request(method, self.admin_url + path, headers=headers, timeout=30, **kwargs)
 
+    def shown(self, path: str) -> Any:
+        """What GET answers an admin; anything but 200 fails with its text."""
+        answer = self.admin("GET", path)
+        assert answer.status_code == 200, f"{path}: {answer.text}"
+        return answer.json()
+
     def make_key(self, **fields: Any) -> dict[str, Any]:
         """A new API key: the members of `apiKey` and, under "key", the key itself."""
         answer = self.admin("POST", "/admin/api-keys", json={"name": "test key", **fields})

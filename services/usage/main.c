@@ -3,15 +3,21 @@
 #include "usage_conf.h"
 #include "usage_indexes.h"
 #include "usage_metrics.h"
+#include "usage_queries.h"
 
 #include "access/access.h"
+#include "crypto/crypto.h"
 #include "ops/ops.h"
 #include "rpc/client.h"
 #include "schema/all.h"
 
+#include <stdio.h>
+
 #define INDEX_RETRY_MS 1000
 #define SETTLE_POLL_MS 20
 #define SETTLE_MAX_MS  5000
+#define CURSOR_KEY_MIN 32
+#define CURSOR_KEY_MAX 4096
 
 typedef struct app {
     usage_conf conf;
@@ -27,6 +33,7 @@ typedef struct app {
     gw_access_checker *access;
     fold_runner *folds;
     ingest *ingest;
+    usage_queries *queries;
     gw_rpc_server *server;
     gw_ops *ops;
     gw_mongo_job index_job;
@@ -156,6 +163,53 @@ static gw_status open_access(app *a, gw_error *err)
     return gw_access_checker_new(a->loop, &options, &a->access, err);
 }
 
+/* What all replicas have and nobody else: the key file, else our service token. */
+static gw_status read_cursor_secret(const app *a, gw_buf *ret, gw_error *err)
+{
+    char bytes[CURSOR_KEY_MAX];
+    if (!a->conf.cursor_key_file) {
+        gw_buf_append_str(ret, gw_service_tokens_find(a->tokens, GW_STR("usage")));
+    } else {
+        FILE *f = fopen(a->conf.cursor_key_file, "re");
+        size_t len = f ? fread(bytes, 1, sizeof(bytes), f) : 0;
+        gw_buf_append(ret, bytes, len);
+        gw_secret_wipe(bytes, sizeof(bytes));
+        if (f)
+            (void)fclose(f);
+    }
+    if (ret->len < CURSOR_KEY_MIN)
+        return gw_fail(err, GW_ERR_INVALID_ARGUMENT,
+                       "no key for cursors: %s has fewer than %d bytes",
+                       a->conf.cursor_key_file ? a->conf.cursor_key_file
+                                               : "the token of usage in the service tokens",
+                       CURSOR_KEY_MIN);
+    return GW_OK;
+}
+
+static gw_status open_queries(app *a, gw_error *err)
+{
+    gw_auto_buf secret = {0};
+    gw_status rc = read_cursor_secret(a, &secret, err);
+    if (rc == GW_OK) {
+        const usage_queries_options options = {
+            .loop = a->loop,
+            .mongo = a->mongo,
+            .auth = a->auth,
+            .own_token = gw_service_tokens_find(a->tokens, GW_STR("usage")),
+            .cursor_secret = gw_buf_str(&secret),
+            .log = a->log};
+        rc = usage_queries_new(&options, &a->queries, err);
+    }
+    if (secret.data)
+        gw_secret_wipe(secret.data, secret.len);
+    return rc;
+}
+
+static void take_live(void *arg, const Apirelay__Usage__V1__Live *frame)
+{
+    live_add(usage_queries_live((usage_queries *)arg), frame);
+}
+
 static gw_status open_ingest(app *a, gw_error *err)
 {
     gw_status rc = fold_runner_new(a->loop, a->mongo, a->log, a->shard, &a->folds, err);
@@ -169,7 +223,9 @@ static gw_status open_ingest(app *a, gw_error *err)
                                     .retention_ms = a->conf.retention_days * GW_MS_PER_DAY,
                                     .memory_bytes = a->conf.ingest_memory_bytes,
                                     .window_bytes = a->conf.ingest_window_bytes,
-                                    .claim_delay_ms = a->conf.claim_delay_ms};
+                                    .claim_delay_ms = a->conf.claim_delay_ms,
+                                    .on_live = take_live,
+                                    .live_arg = a->queries};
     return ingest_new(&options, &a->ingest, err);
 }
 
@@ -186,6 +242,8 @@ static gw_status open_servers(app *a, gw_error *err)
     if (rc == GW_OK)
         rc = gw_rpc_server_add(a->server, ingest_handlers(), a->ingest, err);
     if (rc == GW_OK)
+        rc = usage_queries_register(a->queries, a->server, err);
+    if (rc == GW_OK)
         rc = gw_rpc_server_start(a->server, err);
     if (rc == GW_OK)
         rc = gw_ops_new(a->loop, &ops, a->log, &a->ops, err);
@@ -201,7 +259,10 @@ static void close_all(app *a)
     gw_timer_cancel(a->loop, &a->timer);
     if (a->folds)
         fold_runner_stop(a->folds);
+    if (a->queries)
+        usage_queries_stop(a->queries);
     gw_mongo_free(a->mongo);
+    usage_queries_free(a->queries);
     ingest_free(a->ingest);
     fold_runner_free(a->folds);
     gw_access_checker_free(a->access);
@@ -225,6 +286,8 @@ static int serve(app *a)
     rc = open_mongo(a, &err);
     if (rc == GW_OK)
         rc = open_access(a, &err);
+    if (rc == GW_OK)
+        rc = open_queries(a, &err);
     if (rc == GW_OK)
         rc = open_ingest(a, &err);
     if (rc == GW_OK)

@@ -40,12 +40,12 @@ static void on_watchdog(void *arg)
 
 static int setup(void **state)
 {
-    fixture *f = (fixture *)calloc(1, sizeof(*f));
     gw_mongo_options o = gw_mongo_defaults;
     gw_error err;
     o.uri = getenv("MONGO_URI");
     if (!o.uri)
         return 0;
+    fixture *f = (fixture *)calloc(1, sizeof(*f));
     (void)snprintf(f->database, sizeof(f->database), "usage_test_%llx",
                    (unsigned long long)gw_random_u64());
     o.database = f->database;

@@ -21,7 +21,7 @@
 
 typedef struct gw_key_parts { /* views into the key */
     gw_str env;
-    gw_str key_id;  /* 12 characters, the public part */
+    gw_str key_id; /* 12 characters, the public part */
     char pepper_id; /* key_id[0] */
     gw_str secret;
     gw_str tag;

@@ -24,10 +24,10 @@ typedef struct gw_http_call gw_http_call;
 typedef struct gw_http_client_options {
     const gw_cidr *allow_cidrs; /* private and loopback blocks that may be connected to; copied */
     size_t allow_cidr_count;
-    const char *ca_file;        /* PEM; NULL = the system's */
+    const char *ca_file; /* PEM; NULL = the system's */
     size_t idle_max_per_origin; /* kept connections, 64; the pool is LIFO */
-    int64_t idle_timeout_ms;    /* of a kept connection, 60 s */
-    size_t head_max_bytes;      /* 64 KiB */
+    int64_t idle_timeout_ms; /* of a kept connection, 60 s */
+    size_t head_max_bytes; /* 64 KiB */
 } gw_http_client_options;
 extern const gw_http_client_options gw_http_client_defaults;
 
@@ -38,16 +38,16 @@ GW_CHECK gw_status gw_http_client_new(gw_loop *l, const gw_http_client_options *
 void gw_http_client_close(gw_http_client *c, void (*closed)(void *arg), void *arg);
 
 typedef struct gw_http_timeouts { /* ms; 0 = none */
-    int64_t connect_ms;           /* DNS, TCP and TLS */
-    int64_t first_byte_ms;        /* from the request sent to the answer's head */
-    int64_t idle_ms;              /* between answer bytes, while not paused */
+    int64_t connect_ms; /* DNS, TCP and TLS */
+    int64_t first_byte_ms; /* from the request sent to the answer's head */
+    int64_t idle_ms; /* between answer bytes, while not paused */
     int64_t total_ms;
 } gw_http_timeouts;
 
 typedef struct gw_http_request {
     const char *method; /* "POST" */
-    gw_url url;         /* http or https; views must live during the call of gw_http_send only */
-    gw_str target;      /* path and query as sent; starts with "/" */
+    gw_url url; /* http or https; views must live during the call of gw_http_send only */
+    gw_str target; /* path and query as sent; starts with "/" */
     const gw_header *headers; /* checked; Host, Content-Length and framing are the client's */
     size_t header_count;
     const gw_str *body; /* parts, borrowed until on_done: no copy of bodies */

@@ -9,7 +9,7 @@ struct gw_sse_reader {
     void *arg;
     size_t event_max_bytes;
     gw_buf pending; /* the beginning of an event whose end has not come */
-    gw_buf joined;  /* data of more than one line */
+    gw_buf joined; /* data of more than one line */
 
     /* Where the scan for the blank line stands; it goes on from feed to feed. */
     bool line_has_bytes;

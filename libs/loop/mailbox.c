@@ -12,12 +12,12 @@ typedef struct message_queue {
 
 struct gw_mailbox {
     uv_async_t wake; /* sent only under `lock` and before `is_closed`, so never while it closes */
-    gw_list node;    /* in the loop's list */
+    gw_list node; /* in the loop's list */
     pthread_mutex_t lock;
     message_queue posted; /* under `lock` */
-    bool is_closed;       /* under `lock` */
+    bool is_closed; /* under `lock` */
     message_queue
-        delivering;      /* on the loop only; a field, because a delivery may free the mailbox */
+        delivering; /* on the loop only; a field, because a delivery may free the mailbox */
     atomic_uint holders; /* the owner until the handle closed, and gw_mailbox_hold() */
 };
 

@@ -18,7 +18,7 @@ struct gw_workers {
     pthread_mutex_t lock;
     pthread_cond_t work_came;
     gw_job *first, *last; /* under `lock` */
-    bool is_ending;       /* under `lock` */
+    bool is_ending; /* under `lock` */
     atomic_size_t queued; /* changed under `lock` */
 
     size_t queue_max;

@@ -27,7 +27,7 @@ typedef struct gw_metric_family {
     const double *bounds; /* histogram: upper bounds without +Inf */
     size_t bound_count;
 
-    pthread_mutex_t lock;                         /* of what follows */
+    pthread_mutex_t lock; /* of what follows */
     gw_label_set *sets[GW_METRIC_SERIES_MAX + 1]; /* the last one is all "other" */
     size_t set_count;
 } gw_metric_family;

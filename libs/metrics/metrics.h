@@ -28,7 +28,7 @@ typedef enum gw_metric_kind {
 
 typedef struct gw_metric_info {
     gw_metric_kind kind;
-    const char *name;   /* base units in the name: _seconds, _bytes, _total */
+    const char *name; /* base units in the name: _seconds, _bytes, _total */
     const char *labels; /* comma-separated names, "" for none */
     const char *help;
 } gw_metric_info;

@@ -10,13 +10,13 @@
 /* The values of one label combination in one shard. Written by the shard's loop, read by any
  * scrape. */
 typedef struct gw_metric_cell {
-    struct gw_metric_cell *next;       /* published list; set before the cell is */
+    struct gw_metric_cell *next; /* published list; set before the cell is */
     struct gw_metric_cell *chain_next; /* writer only */
     const gw_label_set *set;
     size_t index; /* in the family */
     uint64_t hash;
-    _Atomic(int64_t) value;      /* counter, gauge */
-    _Atomic(double) sum;         /* histogram */
+    _Atomic(int64_t) value; /* counter, gauge */
+    _Atomic(double) sum; /* histogram */
     _Atomic(uint64_t) buckets[]; /* not cumulative; the last one is +Inf */
 } gw_metric_cell;
 

@@ -14,7 +14,7 @@
 typedef struct gw_ops gw_ops;
 
 typedef struct gw_ops_options {
-    const char *listen;  /* "127.0.0.1:9201" */
+    const char *listen; /* "127.0.0.1:9201" */
     gw_metrics *metrics; /* may be NULL */
     /* False with a reason (static text) when the service cannot serve. Losing a store in flight is
      * no reason. */

@@ -174,7 +174,8 @@ static void send_reset(fixture *f, int64_t generation)
 /* A good key of `key_id` (12 characters), told from others of it by one letter of its secret. */
 static gw_str key_text(char out[GW_KEY_MAX_LEN + 1], const char *key_id, char secret)
 {
-    char untagged[GW_KEY_MAX_LEN - GW_KEY_TAG_LEN], fill[GW_KEY_SECRET_LEN + 1], tag[GW_KEY_TAG_LEN + 1];
+    char untagged[GW_KEY_MAX_LEN - GW_KEY_TAG_LEN], fill[GW_KEY_SECRET_LEN + 1],
+        tag[GW_KEY_TAG_LEN + 1];
     memset(fill, secret, GW_KEY_SECRET_LEN);
     fill[GW_KEY_SECRET_LEN] = '\0';
     (void)snprintf(untagged, sizeof(untagged), "lc_prod_%s%s", key_id, fill);

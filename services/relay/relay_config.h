@@ -17,9 +17,9 @@ typedef enum provider_kind { PROVIDER_OPENAI, PROVIDER_LIBRECHAT } provider_kind
 typedef struct provider_config {
     gw_str name;
     provider_kind kind;
-    gw_url base_url;   /* "https://api.openai.com/v1"; for librechat its root, "/api/agents/v1" is
+    gw_url base_url; /* "https://api.openai.com/v1"; for librechat its root, "/api/agents/v1" is
                           appended */
-    gw_str base_path;  /* path of requests up to the endpoint, without trailing slash: "/v1",
+    gw_str base_path; /* path of requests up to the endpoint, without trailing slash: "/v1",
                           "/api/agents/v1" */
     gw_str credential; /* resolved secret, never logged; "" when the provider needs none */
     const char *unusable; /* why it cannot be used (credential missing …), NULL when fine */
@@ -29,10 +29,10 @@ typedef struct provider_config {
 typedef struct model_route {
     gw_str pattern; /* exact or glob: "gpt-*" */
     const provider_config *provider;
-    gw_str upstream_model;             /* "" = the name asked for */
+    gw_str upstream_model; /* "" = the name asked for */
     int64_t default_max_output_tokens; /* 4096 when not set */
-    int64_t max_output_tokens;         /* of the model; 0 = unknown */
-    const gw_str *listed_models;       /* shown in /v1/models */
+    int64_t max_output_tokens; /* of the model; 0 = unknown */
+    const gw_str *listed_models; /* shown in /v1/models */
     size_t listed_count;
     gw_str owned_by;
 } model_route;

@@ -15,11 +15,27 @@ format_code() {
     c_files | xargs clang-format -i
 }
 
-# Formatting, clang-tidy on every hand-written file, the protos' own checks.
+# The protos against proto/buf.yaml. npm alone serves buf; without npm this part is skipped, and says so.
+lint_protos() {
+    local dir=$TOP/build/buf
+    if ! command -v npm >/dev/null; then
+        say "skipped: proto lint (buf comes from npm, which is not installed)"
+        return
+    fi
+    if ! stamp_matches "$dir/.stamp" "$BUF_PACKAGE"; then
+        mkdir -p "$dir"
+        npm install --silent --no-save --no-audit --no-fund --prefix "$dir" "$BUF_PACKAGE" >&2
+        printf '%s' "$BUF_PACKAGE" >"$dir/.stamp"
+    fi
+    (cd "$TOP/proto" && "$dir/node_modules/.bin/buf" lint)
+}
+
+# Formatting, the protos, clang-tidy on every hand-written file: the quick parts first.
 lint_code() {
     install_build_tools
     install_packages "${LINT_PACKAGES[@]}"
     c_files | xargs clang-format --dry-run --Werror
+    lint_protos
     (cd "$TOP" && cmake --preset lint >/dev/null)
     ninja -C "$TOP/build/lint" --quiet gw_proto
     git -C "$TOP" ls-files -- '*.c' | sed "s|^|$TOP/|" |

@@ -8,6 +8,7 @@ readonly PACKAGES=(
     redis-server python3 python3-venv curl openssl procps
 )
 readonly LINT_PACKAGES=(clang clang-format clang-tidy)
+readonly BUF_PACKAGE=@bufbuild/buf@1.75.0
 # In Debian 13, Ubuntu 24.04 and later themselves; on Debian 12 they come alone from Debian 13's archive.
 readonly NEWER_PACKAGES=(libyyjson-dev libllhttp-dev)
 # The development stand-in for MongoDB (docs/operate.md); production is MongoDB 6 or newer.

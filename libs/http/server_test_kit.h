@@ -139,8 +139,13 @@ static inline void kit_write_error(gw_exchange *x, const gw_error *err, gw_buf *
     gw_buf_appendf(body, "%s: %s", gw_status_describe(err->code)->name, err->message);
 }
 
-static const gw_http_handler_ops kit_handler = {kit_on_head, kit_on_body, kit_on_drained,
-                                                kit_on_closed, kit_write_error};
+static const gw_http_handler_ops kit_handler = {
+    .on_head = kit_on_head,
+    .on_body = kit_on_body,
+    .on_drained = kit_on_drained,
+    .on_closed = kit_on_closed,
+    .write_error = kit_write_error,
+};
 
 /* ---- the server ---- */
 

@@ -51,6 +51,11 @@ class Process:
             return 0
         if self.is_running:
             os.killpg(self.pid, signal.SIGTERM)
+        return self.wait()
+
+    def wait(self) -> int:
+        """The exit status of a process that was told to end. One that does not is killed and reported."""
+        assert self._popen is not None
         try:
             return self._popen.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:

@@ -190,11 +190,14 @@ class Suite:
 
     # ---- life ----
 
-    def start(self) -> "Suite":
+    def start(self, without: tuple[str, ...] = ()) -> "Suite":
+        """Starts everything and waits until it is ready; of `without` nothing is started, and nothing waited for."""
         try:
             for process in self.processes.values():
-                process.start()
-            self.await_ready()
+                if process.name not in without:
+                    process.start()
+            if not without:
+                self.await_ready()
         except BaseException:
             self.stop()
             raise

@@ -5,7 +5,7 @@ build_preset() {
     shift
     install_build_tools
     [[ -f $TOP/build/$preset/build.ninja ]] || (cd "$TOP" && cmake --preset "$preset" >/dev/null)
-    ninja -C "$TOP/build/$preset" --quiet "$@"
+    run_quietly ninja -C "$TOP/build/$preset" "$@"
 }
 
 c_files() { git -C "$TOP" ls-files -- '*.c' '*.h' | sed "s|^|$TOP/|"; }

@@ -24,6 +24,15 @@ wait_until() {
     done
 }
 
+# Shows what a command printed only when it fails.
+run_quietly() {
+    local output
+    output=$("$@" 2>&1) || {
+        printf '%s\n' "$output" >&2
+        return 1
+    }
+}
+
 http_ok() { curl -fsS -o /dev/null --max-time 2 "$1"; }
 
 # A stamp file holds the digest of what an expensive step was made from; the step runs again when that changes.

@@ -29,7 +29,7 @@ pid_file() { printf '%s/pid/%s' "$STATE" "$1"; }
 start_time() { awk '{print $22}' "/proc/$1/stat" 2>/dev/null; }
 is_running() {
     local pid started
-    read -r pid started <"$(pid_file "$1")" 2>/dev/null || return 1
+    [[ -f $(pid_file "$1") ]] && read -r pid started <"$(pid_file "$1")" || return 1
     [[ -n $started && $(start_time "$pid") == "$started" ]]
 }
 

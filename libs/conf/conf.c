@@ -164,7 +164,8 @@ static void load(conf_loader *l, int argc, char **argv, char **envp, void *conf)
             return;
     }
     conf_read_flags(l, argc, argv);
-    if (l->base.action == GW_CONF_HELP || l->base.action == GW_CONF_PRINT_DOCS) {
+    if (l->base.action == GW_CONF_HELP || l->base.action == GW_CONF_VERSION ||
+        l->base.action == GW_CONF_PRINT_DOCS) {
         gw_conf_errors_fini(l->errs); /* who asks for help has made a mistake before */
         return;
     }
@@ -256,6 +257,8 @@ bool gw_conf_start(const gw_conf_table *t, int argc, char **argv, void *ret_stru
     gw_buf text = {0};
     if (base.action == GW_CONF_HELP)
         gw_conf_help(t, &text);
+    else if (base.action == GW_CONF_VERSION)
+        gw_buf_appendf(&text, "%s %s\n", t->service, GW_VERSION);
     else if (base.action == GW_CONF_PRINT_DOCS)
         gw_conf_docs(t, &text);
     else

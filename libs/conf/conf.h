@@ -107,6 +107,7 @@ typedef struct gw_conf_table {
 typedef enum gw_conf_action {
     GW_CONF_RUN,
     GW_CONF_HELP,
+    GW_CONF_VERSION,
     GW_CONF_PRINT_DOCS,
     GW_CONF_PRINT
 } gw_conf_action;

@@ -47,9 +47,8 @@ static bool read_action(conf_loader *l, gw_str arg)
         const char *flag;
         gw_conf_action action;
     } actions[] = {
-        {"--help", GW_CONF_HELP},
-        {"-h", GW_CONF_HELP},
-        {"--print-docs", GW_CONF_PRINT_DOCS},
+        {"--help", GW_CONF_HELP},          {"-h", GW_CONF_HELP},
+        {"--version", GW_CONF_VERSION},    {"--print-docs", GW_CONF_PRINT_DOCS},
         {"--print-config", GW_CONF_PRINT},
     };
     for (size_t i = 0; i < GW_ARRAY_LEN(actions); i++) {

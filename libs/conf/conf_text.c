@@ -43,6 +43,7 @@ void gw_conf_help(const gw_conf_table *t, gw_buf *out)
                    "  --config PATH\n      YAML file of settings\n      %s_CONFIG\n"
                    "  --print-config\n      print the settings in force, secrets as ***, and end\n"
                    "  --print-docs\n      print all settings as Markdown and end\n"
+                   "  --version\n      print the version and end\n"
                    "  --help, -h\n      print this and end\n",
                    t->prefix);
 }

@@ -72,7 +72,7 @@ static yyjson_mut_val *parameters(writer *w, const route *r)
         char name[GW_JSON_NAME_SIZE];
         gw_json_name(f->name, name);
         if (in_path)
-            add_parameter(w, list, f->name, "path", openapi_schema_of_field(&w->schemas, d, f));
+            add_parameter(w, list, name, "path", openapi_schema_of_field(&w->schemas, d, f));
         else if (in_query)
             add_parameter(w, list, name, "query", openapi_schema_of_field(&w->schemas, d, f));
     }
@@ -172,12 +172,31 @@ static yyjson_mut_val *operation(writer *w, const route *r)
     return op;
 }
 
+/* The binding's path with its variables in JSON's spelling, as the query's are. */
+static void append_path(gw_buf *out, const route *r)
+{
+    for (size_t i = 0; i < r->segment_count; i++) {
+        const route_segment *s = &r->segments[i];
+        gw_buf_append_char(out, '/');
+        if (s->is_variable) {
+            char proto_name[GW_JSON_NAME_SIZE], name[GW_JSON_NAME_SIZE];
+            (void)snprintf(proto_name, sizeof(proto_name), GW_STR_FMT, GW_STR_ARG(s->text));
+            gw_json_name(proto_name, name);
+            gw_buf_appendf(out, "{%s}", name);
+        } else {
+            gw_buf_append_str(out, s->text);
+        }
+    }
+}
+
 static yyjson_mut_val *paths(writer *w, const route_table *routes)
 {
     yyjson_mut_val *all = yyjson_mut_obj(w->doc);
     for (size_t i = 0; i < route_table_count(routes); i++) {
         const route *r = route_table_at(routes, i);
-        gw_str path = r->binding->path;
+        gw_auto_buf shown = {0};
+        append_path(&shown, r);
+        gw_str path = gw_buf_str(&shown);
         char method[16];
         size_t n = GW_MIN(r->binding->method.len, sizeof method - 1);
         for (size_t k = 0; k < n; k++)

@@ -27,6 +27,22 @@ static void check_read_only(const admin_user_view *u, gw_violations *v)
         gw_violations_add(v, "id", "is read only");
 }
 
+/* ---- the password, in requests only ---- */
+
+static const char *password_of(const admin_user_view *u)
+{
+    return u->password_presence_case && u->password ? u->password : "";
+}
+
+/* Out of the message, so that nothing that is kept, shown or audited has it. */
+static gw_str take_password(admin_user_view *u)
+{
+    gw_str password = gw_str_of(password_of(u));
+    u->password_presence_case = 0;
+    u->password = NULL;
+    return password;
+}
+
 /* ---- create ---- */
 
 static gw_status create_run(op *o, const gw_db *d, gw_error *err)
@@ -62,14 +78,13 @@ static void create_admin_user(gw_rpc_call *call, const ProtobufCMessage *request
     admin_check_username(u->username, &v);
     admin_check_role(u->role, &v);
     admin_check_status(u->status, &v);
-    admin_check_password(u->password, &v);
+    admin_check_password(password_of(u), &v);
     check_read_only(u, &v);
     if (op_check(o, &v, &err) != GW_OK) {
         op_refuse(o, &err);
         return;
     }
-    gw_str password = gw_str_of(u->password);
-    u->password = message_text(o->arena, GW_STR(""));
+    gw_str password = take_password(u);
     u->etag = message_text(o->arena, GW_STR(""));
     o->data = u;
     op_audit(o, "admin_user.create", u->username, &u->base);
@@ -212,7 +227,7 @@ static void plan_paths(const Apirelay__Auth__V1__UpdateAdminUserRequest *r, user
     if (!r->update_mask || r->update_mask->n_paths == 0) {
         c->role = *c->to->role != '\0';
         c->status = *c->to->status != '\0';
-        c->password = *c->to->password != '\0';
+        c->password = *password_of(c->to) != '\0';
         if (*c->to->username)
             gw_violations_add(v, "username", "is fixed after creation");
         check_read_only(c->to, v);
@@ -256,7 +271,7 @@ static void update_admin_user(gw_rpc_call *call, const ProtobufCMessage *request
     if (c->status)
         admin_check_status(to->status, &v);
     if (c->password)
-        admin_check_password(to->password, &v);
+        admin_check_password(password_of(to), &v);
     if (*r->etag && *to->etag && strcmp(r->etag, to->etag) != 0)
         gw_violations_add(&v, "etag", "differs from adminUser.etag");
     c->etag = gw_str_of(*r->etag ? r->etag : to->etag);
@@ -265,8 +280,7 @@ static void update_admin_user(gw_rpc_call *call, const ProtobufCMessage *request
         return;
     }
     o->data = c;
-    gw_str password = gw_str_of(to->password);
-    to->password = message_text(o->arena, GW_STR(""));
+    gw_str password = take_password(to);
     op_audit(o, c->password ? "admin_user.update_password" : "admin_user.update", r->id, &to->base);
     if (c->password)
         op_start_hashed(o, password);

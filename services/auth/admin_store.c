@@ -36,7 +36,8 @@ static gw_status read_user(gw_arena *a, const bson_t *doc, admin_user_record *re
         return gw_fail(err, GW_ERR_DATA_LOSS, "a document of admin_users has no _id or username");
     gw_object_id_format(&id, hex);
     u.view->id = message_text(a, gw_str_of(hex));
-    u.view->password = message_text(a, GW_STR("")); /* whatever is stored under that name */
+    u.view->password_presence_case = 0; /* whatever is stored under that name */
+    u.view->password = NULL;
     (void)gw_bson_str(doc, "passwordHash", &hash);
     (void)gw_bson_int64(doc, "sessionEpoch", &u.session_epoch);
     (void)gw_bson_int64(doc, "version", &u.version);

@@ -4,8 +4,6 @@
  */
 #include "relay_request_internal.h"
 
-#include "credentials.h"
-
 #include "core/url.h"
 #include "json/json.h"
 
@@ -97,6 +95,16 @@ static relay_stage get_model(relay_request *r)
 
 /* ---- usage ---- */
 
+/* The limits are the policy's: usage does not know them. */
+static gw_status write_usage(relay_request *r, const ProtobufCMessage *response, gw_buf *out)
+{
+    static Apirelay__Auth__V1__KeyLimits unlimited = APIRELAY__AUTH__V1__KEY_LIMITS__INIT;
+    Apirelay__Usage__V1__GetOwnUsageResponse shown =
+        *(const Apirelay__Usage__V1__GetOwnUsageResponse *)(const void *)response;
+    shown.limits = r->policy->message->limits ? r->policy->message->limits : &unlimited;
+    return gw_json_write(&shown.base, out, &r->upstream_err);
+}
+
 static void on_usage(void *arg, gw_status rc, const ProtobufCMessage *response, const gw_error *err)
 {
     relay_request *r = arg;
@@ -107,7 +115,7 @@ static void on_usage(void *arg, gw_status rc, const ProtobufCMessage *response, 
     r->upstream_ended = true;
     r->upstream_rc = rc;
     if (rc == GW_OK)
-        r->upstream_rc = gw_json_write(response, &out, &r->upstream_err);
+        r->upstream_rc = write_usage(r, response, &out);
     else
         r->upstream_err = *err;
     if (r->upstream_rc == GW_OK) {
@@ -149,6 +157,8 @@ static relay_stage ask_usage(relay_request *r)
     gw_rpc_call_options options = {
         .path = "/apirelay.usage.v1.UsageService/GetOwnUsage",
         .response = &apirelay__usage__v1__get_own_usage_response__descriptor,
+        .credential = r->core->service_token,
+        .request_id = gw_str_of(r->id),
         .deadline_ms = USAGE_TIMEOUT_MS,
         .wait_for_ready = false,
     };
@@ -161,13 +171,17 @@ static relay_stage ask_usage(relay_request *r)
     }
     apirelay__usage__v1__get_own_usage_request__init(m);
     rc = read_query(r, &m->base, &err);
-    if (rc == GW_OK)
-        rc = credentials_read(r->call.headers, &options.credential, &err);
+    if (rc == GW_OK && *m->api_key_id) /* not the caller's to choose */
+        rc = gw_fail_field(&err, GW_ERR_INVALID_ARGUMENT, "apiKeyId",
+                           "unknown query parameter 'apiKeyId'");
     if (rc == GW_OK && !r->core->usage)
         rc = gw_fail(&err, GW_ERR_UNAVAILABLE, "the usage service is not configured");
     if (rc == GW_OK) {
+        char *own = m->api_key_id;
+        m->api_key_id = gw_arena_strdup(r->arena, r->policy->api_key_id);
         r->operations++;
         r->usage_call = gw_rpc_unary(r->core->usage, &options, &m->base, on_usage, r);
+        m->api_key_id = own;
     }
     apirelay__usage__v1__get_own_usage_request__free_unpacked(m, NULL);
     return rc == GW_OK ? STAGE_FORWARD : relay_request_fail(r, &err);

@@ -135,6 +135,7 @@ static void fill_core(relay_app *a)
     c->lane = recorder_lane_at(a->recorder, 0);
     c->upstreams = a->upstreams;
     c->usage = a->usage;
+    c->service_token = gw_service_tokens_find(a->tokens, GW_STR("relay"));
     c->limits.body_max_bytes = (size_t)conf->body_max_bytes;
     c->limits.answer_max_bytes = (size_t)conf->answer_max_bytes;
     c->limits.request_timeout_ms = conf->request_timeout_ms;
@@ -192,6 +193,8 @@ static gw_status open_rpc(relay_app *a, gw_error *err)
     rc = open_providers(a, err);
     if (rc == GW_OK)
         rc = gw_rpc_server_new(a->loop, &options, &a->rpc, err);
+    if (rc == GW_OK)
+        gw_rpc_server_set_serving(a->rpc, false); /* until relay_app_watch_readiness() says so */
     if (rc == GW_OK)
         rc = gw_rpc_server_add(a->rpc, chat_rpc_handlers, &a->core, err);
     if (rc == GW_OK)

@@ -38,6 +38,7 @@ typedef struct relay_core {
     recorder_lane *lane;
     gw_http_client *upstreams;
     gw_rpc_channel *usage; /* for GetOwnUsage; may be NULL */
+    gw_str service_token; /* presented to usage */
     relay_limits limits;
     relay_config *config; /* current snapshot; never NULL once serving */
     json_scratch scratch;

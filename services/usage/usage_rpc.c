@@ -1,5 +1,5 @@
 /*
- * UsageService. GetOwnUsage asks auth for the key's limits first; GetMetrics is answered from
+ * UsageService. GetOwnUsage asks auth for the calling key's limits first; GetMetrics is answered from
  * memory; all else is one job on a worker.
  */
 #include "log_query.h"
@@ -218,13 +218,17 @@ static void get_own_usage(gw_rpc_call *call, const ProtobufCMessage *request, vo
     gw_error err = {0};
     if (!o)
         return;
-    plan_key(o, caller->id, &v);
+    /* The relay has checked the key, its address list included, and knows its limits. */
+    bool from_relay = caller->kind == GW_CALLER_SERVICE;
+    if (!from_relay && *r->api_key_id)
+        gw_violations_add(&v, "apiKeyId", "may not be given with an API key");
+    plan_key(o, from_relay ? gw_str_of(r->api_key_id) : caller->id, &v);
     plan_report(o, (report_asked){r->from, r->to, r->group_by, r->interval, r->time_zone}, true,
                 &v);
     gw_status rc = gw_violations_status(&v, &err);
-    if (rc == GW_OK)
+    if (rc == GW_OK && !from_relay)
         rc = ask_for_limits(o, caller, &err);
-    if (rc != GW_OK)
+    if (rc != GW_OK || from_relay)
         query_op_start(o, rc, &err);
 }
 

@@ -24,10 +24,12 @@ static gw_status create_plan(op *o, const api_key_view *wanted, create_data *c, 
     if (!view)
         return gw_fail(err, GW_ERR_NO_MEMORY, "out of memory");
     api_key_apply(o->arena, view, wanted, NULL, 0, API_KEY_CREATE, &v);
-    api_key_fill_defaults(o->arena, view);
-    api_key_pair_cost_limit(view->limits, &v);
-    api_key_check(view, &v);
-    api_key_check_expiry_is_ahead(view, o->now_ms, &v);
+    if (v.count == 0) { /* else nothing was applied, and rules would miss what was given */
+        api_key_fill_defaults(o->arena, view);
+        api_key_pair_cost_limit(view->limits, &v);
+        api_key_check(view, &v);
+        api_key_check_expiry_is_ahead(view, o->now_ms, &v);
+    }
     gw_status rc = op_check(o, &v, err);
     if (rc == GW_OK)
         rc = key_mint(o->auth->peppers, gw_str_of(view->env), GW_STR(""), &c->minted, err);

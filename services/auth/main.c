@@ -170,6 +170,8 @@ static gw_status open_servers(app *a, gw_error *err)
     if (rc == GW_OK)
         rc = gw_rpc_server_start(a->server, err);
     if (rc == GW_OK)
+        gw_rpc_server_set_serving(a->server, false); /* until is_ready */
+    if (rc == GW_OK)
         rc = gw_ops_new(a->auth.loop, &ops, a->auth.log, &a->ops, err);
     if (rc == GW_OK)
         gw_log_info(a->auth.log, "service_started", gw_kv("grpc.listen", a->conf.grpc_listen),

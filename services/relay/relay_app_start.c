@@ -194,13 +194,13 @@ static gw_status open_rpc(relay_app *a, gw_error *err)
     if (rc == GW_OK)
         rc = gw_rpc_server_new(a->loop, &options, &a->rpc, err);
     if (rc == GW_OK)
-        gw_rpc_server_set_serving(a->rpc, false); /* until relay_app_watch_readiness() says so */
-    if (rc == GW_OK)
         rc = gw_rpc_server_add(a->rpc, chat_rpc_handlers, &a->core, err);
     if (rc == GW_OK)
         rc = gw_rpc_server_add(a->rpc, provider_rpc_handlers, &a->providers, err);
     if (rc == GW_OK)
         rc = gw_rpc_server_start(a->rpc, err);
+    if (rc == GW_OK)
+        gw_rpc_server_set_serving(a->rpc, false); /* until relay_app_watch_readiness() says so */
     return rc;
 }
 

@@ -246,6 +246,8 @@ static gw_status open_servers(app *a, gw_error *err)
     if (rc == GW_OK)
         rc = gw_rpc_server_start(a->server, err);
     if (rc == GW_OK)
+        gw_rpc_server_set_serving(a->server, false); /* until the indexes stand */
+    if (rc == GW_OK)
         rc = gw_ops_new(a->loop, &ops, a->log, &a->ops, err);
     if (rc == GW_OK)
         gw_log_info(a->log, "service_started", gw_kv("grpc.listen", a->conf.grpc_listen),

@@ -171,8 +171,7 @@ def test_a_bad_key_is_refused_with_every_path(suite: Suite, case: str) -> None:
 
 def test_all_broken_rules_are_told_at_once(suite: Suite) -> None:
     error = error_of(suite.admin("POST", KEYS, json={"name": "", "env": "!", "limits": {"requestsPerMinute": 0}}), 400, "INVALID_ARGUMENT")
-    assert fields_of(error)[0] == "name"
-    assert all(path in error["message"] for path in ("name", "env", "limits.requestsPerMinute")), error
+    assert sorted(fields_of(error)) == ["env", "limits.requestsPerMinute", "name"]
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'{"name":"a","name":"b"}', b'{"name":"\xff"}', b'{"name":' + b"[" * 200 + b"]" * 200 + b"}"])

@@ -124,11 +124,12 @@ def test_roles_end_where_they_end(suite: Suite, shared_key: str) -> None:
     assert suite.admin("GET", KEYS, credential=viewer).status_code == 200
     user = {"username": "climber", "password": base62(20), "role": "owner"}
     for credential, method, path, body in (
-        (viewer, "POST", KEYS, {"name": "x"}), (admin, "POST", "/admin/users", user), (admin, "GET", "/admin/admin-keys", None), (shared_key, "GET", KEYS, None),
+        (viewer, "POST", KEYS, {"name": "x"}), (admin, "POST", "/admin/users", user), (admin, "GET", "/admin/admin-keys", None),
     ):
         answer = suite.admin(method, path, credential=credential, json=body)
         assert (answer.status_code, answer.json()["error"]["status"]) == (403, "PERMISSION_DENIED"), path
     assert suite.admin("POST", KEYS, credential=admin, json={"name": "by an admin"}).status_code == 200
+    assert suite.admin("GET", KEYS, credential=shared_key).status_code == 401, "an API key is no admin's credential"
 
 
 def test_a_new_password_or_role_ends_the_sessions(suite: Suite) -> None:

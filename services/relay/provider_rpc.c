@@ -1,6 +1,7 @@
 #include "provider_rpc.h"
 
 #include "message_fields.h"
+#include "price_book_store.h"
 #include "provider_store.h"
 
 #include "crypto/cursor.h"
@@ -22,6 +23,7 @@ typedef struct provider_op {
     gw_status (*run)(struct provider_op *o, provider_store *s, gw_error *err);
     entity_kind kind;
     bool changes;
+    config_store_wait wait; /* until what was written is in force */
     ProtobufCMessage *response;
 } provider_op;
 
@@ -43,20 +45,32 @@ static gw_status run_op(gw_mongo_job *job, mongoc_client_t *client, mongoc_datab
     return o->run(o, &s, err);
 }
 
+static void answer(provider_op *o)
+{
+    gw_rpc_reply(o->call, o->response);
+    free(o);
+}
+
+static void answer_change(config_store_wait *w)
+{
+    answer(GW_CONTAINER_OF(w, provider_op, wait));
+}
+
 static void op_done(gw_mongo_job *job, gw_status rc, const gw_error *err)
 {
     provider_op *o = GW_CONTAINER_OF(job, provider_op, job);
-    if (rc == GW_OK && o->changes) {
+    if (rc != GW_OK) {
+        gw_rpc_fail(o->call, err);
+        free(o);
+    } else if (o->changes) {
         gw_log_info(o->rpc->log, "relay_config_written",
                     gw_kv("rpc.method", gw_rpc_call_method(o->call)->name),
                     gw_kv("user.name", gw_rpc_call_caller(o->call)->name));
-        config_store_refresh(o->rpc->config);
+        o->wait.done = answer_change;
+        config_store_refresh(o->rpc->config, &o->wait);
+    } else {
+        answer(o);
     }
-    if (rc == GW_OK)
-        gw_rpc_reply(o->call, o->response);
-    else
-        gw_rpc_fail(o->call, err);
-    free(o);
 }
 
 static void start_op(gw_rpc_call *call, const ProtobufCMessage *request, provider_rpc *rpc,

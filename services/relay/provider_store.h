@@ -1,5 +1,5 @@
 /*
- * Provider store: the changes that ProviderService makes to providers, routes and the price book in MongoDB.
+ * Provider store: the changes that ProviderService makes to providers and routes in MongoDB.
  *
  * Providers and routes are treated alike, as entities described by a table; each change checks the rules, holds the etag as a
  * condition, and raises the version document so that every relay reads again.
@@ -46,11 +46,5 @@ GW_CHECK gw_status entity_update(provider_store *s, entity_kind kind, const enti
 GW_CHECK gw_status entity_delete(provider_store *s, entity_kind kind, const entity_change *c,
                                  gw_error *err);
 const char *entity_sort_key(entity_kind kind, const ProtobufCMessage *m); /* name or pattern */
-
-/* "" = the one in force. */
-GW_CHECK gw_status price_book_get(provider_store *s, const char *version, ProtobufCMessage **ret,
-                                  gw_error *err);
-GW_CHECK gw_status price_book_put(provider_store *s, const entity_change *c, ProtobufCMessage **ret,
-                                  gw_error *err);
 
 GW_CHECK gw_status provider_store_ensure_indexes(mongoc_database_t *db, gw_error *err);

@@ -1,0 +1,20 @@
+/*
+ * What provider_store.c (changes) and provider_store_read.c (get, list, the settings file's entries) share.
+ */
+#pragma once
+
+#include "config_document.h"
+#include "provider_store.h"
+
+typedef struct entity {
+    config_collection c;
+    const char *id_field; /* holds _id */
+    const char *fixed[2]; /* fields that never change */
+    gw_status (*check)(const ProtobufCMessage *m, gw_violations *v, gw_error *err);
+} entity;
+
+const entity *entity_of(entity_kind kind);
+
+/* The settings file's entry of that name or pattern; NULL: none. */
+const ProtobufCMessage *entity_in_file(const provider_store *s, entity_kind kind, const char *key);
+gw_status entity_not_found(const entity *e, const char *id, gw_error *err);

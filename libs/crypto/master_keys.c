@@ -100,18 +100,19 @@ static gw_status parse_file(gw_master_keys *k, gw_str text, const char *path, gw
     return GW_OK;
 }
 
+static gw_status load_into(gw_master_keys *k, char *bytes, const char *path, gw_error *err)
+{
+    size_t len = 0;
+    gw_status rc = read_file(path, bytes, &len, err);
+    return rc == GW_OK ? parse_file(k, gw_str_n(bytes, len), path, err) : rc;
+}
+
 gw_status gw_master_keys_load(const char *path, gw_master_keys **ret, gw_error *err)
 {
     gw_auto(gw_master_keys) k = calloc(1, sizeof(*k));
     char *bytes = malloc(FILE_BYTES_MAX);
-    size_t len = 0;
-    gw_status rc = GW_OK;
-    if (!k || !bytes)
-        rc = gw_fail(err, GW_ERR_NO_MEMORY, "out of memory for the master keys");
-    if (rc == GW_OK)
-        rc = read_file(path, bytes, &len, err);
-    if (rc == GW_OK)
-        rc = parse_file(k, gw_str_n(bytes, len), path, err);
+    gw_status rc = k && bytes ? load_into(k, bytes, path, err)
+                              : gw_fail(err, GW_ERR_NO_MEMORY, "out of memory for the master keys");
     gw_secret_wipe(bytes, FILE_BYTES_MAX);
     free(bytes);
     if (rc == GW_OK)

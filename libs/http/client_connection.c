@@ -1,5 +1,6 @@
 #include "http/client_internal.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdlib.h>
 
@@ -248,6 +249,7 @@ void gw_http_conn_resume(gw_http_conn *conn)
     if (conn->state != GW_HTTP_CONN_BUSY)
         return;
     gw_http_call *call = conn->call;
+    assert(call); /* BUSY is: it has one */
     conn->may_have_more = true;
     if (conn->parser_is_paused) {
         gw_auto_buf held = conn->held;

@@ -13,16 +13,17 @@
 typedef Grpc__Reflection__V1__ServerReflectionRequest reflection_request;
 typedef Grpc__Reflection__V1__ServerReflectionResponse reflection_response;
 
-static void answer_error(gw_rpc_call *c, reflection_response *r, gw_rpc_code code,
+/* Each answer_… completes its own copy of the response: what it points to lives as long as the copy. */
+static void answer_error(gw_rpc_call *c, reflection_response r, gw_rpc_code code,
                          const char *message)
 {
     Grpc__Reflection__V1__ErrorResponse e = GRPC__REFLECTION__V1__ERROR_RESPONSE__INIT;
     e.error_code = (int32_t)code;
     e.error_message = (char *)(uintptr_t)message;
-    r->message_response_case =
+    r.message_response_case =
         GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_ERROR_RESPONSE;
-    r->error_response = &e;
-    gw_rpc_send(c, &r->base);
+    r.error_response = &e;
+    gw_rpc_send(c, &r.base);
 }
 
 /* Files to send: breadth first over the imports, each once. */
@@ -46,8 +47,7 @@ static void add_file(const gw_schema *schema, file_list *l, gw_str name)
         (ProtobufCBinaryData){.len = bytes.len, .data = (uint8_t *)(uintptr_t)bytes.ptr};
 }
 
-static void answer_file(gw_rpc_call *c, const gw_schema *schema, gw_str name,
-                        reflection_response *r)
+static void answer_file(gw_rpc_call *c, const gw_schema *schema, gw_str name, reflection_response r)
 {
     file_list *files = calloc(1, sizeof *files);
     if (files)
@@ -67,10 +67,10 @@ static void answer_file(gw_rpc_call *c, const gw_schema *schema, gw_str name,
         GRPC__REFLECTION__V1__FILE_DESCRIPTOR_RESPONSE__INIT;
     f.n_file_descriptor_proto = files->count;
     f.file_descriptor_proto = files->bytes;
-    r->message_response_case =
+    r.message_response_case =
         GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_FILE_DESCRIPTOR_RESPONSE;
-    r->file_descriptor_response = &f;
-    gw_rpc_send(c, &r->base);
+    r.file_descriptor_response = &f;
+    gw_rpc_send(c, &r.base);
     free(files);
 }
 
@@ -96,7 +96,7 @@ static int by_name(const void *a, const void *b)
     return gw_str_cmp(*(const gw_str *)a, *(const gw_str *)b);
 }
 
-static void answer_services(gw_rpc_call *c, const gw_rpc_server *s, reflection_response *r)
+static void answer_services(gw_rpc_call *c, const gw_rpc_server *s, reflection_response r)
 {
     gw_str names[64];
     Grpc__Reflection__V1__ServiceResponse services[GW_ARRAY_LEN(names)];
@@ -111,10 +111,10 @@ static void answer_services(gw_rpc_call *c, const gw_rpc_server *s, reflection_r
     Grpc__Reflection__V1__ListServiceResponse l = GRPC__REFLECTION__V1__LIST_SERVICE_RESPONSE__INIT;
     l.n_service = n;
     l.service = list;
-    r->message_response_case =
+    r.message_response_case =
         GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_LIST_SERVICES_RESPONSE;
-    r->list_services_response = &l;
-    gw_rpc_send(c, &r->base);
+    r.list_services_response = &l;
+    gw_rpc_send(c, &r.base);
 }
 
 static void on_message(gw_rpc_call *c, const ProtobufCMessage *request, void *arg)
@@ -126,17 +126,17 @@ static void on_message(gw_rpc_call *c, const ProtobufCMessage *request, void *ar
     r.original_request = (reflection_request *)(uintptr_t)q;
     switch (q->message_request_case) {
     case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_BY_FILENAME:
-        answer_file(c, s->schema, gw_str_of(q->file_by_filename), &r);
+        answer_file(c, s->schema, gw_str_of(q->file_by_filename), r);
         break;
     case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_CONTAINING_SYMBOL:
         answer_file(c, s->schema,
-                    gw_schema_file_of_symbol(s->schema, gw_str_of(q->file_containing_symbol)), &r);
+                    gw_schema_file_of_symbol(s->schema, gw_str_of(q->file_containing_symbol)), r);
         break;
     case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_LIST_SERVICES:
-        answer_services(c, s, &r);
+        answer_services(c, s, r);
         break;
     default:
-        answer_error(c, &r, GW_RPC_UNIMPLEMENTED, "extensions cannot be asked for");
+        answer_error(c, r, GW_RPC_UNIMPLEMENTED, "extensions cannot be asked for");
         break;
     }
     if (gw_rpc_call_queued(c) > QUEUE_MAX)

@@ -203,7 +203,8 @@ static void elements_of_a_packed_field_are_bounded(void **state)
     size_t n = GW_WALK_REPEATED_MAX + 1, len = n + 4;
     char *bytes = calloc(1, len);
     assert_non_null(bytes);
-    memcpy(bytes, "\x0a\xa1\x8d\x06", 4); /* 100001 */
+    static const uint8_t head[] = {0x0a, 0xa1, 0x8d, 0x06}; /* 100001 */
+    memcpy(bytes, head, sizeof(head));
     gw_error err;
     assert_int_equal(walk(d, bytes, len, &err), GW_ERR_INVALID_ARGUMENT);
     assert_string_equal(err.field, "path");
@@ -215,9 +216,10 @@ static void elements_of_a_packed_field_are_bounded(void **state)
 static void a_singular_message_that_comes_again_and_again_is_refused(void **state)
 {
     (void)state;
+    static const uint8_t empty[] = {0x3a, 0x00}; /* permissions */
     char bytes[64];
-    for (size_t i = 0; i < sizeof bytes; i += 2)
-        memcpy(bytes + i, "\x3a\x00", 2); /* permissions, empty */
+    for (size_t i = 0; i < sizeof(bytes); i += sizeof(empty))
+        memcpy(bytes + i, empty, sizeof(empty));
     gw_error err;
     assert_int_equal(walk(KEY, bytes, 4, NULL), GW_OK);
     assert_int_equal(walk(KEY, bytes, sizeof bytes, &err), GW_ERR_INVALID_ARGUMENT);

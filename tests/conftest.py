@@ -25,10 +25,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     """What the services said belongs to a failure."""
     outcome = yield
     report = outcome.get_result()
-    suite = getattr(item, "funcargs", {}).get("own_suite") or getattr(item, "funcargs", {}).get("suite")
-    if report.failed and isinstance(suite, Suite):
-        for name in SERVICES:
-            report.sections.append((f"log of {name}", suite.processes[name].tail(25)))
+    if report.failed:
+        for suite in (value for value in getattr(item, "funcargs", {}).values() if isinstance(value, Suite)):
+            for name in SERVICES:
+                report.sections.append((f"log of {name}", suite.processes[name].tail(25)))
 
 
 def _assert_all_ended_well(statuses: dict[str, int]) -> None:
@@ -40,14 +40,6 @@ def _assert_all_ended_well(statuses: dict[str, int]) -> None:
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
     """One suite for all tests that leave it as they found it. Every service has to end with status 0."""
     s = Suite(tmp_path_factory.mktemp("suite")).start()
-    yield s
-    _assert_all_ended_well(s.stop())
-
-
-@pytest.fixture
-def own_suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
-    """A suite for one test that breaks things."""
-    s = Suite(tmp_path_factory.mktemp("own")).start()
     yield s
     _assert_all_ended_well(s.stop())
 

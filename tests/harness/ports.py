@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+import httpx
+
 T = TypeVar("T")
 
 # Sanitizers and busy machines are slower than what is promised of a release.
@@ -30,7 +32,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def eventually(probe: Callable[[], T], what: str, seconds: float = 10.0) -> T:
-    """Polls `probe` until it returns something true; assertion and connection errors count as not yet."""
+    """Polls `probe` until it returns something true; failed assertions and connections count as not yet."""
     deadline = time.monotonic() + seconds * PATIENCE
     last: object = None
     while True:
@@ -38,7 +40,7 @@ def eventually(probe: Callable[[], T], what: str, seconds: float = 10.0) -> T:
             last = probe()
             if last:
                 return last
-        except (AssertionError, OSError) as e:
+        except (AssertionError, OSError, httpx.TransportError) as e:
             last = e
         if time.monotonic() > deadline:
             raise AssertionError(f"{what}: not within {seconds * PATIENCE} s; last seen: {last!r}")

@@ -195,14 +195,17 @@ class Suite:
 
     # ---- life ----
 
-    def start(self, without: tuple[str, ...] = ()) -> "Suite":
-        """Starts everything and waits until it is ready; of `without` nothing is started, and nothing waited for."""
+    def start(self, without: tuple[str, ...] = (), only: tuple[str, ...] = ()) -> "Suite":
+        """
+        Starts everything, or `only` what is named, and waits until its services are ready. Of `without` nothing is
+        started, and then nothing is waited for.
+        """
         try:
             for process in self.processes.values():
-                if process.name not in without:
+                if process.name not in without and (not only or process.name in only):
                     process.start()
             if not without:
-                self.await_ready()
+                self.await_ready(*(name for name in only if name in SERVICES))
         except BaseException:
             self.stop()
             raise

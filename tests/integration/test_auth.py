@@ -1,0 +1,216 @@
+"""auth alone with its stores: what the other services rely on."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import pytest
+from harness.ports import eventually
+from harness.rpc import RpcClient, as_dict
+from harness.suite import Suite, base62
+
+KEYS = "apirelay.auth.v1.ApiKeyService"
+ACCESS = "apirelay.auth.v1.KeyAccessService"
+IDENTITY = "apirelay.auth.v1.IdentityService/CheckCredential"
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
+    suite = Suite(tmp_path_factory.mktemp("auth")).start(only=("mongo", "redis", "auth"))
+    yield suite
+    assert suite.stop()["auth"] == 0
+
+
+@pytest.fixture(scope="module")
+def admin(stack: Suite) -> Iterator[RpcClient]:
+    with stack.rpc("auth", stack.admin_key) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def relay(stack: Suite) -> Iterator[RpcClient]:
+    with stack.rpc("auth", stack.tokens["relay"]) as client:
+        yield client
+
+
+def create(admin: RpcClient, **fields: Any) -> Any:
+    return admin.call(f"{KEYS}/CreateApiKey", {"apiKey": {"name": "a key", **fields}})
+
+
+def resolve(relay: RpcClient, key: str) -> Any:
+    return relay.call(f"{ACCESS}/Resolve", {"presentedKey": base64.b64encode(key.encode()).decode()})
+
+
+def test_a_key_resolves_to_its_policy_and_a_wrong_one_to_nothing(admin: RpcClient, relay: RpcClient) -> None:
+    made = create(admin, clientId="app", permissions={"maxTokens": 5, "models": ["gpt-*"]}, security={"ipWhitelist": ["10.0.0.0/8"]})
+    found = resolve(relay, made.key)
+    assert found.found and found.policy.key_id == made.api_key.key_id and found.policy.api_key_id == made.api_key.id
+    assert found.policy.permissions.max_tokens == 5 and found.policy.permissions.features.streaming
+    assert list(found.policy.security.ip_whitelist) == ["10.0.0.0/8"] and found.policy.status == "active"
+    assert found.policy.generation > 0
+    for wrong in (made.key[:-1], made.key[:30] + ("A" if made.key[30] != "A" else "B") + made.key[31:], "", "lc_prod_" + base62(50), "x" * 128):
+        assert not resolve(relay, wrong).found
+
+
+def test_unknown_wrong_and_right_secrets_take_the_same_time(admin: RpcClient, relay: RpcClient) -> None:
+    """No measurement of microseconds: only that neither path has a 30 ms hash the other has not."""
+    made = create(admin)
+
+    def median(key: str) -> float:
+        times = []
+        for _ in range(15):
+            started = time.perf_counter()
+            resolve(relay, key)
+            times.append(time.perf_counter() - started)
+        return sorted(times)[7]
+
+    right, wrong = median(made.key), median("lc_prod_" + base62(50))
+    assert abs(right - wrong) < 0.02
+
+
+def test_the_watch_tells_every_change_in_order_within_a_second(admin: RpcClient, relay: RpcClient) -> None:
+    made = create(admin)
+    start = resolve(relay, made.key).generation
+    events: list[Any] = []
+    times: list[float] = []
+    call = relay.stream(f"{ACCESS}/Watch", {"fromGeneration": start})
+
+    def read() -> None:
+        try:
+            for event in call:
+                times.append(time.monotonic())
+                events.append(event)
+        except grpc.RpcError:
+            pass
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        eventually(lambda: events, "the first heartbeat", 2)
+        for action in ("Suspend", "Resume", "Revoke"):
+            admin.call(f"{KEYS}/{action}ApiKey", {"id": made.api_key.id})
+        done = time.monotonic()
+        changes = eventually(
+            lambda: len(c := [e.change for e in events if e.WhichOneof("event") == "change" and e.change.key_id == made.api_key.key_id]) == 3 and c,
+            "three changes", 2,
+        )
+        assert time.monotonic() - done < 1.5
+        generations = [c.generation for c in changes]
+        assert generations == sorted(set(generations))
+        seen = len(times)
+        eventually(lambda: len(times) >= seen + 8, "heartbeats", 4)
+        assert max(b - a for a, b in zip(times[seen:], times[seen + 1 :])) < 1.0, "without one for 1 s the watch counts as down"
+    finally:
+        call.cancel()
+        thread.join()
+
+
+def test_a_watch_from_a_forgotten_past_begins_with_a_reset(relay: RpcClient) -> None:
+    call = relay.stream(f"{ACCESS}/Watch", {"fromGeneration": "999999999"})
+    kinds = [event.WhichOneof("event") for event, _ in zip(call, range(2))]
+    call.cancel()
+    assert "reset" in kinds
+
+
+def test_two_changes_at_once_get_two_generations(admin: RpcClient, stack: Suite) -> None:
+    made = create(admin)
+    errors: list[Exception] = []
+
+    def rename(i: int) -> None:
+        try:
+            admin.call(f"{KEYS}/UpdateApiKey", {"id": made.api_key.id, "apiKey": {"name": f"name {i}"}, "updateMask": "name"})
+        except grpc.RpcError as e:
+            errors.append(e)
+
+    threads = [threading.Thread(target=rename, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    changes = [d["generation"] for d in stack.mongo()["key_changes"].find({"keyId": made.api_key.key_id})]
+    assert len(changes) == len(set(changes)) >= 9
+
+
+def test_every_credential_is_recognised_for_what_it_is(admin: RpcClient, relay: RpcClient, stack: Suite) -> None:
+    made = create(admin)
+    with stack.rpc("auth", stack.tokens["admin-gw"]) as gateway:
+        session = gateway.call(
+            "apirelay.auth.v1.SessionService/CreateSession", {"username": "admin", "password": stack.owner_password, "address": "127.0.0.1"}
+        )
+    for credential, kind, member in ((made.key, "api_key", "key_id"), (stack.admin_key, "admin", "admin_key_id"), (session.token, "admin", "session_id")):
+        answer = relay.call(IDENTITY, {"credential": base64.b64encode(credential.encode()).decode()})
+        assert answer.valid and answer.kind == kind and getattr(answer, member), as_dict(answer)
+    for credential in ("", "nonsense", stack.admin_key[:-1], session.token + "x"):
+        answer = relay.call(IDENTITY, {"credential": base64.b64encode(credential.encode()).decode()})
+        assert not answer.valid and answer.reason
+
+
+def test_sessions_are_hashed_in_redis(stack: Suite) -> None:
+    with stack.rpc("auth", stack.tokens["admin-gw"]) as gateway:
+        session = gateway.call("apirelay.auth.v1.SessionService/CreateSession", {"username": "admin", "password": stack.owner_password})
+    store = stack.redis()
+    keys = list(store.scan_iter())
+    assert keys and not [k for k in keys if session.token.encode() in k]
+    assert all(0 < store.ttl(k) <= 12 * 3600 for k in keys if b"session" in k)
+
+
+def test_passwords_and_admin_keys_rest_hashed(stack: Suite) -> None:
+    user = stack.mongo()["admin_users"].find_one({"username": "admin"})
+    assert "$argon2id$" in str(user) and stack.owner_password not in str(user)
+    assert stack.admin_key[-32:] not in str(list(stack.mongo()["admin_keys"].find()))
+
+
+def test_the_audit_chain_shows_a_change_of_the_past(admin: RpcClient, stack: Suite) -> None:
+    create(admin)
+    verify = "apirelay.auth.v1.AuditService/VerifyAuditLog"
+    assert admin.call(verify).intact
+    log = stack.mongo()["audit_log"]
+    entry = log.find_one({"seq": 2})
+    log.update_one({"_id": entry["_id"]}, {"$set": {"actorName": "somebody else", "actor.name": "somebody else"}})
+    broken = admin.call(verify)
+    assert not broken.intact and broken.broken_seq in (2, 3), as_dict(broken)
+    log.replace_one({"_id": entry["_id"]}, entry)
+    assert admin.call(verify).intact
+
+
+def run_auth(stack: Suite, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    process = stack.processes["auth"]
+    return subprocess.run([*process.command, *arguments], env={**process.env, **env}, capture_output=True, text=True, timeout=60)
+
+
+def test_keys_are_imported_in_bulk_and_then_resolve(stack: Suite, relay: RpcClient) -> None:
+    path = stack.path("keys.jsonl")
+    path.write_text("".join(json.dumps({"name": f"imported {i}", "permissions": {"maxTokens": i + 1}}) + "\n" for i in range(2000)))
+    out = stack.path("made.jsonl")
+    done = run_auth(stack, "import", "--no-argon2", "--out", str(out), str(path))
+    assert done.returncode == 0, done.stderr
+    made = [json.loads(line) for line in out.read_text().splitlines()]
+    assert len(made) == 2000 and os.stat(out).st_mode & 0o777 == 0o600
+    for i in (0, 1, 1999):
+        assert resolve(relay, made[i]["key"]).policy.permissions.max_tokens == i + 1
+    assert made[0]["key"] not in done.stdout + done.stderr
+
+
+def test_a_bad_import_says_which_lines_and_imports_nothing(stack: Suite) -> None:
+    before = stack.mongo()["api_keys"].count_documents({})
+    path = stack.path("bad.jsonl")
+    path.write_text('{"name":"fine"}\n{"name":""}\nnonsense\n{"name":"x","colour":"red"}\n')
+    done = run_auth(stack, "import", "--no-argon2", str(path))
+    assert done.returncode != 0
+    assert all(line in done.stderr for line in ("2", "3", "4")), done.stderr
+    assert stack.mongo()["api_keys"].count_documents({}) == before
+
+
+def test_bad_settings_are_all_told_at_once(stack: Suite) -> None:
+    done = run_auth(stack, AUTH_MONGO_THREADS="many", AUTH_LOG_LEVEL="loud", AUTH_NONSENSE="1", AUTH_PEPPERS_FILE="")
+    assert done.returncode == 2
+    assert all(word in done.stderr for word in ("AUTH_MONGO_THREADS", "AUTH_LOG_LEVEL", "AUTH_NONSENSE", "AUTH_PEPPERS_FILE")), done.stderr

@@ -203,10 +203,20 @@ start_services() {
         "ADMIN_GW_USAGE_TARGET=$usage"
 }
 
+answers_or_ended() { http_ok "$2" || has_ended "$1"; }
+
+# A service that was told to stop a moment ago still looked as if it ran when the others started: it is started once more.
 await_services() {
-    local number=0 service
+    local number=0 service url
     for service in "${SERVICES[@]}"; do
-        await "$service" http_ok "http://127.0.0.1:$((PORT_OPS + number))/readyz"
+        url=http://127.0.0.1:$((PORT_OPS + number))/readyz
+        await "$service" answers_or_ended "$service" "$url"
+        ! has_ended "$service" || start_services 9>&-
+        await "$service" answers_or_ended "$service" "$url"
+        if has_ended "$service"; then
+            tail -n 20 "$STATE/log/$service.log" >&2
+            die "$service ended by itself; its log: $STATE/log/$service.log"
+        fi
         number=$((number + 1))
     done
 }

@@ -21,8 +21,9 @@ struct config_store {
     relay_config *current;
     gw_timer poll_timer;
     int64_t read_ms; /* monotonic time of the last whole reading; 0 = never */
+    config_store_wait *waiting; /* for a reading that has not begun */
+    config_store_wait *reading; /* for the one that runs */
     bool polling;
-    bool refresh; /* asked for while a poll runs */
     bool closing; /* freed by the poll that still runs */
 };
 
@@ -269,19 +270,31 @@ static void take_over(config_store *s, poll_job *j)
         s->options.changed(s->options.arg, s->current);
 }
 
+static void end_waits(config_store_wait **list)
+{
+    config_store_wait *w = *list;
+    *list = NULL;
+    while (w) {
+        config_store_wait *next = w->next;
+        w->done(w);
+        w = next;
+    }
+}
+
 static void poll_done(gw_mongo_job *base, gw_status rc, const gw_error *err)
 {
     (void)err; /* libs/mongo logs when the server goes and comes */
     poll_job *j = GW_CONTAINER_OF(base, poll_job, base);
     config_store *s = j->store;
     s->polling = false;
+    if (!s->closing && rc == GW_OK && j->api)
+        take_over(s, j);
+    end_waits(&s->reading);
     if (s->closing) {
+        end_waits(&s->waiting);
         release(s);
     } else {
-        if (rc == GW_OK && j->api)
-            take_over(s, j);
-        gw_timer_set(s->loop, &s->poll_timer, s->refresh ? 0 : POLL_INTERVAL_MS);
-        s->refresh = false;
+        gw_timer_set(s->loop, &s->poll_timer, s->waiting ? 0 : POLL_INTERVAL_MS);
     }
     if (j->api)
         apirelay__relay__v1__relay_config_snapshot__free_unpacked(j->api, NULL);
@@ -303,14 +316,16 @@ static void poll_now(void *arg)
     j->known_version = s->api ? s->api->version : 0;
     j->whole = s->read_ms == 0 || gw_loop_now_ms(s->loop) - s->read_ms >= REREAD_INTERVAL_MS;
     s->polling = true;
+    s->reading = s->waiting;
+    s->waiting = NULL;
     gw_mongo_submit(s->options.mongo, &j->base);
 }
 
-void config_store_refresh(config_store *s)
+void config_store_refresh(config_store *s, config_store_wait *w)
 {
-    if (s->polling)
-        s->refresh = true;
-    else if (s->options.mongo)
+    w->next = s->waiting;
+    s->waiting = w;
+    if (!s->polling)
         gw_timer_set(s->loop, &s->poll_timer, 0);
 }
 
@@ -387,8 +402,10 @@ void config_store_free(config_store *s)
         return;
     gw_timer_cancel(s->loop, &s->poll_timer);
     s->closing = true;
-    if (!s->polling)
-        release(s);
+    if (s->polling)
+        return;
+    end_waits(&s->waiting);
+    release(s);
 }
 
 const relay_config *config_store_current(const config_store *s)

@@ -46,8 +46,16 @@ void config_store_free(config_store *s);
 
 /* Borrowed until control returns to the loop; relay_config_ref() to keep. Never NULL. */
 const relay_config *config_store_current(const config_store *s);
-/* Reads again now: after a write of our own. */
-void config_store_refresh(config_store *s);
+/*
+ * Reads again now, after a write of our own: `done` runs on the loop once a reading that began later is over, so that who is
+ * answered then finds the write in force. A reading that fails ends the wait too; the next one repeats it. The caller keeps
+ * `w` until then.
+ */
+typedef struct config_store_wait {
+    void (*done)(struct config_store_wait *w);
+    struct config_store_wait *next; /* the store's */
+} config_store_wait;
+void config_store_refresh(config_store *s, config_store_wait *w);
 
 /* The files' own entries, for lists over the API; borrowed for the store's life. */
 struct Apirelay__Relay__V1__RelayConfigFile;

@@ -113,7 +113,7 @@ gw_status gw_vfail(gw_error *err, gw_status code, const char *format, va_list ar
     return code;
 }
 
-gw_status gw_fail(gw_error *err, gw_status code, const char *format, ...)
+gw_status(gw_fail)(gw_error *err, gw_status code, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -122,7 +122,7 @@ gw_status gw_fail(gw_error *err, gw_status code, const char *format, ...)
     return code;
 }
 
-gw_status gw_fail_field(gw_error *err, gw_status code, const char *field, const char *format, ...)
+gw_status(gw_fail_field)(gw_error *err, gw_status code, const char *field, const char *format, ...)
 {
     va_list args;
     va_start(args, format);

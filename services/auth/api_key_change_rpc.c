@@ -58,7 +58,7 @@ void api_key_update_rpc(gw_rpc_call *call, const ProtobufCMessage *request, void
     gw_status rc = GW_OK;
     api_key_update *u = gw_arena_new_of(o->arena, api_key_update);
     if (!u) {
-        rc = gw_fail(&err, GW_ERR_NO_MEMORY, "out of memory");
+        (void)gw_fail(&err, GW_ERR_NO_MEMORY, "out of memory");
         op_refuse(o, &err);
         return;
     }

@@ -1,5 +1,6 @@
 #include "session_store.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -85,6 +86,7 @@ static void replied(void *arg, gw_status rc, const redisReply *reply)
 static waiting *waiting_new(session_done_fn done, session_found_fn found, void *arg)
 {
     gw_error err = {0};
+    assert(done || found);
     waiting *w = malloc(sizeof(*w));
     if (w) {
         *w = (waiting){done, found, arg};

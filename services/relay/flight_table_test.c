@@ -167,7 +167,7 @@ static void disk_space_is_allocated(void **state)
     flight_table *t = open_table(k, 100, &renamed);
     file_path(k, path);
     assert_int_equal(stat(path, &st), 0);
-    assert_true(st.st_blocks * 512 >= 100 * FLIGHT_SLOT_BYTES);
+    assert_true(st.st_blocks * 512 >= 100L * FLIGHT_SLOT_BYTES);
     flight_table_free(t);
 }
 

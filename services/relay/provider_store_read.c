@@ -48,11 +48,6 @@ const char *entity_sort_key(entity_kind kind, const ProtobufCMessage *m)
     return message_text(m, entity_of(kind)->c.key_field);
 }
 
-gw_status entity_not_found(const entity *e, const char *id, gw_error *err)
-{
-    return gw_fail(err, GW_ERR_NOT_FOUND, "there is no %s \"%.100s\"", e->c.what, id);
-}
-
 gw_status entity_get(provider_store *s, entity_kind kind, const char *id, ProtobufCMessage **ret,
                      gw_error *err)
 {

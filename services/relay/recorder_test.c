@@ -316,7 +316,7 @@ static void a_full_disk_keeps_events_in_flight_until_there_is_room(void **state)
     struct rlimit unlimited, full;
     struct stat st;
     char path[128];
-    usage_event *events[80];
+    usage_event *events[80] = {NULL};
     recorder_options o = kit_options(k);
     kit_open(k, &o);
     (void)snprintf(path, sizeof(path), "%s/spool/data.mdb", k->dir);

@@ -6,10 +6,11 @@
 
 #include <stdlib.h>
 
-#define SLOTS           (2 * LIVE_SECONDS) /* also holds what comes late */
 #define NANO_PER_DOLLAR 1e9
 #define KEY_BYTES       (sizeof(((gw_object_id *)NULL)->bytes))
 #define MODEL_MAX       256
+
+enum { SLOTS = 2 * LIVE_SECONDS }; /* also holds what comes late */
 
 typedef Apirelay__Usage__V1__LiveCounter live_counter;
 typedef Apirelay__Usage__V1__HistogramBucket live_bucket;

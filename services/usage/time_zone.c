@@ -10,7 +10,7 @@
 #define FILE_MAX_BYTES (256 << 10)
 #define HEADER_BYTES   44
 #define TYPE_BYTES     6
-#define MAX_OFFSET_S   (26 * 3600) /* RFC 9636 §3.2 */
+#define MAX_OFFSET_S   (26LL * 3600) /* RFC 9636 §3.2 */
 #define MS             1000
 
 /* The day on which the clock is changed, as "M10.5.0/3": month, week (5: the last), weekday, s. */

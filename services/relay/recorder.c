@@ -1,59 +1,9 @@
-#include "recorder.h"
+#include "recorder_internal.h"
 
-#include "ingest_client.h"
 #include "relay_metrics.h"
-#include "spool_writer.h"
-
-#include "core/id.h"
-
-#include <errno.h>
-#include <fcntl.h>
-#include <stdlib.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define TICK_MS       1000
 #define CLOSE_LOOK_MS 10
-
-struct recorder_lane {
-    recorder *recorder;
-    writer_lane *rings;
-    uint32_t first, count; /* slots of this lane */
-    uint32_t *free; /* their indexes, a stack */
-    uint32_t free_count;
-    bool *is_stream; /* by slot, of the event that opened it */
-    uint32_t last_id_second; /* event ids do not go back with the clock */
-    atomic_int_least64_t opened; /* written by the lane, read by the recorder's loop */
-    atomic_int_least64_t streams;
-    atomic_int_least64_t done;
-};
-
-struct recorder {
-    recorder_options o;
-    gw_loop *loop;
-    int dir_fd; /* holds the flock */
-    flight_table *table;
-    spool *spool;
-    writer_lane *rings;
-    recorder_lane *lanes;
-    spool_writer *writer;
-    ingest_client *ingest; /* NULL: spool only */
-    gw_timer tick;
-    atomic_uint_least64_t spool_id; /* for event ids */
-    atomic_uint_least32_t id_counter;
-    int64_t committed, recovered; /* events; of these found at start */
-    /* for recorder_get_stats(), which any lane may ask */
-    atomic_int_least64_t tail, acked, bytes;
-    atomic_bool disk_failed, full, connected;
-    int64_t seen_committed, seen_failures, seen_acked; /* as counted in metrics */
-    bool resetting;
-    /* closing */
-    gw_timer close_look;
-    int64_t close_due_ms;
-    void (*closed)(void *arg);
-    void *closed_arg;
-};
 
 /* ---- figures ---- */
 
@@ -95,7 +45,7 @@ static void set_gauge(const recorder *r, unsigned metric, int64_t value)
     gw_metric_set(r->o.metrics, metric, value, NULL, 0);
 }
 
-static void on_tick(void *arg)
+void recorder_tick(void *arg)
 {
     recorder *r = arg;
     gw_timer_set(r->loop, &r->tick, TICK_MS);
@@ -120,7 +70,7 @@ static void count(const recorder *r, unsigned metric, int64_t *seen, int64_t now
     *seen = now;
 }
 
-static void use_spool_id(recorder *r, const spool_info *i)
+void recorder_use_spool_id(recorder *r, const spool_info *i)
 {
     uint64_t id = 0;
     memcpy(&id, i->id, sizeof(i->id));
@@ -140,7 +90,7 @@ static void ask_reset(recorder *r, spool_reset kind)
     spool_writer_reset(r->writer, kind);
 }
 
-static void on_acked(void *arg, int64_t seq)
+void recorder_on_acked(void *arg, int64_t seq)
 {
     recorder *r = arg;
     count(r, M_relay_spool_acked_events_total, &r->seen_acked, seq);
@@ -149,7 +99,7 @@ static void on_acked(void *arg, int64_t seq)
     spool_writer_acked(r->writer, seq);
 }
 
-static void on_trouble(void *arg, ingest_trouble why)
+void recorder_on_trouble(void *arg, ingest_trouble why)
 {
     static const spool_reset kinds[] = {[INGEST_RESTORED] = SPOOL_RESET_RESTART,
                                         [INGEST_COPIED] = SPOOL_RESET_REPLACE,
@@ -157,7 +107,7 @@ static void on_trouble(void *arg, ingest_trouble why)
     ask_reset(arg, kinds[why]);
 }
 
-static ingest_gauges gauges_of(void *arg)
+ingest_gauges recorder_gauges(void *arg)
 {
     const recorder *r = arg;
     return (ingest_gauges){.open_slots = open_slots(r),
@@ -173,10 +123,10 @@ static void note_reset(recorder *r, const writer_report *w)
     r->resetting = false;
     r->seen_acked = w->info.acked;
     atomic_store_explicit(&r->acked, w->info.acked, memory_order_relaxed);
-    use_spool_id(r, &w->info);
+    recorder_use_spool_id(r, &w->info);
 }
 
-static void on_report(void *arg, const writer_report *w)
+void recorder_on_report(void *arg, const writer_report *w)
 {
     recorder *r = arg;
     r->committed = w->committed;
@@ -200,206 +150,6 @@ static void on_report(void *arg, const writer_report *w)
             ingest_client_send_live(r->ingest, w->live);
     }
     live_table_free(w->live);
-}
-
-/* ---- opening ---- */
-
-static gw_status lock_dir(recorder *r, gw_error *err)
-{
-    const char *dir = r->o.dir;
-    if (mkdir(dir, 0700) != 0 && errno != EEXIST)
-        return gw_fail(err, GW_ERR_IO, "cannot make %s: %s", dir, strerror(errno));
-    r->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (r->dir_fd < 0)
-        return gw_fail(err, GW_ERR_IO, "cannot open %s: %s", dir, strerror(errno));
-    if (flock(r->dir_fd, LOCK_EX | LOCK_NB) == 0)
-        return GW_OK;
-    if (errno == EWOULDBLOCK)
-        return gw_fail(err, GW_ERR_FAILED_PRECONDITION, "another process holds %s", dir);
-    return gw_fail(err, GW_ERR_IO, "cannot lock %s: %s", dir, strerror(errno));
-}
-
-static gw_status open_files(recorder *r, gw_error *err)
-{
-    bool renamed = false;
-    spool_opened how;
-    gw_status rc =
-        flight_table_open(r->o.dir, r->o.lanes * r->o.slots_per_lane, &r->table, &renamed, err);
-    if (rc != GW_OK)
-        return rc;
-    if (renamed)
-        gw_log_error(r->o.log, "flight_table_unreadable", gw_kv("dir", r->o.dir));
-    rc = spool_open(r->o.dir, r->o.spool_max_bytes, flight_table_count(r->table), &r->spool, &how,
-                    err);
-    if (rc != GW_OK)
-        return rc;
-    if (how.unreadable)
-        gw_log_error(r->o.log, "spool_unreadable", gw_kv("kept_as", (const char *)how.aside),
-                     gw_kv("last_tail", flight_table_noted_tail(r->table)), gw_kv_error(&how.why));
-    use_spool_id(r, spool_get_info(r->spool));
-    /* A restart within one second does not meet the ids it gave before. */
-    atomic_init(&r->id_counter, spool_get_info(r->spool)->opens << 16);
-    return GW_OK;
-}
-
-static gw_status make_lanes(recorder *r, gw_error *err)
-{
-    r->rings = calloc(r->o.lanes, sizeof(*r->rings));
-    r->lanes = calloc(r->o.lanes, sizeof(*r->lanes));
-    if (!r->rings || !r->lanes)
-        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the recorder");
-    for (unsigned i = 0; i < r->o.lanes; i++) {
-        recorder_lane *lane = &r->lanes[i];
-        lane->recorder = r;
-        lane->rings = &r->rings[i];
-        lane->count = r->o.slots_per_lane;
-        lane->first = i * lane->count;
-        lane->free = calloc(lane->count, sizeof(*lane->free));
-        lane->is_stream = calloc(lane->count, sizeof(*lane->is_stream));
-        if (!lane->free || !lane->is_stream || !index_ring_init(&lane->rings->done, lane->count) ||
-            !index_ring_init(&lane->rings->freed, lane->count))
-            return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the recorder");
-    }
-    return GW_OK;
-}
-
-static gw_status make_writer(recorder *r, gw_error *err)
-{
-    spool_writer_options w = {.spool = r->spool,
-                              .table = r->table,
-                              .lanes = r->rings,
-                              .lane_count = r->o.lanes,
-                              .slots_per_lane = r->o.slots_per_lane,
-                              .sync_interval_ms = r->o.sync_interval_ms,
-                              .max_bytes = r->o.spool_max_bytes,
-                              .clock = r->o.clock,
-                              .log = r->o.log,
-                              .report = on_report,
-                              .arg = r};
-    return spool_writer_new(r->loop, &w, &r->writer, err);
-}
-
-/* What a killed relay left behind, in one transaction. */
-static void recover(recorder *r)
-{
-    int64_t found[FLIGHT_FOUND_TORN + 1] = {0};
-    for (uint32_t i = 0; i < flight_table_count(r->table); i++) {
-        flight_found f =
-            flight_slot_recover(flight_table_slot(r->table, i), spool_committed(r->spool, i));
-        found[f]++;
-        if (f == FLIGHT_FOUND_DONE || f == FLIGHT_FOUND_INTERRUPTED)
-            spool_writer_add(r->writer, i);
-    }
-    r->recovered = found[FLIGHT_FOUND_DONE] + found[FLIGHT_FOUND_INTERRUPTED];
-    atomic_store(&r->disk_failed, !spool_writer_commit_now(r->writer));
-    const spool_info *info = spool_get_info(r->spool);
-    char id[2 * SPOOL_ID_SIZE + 1];
-    gw_hex_encode(info->id, sizeof(info->id), id);
-    gw_log_info(r->o.log, "spool_opened", gw_kv("spool_id", (const char *)id),
-                gw_kv("tail", info->tail), gw_kv("acked", info->acked),
-                gw_kv("recovered", found[FLIGHT_FOUND_DONE]),
-                gw_kv("interrupted", found[FLIGHT_FOUND_INTERRUPTED]),
-                gw_kv("torn", found[FLIGHT_FOUND_TORN]));
-    if (r->o.metrics && r->recovered)
-        gw_metric_add(r->o.metrics, M_relay_spool_recovered_events_total, r->recovered, NULL, 0);
-    atomic_store(&r->tail, info->tail);
-    atomic_store(&r->acked, info->acked);
-    atomic_store(&r->bytes, info->bytes);
-    r->seen_acked = info->acked;
-}
-
-/* Of each lane the slots that are FREE; lowest on top. What the recovery freed is here, not in the ring. */
-static void fill_free_lists(recorder *r)
-{
-    for (unsigned i = 0; i < r->o.lanes; i++) {
-        recorder_lane *lane = &r->lanes[i];
-        uint32_t index;
-        while (index_ring_pop(&lane->rings->freed, &index)) {
-        }
-        for (uint32_t k = lane->count; k-- > 0;)
-            if (flight_slot_state(flight_table_slot(r->table, lane->first + k)) == FLIGHT_FREE)
-                lane->free[lane->free_count++] = lane->first + k;
-    }
-}
-
-static gw_status start_ingest(recorder *r, gw_error *err)
-{
-    ingest_client_options o = {.usage = r->o.usage,
-                               .service_token = r->o.service_token,
-                               .spool = r->spool,
-                               .log = r->o.log,
-                               .clock = r->o.clock,
-                               .acked = on_acked,
-                               .reset = on_trouble,
-                               .gauges = gauges_of,
-                               .arg = r};
-    return r->o.usage ? ingest_client_new(r->loop, &o, spool_get_info(r->spool), &r->ingest, err)
-                      : GW_OK;
-}
-
-/* All but the ingest client is there: it is made last, so that nothing fails after it. */
-static void free_recorder(recorder *r)
-{
-    gw_timer_cancel(r->loop, &r->tick);
-    gw_timer_cancel(r->loop, &r->close_look);
-    spool_writer_free(r->writer);
-    for (unsigned i = 0; r->lanes && i < r->o.lanes; i++) {
-        free(r->lanes[i].free);
-        free(r->lanes[i].is_stream);
-        if (r->lanes[i].rings) {
-            index_ring_fini(&r->lanes[i].rings->done);
-            index_ring_fini(&r->lanes[i].rings->freed);
-        }
-    }
-    free(r->lanes);
-    free(r->rings);
-    spool_free(r->spool);
-    flight_table_free(r->table);
-    if (r->dir_fd >= 0)
-        (void)close(r->dir_fd);
-    free(r);
-}
-
-static gw_status open_recorder(recorder *r, gw_error *err)
-{
-    gw_status rc = lock_dir(r, err);
-    if (rc == GW_OK)
-        rc = open_files(r, err);
-    if (rc == GW_OK)
-        rc = make_lanes(r, err);
-    if (rc == GW_OK)
-        rc = make_writer(r, err);
-    if (rc != GW_OK)
-        return rc;
-    recover(r);
-    fill_free_lists(r);
-    rc = start_ingest(r, err);
-    if (rc == GW_OK) {
-        rc = spool_writer_start(r->writer, err);
-        if (rc != GW_OK && r->ingest)
-            ingest_client_close(gw_steal(&r->ingest), NULL, NULL);
-    }
-    return rc;
-}
-
-gw_status recorder_open(gw_loop *l, const recorder_options *o, recorder **ret, gw_error *err)
-{
-    recorder *r = calloc(1, sizeof(*r));
-    if (!r)
-        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the recorder");
-    r->o = *o;
-    r->loop = l;
-    r->dir_fd = -1;
-    gw_timer_init(&r->tick, on_tick, r);
-    gw_timer_init(&r->close_look, NULL, r);
-    gw_status rc = open_recorder(r, err);
-    if (rc != GW_OK) {
-        free_recorder(r);
-        return rc;
-    }
-    on_tick(r);
-    *ret = r;
-    return GW_OK;
 }
 
 /* ---- the request path ---- */
@@ -480,7 +230,7 @@ static void finish_closing(void *arg)
     recorder *r = arg;
     void (*closed)(void *arg) = r->closed;
     void *closed_arg = r->closed_arg;
-    free_recorder(r);
+    recorder_free(r);
     closed(closed_arg);
 }
 

@@ -1,0 +1,63 @@
+/*
+ * What recorder.c (figures, the request path, closing) and recorder_open.c (locks, files, recovery) share.
+ */
+#pragma once
+
+#include "ingest_client.h"
+#include "recorder.h"
+#include "spool_writer.h"
+
+#include "core/id.h"
+
+struct recorder_lane {
+    recorder *recorder;
+    writer_lane *rings;
+    uint32_t first, count; /* slots of this lane */
+    uint32_t *free; /* their indexes, a stack */
+    uint32_t free_count;
+    bool *is_stream; /* by slot, of the event that opened it */
+    uint32_t last_id_second; /* event ids do not go back with the clock */
+    atomic_int_least64_t opened; /* written by the lane, read by the recorder's loop */
+    atomic_int_least64_t streams;
+    atomic_int_least64_t done;
+};
+
+struct recorder {
+    recorder_options o;
+    gw_loop *loop;
+    int dir_fd; /* holds the flock */
+    flight_table *table;
+    spool *spool;
+    writer_lane *rings;
+    recorder_lane *lanes;
+    spool_writer *writer;
+    ingest_client *ingest; /* NULL: spool only */
+    gw_timer tick;
+    atomic_uint_least64_t spool_id; /* for event ids */
+    atomic_uint_least32_t id_counter;
+    int64_t committed, recovered; /* events; of these found at start */
+    /* for recorder_get_stats(), which any lane may ask */
+    atomic_int_least64_t tail, acked, bytes;
+    atomic_bool disk_failed, full, connected;
+    int64_t seen_committed, seen_failures, seen_acked; /* as counted in metrics */
+    bool resetting;
+    /* closing */
+    gw_timer close_look;
+    int64_t close_due_ms;
+    void (*closed)(void *arg);
+    void *closed_arg;
+};
+
+/* Every TICK_MS, from the opening on. */
+void recorder_tick(void *arg);
+/* The id by which events are named is the spool's. */
+void recorder_use_spool_id(recorder *r, const spool_info *i);
+
+/* What writer and ingest client call back. */
+void recorder_on_report(void *arg, const writer_report *w);
+void recorder_on_acked(void *arg, int64_t seq);
+void recorder_on_trouble(void *arg, ingest_trouble why);
+ingest_gauges recorder_gauges(void *arg);
+
+/* The ingest client is gone or was never made: it is made last, so that nothing fails after it. */
+void recorder_free(recorder *r);

@@ -7,7 +7,7 @@ readonly PACKAGES=(
     libuv1-dev liblmdb-dev libyaml-dev libcmocka-dev
     redis-server python3 python3-venv curl openssl procps
 )
-readonly LINT_PACKAGES=(clang clang-format clang-tidy)
+readonly LINT_PACKAGES=(clang-14 clang-format clang-tidy)
 readonly BUF_PACKAGE=@bufbuild/buf@1.75.0
 # In Debian 13, Ubuntu 24.04 and later themselves; on Debian 12 they come alone from Debian 13's archive.
 readonly NEWER_PACKAGES=(libyyjson-dev libllhttp-dev)

@@ -15,6 +15,7 @@ struct gw_access_checker {
     const gw_service_tokens *tokens;
     gw_identify identify;
     gw_identity_channel *channel; /* when `identify` is ours */
+    bool keeps_nothing;
     gw_identity_cache *cache;
     gw_map *questions; /* key -> question: those that auth has not answered */
 };
@@ -42,6 +43,7 @@ gw_status gw_access_checker_new(gw_loop *l, const gw_access_options *o, gw_acces
     c->log = o->log;
     c->tokens = o->tokens;
     c->identify = o->identify;
+    c->keeps_nothing = o->keeps_nothing;
     c->cache = gw_identity_cache_new(GW_ACCESS_CACHE_MAX);
     c->questions = gw_map_new(NULL);
     if (!o->identify.identify && o->auth) {
@@ -159,7 +161,7 @@ static void on_identity(void *arg, gw_status rc, const gw_identity *who, const g
 {
     question *q = arg;
     (void)gw_map_remove(q->checker->questions, gw_str_n(q->key, sizeof q->key));
-    if (rc == GW_OK && who->valid)
+    if (rc == GW_OK && who->valid && !q->checker->keeps_nothing)
         keep(q, who);
     for (gw_list *node = gw_list_pop_front(&q->waiters); node;
          node = gw_list_pop_front(&q->waiters)) {

@@ -28,6 +28,8 @@ typedef struct gw_access_options {
     gw_rpc_channel *auth; /* borrowed; NULL where `identify` is given, or only services call */
     gw_str own_token; /* borrowed; ours, for auth */
     gw_identify identify; /* instead of `auth`: auth has no channel to itself */
+    bool
+        keeps_nothing; /* each call is asked about: auth's own, so that what it ended is ended there at once */
     gw_log *log; /* may be NULL */
 } gw_access_options;
 

@@ -86,6 +86,20 @@ static void a_good_answer_is_kept_and_a_bad_one_is_not(void **state)
     assert_int_equal(f->identity.asked, 4);
 }
 
+static void auth_asks_itself_each_time(void **state)
+{
+    fixture *f = *state;
+    gw_error err;
+    gw_access_options options = {
+        .tokens = f->tokens, .identify = {memory_identify, &f->identity}, .keeps_nothing = true};
+    gw_access_checker_free(f->checker);
+    assert_int_equal(gw_access_checker_new(f->loop, &options, &f->checker, &err), GW_OK);
+    f->inner = gw_access_authorizer(f->checker);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(call_path(f, GET_API_KEY, "lcadm_admin"), GW_OK);
+    assert_int_equal(f->identity.asked, 3);
+}
+
 static void an_answer_that_has_expired_is_not_kept(void **state)
 {
     fixture *f = *state;
@@ -185,6 +199,7 @@ int main(void)
         CASE(every_method_is_called_as_every_kind_of_caller),
         CASE(the_handler_learns_who_calls),
         CASE(a_good_answer_is_kept_and_a_bad_one_is_not),
+        CASE(auth_asks_itself_each_time),
         CASE(an_answer_that_has_expired_is_not_kept),
         CASE(calls_with_one_credential_ask_once),
         CASE(a_call_that_goes_while_auth_is_asked_does_no_harm),

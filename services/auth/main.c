@@ -147,8 +147,10 @@ static gw_status open_access(app *a, gw_error *err)
         rc = gw_schema_all(&a->schema, err);
     if (rc != GW_OK)
         return rc;
-    const gw_access_options options = {
-        .tokens = a->tokens, .identify = identity_seam(&a->auth), .log = a->auth.log};
+    const gw_access_options options = {.tokens = a->tokens,
+                                       .identify = identity_seam(&a->auth),
+                                       .keeps_nothing = true,
+                                       .log = a->auth.log};
     return gw_access_checker_new(a->auth.loop, &options, &a->access, err);
 }
 

@@ -210,6 +210,9 @@ static gw_status take_members(openai_body *b, relay_endpoint endpoint, const fou
     b->model = string_of(f->value[MEMBER_model]);
     if (b->model.len == 0)
         return gw_fail_field(err, GW_ERR_MISSING_PARAMETER, "model", "'model' is empty");
+    if (gw_str_has_control(b->model))
+        return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, "model",
+                             "'model' may not have control characters");
     if (endpoint == ENDPOINT_CHAT)
         rc = require(f, MEMBER_messages, err);
     else if (endpoint == ENDPOINT_EMBEDDINGS)

@@ -42,7 +42,7 @@ static void create_alert_rule(gw_rpc_call *call, const ProtobufCMessage *request
         return;
     alert_rule_check(r->alert_rule ? r->alert_rule : &nothing, &v);
     o->finish = rules_changed;
-    query_op_start(o, gw_violations_status(&v, &err), &err);
+    query_op_start(o, gw_violations_split(&v, &err, &o->further), &err);
 }
 
 /* ---- lists, newest first ---- */
@@ -114,7 +114,7 @@ static gw_status plan_page(query_op *o, gw_buf *filters, int32_t page_size, cons
     list_data *l = o->data;
     l->limit = (size_t)page_size_of(page_size, v);
     l->filters = gw_arena_dup(o->arena, gw_buf_str(filters));
-    gw_status rc = gw_violations_status(v, err);
+    gw_status rc = gw_violations_split(v, err, &o->further);
     return rc == GW_OK ? page_position_id(o, l->filters, cursor, &l->after, &l->has_after, err)
                        : rc;
 }

@@ -59,7 +59,7 @@ static void op_done(gw_mongo_job *j, gw_status rc, const gw_error *err)
 void query_op_start(query_op *o, gw_status rc, const gw_error *err)
 {
     if (rc != GW_OK) {
-        gw_rpc_fail(o->call, err);
+        gw_rpc_fail_all(o->call, err, &o->further);
         op_free(o);
         return;
     }

@@ -27,6 +27,7 @@ struct query_op {
     ProtobufCMessage *response;
     /* On the loop, after a run that went well, before the answer; may be NULL. */
     void (*finish)(query_op *o);
+    gw_violations further; /* beside the one in the error it is started with */
     void *data; /* the handler's */
 };
 

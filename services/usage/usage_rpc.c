@@ -111,7 +111,7 @@ static void get_usage(gw_rpc_call *call, const ProtobufCMessage *request, void *
         return;
     plan_report(o, (report_asked){r->from, r->to, r->group_by, r->interval, r->time_zone}, false,
                 &v);
-    query_op_start(o, gw_violations_status(&v, &err), &err);
+    query_op_start(o, gw_violations_split(&v, &err, &o->further), &err);
 }
 
 /* ---- GetKeyUsage ---- */
@@ -141,7 +141,7 @@ static void get_key_usage(gw_rpc_call *call, const ProtobufCMessage *request, vo
     plan_key(o, gw_str_of(r->api_key_id), &v);
     plan_report(o, (report_asked){r->from, r->to, r->group_by, r->interval, r->time_zone}, false,
                 &v);
-    query_op_start(o, gw_violations_status(&v, &err), &err);
+    query_op_start(o, gw_violations_split(&v, &err, &o->further), &err);
 }
 
 /* ---- GetOwnUsage ---- */
@@ -225,7 +225,7 @@ static void get_own_usage(gw_rpc_call *call, const ProtobufCMessage *request, vo
     plan_key(o, from_relay ? gw_str_of(r->api_key_id) : caller->id, &v);
     plan_report(o, (report_asked){r->from, r->to, r->group_by, r->interval, r->time_zone}, true,
                 &v);
-    gw_status rc = gw_violations_status(&v, &err);
+    gw_status rc = gw_violations_split(&v, &err, &o->further);
     if (rc == GW_OK && !from_relay)
         rc = ask_for_limits(o, caller, &err);
     if (rc != GW_OK || from_relay)
@@ -260,7 +260,7 @@ static void get_costs(gw_rpc_call *call, const ProtobufCMessage *request, void *
         return;
     plan_report(o, (report_asked){r->from, r->to, r->group_by, r->interval, r->time_zone}, false,
                 &v);
-    query_op_start(o, gw_violations_status(&v, &err), &err);
+    query_op_start(o, gw_violations_split(&v, &err, &o->further), &err);
 }
 
 /* ---- GetMetrics ---- */
@@ -276,7 +276,8 @@ static void get_metrics(gw_rpc_call *call, const ProtobufCMessage *request, void
         gw_violations_add(&v, "windowSeconds", "must be 1-%d", LIVE_SECONDS);
     if (*r->api_key_id && !gw_object_id_parse(gw_str_of(r->api_key_id), &key))
         gw_violations_add(&v, "apiKeyId", "must be 24 hex digits");
-    gw_status rc = gw_violations_status(&v, &err);
+    gw_violations further = {0};
+    gw_status rc = gw_violations_split(&v, &err, &further);
     Apirelay__Usage__V1__GetMetricsResponse *m = NULL;
     if (rc == GW_OK) {
         m = live_metrics(q->live, gw_rpc_call_arena(call),
@@ -288,7 +289,7 @@ static void get_metrics(gw_rpc_call *call, const ProtobufCMessage *request, void
     if (rc == GW_OK)
         gw_rpc_reply(call, &m->base);
     else
-        gw_rpc_fail(call, &err);
+        gw_rpc_fail_all(call, &err, &further);
 }
 
 /* ---- ListLogs ---- */
@@ -307,7 +308,7 @@ static gw_status plan_logs(query_op *o, gw_error *err)
     gw_str position;
     log_query_of(r, o->now_ms, &d->query, &v);
     d->query.limit = page_size_of(r->page_size, &v);
-    gw_status rc = gw_violations_status(&v, err);
+    gw_status rc = gw_violations_split(&v, err, &o->further);
     if (rc != GW_OK)
         return rc;
     log_query_describe(r, &text);

@@ -39,5 +39,6 @@ lint_code() {
     (cd "$TOP" && cmake --preset lint >/dev/null)
     ninja -C "$TOP/build/lint" --quiet gw_proto
     git -C "$TOP" ls-files -- '*.c' | sed "s|^|$TOP/|" |
-        xargs -P "$(nproc)" -n 4 clang-tidy --quiet --warnings-as-errors='*' -p "$TOP/build/lint"
+        xargs -P "$(nproc)" -n 4 clang-tidy --quiet --warnings-as-errors='*' -p "$TOP/build/lint" \
+            2> >(grep -v '^[0-9]* warnings* generated\.$' >&2) # counts of what is switched off
 }

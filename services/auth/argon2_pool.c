@@ -61,7 +61,11 @@ void argon2_pool_run(argon2_pool *p, argon2_task *t)
     t->job = (gw_job){.work = work, .done = worked};
     t->fits = false;
     t->rc = GW_OK;
-    t->rc = gw_workers_submit(p->workers, &t->job, &t->error);
-    if (t->rc != GW_OK)
-        gw_loop_defer(p->loop, refused, t);
+    gw_error err;
+    gw_status rc = gw_workers_submit(p->workers, &t->job, &err);
+    if (rc == GW_OK)
+        return; /* the task is the worker's now */
+    t->rc = rc;
+    t->error = err;
+    gw_loop_defer(p->loop, refused, t);
 }

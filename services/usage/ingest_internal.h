@@ -66,6 +66,9 @@ typedef struct ingest_stream {
     gw_status rc;
     gw_error error;
     int64_t now_ms, started_ms;
+    int64_t
+        job_tail; /* `tail` and `status` as they were when the step began: they go on changing */
+    spool_status job_status;
     claim claim; /* from the claim step to the end of its apply step */
     bool claim_is_made;
     bool matched;

@@ -17,13 +17,14 @@ static gw_status step_resume(ingest_stream *st, const spool_db *s, gw_error *err
         if (rc != GW_OK || st->standing != SPOOL_KNOWN)
             return rc;
     }
-    return spool_resume(s, st->hello.id, st->tail, &st->position, &st->touched, err);
+    return spool_resume(s, st->hello.id, st->job_tail, &st->position, &st->touched, err);
 }
 
 static gw_status step_claim(ingest_stream *st, const spool_db *s, gw_error *err)
 {
     gw_status rc = claim_judge(&st->claim, st->now_ms, st->in->o.retention_ms, err);
-    return rc == GW_OK ? spool_claim(s, st->hello.id, &st->claim, st->tail, &st->matched, err) : rc;
+    return rc == GW_OK ? spool_claim(s, st->hello.id, &st->claim, st->job_tail, &st->matched, err)
+                       : rc;
 }
 
 static gw_status run_step(gw_mongo_job *j, mongoc_client_t *client, mongoc_database_t *db,
@@ -42,7 +43,7 @@ static gw_status run_step(gw_mongo_job *j, mongoc_client_t *client, mongoc_datab
     case STEP_FINISH:
         return spool_finish(&s, st->hello.id, st->n, err);
     case STEP_STATUS:
-        return spool_note_status(&s, st->hello.id, &st->status, err);
+        return spool_note_status(&s, st->hello.id, &st->job_status, err);
     case STEP_NONE:
         break;
     }
@@ -68,6 +69,8 @@ void ingest_start_step(ingest_stream *st, ingest_step step)
     st->busy = true;
     st->has_result = false;
     st->now_ms = gw_clock_wall_ms(gw_loop_clock(st->in->o.loop));
+    st->job_tail = st->tail;
+    st->job_status = st->status;
     st->started_ms = gw_loop_now_ms(st->in->o.loop);
     st->job.run = run_step;
     st->job.done = step_done;

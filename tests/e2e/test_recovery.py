@@ -75,7 +75,7 @@ def test_without_stores_at_start_the_services_wait_and_say_why(tmp_path_factory:
                 assert client.call("grpc.health.v1.Health/Check", {"service": ""}).status == 2, service  # NOT_SERVING
         answer = bounded(lambda: suite.admin("GET", "/admin/api-keys"))
         assert answer.status_code == 503 and answer.json()["error"]["status"] == "UNAVAILABLE"
-        answer = bounded(lambda: suite.chat("lc_prod_" + "a" * 50))
+        answer = eventually(lambda: (a := bounded(lambda: suite.chat("lc_prod_" + "a" * 50))) is not None and a, "the relay listens", 10)
         assert answer.status_code in (401, 503) and answer.json()["error"]["code"]
         for name in ("mongo", "redis"):
             suite.processes[name].start()

@@ -140,6 +140,16 @@ write_relay_config() {
 
 # ---- up ----
 
+# Stores of the user's, or our own. A shell that has .run/env exported names our own: they are started all the same.
+choose_stores() {
+    local own_mongo=mongodb://127.0.0.1:$PORT_MONGO/LibreChat own_redis=redis://127.0.0.1:$PORT_REDIS
+    [[ ${MONGO_URI:-} != "$own_mongo" ]] || unset MONGO_URI
+    [[ ${REDIS_URL:-} != "$own_redis" ]] || unset REDIS_URL
+    MONGO=${MONGO_URI:-$own_mongo} REDIS=${REDIS_URL:-$own_redis}
+    DATABASE=$(sed -E 's|^[^/]*//[^/]*/?([^?]*).*|\1|' <<<"$MONGO")
+    DATABASE=${DATABASE:-LibreChat}
+}
+
 start_stores() {
     if [[ -z ${MONGO_URI:-} ]] && ! is_running mongo; then
         start mongo "$PORT_MONGO" DEV_PORT_MONGO "$MONGO_VENV/bin/secantusd-py" --host 127.0.0.1 \
@@ -186,15 +196,16 @@ start_services() {
     local credentials
     mapfile -t credentials <"$STATE/config/credentials.env"
     start_service auth "$PORT_AUTH_GRPC" DEV_PORT_AUTH_GRPC \
-        "AUTH_GRPC_LISTEN=$auth" "AUTH_MONGO_URI=$MONGO" "AUTH_REDIS_URL=$REDIS" \
+        "AUTH_GRPC_LISTEN=$auth" "AUTH_MONGO_URI=$MONGO" "AUTH_MONGO_DATABASE=$DATABASE" "AUTH_REDIS_URL=$REDIS" \
         "AUTH_PEPPERS_FILE=$STATE/secrets/peppers" \
         "AUTH_OWNER_USERNAME=admin" "AUTH_OWNER_PASSWORD_FILE=$STATE/secrets/owner-password" \
         "AUTH_BOOTSTRAP_ADMIN_KEY_FILE=$STATE/secrets/admin-key"
     start_service usage "$PORT_USAGE_GRPC" DEV_PORT_USAGE_GRPC \
-        "USAGE_GRPC_LISTEN=$usage" "USAGE_MONGO_URI=$MONGO" "USAGE_REDIS_URL=$REDIS" "USAGE_AUTH_TARGET=$auth"
+        "USAGE_GRPC_LISTEN=$usage" "USAGE_MONGO_URI=$MONGO" "USAGE_MONGO_DATABASE=$DATABASE" \
+        "USAGE_REDIS_URL=$REDIS" "USAGE_AUTH_TARGET=$auth"
     start_service relay "$PORT_RELAY" DEV_PORT_RELAY \
         "RELAY_LISTEN=127.0.0.1:$PORT_RELAY" "RELAY_GRPC_LISTEN=$relay" \
-        "RELAY_MONGO_URI=$MONGO" "RELAY_AUTH_TARGET=$auth" "RELAY_USAGE_TARGET=$usage" \
+        "RELAY_MONGO_URI=$MONGO" "RELAY_MONGO_DATABASE=$DATABASE" "RELAY_AUTH_TARGET=$auth" "RELAY_USAGE_TARGET=$usage" \
         "RELAY_CONFIG_FILE=$STATE/config/relay.yaml" "RELAY_PRICE_BOOK_FILE=$TOP/deploy/config/prices.yaml" \
         "RELAY_UPSTREAM_ALLOW_CIDRS=$ALLOW" "RELAY_SPOOL_DIR=$STATE/data/spool" "RELAY_STATE_DIR=$STATE/data/relay" \
         "${credentials[@]}"
@@ -281,6 +292,7 @@ suite_up() {
         esac
     done
     set_ports
+    choose_stores
     (umask 077 && mkdir -p "$STATE"/{secrets,config,data/{mongo,redis,spool,relay},log,pid})
     exec 9>"$STATE/lock"
     flock -w 300 9 || die "another ./dev is at work"
@@ -289,7 +301,6 @@ suite_up() {
     build_preset release auth relay usage admin-gw
     wait $!
     BIN=$TOP/build/release/bin STARTED=0
-    MONGO=${MONGO_URI:-mongodb://127.0.0.1:$PORT_MONGO} REDIS=${REDIS_URL:-redis://127.0.0.1:$PORT_REDIS}
 
     make_secrets
     choose_upstream "$upstream_given" "$upstream"

@@ -327,9 +327,18 @@ choose_upstream() {
 
 # ---- down, logs ----
 
-suite_down() {
+stop_all() {
     local name
-    for name in admin-gw relay usage auth upstream librechat redis mongo; do stop "$name"; done
+    for name in "$@"; do stop "$name" & done
+    wait
+}
+
+suite_down() {
+    # What hands over comes before what takes over: the relay's last events still find usage, and usage its store.
+    stop_all admin-gw relay
+    stop_all usage
+    stop_all auth upstream librechat
+    stop_all redis mongo
     if [[ ${1:-} == --wipe ]]; then
         rm -rf "$STATE"
     elif [[ -n ${1:-} ]]; then

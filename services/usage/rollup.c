@@ -174,7 +174,8 @@ static void add_row(hour_delta *h, const row_facts *f)
     add_requests(s, f);
     add_tokens_and_cost(s, f);
     add_performance(s, f);
-    add_named_slice(s, "metrics.models.", f->model, f);
+    if (f->model.len) /* a list of models, or one's own usage, names none */
+        add_named_slice(s, "metrics.models.", f->model, f);
     if (f->provider.len)
         add_named_slice(s, "metrics.providers.", f->provider, f);
     add_owner(s, f);

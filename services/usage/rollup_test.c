@@ -131,7 +131,7 @@ static void a_failure_without_a_type_counts_under_its_outcome(void **state)
                      1);
 }
 
-static void a_request_for_no_model_at_all_has_a_key_too(void **state)
+static void a_request_for_no_model_counts_under_none(void **state)
 {
     test_event t;
     (void)state;
@@ -140,7 +140,8 @@ static void a_request_for_no_model_at_all_has_a_key_too(void **state)
     t.e.upstream_accepted = false;
     t.e.route = TEXT("");
     add_event(r, &t);
-    assert_int_equal(sums_get(sums_of(r, KEY_HOUR), GW_STR("metrics.models.%.requests")), 1);
+    assert_int_equal(sums_get(sums_of(r, KEY_HOUR), GW_STR("metrics.models.%.requests")), 0);
+    assert_int_equal(sums_get(sums_of(r, KEY_HOUR), GW_STR("metrics.requests.total")), 1);
 }
 
 static void hours_and_keys_are_kept_apart(void **state)
@@ -177,7 +178,7 @@ int main(void)
         cmocka_unit_test(a_refusal_counts_under_its_route_and_its_error),
         cmocka_unit_test(success_has_one_definition),
         cmocka_unit_test(a_failure_without_a_type_counts_under_its_outcome),
-        cmocka_unit_test(a_request_for_no_model_at_all_has_a_key_too),
+        cmocka_unit_test(a_request_for_no_model_counts_under_none),
         cmocka_unit_test(hours_and_keys_are_kept_apart),
         cmocka_unit_test(a_row_that_lacks_its_key_is_an_error),
     };

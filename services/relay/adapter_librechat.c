@@ -11,11 +11,6 @@
 #define BODY_MAX_BYTES    ((size_t)3 * 1024 * 1024)
 #define IGNORED_MAX_BYTES 256
 
-static gw_str string_of(yyjson_val *v)
-{
-    return (gw_str){yyjson_get_str(v), yyjson_get_len(v)};
-}
-
 /* ---- request ---- */
 
 static bool is_one_of(gw_str s, const char *const *names, size_t n)
@@ -49,7 +44,7 @@ static gw_status check_members(const adapter_job *job, gw_buf *ignored, gw_error
     yyjson_val *key;
 
     while ((key = yyjson_obj_iter_next(&it))) {
-        gw_str name = string_of(key);
+        gw_str name = json_string(key);
         if (is_unsupported(name, yyjson_obj_iter_get_val(key)))
             return gw_fail_field(err, GW_ERR_UNSUPPORTED_PARAMETER, yyjson_get_str(key),
                                  "'%.*s' is not supported by agents", GW_STR_ARG(name));
@@ -65,7 +60,7 @@ static gw_status check_members(const adapter_job *job, gw_buf *ignored, gw_error
 static gw_status add_message(yyjson_mut_doc *doc, yyjson_mut_val *to, yyjson_val *message,
                              size_t index, gw_error *err)
 {
-    gw_str role = string_of(yyjson_obj_get(message, "role"));
+    gw_str role = json_string(yyjson_obj_get(message, "role"));
     yyjson_val *content = yyjson_obj_get(message, "content");
     yyjson_mut_val *out = yyjson_mut_arr_add_obj(doc, to);
 
@@ -221,7 +216,7 @@ static void emit_usage(adapter_stream *s, yyjson_mut_doc *doc, yyjson_mut_val *c
 static bool is_disguised_error(yyjson_val *root)
 {
     yyjson_val *choice = yyjson_arr_get_first(yyjson_obj_get(root, "choices"));
-    gw_str text = string_of(yyjson_obj_get(yyjson_obj_get(choice, "delta"), "content"));
+    gw_str text = json_string(yyjson_obj_get(yyjson_obj_get(choice, "delta"), "content"));
 
     return gw_str_starts_with(text, GW_STR("\n\nError: ")) &&
            yyjson_equals_str(yyjson_obj_get(choice, "finish_reason"), "stop") &&
@@ -286,7 +281,7 @@ static gw_status fail_disguised(adapter_stream *s)
     gw_str chunk = gw_buf_str(&s->suspect);
     yyjson_doc *doc = yyjson_read(chunk.ptr, chunk.len, YYJSON_READ_NOFLAG);
     yyjson_val *choice = yyjson_arr_get_first(yyjson_obj_get(yyjson_doc_get_root(doc), "choices"));
-    gw_str text = string_of(yyjson_obj_get(yyjson_obj_get(choice, "delta"), "content"));
+    gw_str text = json_string(yyjson_obj_get(yyjson_obj_get(choice, "delta"), "content"));
     gw_auto_buf json = {0};
 
     gw_buf_append_c(&json, "{\"error\":");

@@ -297,6 +297,22 @@ static void agents_refuse_what_they_cannot_do(void **state)
     assert_int_equal(write_request(f, &r, &f->sent, &err), GW_ERR_MODEL_NOT_SUPPORTED);
 }
 
+static void values_of_a_wrong_type_are_no_texts(void **state)
+{
+    fixture *f = *state;
+    adapter_request r;
+    gw_auto_buf body = {0};
+    gw_error err = {0};
+
+    /* As many elements as the texts that are looked for have letters. */
+    ask(f, PROVIDER_LIBRECHAT, ENDPOINT_CHAT,
+        "{\"model\":\"a\",\"messages\":[{\"role\":[1,2,3,4],\"content\":\"x\"}],\"stream\":true}");
+    assert_int_equal(write_request(f, &r, &body, &err), GW_OK);
+    assert_false(gw_str_contains(gw_buf_str(&body), GW_STR("role")));
+    assert_int_equal(
+        play(f, CHUNK("{\"content\":[1,2,3,4,5,6,7,8,9]}", "\"stop\"") "data: [DONE]\n\n"), GW_OK);
+}
+
 static void librechat_streams_become_openais(void **state)
 {
     fixture *f = *state;
@@ -418,6 +434,7 @@ int main(void)
         WITH(streams_that_end_badly_are_failures),
         WITH(librechat_bodies_are_rebuilt_from_a_whitelist),
         WITH(agents_refuse_what_they_cannot_do),
+        WITH(values_of_a_wrong_type_are_no_texts),
         WITH(librechat_streams_become_openais),
         WITH(an_error_in_disguise_comes_to_light),
         WITH(a_json_answer_can_be_streamed),

@@ -8,6 +8,8 @@
 
 #include "core/str.h"
 
+#include <yyjson.h>
+
 typedef struct json_span { /* bytes [from, to) of the text; from == to: absent */
     size_t from, to;
 } json_span;
@@ -23,3 +25,9 @@ json_members json_members_of(gw_str text);
 bool json_members_next(json_members *m, json_span *ret_value);
 /* Offset behind the object's opening brace. */
 size_t json_members_start(gw_str text);
+
+/* The text of a JSON string, GW_STR_NULL of anything else: yyjson_get_len() also counts arrays. */
+static inline gw_str json_string(yyjson_val *v)
+{
+    return yyjson_is_str(v) ? gw_str_n(yyjson_get_str(v), yyjson_get_len(v)) : GW_STR_NULL;
+}

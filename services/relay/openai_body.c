@@ -130,11 +130,6 @@ static gw_status note_member(found_members *f, member m, gw_str key, yyjson_val 
     return GW_OK;
 }
 
-static gw_str string_of(yyjson_val *v)
-{
-    return (gw_str){yyjson_get_str(v), yyjson_get_len(v)};
-}
-
 static gw_status find_members(openai_body *b, found_members *f, gw_error *err)
 {
     json_members text = json_members_of(b->raw);
@@ -144,14 +139,14 @@ static gw_status find_members(openai_body *b, found_members *f, gw_error *err)
 
     while ((key = yyjson_obj_iter_next(&it)) && json_members_next(&text, &at)) {
         yyjson_val *value = yyjson_obj_iter_get_val(key);
-        gw_str name = string_of(key);
+        gw_str name = json_string(key);
         member m = member_named(name);
         if (m != MEMBER_COUNT) {
             gw_status rc = note_member(f, m, name, value, at, err);
             if (rc != GW_OK)
                 return rc;
         } else if (gw_str_eq_c(name, "user") && yyjson_is_str(value)) {
-            b->user = string_of(value);
+            b->user = json_string(value);
         }
     }
     return GW_OK;
@@ -159,7 +154,7 @@ static gw_status find_members(openai_body *b, found_members *f, gw_error *err)
 
 static bool part_is_image(yyjson_val *part)
 {
-    gw_str type = string_of(yyjson_obj_get(part, "type"));
+    gw_str type = json_string(yyjson_obj_get(part, "type"));
 
     return gw_str_eq_c(type, "image_url") || gw_str_eq_c(type, "input_image") ||
            gw_str_eq_c(type, "image") || yyjson_obj_get(part, "image_url") != NULL;
@@ -207,7 +202,7 @@ static gw_status take_members(openai_body *b, relay_endpoint endpoint, const fou
 
     if (rc != GW_OK)
         return rc;
-    b->model = string_of(f->value[MEMBER_model]);
+    b->model = json_string(f->value[MEMBER_model]);
     if (b->model.len == 0)
         return gw_fail_field(err, GW_ERR_MISSING_PARAMETER, "model", "'model' is empty");
     if (gw_str_has_control(b->model))

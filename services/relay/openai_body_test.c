@@ -133,6 +133,11 @@ static void needs_are_read(void **state)
                 "{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:\"}}]}]}");
     assert_true(b.needs.vision);
 
+    /* As many elements as "image_url" has letters. */
+    b = read_ok(*state, ENDPOINT_CHAT,
+                "{\"model\":\"m\",\"messages\":[{\"content\":[{\"type\":[1,2,3,4,5,6,7,8,9]}]}]}");
+    assert_false(b.needs.vision);
+
     b = read_ok(*state, ENDPOINT_EMBEDDINGS, "{\"model\":\"m\",\"input\":[1,2],\"stream\":true}");
     assert_false(b.stream);
 }

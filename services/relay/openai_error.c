@@ -1,8 +1,7 @@
 #include "openai_error.h"
 
+#include "json_members.h"
 #include "secret_scrub.h"
-
-#include <yyjson.h>
 
 void openai_error_from(openai_error *e, const gw_error *err)
 {
@@ -65,18 +64,13 @@ static gw_str scrubbed(gw_arena *arena, gw_str text, gw_str credential)
     return gw_arena_dup(arena, gw_buf_str(&out));
 }
 
-static gw_str string_of(yyjson_val *v)
-{
-    return (gw_str){yyjson_get_str(v), yyjson_get_len(v)};
-}
-
 static gw_str member_of(gw_arena *arena, yyjson_val *object, const char *name, gw_str credential)
 {
     yyjson_val *v = yyjson_obj_get(object, name);
 
     if (yyjson_is_int(v))
         return gw_arena_printf(arena, "%lld", (long long)yyjson_get_sint(v));
-    return yyjson_is_str(v) ? scrubbed(arena, string_of(v), credential) : GW_STR_NULL;
+    return yyjson_is_str(v) ? scrubbed(arena, json_string(v), credential) : GW_STR_NULL;
 }
 
 /* Every shape seen in the wild (WIRE.md, LIBRECHAT.md §1); what is absent stays NULL. */
@@ -93,7 +87,7 @@ static upstream_words read_words(gw_arena *arena, gw_str json, gw_str credential
         w.code = member_of(arena, error, "code", credential);
         w.param = member_of(arena, error, "param", credential);
     } else if (yyjson_is_str(error)) {
-        w.message = scrubbed(arena, string_of(error), credential);
+        w.message = scrubbed(arena, json_string(error), credential);
     }
     if (!w.message.ptr)
         w.message = member_of(arena, root, "message", credential);

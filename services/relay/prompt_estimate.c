@@ -22,20 +22,15 @@ int64_t text_size_tokens(const text_size *t)
     return (t->ascii_bytes + ASCII_BYTES_PER_TOKEN - 1) / ASCII_BYTES_PER_TOKEN + t->other_chars;
 }
 
-static gw_str string_of(yyjson_val *v)
-{
-    return (gw_str){yyjson_get_str(v), yyjson_get_len(v)};
-}
-
 static void add_string(text_size *size, yyjson_val *v)
 {
     if (yyjson_is_str(v))
-        text_size_add(size, string_of(v));
+        text_size_add(size, json_string(v));
 }
 
 static int64_t add_part(text_size *size, yyjson_val *part)
 {
-    gw_str type = string_of(yyjson_obj_get(part, "type"));
+    gw_str type = json_string(yyjson_obj_get(part, "type"));
 
     if (yyjson_is_str(part) || yyjson_is_str(yyjson_obj_get(part, "text"))) {
         add_string(size, yyjson_is_str(part) ? part : yyjson_obj_get(part, "text"));
@@ -94,7 +89,7 @@ int64_t prompt_estimate(const openai_body *b)
 
     while ((key = yyjson_obj_iter_next(&it)) && json_members_next(&text, &at)) {
         yyjson_val *value = yyjson_obj_iter_get_val(key);
-        gw_str name = string_of(key);
+        gw_str name = json_string(key);
         if (gw_str_eq_c(name, "messages")) {
             yyjson_arr_iter each = yyjson_arr_iter_with(value);
             yyjson_val *message;

@@ -32,6 +32,9 @@ static void prompts_are_estimated_by_the_stated_rule(void **state)
         {ENDPOINT_CHAT,
          "{\"model\":\"m\",\"messages\":[{\"content\":[{\"type\":\"input_audio\"}]}]}",
          3 + 4 + 1000},
+        {ENDPOINT_CHAT,
+         "{\"model\":\"m\",\"messages\":[{\"content\":[{\"type\":[1,2,3,4,5,6,7]}]}]}",
+         3 + 4 + 1000},
         {ENDPOINT_CHAT, "{\"model\":\"m\",\"messages\":[],\"tools\":[{\"a\":\"b\"}]}", 3 + 3},
         {ENDPOINT_CHAT,
          "{\"model\":\"m\",\"messages\":[{\"tool_calls\":[{\"function\":{\"name\":\"abcd\","

@@ -1,10 +1,5 @@
 #include "usage_tap.h"
 
-static gw_str string_of(yyjson_val *v)
-{
-    return (gw_str){yyjson_get_str(v), yyjson_get_len(v)};
-}
-
 yyjson_doc *json_scratch_read(const json_scratch *s, yyjson_alc *alc, gw_str json)
 {
     const yyjson_alc *with = NULL;
@@ -66,7 +61,7 @@ static bool add_text(usage_tap *t, yyjson_val *v)
 {
     if (yyjson_get_len(v) == 0 || !yyjson_is_str(v))
         return false;
-    text_size_add(&t->completion, string_of(v));
+    text_size_add(&t->completion, json_string(v));
     return true;
 }
 
@@ -98,7 +93,7 @@ static bool add_delta(usage_tap *t, yyjson_val *delta)
 static bool add_choice(usage_tap *t, yyjson_val *choice)
 {
     bool some = add_delta(t, yyjson_obj_get(choice, "delta"));
-    gw_str finish = string_of(yyjson_obj_get(choice, "finish_reason"));
+    gw_str finish = json_string(yyjson_obj_get(choice, "finish_reason"));
 
     some |= add_delta(t, yyjson_obj_get(choice, "message"));
     some |= add_text(t, yyjson_obj_get(choice, "text"));

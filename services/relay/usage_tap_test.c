@@ -119,6 +119,7 @@ static void content_is_told_from_preamble(void **state)
         {"{\"choices\":[{\"delta\":{\"content\":\"\",\"refusal\":null}}]}", TAP_PREAMBLE},
         {"{\"choices\":[],\"prompt_filter_results\":[{}]}", TAP_PREAMBLE},
         {"{\"choices\":[],\"usage\":null}", TAP_PREAMBLE},
+        {"{\"choices\":[{\"delta\":{\"content\":[1]},\"finish_reason\":[1,2,3]}]}", TAP_PREAMBLE},
         {"{\"choices\":[{\"delta\":{\"content\":\"x\"}}]}", TAP_CONTENT},
         {"{\"choices\":[{\"delta\":{\"refusal\":\"no\"}}]}", TAP_CONTENT},
         {"{\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0}]}}]}", TAP_CONTENT},

@@ -130,21 +130,89 @@ static void read_previous(gw_arena *a, const bson_t *doc, api_key_record *k)
     }
 }
 
-/* What narrows a key's use must be readable: passed over as absent it would widen the use. */
+/* A list is readable when each item was: `read` is how many were. */
+static bool list_is_readable(const bson_t *doc, const char *path, size_t read)
+{
+    bson_t array;
+    return !gw_bson_has(doc, path) ||
+           (gw_bson_array(doc, path, &array) && bson_count_keys(&array) == read);
+}
+
+typedef enum value_kind { TEXT, WHOLE_NUMBER, NUMBER, FLAG, DOCUMENT } value_kind;
+
+static bool value_is_readable(const bson_t *doc, const char *path, value_kind kind)
+{
+    gw_str text;
+    int64_t whole;
+    double number;
+    bool flag;
+    bson_t part;
+    switch (kind) {
+    case TEXT:
+        return gw_bson_str(doc, path, &text);
+    case WHOLE_NUMBER:
+        return gw_bson_int64(doc, path, &whole);
+    case NUMBER:
+        return gw_bson_double(doc, path, &number);
+    case FLAG:
+        return gw_bson_bool(doc, path, &flag);
+    case DOCUMENT:
+        return gw_bson_doc(doc, path, &part);
+    }
+    return false;
+}
+
+static const struct {
+    const char *path;
+    value_kind kind;
+} narrowing[] = {
+    {"status", TEXT},
+    {"permissions", DOCUMENT},
+    {"permissions.maxTokens", WHOLE_NUMBER},
+    {"permissions.features", DOCUMENT},
+    {"permissions.features.streaming", FLAG},
+    {"permissions.features.functionCalling", FLAG},
+    {"permissions.features.vision", FLAG},
+    {"limits", DOCUMENT},
+    {"limits.requestsPerMinute", WHOLE_NUMBER},
+    {"limits.requestsPerDay", WHOLE_NUMBER},
+    {"limits.tokensPerDay", WHOLE_NUMBER},
+    {"limits.tokensPerMonth", WHOLE_NUMBER},
+    {"limits.costLimit", NUMBER},
+    {"limits.costLimitNanoUsd", WHOLE_NUMBER},
+    {"security", DOCUMENT},
+    {"maxAgeDays", WHOLE_NUMBER},
+    {"signing", DOCUMENT},
+    {"signing.required", FLAG},
+};
+
+/* What narrows a key's use must be readable: passed over as absent it would widen the use. NULL when
+ * all of it is. */
+static const char *unreadable_field(const bson_t *doc, const api_key_view *v)
+{
+    for (size_t i = 0; i < GW_ARRAY_LEN(narrowing); i++)
+        if (gw_bson_has(doc, narrowing[i].path) &&
+            !value_is_readable(doc, narrowing[i].path, narrowing[i].kind))
+            return narrowing[i].path;
+    /* The view has none for 1970 either, which its times take for absent. */
+    if (gw_bson_has(doc, "security.expiresAt") && !v->security->expires_at)
+        return "security.expiresAt";
+    if (!list_is_readable(doc, "security.ipWhitelist", v->security->n_ip_whitelist))
+        return "security.ipWhitelist";
+    if (!list_is_readable(doc, "security.domains", v->security->n_domains))
+        return "security.domains";
+    if (!list_is_readable(doc, "permissions.models", v->permissions->n_models))
+        return "permissions.models";
+    return list_is_readable(doc, "permissions.endpoints", v->permissions->n_endpoints)
+               ? NULL
+               : "permissions.endpoints";
+}
+
 static gw_status check_narrowing(const bson_t *doc, const api_key_view *v, gw_error *err)
 {
-    gw_str status;
-    int64_t ms;
-    bson_t array;
-    if (gw_bson_has(doc, "status") && !gw_bson_str(doc, "status", &status))
-        return gw_fail(err, GW_ERR_DATA_LOSS, "status of key %s is no text", v->key_id);
-    if (gw_bson_has(doc, "security.expiresAt") && !gw_bson_date_ms(doc, "security.expiresAt", &ms))
-        return gw_fail(err, GW_ERR_DATA_LOSS, "expiresAt of key %s is no date", v->key_id);
-    if (gw_bson_has(doc, "security.ipWhitelist") &&
-        (!gw_bson_array(doc, "security.ipWhitelist", &array) ||
-         bson_count_keys(&array) != v->security->n_ip_whitelist))
-        return gw_fail(err, GW_ERR_DATA_LOSS, "ipWhitelist of key %s is no list of texts",
-                       v->key_id);
+    const char *field = unreadable_field(doc, v);
+    if (field)
+        return gw_fail(err, GW_ERR_DATA_LOSS, "%s of key %s cannot be read", field, v->key_id);
     return GW_OK;
 }
 

@@ -171,6 +171,17 @@ static void what_narrows_a_key_must_be_readable(void **state)
         "{" OTHERS ",\"security\":{\"expiresAt\":\"2020-01-01\"}}",
         "{" OTHERS ",\"security\":{\"ipWhitelist\":\"10.0.0.1\"}}",
         "{" OTHERS ",\"security\":{\"ipWhitelist\":[5]}}",
+        "{" OTHERS ",\"security\":{\"expiresAt\":{\"$date\":{\"$numberLong\":\"0\"}}}}",
+        "{" OTHERS ",\"permissions\":{\"models\":\"gpt-4o\"}}",
+        "{" OTHERS ",\"permissions\":{\"endpoints\":[null]}}",
+        "{" OTHERS ",\"permissions\":{\"maxTokens\":\"100\"}}",
+        "{" OTHERS ",\"permissions\":{\"features\":{\"vision\":\"false\"}}}",
+        "{" OTHERS ",\"limits\":{\"tokensPerDay\":\"1000\"}}",
+        "{" OTHERS ",\"limits\":{\"costLimit\":\"5\"}}",
+        "{" OTHERS ",\"limits\":5}",
+        "{" OTHERS ",\"security\":{\"domains\":\"https://a.example\"}}",
+        "{" OTHERS ",\"maxAgeDays\":\"30\"}",
+        "{" OTHERS ",\"signing\":{\"required\":\"true\"}}",
     };
     for (size_t i = 0; i < GW_ARRAY_LEN(docs); i++) {
         api_key_record k;

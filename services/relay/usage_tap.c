@@ -48,8 +48,9 @@ static void read_usage(usage_tap *t, yyjson_val *usage)
                      "reasoning_tokens", &c.reasoning);
     c.cached = GW_MIN(c.cached, c.prompt);
     c.reasoning = GW_MIN(c.reasoning, c.completion);
-    if (!read_count(usage, "total_tokens", &total))
-        total = c.prompt + c.completion;
+    /* More is plausible (reasoning that the completion leaves out), less is not: some send 0. */
+    (void)read_count(usage, "total_tokens", &total);
+    total = GW_MAX(total, c.prompt + c.completion);
     t->has_usage = true;
     t->tokens = c;
     t->total_tokens = total;

@@ -187,6 +187,13 @@ static void absurd_counts_are_not_believed(void **state)
     assert_int_equal(t.tokens.prompt, 5);
     assert_int_equal(t.tokens.cached, 5);
     assert_int_equal(t.total_tokens, 5);
+    assert_int_equal(
+        usage_tap_answer(&t,
+                         GW_STR("{\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":2,"
+                                "\"total_tokens\":0}}"),
+                         &err),
+        GW_OK);
+    assert_int_equal(t.total_tokens, 7);
 }
 
 static void whole_answers_are_read(void **state)

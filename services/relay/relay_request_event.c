@@ -154,9 +154,13 @@ static void fill_event(relay_request *r, usage_event *e)
 void relay_request_open_event(relay_request *r)
 {
     usage_event e;
+    token_counts prompt = {.prompt = r->prompt_estimate};
 
     fill_event(r, &e);
     e.attempts = 1;
+    /* What a crash before the first byte of the answer is billed by. */
+    e.billing_basis = constant(r->price ? "estimated" : "unpriced");
+    e.cost_nano_usd = r->price ? price_of(r->price, &prompt) : 0;
     recorder_open_event(r->core->lane, r->slot, &e);
 }
 

@@ -24,21 +24,32 @@ static void stop_operations(relay_request *r)
         gw_http_cancel(r->call_upstream);
 }
 
+/*
+ * The caller has left a provider that may be at work for it. One that drains goes on without its caller: a provider that then
+ * fails is billed no more than if the caller had stayed.
+ */
+static bool was_left_at_work(const relay_request *r)
+{
+    gw_status why = r->failure.error.code;
+
+    return r->caller_gone && r->attempts > 0 && r->mode != ANSWER_ERROR &&
+           (!r->has_failed || why == GW_ERR_CANCELLED || why == GW_ERR_SHUTTING_DOWN);
+}
+
 static const char *outcome_of(const relay_request *r)
 {
     if (!r->has_failed && !r->caller_gone)
         return "complete";
     if (r->attempts == 0 && !r->caller_gone)
         return "refused";
-    return r->content_seen || (r->caller_gone && r->attempts > 0) ? "partial" : "failed";
+    return r->content_seen || was_left_at_work(r) ? "partial" : "failed";
 }
 
 /* Reported where the provider said; else estimated from what was delivered. */
 static void count_tokens(relay_request *r)
 {
     relay_bill *b = &r->bill;
-    bool billed = r->answer_complete || r->content_seen ||
-                  (r->caller_gone && r->attempts > 0); /* it may be at work already */
+    bool billed = r->answer_complete || r->content_seen || was_left_at_work(r);
 
     b->basis = "unpriced";
     if (!r->route || !billed)

@@ -252,6 +252,50 @@ static void a_key_that_drains_goes_on_without_its_caller(void **state)
     assert_string_equal(e->error, "upstream_timeout");
 }
 
+static void who_leaves_before_the_answer_pays_for_the_prompt_unless_the_provider_fails(void **state)
+{
+    static const struct {
+        bool drains;
+        const char *outcome, *basis, *error;
+        int64_t prompt_tokens;
+    } cases[] = {
+        {false, "partial", "estimated", "cancelled", 8},
+        {true, "failed", "unpriced", "upstream_timeout", 0},
+    };
+    kit *k = *state;
+
+    k->script = &(script){.status = 0};
+    k->stop_when_asked = true;
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        k->policy->drain_on_disconnect = cases[i].drains;
+        send_call(k, "POST", "/v1/chat/completions", "good", CHAT);
+        run(k);
+        gw_http_cancel(k->call);
+        run(k); /* the client's own end */
+        run_until_idle(k);
+        usage_event *e = only_event(k);
+        assert_string_equal(e->outcome, cases[i].outcome);
+        assert_string_equal(e->billing_basis, cases[i].basis);
+        assert_string_equal(e->error, cases[i].error);
+        assert_int_equal(e->prompt_tokens, cases[i].prompt_tokens);
+        assert_int_equal(e->status_code, 499);
+        forget_events(k);
+    }
+}
+
+static void a_forwarded_request_stands_with_the_price_of_its_prompt(void **state)
+{
+    kit *k = *state;
+
+    ask(k, "good", CHAT, &(script)REPLY(200, PLAIN, JSON));
+    assert_int_equal(k->opened_cost, 8);
+    assert_string_equal(k->opened_basis, "estimated");
+    k->config.price_count = 0;
+    ask(k, "good", CHAT, &(script)REPLY(200, PLAIN, JSON));
+    assert_int_equal(k->opened_cost, 0);
+    assert_string_equal(k->opened_basis, "unpriced");
+}
+
 static void refusals_are_recorded_for_known_keys_only(void **state)
 {
     static const struct {
@@ -366,6 +410,8 @@ int main(void)
         WITH(after_content_a_failure_is_in_band_and_never_done),
         WITH(a_caller_that_leaves_closes_the_upstream),
         WITH(a_key_that_drains_goes_on_without_its_caller),
+        WITH(who_leaves_before_the_answer_pays_for_the_prompt_unless_the_provider_fails),
+        WITH(a_forwarded_request_stands_with_the_price_of_its_prompt),
         WITH(refusals_are_recorded_for_known_keys_only),
         WITH(models_are_listed),
         WITH(a_key_that_is_looked_up_late_goes_on),

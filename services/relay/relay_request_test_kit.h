@@ -61,8 +61,11 @@ typedef struct kit {
     const script *script;
     gw_buf seen; /* body the upstream got */
     bool upstream_closed, upstream_asked;
+    bool stop_when_asked;
     usage_event *events[EVENTS_MAX];
     size_t event_count, opened, claimed;
+    int64_t opened_cost; /* of the event that was opened last, and its basis */
+    char opened_basis[16];
     gw_timer limit;
     answer answer;
     gw_http_call *call;
@@ -128,8 +131,9 @@ void recorder_open_event(recorder_lane *lane, flight_slot *slot, const usage_eve
 {
     (void)lane;
     (void)slot;
-    (void)e;
     the_kit->opened++;
+    the_kit->opened_cost = e->cost_nano_usd;
+    (void)snprintf(the_kit->opened_basis, sizeof(the_kit->opened_basis), "%s", e->billing_basis);
 }
 
 void recorder_progress(flight_slot *slot, int64_t completion_tokens, int64_t cost_nano_usd,
@@ -212,6 +216,8 @@ static void upstream_body(gw_exchange *x, void *arg)
 
     gw_buf_clear(&k->seen);
     gw_buf_append_str(&k->seen, gw_exchange_body(x));
+    if (k->stop_when_asked)
+        gw_loop_stop(k->loop);
     if (s->status == 0)
         return; /* never answers */
     gw_exchange_start(x, &head, -1);

@@ -261,8 +261,8 @@ static int by_cost(const void *a, const void *b)
     return gw_str_cmp(x->name, y->name);
 }
 
-/* Hours keep no slice of requests for which no provider was tried. */
-static void add_without_provider(usage_report *r)
+/* Hours keep no slice of requests that named no model, nor of those for which no provider was tried. */
+static void add_nameless(usage_report *r)
 {
     usage_figures named = {0};
     size_t at = 0;
@@ -289,8 +289,8 @@ static void add_without_provider(usage_report *r)
 
 gw_status usage_report_groups(usage_report *r, usage_group **ret, size_t *ret_count, gw_error *err)
 {
-    if (r->by == GROUP_PROVIDER)
-        add_without_provider(r);
+    if (r->by == GROUP_PROVIDER || r->by == GROUP_MODEL)
+        add_nameless(r);
     size_t n = gw_map_count(r->groups), at = 0;
     usage_group *all = gw_arena_array(r->arena, usage_group, n + 1);
     if (!all)

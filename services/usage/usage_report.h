@@ -67,6 +67,6 @@ const histogram *usage_report_durations(const usage_report *r);
 /* The figures of one group; NULL when it has none. */
 const usage_figures *usage_report_group(const usage_report *r, gw_str name);
 /* Most expensive first, at most USAGE_GROUPS_MAX; the rest as "other". Requests without a provider
- * are the group "". Once, last. */
+ * or model are the group "". Once, last. */
 GW_CHECK gw_status usage_report_groups(usage_report *r, usage_group **ret, size_t *ret_count,
                                        gw_error *err);

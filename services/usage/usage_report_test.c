@@ -121,6 +121,28 @@ static void groups_are_the_slices_of_the_hours(void **state)
     bson_destroy(hour);
 }
 
+static void a_request_that_names_no_model_is_in_the_group_without_a_name(void **state)
+{
+    static const char json[] =
+        "{\"metrics\":{\"requests\":{\"total\":5,\"successful\":4,\"failed\":1},"
+        "\"models\":{\"gpt-4o\":{\"requests\":3,\"failed\":1}}}}";
+    bson_error_t e;
+    usage_group *groups = NULL;
+    size_t n = 0;
+    (void)state;
+    gw_auto(gw_arena) a = gw_arena_new();
+    bson_t *hour = bson_new_from_json((const uint8_t *)json, -1, &e);
+    usage_report *r = usage_report_new(a, GROUP_MODEL, NULL);
+    usage_report_add(r, hour, REPORT_TOTALS, -1);
+    assert_int_equal(usage_report_groups(r, &groups, &n, NULL), GW_OK);
+    assert_int_equal(n, 2);
+    assert_int_equal(groups[0].figures.requests, 3);
+    assert_int_equal(groups[1].name.len, 0);
+    assert_int_equal(groups[1].figures.requests, 2);
+    assert_int_equal(groups[1].figures.successful, 2);
+    bson_destroy(hour);
+}
+
 static void a_point_gets_what_is_its_own(void **state)
 {
     static const time_points points = {.count = 2, .starts = {0, 24 * HOUR, 48 * HOUR}};
@@ -179,6 +201,7 @@ int main(void)
         cmocka_unit_test(edges_off_the_hour_come_from_rows),
         cmocka_unit_test(hours_in_which_an_interval_starts_are_cut),
         cmocka_unit_test(groups_are_the_slices_of_the_hours),
+        cmocka_unit_test(a_request_that_names_no_model_is_in_the_group_without_a_name),
         cmocka_unit_test(a_point_gets_what_is_its_own),
         cmocka_unit_test(groups_beyond_the_bound_are_other),
         cmocka_unit_test(groupings_have_several_spellings),

@@ -136,5 +136,10 @@ gw_status gw_mongo_fail(gw_error *err, const bson_error_t *e, const bson_t *repl
     /* The server's message would quote the value that exists twice. */
     if (gw_mongo_is_duplicate_key(e, reply))
         return gw_fail(err, GW_ERR_ALREADY_EXISTS, "%s: it exists already", what);
+    /* Here it would quote the command, hashes and filters included. */
+    if (e->code == CODE_UNAUTHORIZED && status_of(e) == GW_ERR_FAILED_PRECONDITION)
+        return gw_fail(err, GW_ERR_FAILED_PRECONDITION,
+                       "%s: MongoDB does not allow it to our user (MongoDB code %u)", what,
+                       e->code);
     return gw_fail(err, status_of(e), "%s: %s (MongoDB code %u)", what, e->message, e->code);
 }

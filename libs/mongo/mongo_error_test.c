@@ -47,6 +47,17 @@ static void a_duplicate_key_error_does_not_quote_the_value(void **state)
     assert_null(strstr(err.message, "canary"));
 }
 
+static void an_unauthorized_error_does_not_quote_the_command(void **state)
+{
+    bson_error_t e = {0};
+    gw_error err = {0};
+    (void)state;
+    bson_set_error(&e, MONGOC_ERROR_SERVER, 13,
+                   "not authorized on LibreChat to execute command { insert: \"canary\" }");
+    assert_int_equal(gw_mongo_fail(&err, &e, NULL, "insert"), GW_ERR_FAILED_PRECONDITION);
+    assert_null(strstr(err.message, "canary"));
+}
+
 static bool bulk_is_duplicate(const char *reply_json)
 {
     bson_error_t e = {0};
@@ -71,6 +82,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(codes_become_our_words),
         cmocka_unit_test(a_duplicate_key_error_does_not_quote_the_value),
+        cmocka_unit_test(an_unauthorized_error_does_not_quote_the_command),
         cmocka_unit_test(a_bulk_write_is_a_duplicate_only_when_every_refusal_is),
     };
     return cmocka_run_group_tests_name("mongo_error", tests, NULL, NULL);

@@ -144,6 +144,26 @@ static gw_status keep(gw_sse_reader *r, gw_str part, gw_error *err)
     return GW_OK;
 }
 
+/*
+ * The blank line's CR came without its LF, in a stream of CRLF. The event does not wait for it but has it: clients that look for
+ * "\r\n\r\n" would see no end of it.
+ */
+static bool lf_is_to_come(const gw_sse_reader *r, gw_str event)
+{
+    return r->after_cr && event.len >= 2 && event.ptr[event.len - 2] == '\n';
+}
+
+static gw_status give_pending(gw_sse_reader *r, gw_error *err)
+{
+    if (lf_is_to_come(r, gw_buf_str(&r->pending)))
+        gw_buf_append_char(&r->pending, '\n');
+    gw_status rc = gw_buf_failed(&r->pending)
+                       ? gw_fail(err, GW_ERR_NO_MEMORY, "no memory for an event")
+                       : give_event(r, gw_buf_str(&r->pending), err);
+    empty(&r->pending);
+    return rc;
+}
+
 gw_status gw_sse_feed(gw_sse_reader *r, gw_str bytes, gw_error *err)
 {
     while (bytes.len > 0) {
@@ -159,14 +179,13 @@ gw_status gw_sse_feed(gw_sse_reader *r, gw_str bytes, gw_error *err)
         bytes = gw_str_slice(bytes, part.len, bytes.len);
 
         gw_status rc;
-        if (end > 0 && r->pending.len == 0 && part.len <= r->event_max_bytes) {
+        if (end > 0 && r->pending.len == 0 && part.len <= r->event_max_bytes &&
+            !lf_is_to_come(r, part)) {
             rc = give_event(r, part, err);
         } else {
             rc = keep(r, part, err);
-            if (rc == GW_OK && end > 0) {
-                rc = give_event(r, gw_buf_str(&r->pending), err);
-                empty(&r->pending);
-            }
+            if (rc == GW_OK && end > 0)
+                rc = give_pending(r, err);
         }
         empty(&r->joined);
         if (rc != GW_OK)

@@ -72,8 +72,9 @@ static char fold_next(gw_str s, size_t *at)
     return (char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
 }
 
-static bool equals_folded(gw_str key, gw_str name)
+bool openai_name_is(gw_str key, const char *wanted)
 {
+    gw_str name = gw_str_of(wanted);
     size_t at = 0, i = 0;
 
     while (at < key.len && i < name.len)
@@ -85,7 +86,7 @@ static bool equals_folded(gw_str key, gw_str name)
 static member member_named(gw_str key)
 {
     for (int i = 0; i < MEMBER_COUNT; i++)
-        if (equals_folded(key, gw_str_of(members[i].name)))
+        if (openai_name_is(key, members[i].name))
             return (member)i;
     return MEMBER_COUNT;
 }
@@ -152,26 +153,60 @@ static gw_status find_members(openai_body *b, found_members *f, gw_error *err)
     return GW_OK;
 }
 
+/* Every member counts, not only the first of a name: which one of two a provider reads is its own choice. */
 static bool part_is_image(yyjson_val *part)
 {
-    gw_str type = json_string(yyjson_obj_get(part, "type"));
+    yyjson_obj_iter it = yyjson_obj_iter_with(part);
+    yyjson_val *key;
 
-    return gw_str_eq_c(type, "image_url") || gw_str_eq_c(type, "input_image") ||
-           gw_str_eq_c(type, "image") || yyjson_obj_get(part, "image_url") != NULL;
+    while ((key = yyjson_obj_iter_next(&it))) {
+        gw_str type = json_string(yyjson_obj_iter_get_val(key));
+        if (openai_name_is(json_string(key), "image_url") ||
+            (openai_name_is(json_string(key), "type") &&
+             (gw_str_eq_c(type, "image_url") || gw_str_eq_c(type, "input_image") ||
+              gw_str_eq_c(type, "image"))))
+            return true;
+    }
+    return false;
 }
 
-static bool messages_have_images(yyjson_val *messages)
+static bool message_has_images(yyjson_val *message)
 {
-    yyjson_arr_iter each = yyjson_arr_iter_with(messages);
-    yyjson_val *message, *part;
+    yyjson_obj_iter it = yyjson_obj_iter_with(message);
+    yyjson_val *key, *part;
 
-    while ((message = yyjson_arr_iter_next(&each))) {
-        yyjson_arr_iter parts = yyjson_arr_iter_with(yyjson_obj_get(message, "content"));
+    while ((key = yyjson_obj_iter_next(&it))) {
+        if (!openai_name_is(json_string(key), "content"))
+            continue;
+        yyjson_arr_iter parts = yyjson_arr_iter_with(yyjson_obj_iter_get_val(key));
         while ((part = yyjson_arr_iter_next(&parts)))
             if (part_is_image(part))
                 return true;
     }
     return false;
+}
+
+static bool messages_have_images(yyjson_val *messages)
+{
+    yyjson_arr_iter each = yyjson_arr_iter_with(messages);
+    yyjson_val *message;
+
+    while ((message = yyjson_arr_iter_next(&each)))
+        if (message_has_images(message))
+            return true;
+    return false;
+}
+
+/* True when it is said once, spelled so, and true: of two values a provider might take the other, and leave out what is billed. */
+static bool asks_for_usage(yyjson_val *options)
+{
+    yyjson_obj_iter it = yyjson_obj_iter_with(options);
+    yyjson_val *key;
+    size_t given = 0;
+
+    while ((key = yyjson_obj_iter_next(&it)))
+        given += openai_name_is(json_string(key), "include_usage");
+    return given == 1 && yyjson_is_true(yyjson_obj_get(options, "include_usage"));
 }
 
 static void read_max_tokens(openai_body *b, const found_members *f)
@@ -221,8 +256,7 @@ static gw_status take_members(openai_body *b, relay_endpoint endpoint, const fou
     b->max_completion_tokens_at = f->at[MEMBER_max_completion_tokens];
     b->stream_given = f->value[MEMBER_stream] != NULL;
     b->stream = endpoint_describe(endpoint)->may_stream && yyjson_is_true(f->value[MEMBER_stream]);
-    b->include_usage = b->stream && yyjson_is_true(yyjson_obj_get(f->value[MEMBER_stream_options],
-                                                                  "include_usage"));
+    b->include_usage = b->stream && asks_for_usage(f->value[MEMBER_stream_options]);
     b->choices = GW_MAX((int64_t)yyjson_get_uint(f->value[MEMBER_n]), 1);
     b->needs.streaming = b->stream;
     b->needs.function_calling = yyjson_arr_size(f->value[MEMBER_tools]) > 0 ||

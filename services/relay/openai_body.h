@@ -51,3 +51,6 @@ typedef struct openai_splices {
 GW_CHECK gw_status openai_body_splice(gw_arena *arena, const openai_body *b,
                                       const openai_splices *s, const gw_str **ret_parts,
                                       size_t *ret_count, gw_error *err);
+
+/* Whether a lenient reader would take a member `key` for `name`: case does not count. */
+bool openai_name_is(gw_str key, const char *name);

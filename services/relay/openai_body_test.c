@@ -133,6 +133,11 @@ static void needs_are_read(void **state)
                 "{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:\"}}]}]}");
     assert_true(b.needs.vision);
 
+    b = read_ok(*state, ENDPOINT_CHAT,
+                "{\"model\":\"m\",\"messages\":[{\"content\":\"x\",\"content\":[{\"type\":\"text\","
+                "\"type\":\"input_image\"}]}]}");
+    assert_true(b.needs.vision);
+
     /* As many elements as "image_url" has letters. */
     b = read_ok(*state, ENDPOINT_CHAT,
                 "{\"model\":\"m\",\"messages\":[{\"content\":[{\"type\":[1,2,3,4,5,6,7,8,9]}]}]}");
@@ -163,6 +168,14 @@ static void splices_change_nothing_else(void **state)
          CHAT(",\"stream\":true,\"stream_options\":{\"include_obfuscation\":false,\"include_"
               "usage\":true}")},
         {CHAT(",\"stream\":true,\"stream_options\":{\"include_usage\":false,\"include_usage\":"
+              "false}"),
+         {.stream = true, .include_usage = true},
+         CHAT(",\"stream\":true,\"stream_options\":{\"include_usage\":true}")},
+        {CHAT(",\"stream\":true,\"stream_options\":{\"include_usage\":true,\"a\":1,\"Include_"
+              "Usage\":false}"),
+         {.stream = true, .include_usage = true},
+         CHAT(",\"stream\":true,\"stream_options\":{\"a\":1,\"include_usage\":true}")},
+        {CHAT(",\"stream\":true,\"stream_options\":{\"include_usage\":true,\"include_usage\":"
               "false}"),
          {.stream = true, .include_usage = true},
          CHAT(",\"stream\":true,\"stream_options\":{\"include_usage\":true}")},

@@ -37,6 +37,18 @@ static gw_str quoted(gw_arena *arena, gw_str s)
     return gw_arena_dup(arena, gw_buf_str(&out));
 }
 
+/* In every spelling, so that the one put in its place is the only one. */
+static void drop_usage_members(yyjson_mut_val *options)
+{
+    yyjson_mut_obj_iter it = yyjson_mut_obj_iter_with(options);
+    yyjson_mut_val *key;
+
+    while ((key = yyjson_mut_obj_iter_next(&it)))
+        if (openai_name_is(gw_str_n(yyjson_mut_get_str(key), yyjson_mut_get_len(key)),
+                           "include_usage"))
+            (void)yyjson_mut_obj_iter_remove(&it);
+}
+
 /* stream_options as the caller wrote it, include_usage true. */
 static gw_str options_with_usage(gw_arena *arena, const openai_body *b)
 {
@@ -48,6 +60,7 @@ static gw_str options_with_usage(gw_arena *arena, const openai_body *b)
     yyjson_mut_val *options = doc ? yyjson_val_mut_copy(doc, given) : NULL;
     gw_str text = GW_STR_NULL;
     size_t len;
+    drop_usage_members(options);
     if (options &&
         yyjson_mut_obj_put(options, yyjson_mut_str(doc, "include_usage"), yyjson_mut_true(doc))) {
         char *written = yyjson_mut_val_write(options, YYJSON_WRITE_NOFLAG, &len);

@@ -75,6 +75,8 @@ gw_status fold_append_day(fold *f, bson_t *day, gw_error *err)
     set_performance(f->sums);
     set_dollars(f->sums, GW_STR("metrics.cost.estimated"), GW_STR("metrics.cost.estimatedNanoUsd"));
     set_dollars(f->sums, GW_STR("metrics.cost.billed"), GW_STR("metrics.cost.billedNanoUsd"));
+    sums_ensure_map(f->sums, GW_STR("metrics.models"));
+    sums_ensure_map(f->sums, GW_STR("metrics.requests.errors"));
     sums_append_nested(f->sums, day);
     (void)BSON_APPEND_INT64(day, "hours", f->hours);
     if (sums_failed(f->sums))

@@ -11,6 +11,7 @@ typedef struct figure {
     int64_t value;
     double real;
     bool is_real;
+    bool is_map; /* an empty document */
 } figure;
 
 struct sums {
@@ -161,9 +162,26 @@ static figure **sorted_figures(sums *s)
     return all;
 }
 
+void sums_ensure_map(sums *s, gw_str path)
+{
+    gw_str key;
+    void *value;
+    size_t at = 0;
+    while (gw_map_next(s->figures, &at, &key, &value)) {
+        if (key.len > path.len && key.ptr[path.len] == '.' && gw_str_starts_with(key, path))
+            return;
+    }
+    figure *f = figure_at(s, path);
+    if (f)
+        f->is_map = true;
+}
+
 static void append_figure(bson_t *d, gw_str key, const figure *f)
 {
-    if (f->is_real)
+    bson_t empty = BSON_INITIALIZER;
+    if (f->is_map)
+        (void)bson_append_document(d, key.ptr, (int)key.len, &empty);
+    else if (f->is_real)
         (void)bson_append_double(d, key.ptr, (int)key.len, f->real);
     else
         (void)bson_append_int64(d, key.ptr, (int)key.len, f->value);

@@ -25,6 +25,8 @@ bool sums_failed(const sums *s);
 /* Adding 0 makes the path, so that it shows. Holds at INT64_MAX instead of wrapping. */
 void sums_add(sums *s, gw_str path, int64_t value);
 void sums_set_double(sums *s, gw_str path, double value);
+/* Makes the path an empty document unless something stands under it, so that readers find the map. */
+void sums_ensure_map(sums *s, gw_str path);
 int64_t sums_get(const sums *s, gw_str path); /* 0 when absent */
 
 /* Adds every integer leaf of `doc` under "<prefix>.<its path>"; leaves of other types are not ours

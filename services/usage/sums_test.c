@@ -56,6 +56,21 @@ static void flat_and_nested_say_the_same(void **state)
     bson_destroy(&nested);
 }
 
+static void a_map_without_entries_is_an_empty_document(void **state)
+{
+    bson_t nested = BSON_INITIALIZER;
+    (void)state;
+    gw_auto(sums) s = sums_new();
+    sums_add(s, GW_STR("m.errors-x"), 1);
+    sums_add(s, GW_STR("m.models.a.x"), 2);
+    sums_ensure_map(s, GW_STR("m.models"));
+    sums_ensure_map(s, GW_STR("m.errors"));
+    sums_append_nested(s, &nested);
+    expect_json(&nested, "{ \"m\" : { \"errors\" : {  }, \"errors-x\" : 1, "
+                         "\"models\" : { \"a\" : { \"x\" : 2 } } } }");
+    bson_destroy(&nested);
+}
+
 static void a_document_adds_its_integers_and_nothing_else(void **state)
 {
     (void)state;
@@ -121,6 +136,7 @@ int main(void)
         cmocka_unit_test(a_path_sums_what_is_added_to_it),
         cmocka_unit_test(a_sum_holds_at_the_end_of_its_range),
         cmocka_unit_test(flat_and_nested_say_the_same),
+        cmocka_unit_test(a_map_without_entries_is_an_empty_document),
         cmocka_unit_test(a_document_adds_its_integers_and_nothing_else),
         cmocka_unit_test(a_document_too_deep_ends_there),
         cmocka_unit_test(each_sees_what_stands_directly_under_a_prefix),

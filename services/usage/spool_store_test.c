@@ -5,126 +5,15 @@
 #include "fold_store.h"
 #include "rollup.h"
 #include "spool_store.h"
+#include "store_test_kit.h"
 #include "usage_collections.h"
 
 #include "mongo/bson_read.h"
-#include "testing/cmocka.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-
-#define WATCHDOG_MS  60000
 #define RETENTION_MS (90 * GW_MS_PER_DAY)
 #define OTHER_SPOOL  "00000000ff"
 #define DURATION_MS  120
 
-/* ---- a test's body is one job on a worker ---- */
-
-typedef struct fixture {
-    gw_loop *loop;
-    gw_mongo *mongo;
-    gw_mongo_job job;
-    gw_timer watchdog;
-    char database[40];
-    void (*body)(const spool_db *s);
-    bool done;
-    gw_status rc;
-} fixture;
-
-static void on_watchdog(void *arg)
-{
-    (void)arg;
-    (void)fprintf(stderr, "the test hangs\n");
-    abort();
-}
-
-static int setup(void **state)
-{
-    gw_mongo_options o = gw_mongo_defaults;
-    gw_error err;
-    o.uri = getenv("MONGO_URI");
-    if (!o.uri)
-        return 0;
-    fixture *f = (fixture *)calloc(1, sizeof(*f));
-    (void)snprintf(f->database, sizeof(f->database), "usage_test_%llx",
-                   (unsigned long long)gw_random_u64());
-    o.database = f->database;
-    assert_int_equal(gw_loop_new(&gw_system_clock, &f->loop, &err), GW_OK);
-    assert_int_equal(gw_mongo_new(f->loop, &o, NULL, &f->mongo, &err), GW_OK);
-    gw_timer_init(&f->watchdog, on_watchdog, f);
-    gw_timer_set(f->loop, &f->watchdog, WATCHDOG_MS);
-    *state = f;
-    return 0;
-}
-
-static gw_status drop_database(gw_mongo_job *j, mongoc_client_t *client, mongoc_database_t *db,
-                               gw_error *err)
-{
-    (void)j;
-    (void)client;
-    bson_error_t e;
-    return mongoc_database_drop(db, &e) ? GW_OK : gw_mongo_fail(err, &e, NULL, "drop");
-}
-
-static gw_status run_body(gw_mongo_job *j, mongoc_client_t *client, mongoc_database_t *db,
-                          gw_error *err)
-{
-    (void)client;
-    (void)err;
-    fixture *f = GW_CONTAINER_OF(j, fixture, job);
-    spool_db s = {.mongo = f->mongo, .db = db, .now_ms = gw_clock_wall_ms(&gw_system_clock)};
-    f->body(&s);
-    return GW_OK;
-}
-
-static void on_done(gw_mongo_job *j, gw_status rc, const gw_error *err)
-{
-    (void)err;
-    fixture *f = GW_CONTAINER_OF(j, fixture, job);
-    f->done = true;
-    f->rc = rc;
-    gw_loop_stop(f->loop);
-}
-
-static void submit(void *arg)
-{
-    fixture *f = (fixture *)arg;
-    gw_mongo_submit(f->mongo, &f->job);
-}
-
-static void perform(fixture *f, gw_status (*run)(gw_mongo_job *, mongoc_client_t *,
-                                                 mongoc_database_t *, gw_error *))
-{
-    f->job.run = run;
-    f->job.done = on_done;
-    f->done = false;
-    gw_mongo_when_up(f->mongo, submit, f);
-    while (!f->done)
-        gw_loop_run(f->loop);
-    assert_int_equal(f->rc, GW_OK);
-}
-
-static int teardown(void **state)
-{
-    fixture *f = (fixture *)*state;
-    if (!f)
-        return 0;
-    perform(f, drop_database);
-    gw_timer_cancel(f->loop, &f->watchdog);
-    gw_mongo_free(f->mongo);
-    gw_loop_free(f->loop);
-    free(f);
-    return 0;
-}
-
-/* A check on a worker cannot jump out of it: it ends the program, naming what failed. */
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            (void)fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                  \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 #define CHECK_OK(call)                                                                             \
     do {                                                                                           \
         gw_error check_err = {0};                                                                  \
@@ -135,15 +24,21 @@ static int teardown(void **state)
         }                                                                                          \
     } while (0)
 
-static void with_mongo(void **state, void (*body)(const spool_db *s))
+/* ---- a test's body, with the store it is about ---- */
+
+static void (*spool_body)(const spool_db *s);
+
+static void run_spool_body(const gw_db *d)
 {
-    fixture *f = (fixture *)*state;
-    if (!f) {
-        skip();
-        return;
-    }
-    f->body = body;
-    perform(f, run_body);
+    spool_db s = {
+        .mongo = d->mongo, .db = d->database, .now_ms = gw_clock_wall_ms(&gw_system_clock)};
+    spool_body(&s);
+}
+
+static void with_spools(void **state, void (*body)(const spool_db *s))
+{
+    spool_body = body;
+    with_mongo(state, run_spool_body);
 }
 
 /* ---- events ---- */
@@ -288,7 +183,7 @@ static void applied_twice(const spool_db *s)
 
 static void a_claim_applied_twice_counts_once(void **state)
 {
-    with_mongo(state, applied_twice);
+    with_spools(state, applied_twice);
 }
 
 static void crashed(const spool_db *s)
@@ -307,7 +202,7 @@ static void crashed(const spool_db *s)
 
 static void resume_applies_a_claim_that_was_left_before_its_rows(void **state)
 {
-    with_mongo(state, crashed);
+    with_spools(state, crashed);
 }
 
 static void two_replicas(const spool_db *s)
@@ -330,7 +225,7 @@ static void two_replicas(const spool_db *s)
 
 static void of_two_replicas_on_one_spool_one_claims(void **state)
 {
-    with_mongo(state, two_replicas);
+    with_spools(state, two_replicas);
 }
 
 static void two_spools(const spool_db *s)
@@ -351,7 +246,7 @@ static void two_spools(const spool_db *s)
 
 static void spools_have_marks_of_their_own(void **state)
 {
-    with_mongo(state, two_spools);
+    with_spools(state, two_spools);
 }
 
 static void standings(const spool_db *s)
@@ -374,7 +269,7 @@ static void standings(const spool_db *s)
 
 static void a_copied_or_forgotten_spool_is_told(void **state)
 {
-    with_mongo(state, standings);
+    with_spools(state, standings);
 }
 
 static void poisoned(const spool_db *s)
@@ -399,7 +294,7 @@ static void poisoned(const spool_db *s)
 
 static void a_poisoned_event_spoils_only_itself(void **state)
 {
-    with_mongo(state, poisoned);
+    with_spools(state, poisoned);
 }
 
 static void swept(const spool_db *s)
@@ -424,7 +319,7 @@ static void swept(const spool_db *s)
 
 static void a_sweep_applies_what_was_left_behind(void **state)
 {
-    with_mongo(state, swept);
+    with_spools(state, swept);
 }
 
 static void folded(const spool_db *s)
@@ -460,7 +355,7 @@ static void folded(const spool_db *s)
 
 static void days_are_the_sums_of_their_hours(void **state)
 {
-    with_mongo(state, folded);
+    with_spools(state, folded);
 }
 
 int main(void)

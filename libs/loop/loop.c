@@ -132,6 +132,8 @@ void gw_loop_free(gw_loop *l)
     /* One turn runs the close callbacks; what they defer or close needs another. */
     int rc = UV_EBUSY;
     for (int turn = 0; turn < 8 && rc == UV_EBUSY; turn++) {
+        while (l->uv.active_reqs.count > 0) /* with libuv's thread pool: it ends by itself */
+            uv_run(&l->uv, UV_RUN_ONCE);
         uv_run(&l->uv, UV_RUN_NOWAIT);
         run_deferred(l);
         rc = uv_loop_close(&l->uv);

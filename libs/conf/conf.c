@@ -39,16 +39,23 @@ void conf_flag_name(const gw_conf_field *f, char out[CONF_NAME_SIZE])
     }
 }
 
-void conf_mistake(conf_loader *l, const gw_conf_field *f, const char *format, ...)
+/* One more, without a message yet; NULL when out of memory. */
+static gw_error *add_mistake(gw_conf_errors *errs)
 {
-    gw_conf_errors *errs = l->errs;
     gw_error *items = realloc(errs->items, (errs->n + 1) * sizeof(*items));
     if (!items) {
-        l->no_memory = true;
-        return;
+        errs->no_memory = true;
+        return NULL;
     }
     errs->items = items;
-    gw_error *err = &items[errs->n++];
+    return &items[errs->n++];
+}
+
+void conf_mistake(conf_loader *l, const gw_conf_field *f, const char *format, ...)
+{
+    gw_error *err = add_mistake(l->errs);
+    if (!err)
+        return;
     va_list args;
     va_start(args, format);
     gw_vfail(err, GW_ERR_INVALID_ARGUMENT, format, args);
@@ -58,6 +65,25 @@ void conf_mistake(conf_loader *l, const gw_conf_field *f, const char *format, ..
         conf_name(f, name);
         (void)snprintf(err->field, sizeof(err->field), "%.90s", name);
     }
+}
+
+void gw_conf_wrong(gw_conf_errors *errs, const char *setting, const char *format, ...)
+{
+    gw_error *err = add_mistake(errs);
+    if (!err)
+        return;
+    va_list args;
+    va_start(args, format);
+    gw_vfail(err, GW_ERR_INVALID_ARGUMENT, format, args);
+    va_end(args);
+    (void)snprintf(err->field, sizeof(err->field), "%.90s", setting);
+}
+
+void gw_conf_needs(gw_conf_errors *errs, const char *setting, const char *value, const char *needed,
+                   const char *needed_value)
+{
+    if (value && !needed_value)
+        gw_conf_wrong(errs, setting, "needs %s", needed);
 }
 
 void gw_conf_errors_fini(gw_conf_errors *errs)
@@ -174,6 +200,8 @@ static void load(conf_loader *l, int argc, char **argv, char **envp, void *conf)
         conf_read_yaml(l, l->config_path.text.ptr);
     for (size_t i = 0; i < l->table->n_fields; i++)
         settle_field(l, &l->table->fields[i], conf);
+    if (l->table->check)
+        l->table->check(conf, l->errs);
 }
 
 gw_status gw_conf_load(const gw_conf_table *t, int argc, char **argv, char **envp, void *ret_struct,
@@ -192,7 +220,9 @@ gw_status gw_conf_load(const gw_conf_table *t, int argc, char **argv, char **env
     } else {
         gw_arena_free(l.arena);
     }
-    gw_status rc = l.no_memory ? GW_ERR_NO_MEMORY : errs->n > 0 ? GW_ERR_INVALID_ARGUMENT : GW_OK;
+    gw_status rc = l.no_memory || errs->no_memory ? GW_ERR_NO_MEMORY
+                   : errs->n > 0                  ? GW_ERR_INVALID_ARGUMENT
+                                                  : GW_OK;
     if (rc == GW_OK)
         memcpy(ret_struct, conf, t->struct_size);
     else if (conf)

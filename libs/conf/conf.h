@@ -14,14 +14,16 @@
  *     #define GW_CONF_DEF "relay_conf.def"
  *     #include "conf/conf_struct.h"
  *
- *     // relay_conf.c: the definition of `relay_conf_table`. The last two defines are optional: the
- *     // positional arguments for --help, and variables that are no settings and yet no errors.
+ *     // relay_conf.c: the definition of `relay_conf_table`. The last three defines are optional: the
+ *     // positional arguments for --help, variables that are no settings and yet no errors, a check.
  *     #define GW_CONF_NAME relay_conf
  *     #define GW_CONF_DEF "relay_conf.def"
  *     #define GW_CONF_SERVICE "relay"
  *     #define GW_CONF_PREFIX "RELAY"
  *     #define GW_CONF_USAGE "[spool inspect]"
  *     #define GW_CONF_ENV_ALLOWED "RELAY_CREDENTIAL_*", "RELAY_URL"
+ *     #define GW_CONF_CHECK check // static void check(const void *conf, gw_conf_errors *errs): settings that do not
+ *                                 // go together, reported with all other mistakes; a bad setting has no value here
  *     #include "conf/conf_table.h"
  *
  *     // main.c
@@ -94,6 +96,14 @@ typedef struct gw_conf_field {
     const char *values; /* ENUM: "a|b|c" */
 } gw_conf_field;
 
+/* Everything that is wrong: unknown names as they are met, then settings in the order of the table, then what does not go
+ * together. `field` is the setting's name ("" when it belongs to none). */
+typedef struct gw_conf_errors {
+    gw_error *items;
+    size_t n;
+    bool no_memory; /* some could not be kept */
+} gw_conf_errors;
+
 typedef struct gw_conf_table {
     const char *service; /* "relay" */
     const char *prefix; /* "RELAY" */
@@ -102,6 +112,7 @@ typedef struct gw_conf_table {
     size_t n_fields;
     size_t struct_size;
     const char *const *env_allowed; /* globs, NULL at the end */
+    void (*check)(const void *conf, gw_conf_errors *errs); /* may be NULL */
 } gw_conf_table;
 
 typedef enum gw_conf_action {
@@ -120,13 +131,14 @@ typedef struct gw_conf_base {
     size_t n_args;
 } gw_conf_base;
 
-/* Everything that is wrong: unknown names as they are met, then settings in the order of the table.
- * `field` is the setting's name ("" when it belongs to none). */
-typedef struct gw_conf_errors {
-    gw_error *items;
-    size_t n;
-} gw_conf_errors;
 void gw_conf_errors_fini(gw_conf_errors *errs);
+
+/* For GW_CONF_CHECK. Adds a mistake of `setting` (its name). */
+void gw_conf_wrong(gw_conf_errors *errs, const char *setting, const char *format, ...)
+    GW_PRINTF(3, 4);
+/* Adds a mistake when `setting` has a value (not NULL) and the one that it needs has none. */
+void gw_conf_needs(gw_conf_errors *errs, const char *setting, const char *value, const char *needed,
+                   const char *needed_value);
 
 /*
  * Loads all sources and checks everything. GW_OK: *ret_struct is filled and freed with

@@ -1,6 +1,6 @@
 /*
  * Generates the definition of the table of GW_CONF_NAME from GW_CONF_DEF, GW_CONF_SERVICE,
- * GW_CONF_PREFIX and, if defined, GW_CONF_USAGE and GW_CONF_ENV_ALLOWED. See conf.h; the struct has
+ * GW_CONF_PREFIX and, if defined, GW_CONF_USAGE, GW_CONF_ENV_ALLOWED and GW_CONF_CHECK. See conf.h; the struct has
  * been generated before.
  */
 #ifndef GW_CONF_USAGE
@@ -8,6 +8,9 @@
 #endif
 #ifndef GW_CONF_ENV_ALLOWED
 #define GW_CONF_ENV_ALLOWED NULL
+#endif
+#ifndef GW_CONF_CHECK
+#define GW_CONF_CHECK NULL
 #endif
 
 #define CONF(type_name, field_name, text, flag_bits, doc_text)                                     \
@@ -50,6 +53,7 @@ const gw_conf_table GW_CONF_JOIN(GW_CONF_NAME, _table) = {
     .n_fields = GW_ARRAY_LEN(GW_CONF_JOIN(GW_CONF_NAME, _fields)),
     .struct_size = sizeof(GW_CONF_NAME),
     .env_allowed = GW_CONF_JOIN(GW_CONF_NAME, _env_allowed),
+    .check = GW_CONF_CHECK,
 };
 
 #undef CONF
@@ -61,3 +65,4 @@ const gw_conf_table GW_CONF_JOIN(GW_CONF_NAME, _table) = {
 #undef GW_CONF_PREFIX
 #undef GW_CONF_USAGE
 #undef GW_CONF_ENV_ALLOWED
+#undef GW_CONF_CHECK

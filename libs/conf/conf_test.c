@@ -2,12 +2,20 @@
 #define GW_CONF_DEF  "conf/conf_test.def"
 #include "conf/conf_struct.h"
 
+static void check(const void *conf, gw_conf_errors *errs)
+{
+    const test_conf *c = conf;
+    gw_conf_needs(errs, "cert_file", c->cert_file, "key_file", c->key_file);
+    gw_conf_needs(errs, "key_file", c->key_file, "cert_file", c->cert_file);
+}
+
 #define GW_CONF_NAME        test_conf
 #define GW_CONF_DEF         "conf/conf_test.def"
 #define GW_CONF_SERVICE     "relay"
 #define GW_CONF_PREFIX      "RELAY"
 #define GW_CONF_USAGE       "[spool inspect]"
 #define GW_CONF_ENV_ALLOWED "RELAY_CREDENTIAL_*", "RELAY_URL"
+#define GW_CONF_CHECK       check
 #include "conf/conf_table.h"
 
 #include "testing/cmocka.h"
@@ -567,6 +575,17 @@ static void start_ends_the_process_where_it_should(void **state)
     assert_int_equal(status, 2);
 }
 
+static void settings_that_do_not_go_together_are_reported_with_all_others(void **state)
+{
+    (void)state;
+    auto_loaded both = load(ARGS("--cert-file=c", "--key-file=k"), ENV());
+    assert_int_equal(both.rc, GW_OK);
+    auto_loaded one = load(ARGS("--key-file=k", "--delta=x"), ENV());
+    assert_int_equal(one.rc, GW_ERR_INVALID_ARGUMENT);
+    assert_int_equal(one.errs.n, 2);
+    assert_non_null(strstr(one.text.data, "key_file: needs cert_file\n"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -575,6 +594,7 @@ int main(void)
         cmocka_unit_test(good_values_are_taken),
         cmocka_unit_test(bad_values_are_named_with_what_is_allowed),
         cmocka_unit_test(all_mistakes_are_reported_together),
+        cmocka_unit_test(settings_that_do_not_go_together_are_reported_with_all_others),
         cmocka_unit_test(only_strange_variables_with_the_prefix_are_mistakes),
         cmocka_unit_test(positional_arguments_come_back_in_order),
         cmocka_unit_test(a_flag_given_twice_is_a_mistake),

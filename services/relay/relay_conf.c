@@ -1,5 +1,17 @@
 #include "relay_conf.h"
 
+static void check(const void *conf, gw_conf_errors *errs)
+{
+    const relay_conf *c = conf;
+    gw_conf_needs(errs, "listen_tls_cert_file", c->listen_tls_cert_file, "listen_tls_key_file",
+                  c->listen_tls_key_file);
+    gw_conf_needs(errs, "listen_tls_key_file", c->listen_tls_key_file, "listen_tls_cert_file",
+                  c->listen_tls_cert_file);
+    gw_conf_needs(errs, "tls_cert_file", c->tls_cert_file, "tls_key_file", c->tls_key_file);
+    gw_conf_needs(errs, "tls_key_file", c->tls_key_file, "tls_cert_file", c->tls_cert_file);
+    gw_conf_needs(errs, "ops_tls", c->ops_tls ? "true" : NULL, "tls_cert_file", c->tls_cert_file);
+}
+
 /* RELAY_CREDENTIAL_* are the providers' credentials, read by name from the settings files; RELAY_URL and
  * RELAY_GRPC are what `./dev up` writes for users to export. */
 #define GW_CONF_NAME        relay_conf
@@ -8,4 +20,5 @@
 #define GW_CONF_PREFIX      "RELAY"
 #define GW_CONF_USAGE       "[spool inspect|export DIR]"
 #define GW_CONF_ENV_ALLOWED "RELAY_CREDENTIAL_*", "RELAY_URL", "RELAY_GRPC"
+#define GW_CONF_CHECK       check
 #include "conf/conf_table.h"

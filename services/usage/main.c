@@ -56,7 +56,13 @@ static gw_status make_indexes(gw_mongo_job *j, mongoc_client_t *client, mongoc_d
                               gw_error *err)
 {
     (void)client;
-    return usage_indexes_ensure(db, GW_CONTAINER_OF(j, app, index_job)->conf.retention_days, err);
+    const usage_conf *c = &GW_CONTAINER_OF(j, app, index_job)->conf;
+    const usage_retention keep = {.rows_days = c->retention_days,
+                                  .spools_days = c->spool_retention_days,
+                                  .rejects_days = c->reject_retention_days,
+                                  .losses_days = c->loss_retention_days,
+                                  .alerts_days = c->alert_retention_days};
+    return usage_indexes_ensure(db, &keep, err);
 }
 
 static void indexes_made(gw_mongo_job *j, gw_status rc, const gw_error *err)

@@ -10,6 +10,7 @@
 #define COLLECTION_TOTALS  "api_metrics_total" /* the same for "*" */
 #define COLLECTION_SPOOLS  "usage_spools" /* how far each spool of a relay is taken */
 #define COLLECTION_REJECTS "usage_rejects" /* events that no row can be made of */
+#define COLLECTION_LOSSES  "usage_losses" /* spools that will not come back, and what they had */
 
 /* `apiKeyId` of the sums over all keys, a string where keys have an ObjectId. */
 #define ALL_KEYS "*"

@@ -1,55 +1,98 @@
 #include "usage_indexes.h"
 
+#include "alert_rules.h"
 #include "usage_collections.h"
 
 #include <stdio.h>
 
-#define SECONDS_A_DAY  (24LL * 3600)
-#define EXPIRY_OF_ROWS "timestamp_1"
-#define SPEC_BYTES     512
+#define SECONDS_A_DAY (24LL * 3600)
+#define SPEC_BYTES    512
 
-/* An index that exists keeps its expiry; collMod changes it. */
-static gw_status set_expiry(mongoc_database_t *db, int64_t seconds, gw_error *err)
+/* ---- what expires: a date and a number of days ---- */
+
+typedef struct expiry {
+    const char *collection;
+    const char *field; /* a date; documents without it stay */
+    int64_t days;
+} expiry;
+
+static gw_status make_expiry(mongoc_database_t *db, const expiry *x, gw_error *err)
+{
+    char spec[SPEC_BYTES];
+    (void)snprintf(spec, sizeof(spec),
+                   "[{\"name\":\"%s_1\",\"key\":{\"%s\":1},\"expireAfterSeconds\":%lld}]", x->field,
+                   x->field, (long long)(x->days * SECONDS_A_DAY));
+    return gw_mongo_ensure_indexes(db, x->collection, spec, err);
+}
+
+/* `command` is consumed. */
+static gw_status run_command(mongoc_database_t *db, bson_t *command, const char *what,
+                             gw_error *err)
 {
     bson_error_t e;
     bson_t reply;
-    bson_t *command =
-        BCON_NEW("collMod", BCON_UTF8(COLLECTION_ROWS), "index", "{", "name",
-                 BCON_UTF8(EXPIRY_OF_ROWS), "expireAfterSeconds", BCON_INT64(seconds), "}");
     gw_status rc = GW_OK;
     if (!mongoc_database_write_command_with_opts(db, command, NULL, &reply, &e))
-        rc = gw_mongo_fail(err, &e, &reply, "change the expiry of rows");
+        rc = gw_mongo_fail(err, &e, &reply, what);
     bson_destroy(&reply);
     bson_destroy(command);
     return rc;
 }
 
-static gw_status ensure_rows(mongoc_database_t *db, int64_t retention_days, gw_error *err)
+/* An index that exists keeps its expiry. collMod changes it in place; an index that it cannot change
+ * (one made without expiry, on an old server) is made anew. */
+static gw_status change_expiry(mongoc_database_t *db, const expiry *x, gw_error *err)
 {
-    char spec[SPEC_BYTES];
-    int64_t seconds = retention_days * SECONDS_A_DAY;
-    gw_status rc = gw_mongo_ensure_indexes(
-        db, COLLECTION_ROWS,
-        "[{\"name\":\"apiKeyId_1_timestamp_1\",\"key\":{\"apiKeyId\":1,\"timestamp\":1}},"
-        "{\"name\":\"requestId_1\",\"key\":{\"requestId\":1}}]",
-        err);
-    if (rc != GW_OK)
+    char name[64];
+    (void)snprintf(name, sizeof(name), "%s_1", x->field);
+    gw_status rc = run_command(db,
+                               BCON_NEW("collMod", BCON_UTF8(x->collection), "index", "{", "name",
+                                        BCON_UTF8(name), "expireAfterSeconds",
+                                        BCON_INT64(x->days * SECONDS_A_DAY), "}"),
+                               "change an expiry", err);
+    if (rc == GW_OK || rc == GW_ERR_UNAVAILABLE)
         return rc;
-    (void)snprintf(spec, sizeof(spec),
-                   "[{\"name\":\"" EXPIRY_OF_ROWS
-                   "\",\"key\":{\"timestamp\":1},\"expireAfterSeconds\":%lld}]",
-                   (long long)seconds);
-    rc = gw_mongo_ensure_indexes(db, COLLECTION_ROWS, spec, err);
-    return rc == GW_ERR_FAILED_PRECONDITION ? set_expiry(db, seconds, err) : rc;
+    rc =
+        run_command(db, BCON_NEW("dropIndexes", BCON_UTF8(x->collection), "index", BCON_UTF8(name)),
+                    "drop an expiry", err);
+    return rc == GW_OK ? make_expiry(db, x, err) : rc;
 }
 
-gw_status usage_indexes_ensure(mongoc_database_t *db, int64_t retention_days, gw_error *err)
+static gw_status ensure_expiry(mongoc_database_t *db, const expiry *x, gw_error *err)
+{
+    gw_status rc = make_expiry(db, x, err);
+    return rc == GW_ERR_FAILED_PRECONDITION ? change_expiry(db, x, err) : rc;
+}
+
+static gw_status ensure_expiries(mongoc_database_t *db, const usage_retention *keep, gw_error *err)
+{
+    const expiry all[] = {
+        {COLLECTION_ROWS, "timestamp", keep->rows_days},
+        {COLLECTION_SPOOLS, "seen", keep->spools_days},
+        {COLLECTION_REJECTS, "at", keep->rejects_days},
+        {COLLECTION_LOSSES, "at", keep->losses_days},
+        {COLLECTION_ALERTS, "resolvedAt", keep->alerts_days},
+    };
+    gw_status rc = GW_OK;
+    for (size_t i = 0; i < GW_ARRAY_LEN(all) && rc == GW_OK; i++)
+        rc = ensure_expiry(db, &all[i], err);
+    return rc;
+}
+
+gw_status usage_indexes_ensure(mongoc_database_t *db, const usage_retention *keep, gw_error *err)
 {
     static const struct {
         const char *collection;
         const char *spec;
     } indexes[] = {
+        /* {timestamp, _id} is the order of the log over all keys, and of its pages. */
+        {COLLECTION_ROWS,
+         "[{\"name\":\"apiKeyId_1_timestamp_1\",\"key\":{\"apiKeyId\":1,\"timestamp\":1}},"
+         "{\"name\":\"timestamp_1__id_1\",\"key\":{\"timestamp\":1,\"_id\":1}},"
+         "{\"name\":\"requestId_1\",\"key\":{\"requestId\":1}}]"},
+        /* {date} finds the hours of all keys at once: by key, and of a rebuild. */
         {COLLECTION_HOURS, "[{\"name\":\"apiKeyId_1_date_1\",\"key\":{\"apiKeyId\":1,\"date\":1}},"
+                           "{\"name\":\"date_1\",\"key\":{\"date\":1}},"
                            "{\"name\":\"dirty_1\",\"key\":{\"dirty\":1},"
                            "\"partialFilterExpression\":{\"dirty\":true}}]"},
         {COLLECTION_DAYS, "[{\"name\":\"apiKeyId_1_date_1\",\"key\":{\"apiKeyId\":1,\"date\":1},"
@@ -58,7 +101,7 @@ gw_status usage_indexes_ensure(mongoc_database_t *db, int64_t retention_days, gw
         {COLLECTION_SPOOLS, "[{\"name\":\"claimedAt_of_claims\",\"key\":{\"claimedAt\":1},"
                             "\"partialFilterExpression\":{\"p\":{\"$exists\":true}}}]"},
     };
-    gw_status rc = ensure_rows(db, retention_days, err);
+    gw_status rc = ensure_expiries(db, keep, err);
     for (size_t i = 0; i < GW_ARRAY_LEN(indexes) && rc == GW_OK; i++)
         rc = gw_mongo_ensure_indexes(db, indexes[i].collection, indexes[i].spec, err);
     return rc;

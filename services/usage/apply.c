@@ -1,7 +1,7 @@
 #include "apply.h"
 
 #include "event_row.h"
-#include "rollup.h"
+#include "hour_update.h"
 #include "usage_collections.h"
 
 #include "mongo/bson_read.h"
@@ -161,45 +161,12 @@ static gw_status write_rows(const spool_db *s, const char *spool_id, const claim
 
 /* ---- hours ---- */
 
-/* {_id, "m.<S>": {$not: {$gte: b}}}: an hour that has this claim in its sums does not match. */
-static bson_t *hour_filter(const hour_delta *h, const char *mark, int64_t b)
-{
-    return BCON_NEW("_id", BCON_UTF8(h->id), mark, "{", "$not", "{", "$gte", BCON_INT64(b), "}",
-                    "}");
-}
-
-static bson_t *hour_update(hour_delta *h, const char *mark, int64_t b)
-{
-    bson_t *update = bson_new();
-    bson_t part;
-
-    (void)BSON_APPEND_DOCUMENT_BEGIN(update, "$inc", &part);
-    sums_append_flat(h->sums, &part);
-    (void)bson_append_document_end(update, &part);
-
-    /* `rev` is random and no counter: a crash could give a counter's value to other content. */
-    (void)BSON_APPEND_DOCUMENT_BEGIN(update, "$set", &part);
-    (void)bson_append_int64(&part, mark, -1, b);
-    (void)BSON_APPEND_BOOL(&part, "dirty", true);
-    (void)BSON_APPEND_INT64(&part, "rev", (int64_t)(gw_random_u64() >> 1));
-    (void)bson_append_document_end(update, &part);
-
-    (void)BSON_APPEND_DOCUMENT_BEGIN(update, "$setOnInsert", &part);
-    if (h->is_all_keys)
-        (void)BSON_APPEND_UTF8(&part, "apiKeyId", ALL_KEYS);
-    else
-        gw_bson_append_oid(&part, "apiKeyId", &h->api_key_id);
-    (void)BSON_APPEND_DATE_TIME(&part, "date", h->hour_ms);
-    (void)bson_append_document_end(update, &part);
-    return update;
-}
-
 static gw_status add_hour(mongoc_bulk_operation_t *bulk, hour_delta *h, const char *mark, int64_t b,
                           bool upsert, gw_error *err)
 {
     bson_error_t e;
     bson_t *filter = hour_filter(h, mark, b);
-    bson_t *update = hour_update(h, mark, b);
+    bson_t *update = hour_update(h, mark, b, (int64_t)(gw_random_u64() >> 1));
     bson_t *opts = BCON_NEW("upsert", BCON_BOOL(upsert));
     gw_status rc = GW_OK;
     if (sums_failed(h->sums))
@@ -230,10 +197,10 @@ static gw_status write_hours(const spool_db *s, const char *spool_id, int64_t b,
                              const rollup *added, gw_error *err)
 {
     mongoc_collection_t *hours = mongoc_database_get_collection(s->db, COLLECTION_HOURS);
-    char mark[2 + SPOOL_ID_SIZE];
+    char mark[HOUR_MARK_SIZE];
     gw_status rc = GW_OK;
 
-    (void)snprintf(mark, sizeof(mark), "m.%s", spool_id);
+    hour_mark(spool_id, mark);
     for (size_t at = 0; at < rollup_count(added) && rc == GW_OK; at += HOURS_A_WRITE) {
         size_t to = GW_MIN(at + HOURS_A_WRITE, rollup_count(added));
         rc = write_some_hours(s, hours, added, at, to, mark, b, true, err);

@@ -5,6 +5,7 @@
 #include "rpc/walk.h"
 
 #define WORD_MAX        48
+#define NAME_BYTES_MAX  256 /* of what sums are kept by */
 #define REPEAT_MAX      1000000
 #define ATTEMPTS_MAX    1000
 #define HEADERS_MAX     64
@@ -32,9 +33,8 @@ static bool is_object_id(const ProtobufCBinaryData *id)
 }
 
 /* Names of a table of ours; new ones may come with a newer relay. */
-static bool is_word(const char *text)
+bool event_is_word(gw_str word)
 {
-    gw_str word = gw_str_of(text);
     if (word.len > WORD_MAX)
         return false;
     for (size_t i = 0; i < word.len; i++) {
@@ -64,7 +64,19 @@ static bool figures_are_sound(const usage_event *e)
     return is_within(e->cost_nano_usd, 0, EVENT_COST_NANO_USD_MAX) &&
            is_within(e->duration_ms, 0, EVENT_DURATION_MS_MAX) &&
            is_within(e->status_code, 100, 599) && is_within(e->attempts, 0, ATTEMPTS_MAX) &&
-           is_within(e->repeat_count, 0, REPEAT_MAX);
+           is_within(e->repeat_count, 0, REPEAT_MAX) && e->key_load_id >= 0 &&
+           e->client_load_id >= 0 && e->owner_load_id >= 0 && e->grant_id >= 0 &&
+           e->grant_sequence >= 0;
+}
+
+/* Sums are kept by these: a giant would grow a document that thousands of requests share. */
+static bool names_are_sound(const usage_event *e)
+{
+    const char *const names[] = {e->model, e->route, e->provider, e->client_id};
+    for (size_t i = 0; i < GW_ARRAY_LEN(names); i++)
+        if (strlen(names[i]) > NAME_BYTES_MAX)
+            return false;
+    return true;
 }
 
 static const char *judge_fields(const usage_event *e, int64_t now_ms, int64_t retention_ms)
@@ -74,8 +86,10 @@ static const char *judge_fields(const usage_event *e, int64_t now_ms, int64_t re
         return "bad_id";
     if (!figures_are_sound(e))
         return "bad_figure";
-    if (!is_word(e->outcome) || !is_word(e->billing_basis))
+    if (!event_is_word(gw_str_of(e->outcome)) || !event_is_word(gw_str_of(e->billing_basis)))
         return "bad_word";
+    if (!names_are_sound(e))
+        return "name_too_long";
     if (e->n_headers > HEADERS_MAX)
         return "too_many_headers";
     if (e->timestamp_ms > now_ms + EVENT_AHEAD_MS)
@@ -249,6 +263,25 @@ static void append_course(bson_t *row, const usage_event *e)
         (void)BSON_APPEND_BOOL(row, "truncated", true);
 }
 
+static void append_ledger(bson_t *row, const usage_event *e)
+{
+    const struct {
+        const char *name;
+        int64_t id;
+    } ids[] = {{"k", e->key_load_id},
+               {"c", e->client_load_id},
+               {"o", e->owner_load_id},
+               {"grant", e->grant_id},
+               {"seq", e->grant_sequence}};
+    bson_t d = BSON_INITIALIZER;
+    for (size_t i = 0; i < GW_ARRAY_LEN(ids); i++)
+        if (ids[i].id)
+            append_int(&d, ids[i].name, ids[i].id);
+    if (bson_count_keys(&d))
+        (void)BSON_APPEND_DOCUMENT(row, "ledger", &d);
+    bson_destroy(&d);
+}
+
 void event_append_row(const usage_event *e, bson_t *row)
 {
     append_id(row, "_id", &e->event_id);
@@ -260,4 +293,5 @@ void event_append_row(const usage_event *e, bson_t *row)
     append_metadata(row, e);
     append_attribution(row, e);
     append_course(row, e);
+    append_ledger(row, e);
 }

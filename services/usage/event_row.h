@@ -40,5 +40,8 @@ void event_id_of(gw_str packed, gw_str spool_id, int64_t seq, gw_object_id *ret)
 /* False when there is none to read. */
 GW_CHECK bool event_id_read(gw_str packed, gw_object_id *ret);
 
+/* Short, of a-z, 0-9 and _, as the names of our tables are. */
+bool event_is_word(gw_str text);
+
 /* Appends the fields of the row of a judged event to `row`. */
 void event_append_row(const usage_event *e, bson_t *row);

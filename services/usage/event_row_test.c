@@ -2,6 +2,7 @@
 
 #include "event_testing.h"
 #include "mongo/bson_read.h"
+#include "rollup.h"
 
 static void expect_text(const bson_t *row, const char *path, const char *expected)
 {
@@ -145,6 +146,34 @@ static void put_back(test_event *t)
 {
     t->e.timestamp_ms -= TEST_RETENTION_MS + 1;
 }
+static char long_name[258];
+static void lengthen_model(test_event *t)
+{
+    memset(long_name, 'a', sizeof(long_name) - 1);
+    t->e.model = long_name;
+}
+static void spoil_load(test_event *t)
+{
+    t->e.owner_load_id = -1;
+}
+static void put_before_time(test_event *t)
+{
+    t->e.timestamp_ms = INT64_MIN;
+}
+static void put_after_time(test_event *t)
+{
+    t->e.timestamp_ms = INT64_MAX;
+}
+static void overdo_everything(test_event *t)
+{
+    t->e.prompt_tokens = t->e.completion_tokens = t->e.cost_nano_usd = INT64_MAX;
+}
+static void keep_strange_names(test_event *t)
+{
+    t->e.model = TEXT("a.b$c%d\n\x01\x7f \xe2\x80\xae");
+    t->e.client_id = TEXT("$.");
+    t->e.error = TEXT("a.$ text\r\n that is no type");
+}
 static void keep_at_the_edges(test_event *t)
 {
     t->e.timestamp_ms += EVENT_AHEAD_MS;
@@ -159,12 +188,25 @@ static void what_no_row_can_be_made_of_is_rejected_by_name(void **state)
     static const struct {
         void (*spoil)(test_event *t);
         const char *reason;
-    } cases[] = {
-        {spoil_id, "bad_id"},           {spoil_key, "bad_id"},        {spoil_user, "bad_id"},
-        {spoil_cost, "bad_figure"},     {spoil_tokens, "bad_figure"}, {spoil_status, "bad_figure"},
-        {spoil_duration, "bad_figure"}, {spoil_ttft, "bad_figure"},   {spoil_outcome, "bad_word"},
-        {spoil_text, "malformed"},      {put_ahead, "in_the_future"}, {put_back, "too_old"},
-        {keep_at_the_edges, NULL}};
+    } cases[] = {{spoil_id, "bad_id"},
+                 {spoil_key, "bad_id"},
+                 {spoil_user, "bad_id"},
+                 {spoil_cost, "bad_figure"},
+                 {spoil_tokens, "bad_figure"},
+                 {spoil_status, "bad_figure"},
+                 {spoil_duration, "bad_figure"},
+                 {spoil_ttft, "bad_figure"},
+                 {spoil_outcome, "bad_word"},
+                 {spoil_text, "malformed"},
+                 {put_ahead, "in_the_future"},
+                 {put_back, "too_old"},
+                 {lengthen_model, "name_too_long"},
+                 {spoil_load, "bad_figure"},
+                 {put_before_time, "too_old"},
+                 {put_after_time, "in_the_future"},
+                 {overdo_everything, "bad_figure"},
+                 {keep_strange_names, NULL},
+                 {keep_at_the_edges, NULL}};
     gw_auto_buf packed = {0};
     (void)state;
     for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
@@ -205,6 +247,75 @@ static void every_cut_of_an_event_is_judged(void **state)
     }
 }
 
+/* What is not set aside has to make a row and sums that a document can hold. */
+static void check_row_of(gw_str packed)
+{
+    gw_error err;
+    if (event_judge(packed, TEST_NOW_MS, TEST_RETENTION_MS))
+        return;
+    usage_event *e = event_unpack(packed);
+    bson_t row = BSON_INITIALIZER;
+    gw_auto(rollup) sums_of_it = rollup_new();
+    event_append_row(e, &row);
+    assert_true(bson_validate(&row, BSON_VALIDATE_UTF8, NULL));
+    assert_int_equal(rollup_add_row(sums_of_it, &row, &err), GW_OK);
+    for (size_t i = 0; i < rollup_count(sums_of_it); i++) {
+        bson_t hour = BSON_INITIALIZER;
+        sums_append_nested(rollup_at(sums_of_it, i)->sums, &hour);
+        assert_true(bson_validate(
+            &hour, BSON_VALIDATE_UTF8 | BSON_VALIDATE_DOLLAR_KEYS | BSON_VALIDATE_DOT_KEYS, NULL));
+        bson_destroy(&hour);
+    }
+    bson_destroy(&row);
+    event_free(e);
+}
+
+static void an_event_with_any_bit_flipped_is_set_aside_or_makes_a_sound_row(void **state)
+{
+    test_event t;
+    gw_auto_buf packed = {0};
+    (void)state;
+    test_event_init(&t);
+    t.e.key_load_id = 77;
+    gw_str whole = test_event_pack(&t, &packed);
+    for (size_t bit = 0; bit < 8 * whole.len; bit++) {
+        char *copy = gw_str_dup(whole);
+        copy[bit / 8] = (char)(copy[bit / 8] ^ (1 << bit % 8));
+        check_row_of(gw_str_n(copy, whole.len));
+        free(copy);
+    }
+}
+
+static void strange_names_make_a_sound_row(void **state)
+{
+    test_event t;
+    gw_auto_buf packed = {0};
+    (void)state;
+    test_event_init(&t);
+    keep_strange_names(&t);
+    t.e.outcome = TEXT("failed");
+    check_row_of(test_event_pack(&t, &packed));
+    t.e.upstream_accepted = false;
+    t.e.route = TEXT("");
+    check_row_of(test_event_pack(&t, &packed));
+}
+
+static void an_error_of_a_megabyte_is_set_aside_whole(void **state)
+{
+    test_event t;
+    gw_auto_buf packed = {0};
+    char *text = (char *)malloc((1 << 20) + 1);
+    (void)state;
+    assert_non_null(text);
+    memset(text, 'e', 1 << 20);
+    text[1 << 20] = '\0';
+    test_event_init(&t);
+    t.e.error = text;
+    assert_string_equal(event_judge(test_event_pack(&t, &packed), TEST_NOW_MS, TEST_RETENTION_MS),
+                        "too_large");
+    free(text);
+}
+
 static void an_event_without_id_gets_the_same_one_each_time(void **state)
 {
     gw_object_id one;
@@ -227,6 +338,9 @@ int main(void)
         cmocka_unit_test(what_no_row_can_be_made_of_is_rejected_by_name),
         cmocka_unit_test(garbage_and_giants_are_rejected),
         cmocka_unit_test(every_cut_of_an_event_is_judged),
+        cmocka_unit_test(an_event_with_any_bit_flipped_is_set_aside_or_makes_a_sound_row),
+        cmocka_unit_test(strange_names_make_a_sound_row),
+        cmocka_unit_test(an_error_of_a_megabyte_is_set_aside_whole),
         cmocka_unit_test(an_event_without_id_gets_the_same_one_each_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

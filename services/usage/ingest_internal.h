@@ -11,6 +11,7 @@ struct ingest {
     gw_list streams;
     int64_t memory_left_bytes;
     bool stopped, cut;
+    int64_t newest_ms, newest_at_ms; /* of ingest_now_ms(): wall, and the loop's time then */
     gw_timer sweep_timer;
     struct sweep_job *sweep; /* the one in flight */
 };
@@ -85,6 +86,12 @@ void ingest_stream_fail(ingest_stream *st, const gw_error *err);
 void ingest_stream_refuse(ingest_stream *st, Apirelay__Usage__V1__ErrorCode code,
                           const char *message);
 void ingest_stream_free(ingest_stream *st);
+
+/*
+ * The wall clock, but it does not step back while this process lives: events are judged by it, and a
+ * clock that is a day behind would set all of them aside as of the future.
+ */
+int64_t ingest_now_ms(ingest *in);
 
 /* Starts a step; it ends in a wake with `has_result`. One at a time. */
 void ingest_start_step(ingest_stream *st, ingest_step step);

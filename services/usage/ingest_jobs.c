@@ -63,12 +63,21 @@ static void step_done(gw_mongo_job *j, gw_status rc, const gw_error *err)
     ingest_stream_wake(st);
 }
 
+int64_t ingest_now_ms(ingest *in)
+{
+    int64_t wall_ms = gw_clock_wall_ms(gw_loop_clock(in->o.loop));
+    int64_t at_ms = gw_loop_now_ms(in->o.loop);
+    in->newest_ms = GW_MAX(wall_ms, in->newest_ms + (at_ms - in->newest_at_ms));
+    in->newest_at_ms = at_ms;
+    return in->newest_ms;
+}
+
 void ingest_start_step(ingest_stream *st, ingest_step step)
 {
     st->step = step;
     st->busy = true;
     st->has_result = false;
-    st->now_ms = gw_clock_wall_ms(gw_loop_clock(st->in->o.loop));
+    st->now_ms = ingest_now_ms(st->in);
     st->job_tail = st->tail;
     st->job_status = st->status;
     st->started_ms = gw_loop_now_ms(st->in->o.loop);
@@ -124,7 +133,7 @@ static void on_sweep_timer(void *arg)
         return;
     }
     w->in = in;
-    w->now_ms = gw_clock_wall_ms(gw_loop_clock(in->o.loop));
+    w->now_ms = ingest_now_ms(in);
     w->job.run = run_sweep;
     w->job.done = sweep_done;
     in->sweep = w;

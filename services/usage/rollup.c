@@ -1,5 +1,6 @@
 #include "rollup.h"
 
+#include "event_row.h"
 #include "histogram.h"
 #include "usage_collections.h"
 
@@ -40,6 +41,9 @@ bool row_facts_of(const bson_t *row, row_facts *ret)
     (void)gw_bson_int64(row, "usage.cachedTokens", &f.cached_tokens);
     (void)gw_bson_int64(row, "usage.reasoningTokens", &f.reasoning_tokens);
     (void)gw_bson_int64(row, "usage.costNanoUsd", &f.cost_nano_usd);
+    (void)gw_bson_int64(row, "ledger.k", &f.key_load_id);
+    (void)gw_bson_int64(row, "ledger.c", &f.client_load_id);
+    (void)gw_bson_int64(row, "ledger.o", &f.owner_load_id);
     *ret = f;
     return true;
 }
@@ -121,6 +125,14 @@ static void add_owner(sums *s, const row_facts *f)
     add_named_slice(s, "metrics.owners.", gw_buf_str(&owner), f);
 }
 
+/* Of a closed set: a text that is no name of ours would make a map key of what somebody wrote. */
+static gw_str error_type(const row_facts *f)
+{
+    if (!f->error.len)
+        return f->outcome;
+    return event_is_word(f->error) ? f->error : GW_STR("other");
+}
+
 static void add_requests(sums *s, const row_facts *f)
 {
     bool successful = row_is_successful(f);
@@ -135,7 +147,7 @@ static void add_requests(sums *s, const row_facts *f)
         return;
     gw_buf_clear(&path);
     gw_buf_append_c(&path, "metrics.requests.errors.");
-    gw_bson_key_escape(&path, f->error.len ? f->error : f->outcome);
+    gw_bson_key_escape(&path, error_type(f));
     sums_add(s, gw_buf_str(&path), f->repeat_count);
 }
 
@@ -168,7 +180,86 @@ static void add_performance(sums *s, const row_facts *f)
     add_bucket(s, "hist.ttft.", f->ttft_ms, f->repeat_count);
 }
 
-static void add_row(hour_delta *h, const row_facts *f)
+/* ---- the ledger's sums ---- */
+
+/* NULL when out of memory. */
+static ledger_load *load_at(hour_delta *h, gw_str path)
+{
+    for (size_t i = 0; i < h->load_count; i++)
+        if (gw_str_eq(gw_buf_str(&h->loads[i].path), path))
+            return &h->loads[i];
+    ledger_load *grown = (ledger_load *)realloc(h->loads, (h->load_count + 1) * sizeof(*grown));
+    if (!grown)
+        return NULL;
+    h->loads = grown;
+    ledger_load *l = &grown[h->load_count];
+    *l = (ledger_load){0};
+    gw_buf_append_str(&l->path, path);
+    if (gw_buf_failed(&l->path)) {
+        gw_buf_fini(&l->path);
+        return NULL;
+    }
+    h->load_count++;
+    return l;
+}
+
+static bool add_load(hour_delta *h, gw_str path, int64_t id, const row_facts *f)
+{
+    ledger_load *l = load_at(h, path);
+    if (!l)
+        return false;
+    if (id > l->id) {
+        l->id = id;
+        l->requests = l->tokens = l->cost_nano_usd = 0;
+    }
+    if (id == l->id) {
+        l->requests += f->repeat_count;
+        l->tokens += f->total_tokens;
+        l->cost_nano_usd += f->cost_nano_usd;
+    }
+    return true;
+}
+
+/* False when out of memory. `path` is one of rollup.h's. */
+static bool add_subject(hour_delta *h, gw_buf *path, int64_t load_id, const row_facts *f)
+{
+    size_t len = path->len;
+    gw_buf_append_char(path, '.');
+    add(h->sums, path, "requests", f->repeat_count);
+    add(h->sums, path, "tokens", f->total_tokens);
+    add(h->sums, path, "costNanoUsd", f->cost_nano_usd);
+    path->len = len;
+    return !gw_buf_failed(path) &&
+           (load_id <= 0 || add_load(h, gw_str_n(path->data, len), load_id, f));
+}
+
+static bool add_ledgers(hour_delta *h, const row_facts *f)
+{
+    gw_auto_buf path = {0};
+    if (gw_str_eq(f->outcome, GW_STR("refused")))
+        return true;
+    if (!h->is_all_keys) {
+        gw_buf_append_c(&path, "ledger.k");
+        return add_subject(h, &path, f->key_load_id, f);
+    }
+    bool fine = true;
+    if (f->client_id.len) {
+        gw_buf_append_c(&path, "ledger.c.");
+        gw_bson_key_escape(&path, f->client_id);
+        fine = add_subject(h, &path, f->client_load_id, f);
+    }
+    if (fine && f->has_user_id) {
+        char user[GW_OBJECT_ID_HEX_SIZE];
+        gw_object_id_format(&f->user_id, user);
+        gw_buf_clear(&path);
+        gw_buf_append_c(&path, "ledger.o.");
+        gw_buf_append_c(&path, user);
+        fine = add_subject(h, &path, f->owner_load_id, f);
+    }
+    return fine;
+}
+
+static bool add_row(hour_delta *h, const row_facts *f)
 {
     sums *s = h->sums;
     add_requests(s, f);
@@ -185,6 +276,7 @@ static void add_row(hour_delta *h, const row_facts *f)
                        (unsigned)((f->timestamp_ms - h->hour_ms) / (60 * GW_MS_PER_S)) % 60);
         add_slice(s, "minutes.", gw_str_of(minute), f, false);
     }
+    return add_ledgers(h, f) && !sums_failed(s);
 }
 
 /* ---- many rows ---- */
@@ -209,6 +301,9 @@ rollup *rollup_new(void)
 
 static void hour_delta_free(hour_delta *h)
 {
+    for (size_t i = 0; i < h->load_count; i++)
+        gw_buf_fini(&h->loads[i].path);
+    free(h->loads);
     sums_free(h->sums);
     free(h);
 }
@@ -265,20 +360,23 @@ static hour_delta *hour_of(rollup *r, const row_facts *f, bool all_keys)
     return NULL;
 }
 
+static gw_status add_facts(rollup *r, const row_facts *f, gw_error *err)
+{
+    for (int all_keys = 0; all_keys <= 1; all_keys++) {
+        hour_delta *h = hour_of(r, f, all_keys);
+        if (!h || !add_row(h, f))
+            return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the sums of an hour");
+    }
+    return GW_OK;
+}
+
 gw_status rollup_add_row(rollup *r, const bson_t *row, gw_error *err)
 {
     row_facts f;
     if (!row_facts_of(row, &f))
         return gw_fail(err, GW_ERR_DATA_LOSS, "a row of %s lacks its key, time or status",
                        COLLECTION_ROWS);
-    for (int all_keys = 0; all_keys <= 1; all_keys++) {
-        hour_delta *h = hour_of(r, &f, all_keys);
-        if (h)
-            add_row(h, &f);
-        if (!h || sums_failed(h->sums))
-            return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the sums of an hour");
-    }
-    return GW_OK;
+    return add_facts(r, &f, err);
 }
 
 size_t rollup_count(const rollup *r)

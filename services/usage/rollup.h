@@ -14,11 +14,17 @@
  *                          requests failed tokens prompt completion cached reasoning costNanoUsd
  *     hist.dur.{bucket}    hist.ttft.{bucket}                             (histogram.h)
  *     minutes.{00-59}      requests failed tokens costNanoUsd             (only of "*")
+ *     ledger.k             requests tokens costNanoUsd                    (not of "*")
+ *     ledger.c.{clientId}  ledger.o.{userId}  the same                    (only of "*")
+ *                          load.{id, requests, tokens, costNanoUsd}: those of the newest load id
  *     m.{spool}            last seq of that spool that is in the sums · dirty · rev
  *
  * All figures are int64; an absent one is 0. Map keys are escaped (gw_bson_key_escape). A request
  * that no upstream accepted counts under its route's pattern, else callers could make up keys.
- * A row counts as `repeatCount` requests; its tokens and cost are the whole row's.
+ * A row counts as `repeatCount` requests; its tokens and cost are the whole row's. The ledger's sums
+ * are what limits count: all but refusals. A ledger's load id is that of its build-up in Redis: a
+ * higher one replaces the amounts, the same adds, a lower one leaves them; so they are the sum over
+ * the rows with the highest id, in whatever order these came.
  *
  * Thread: one owner.
  */
@@ -41,6 +47,7 @@ typedef struct row_facts {
     int64_t ttft_ms;
     int64_t prompt_tokens, completion_tokens, total_tokens, cached_tokens, reasoning_tokens;
     int64_t cost_nano_usd;
+    int64_t key_load_id, client_load_id, owner_load_id; /* 0: no ledger */
 } row_facts;
 
 /* False when `row` lacks what every row has. */
@@ -54,6 +61,12 @@ bool row_is_successful(const row_facts *f);
 void rollup_hour_id(gw_str key, int64_t time_ms, char out[ROLLUP_ID_SIZE]);
 void rollup_day_id(gw_str key, int64_t time_ms, char out[ROLLUP_ID_SIZE]);
 
+/* What a row with a load id adds to `<path>.load`. */
+typedef struct ledger_load {
+    gw_buf path; /* "ledger.k", "ledger.c.app%2Eone" */
+    int64_t id, requests, tokens, cost_nano_usd;
+} ledger_load;
+
 /* One hour document's additions. */
 typedef struct hour_delta {
     char id[ROLLUP_ID_SIZE];
@@ -61,6 +74,8 @@ typedef struct hour_delta {
     gw_object_id api_key_id;
     int64_t hour_ms;
     sums *sums;
+    ledger_load *loads; /* one for each path */
+    size_t load_count;
 } hour_delta;
 
 /* The additions of many rows, one hour_delta for each (key, hour) and each ("*", hour). */

@@ -161,6 +161,74 @@ static void hours_and_keys_are_kept_apart(void **state)
     assert_int_equal(sums_get(sums_of(r, "*|2025-11-23T02"), GW_STR("metrics.requests.total")), 2);
 }
 
+static void an_error_that_is_no_name_of_ours_counts_as_other(void **state)
+{
+    test_event t;
+    (void)state;
+    gw_auto(rollup) r = rollup_new();
+    test_event_init(&t);
+    t.e.outcome = TEXT("failed");
+    t.e.error = TEXT("connect to 10.0.0.1: refused");
+    add_event(r, &t);
+    assert_int_equal(sums_get(sums_of(r, KEY_HOUR), GW_STR("metrics.requests.errors.other")), 1);
+}
+
+static const ledger_load *load_of(const rollup *r, const char *id, const char *path)
+{
+    for (size_t i = 0; i < rollup_count(r); i++) {
+        const hour_delta *h = rollup_at(r, i);
+        for (size_t j = 0; strcmp(h->id, id) == 0 && j < h->load_count; j++)
+            if (gw_str_eq_c(gw_buf_str(&h->loads[j].path), path))
+                return &h->loads[j];
+    }
+    return NULL;
+}
+
+static void a_ledgers_sums_are_kept_apart_by_the_newest_load_id(void **state)
+{
+    static const int64_t ids[] = {5, 9, 5, 9, 8, 0};
+    test_event t;
+    (void)state;
+    gw_auto(rollup) r = rollup_new();
+    test_event_init(&t);
+    for (size_t i = 0; i < GW_ARRAY_LEN(ids); i++) {
+        t.e.key_load_id = t.e.client_load_id = t.e.owner_load_id = ids[i];
+        add_event(r, &t);
+    }
+    static const struct {
+        const char *hour, *path;
+    } subjects[] = {{KEY_HOUR, "ledger.k"},
+                    {ALL_HOUR, "ledger.c.app%2Eone"},
+                    {ALL_HOUR, "ledger.o.b00300000000000000000000"}};
+    for (size_t i = 0; i < GW_ARRAY_LEN(subjects); i++) {
+        const ledger_load *l = load_of(r, subjects[i].hour, subjects[i].path);
+        gw_auto_buf path = {0};
+        assert_non_null(l);
+        assert_int_equal(l->id, 9);
+        assert_int_equal(l->requests, 2);
+        assert_int_equal(l->tokens, 30);
+        assert_int_equal(l->cost_nano_usd, 5000000000);
+        gw_buf_appendf(&path, "%s.requests", subjects[i].path);
+        assert_int_equal(sums_get(sums_of(r, subjects[i].hour), gw_buf_str(&path)), 6);
+    }
+    assert_null(load_of(r, ALL_HOUR, "ledger.k"));
+}
+
+static void refusals_are_not_in_the_ledgers_sums(void **state)
+{
+    test_event t;
+    (void)state;
+    gw_auto(rollup) r = rollup_new();
+    test_event_init(&t);
+    t.e.outcome = TEXT("refused");
+    t.e.repeat_count = 40;
+    t.e.key_load_id = 5;
+    add_event(r, &t);
+    assert_int_equal(sums_get(sums_of(r, KEY_HOUR), GW_STR("ledger.k.requests")), 0);
+    assert_int_equal(sums_get(sums_of(r, KEY_HOUR), GW_STR("metrics.requests.total")), 40);
+    assert_null(load_of(r, KEY_HOUR, "ledger.k"));
+}
+
 static void a_row_that_lacks_its_key_is_an_error(void **state)
 {
     bson_t empty = BSON_INITIALIZER;
@@ -180,6 +248,9 @@ int main(void)
         cmocka_unit_test(a_failure_without_a_type_counts_under_its_outcome),
         cmocka_unit_test(a_request_for_no_model_counts_under_none),
         cmocka_unit_test(hours_and_keys_are_kept_apart),
+        cmocka_unit_test(an_error_that_is_no_name_of_ours_counts_as_other),
+        cmocka_unit_test(a_ledgers_sums_are_kept_apart_by_the_newest_load_id),
+        cmocka_unit_test(refusals_are_not_in_the_ledgers_sums),
         cmocka_unit_test(a_row_that_lacks_its_key_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

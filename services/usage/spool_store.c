@@ -288,8 +288,11 @@ static gw_status find_old_claims(const spool_db *s, int64_t age_ms, char (*ids)[
                                  size_t *ret_count, gw_error *err)
 {
     mongoc_collection_t *spools = mongoc_database_get_collection(s->db, COLLECTION_SPOOLS);
-    bson_t *filter = BCON_NEW("p", "{", "$exists", BCON_BOOL(true), "}", "claimedAt", "{", "$lt",
-                              BCON_DATE_TIME(s->now_ms - age_ms), "}");
+    /* A claim of the future was made before a clock stepped back. */
+    bson_t *filter =
+        BCON_NEW("p", "{", "$exists", BCON_BOOL(true), "}", "$or", "[", "{", "claimedAt", "{",
+                 "$lt", BCON_DATE_TIME(s->now_ms - age_ms), "}", "}", "{", "claimedAt", "{", "$gt",
+                 BCON_DATE_TIME(s->now_ms + age_ms), "}", "}", "]");
     bson_t *opts =
         BCON_NEW("projection", "{", "_id", BCON_INT32(1), "}", "limit", BCON_INT64(SWEEP_MAX));
     const bson_t *d = NULL;

@@ -174,7 +174,6 @@ gw_status gw_http_client_new(gw_loop *l, const gw_http_client_options *o, gw_log
     c->log = log;
     c->options = o ? *o : gw_http_client_defaults;
     c->options.allow_cidrs = NULL; /* the connector has the copy */
-    c->options.ca_file = NULL;
     gw_list_init(&c->idle);
     gw_list_init(&c->calls);
     gw_list_init(&c->work);
@@ -186,7 +185,7 @@ gw_status gw_http_client_new(gw_loop *l, const gw_http_client_options *o, gw_log
     if (!c->origins)
         rc = gw_fail(err, GW_ERR_NO_MEMORY, "out of memory for an HTTP client");
     if (rc == GW_OK)
-        rc = gw_tls_context_new(o ? o->ca_file : NULL, &c->tls, err);
+        rc = gw_tls_client_context_new(c->options.tls, true, log, &c->tls, err);
     if (rc == GW_OK)
         rc = gw_connector_new(l, o ? o->allow_cidrs : NULL, o ? o->allow_cidr_count : 0,
                               &c->connector, err);

@@ -17,6 +17,7 @@
 #include "http/message.h"
 #include "log/log.h"
 #include "loop/loop.h"
+#include "tls/tls_files.h"
 
 typedef struct gw_http_client gw_http_client;
 typedef struct gw_http_call gw_http_call;
@@ -24,7 +25,8 @@ typedef struct gw_http_call gw_http_call;
 typedef struct gw_http_client_options {
     const gw_cidr *allow_cidrs; /* private and loopback blocks that may be connected to; copied */
     size_t allow_cidr_count;
-    const char *ca_file; /* PEM; NULL = the system's */
+    gw_tls_files
+        *tls; /* authorities, own certificate; outlives the client. NULL = the system's, none */
     size_t idle_max_per_origin; /* kept connections, 64; the pool is LIFO */
     int64_t idle_timeout_ms; /* of a kept connection, 60 s */
     size_t head_max_bytes; /* 64 KiB */

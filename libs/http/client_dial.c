@@ -19,7 +19,7 @@ static gw_status take_socket(gw_http_conn *conn, int fd, gw_error *err)
     uv_tcp_nodelay(&conn->tcp, 1);
     if (!conn->origin->is_tls)
         return GW_OK;
-    return gw_tls_new(c->tls, conn->origin->host, &conn->origin->session, &conn->tls, err);
+    return gw_tls_connect(c->tls, conn->origin->host, &conn->origin->session, &conn->tls, err);
 }
 
 static void on_dialed(void *arg, gw_status rc, int fd, const gw_error *dial_err)

@@ -19,7 +19,7 @@
 #include "core/map.h"
 #include "http/client.h"
 #include "http/connector.h"
-#include "http/tls.h"
+#include "tls/tls.h"
 
 #include <llhttp.h>
 

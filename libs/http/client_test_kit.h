@@ -50,6 +50,7 @@ struct kit_server {
 typedef struct kit {
     gw_loop *loop;
     gw_http_client *client;
+    gw_tls_files *files; /* the client's, of tests that make some */
     kit_server server;
     size_t pending; /* calls */
     void *mine; /* the test's own */
@@ -335,6 +336,7 @@ static inline int kit_teardown(void **state)
     kit_server *s = &k->server;
     if (k->client)
         kit_close_client(k);
+    gw_tls_files_free(k->files);
     uv_close((uv_handle_t *)&s->listener, kit_on_listener_closed);
     gw_list_each (node, &s->peers)
         kit_close(GW_CONTAINER_OF(node, kit_peer, node));

@@ -1,73 +1,25 @@
 #include "http/client_test_kit.h"
-
-#include <openssl/pem.h>
-#include <openssl/x509v3.h>
-
-#include <unistd.h>
+#include "tls/tls_testing.h"
 
 static const char ok_answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
-/* An authority, and what it signs. */
-typedef struct authority {
-    EVP_PKEY *key;
-    X509 *cert;
-    char file[64];
-} authority;
-
-static authority ca;
-
-static void add_extension(X509 *cert, X509 *issuer, int nid, const char *value)
-{
-    X509V3_CTX ctx;
-    X509V3_set_ctx(&ctx, issuer, cert, NULL, NULL, 0);
-    X509_EXTENSION *e = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
-    assert_non_null(e);
-    assert_int_equal(X509_add_ext(cert, e, -1), 1);
-    X509_EXTENSION_free(e);
-}
-
-/* Valid from two days ago until `days` from now. `issuer` NULL: signed by itself. */
-static X509 *make_cert(EVP_PKEY *key, const char *name, const char *san, bool is_ca, int days,
-                       const authority *issuer)
-{
-    X509 *cert = X509_new();
-    X509_NAME *subject = X509_get_subject_name(cert);
-    static long serial;
-    X509_set_version(cert, 2);
-    ASN1_INTEGER_set(X509_get_serialNumber(cert), ++serial);
-    X509_time_adj_ex(X509_getm_notBefore(cert), -2, 0, NULL);
-    X509_time_adj_ex(X509_getm_notAfter(cert), days, 0, NULL);
-    X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, (const unsigned char *)name, -1, -1, 0);
-    X509_set_issuer_name(cert, issuer ? X509_get_subject_name(issuer->cert) : subject);
-    X509_set_pubkey(cert, key);
-    if (is_ca)
-        add_extension(cert, cert, NID_basic_constraints, "critical,CA:TRUE");
-    if (san)
-        add_extension(cert, issuer ? issuer->cert : cert, NID_subject_alt_name, san);
-    assert_true(X509_sign(cert, issuer ? issuer->key : key, EVP_sha256()) > 0);
-    return cert;
-}
+static tls_test_identity ca;
+static tls_test_folder folder;
 
 static int make_authority(void **state)
 {
     (void)state;
-    ca.key = EVP_EC_gen("P-256");
-    ca.cert = make_cert(ca.key, "test authority", NULL, true, 2, NULL);
-    strcpy(ca.file, "/tmp/gw_tls_test_XXXXXX");
-    int fd = mkstemp(ca.file);
-    assert_true(fd >= 0);
-    FILE *f = fdopen(fd, "w");
-    assert_int_equal(PEM_write_X509(f, ca.cert), 1);
-    fclose(f);
+    ca = tls_test_make(&(tls_test_spec){.name = "test authority", .is_ca = true});
+    tls_test_folder_make(&folder);
+    tls_test_put_ca(&folder, &ca);
     return 0;
 }
 
 static int drop_authority(void **state)
 {
     (void)state;
-    unlink(ca.file);
-    X509_free(ca.cert);
-    EVP_PKEY_free(ca.key);
+    tls_test_folder_drop(&folder);
+    tls_test_drop(&ca);
     return 0;
 }
 
@@ -84,28 +36,36 @@ static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *o
     return SSL_TLSEXT_ERR_OK;
 }
 
+/* The client anew, with these files. */
+static void trust_files(kit *k, const gw_tls_paths *paths)
+{
+    gw_tls_files *files = NULL;
+    gw_http_client_options o = kit_options();
+    kit_close_client(k);
+    gw_tls_files_free(k->files);
+    assert_int_equal(gw_tls_files_new(k->loop, paths, NULL, &files, NULL), GW_OK);
+    k->files = o.tls = files;
+    kit_open_client(k, o);
+}
+
 static void serve_tls(kit *k, const char *san, int days, bool self_signed, int max_version)
 {
-    EVP_PKEY *key = EVP_EC_gen("P-256");
-    X509 *cert = make_cert(key, "127.0.0.1", san, false, days, self_signed ? NULL : &ca);
+    tls_test_identity id = tls_test_make(&(tls_test_spec){
+        .name = "127.0.0.1", .san = san, .days = days, .issuer = self_signed ? NULL : &ca});
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
     SSL_CTX_set_security_level(ctx, 0);
     SSL_CTX_set_min_proto_version(ctx, TLS1_VERSION);
     SSL_CTX_set_max_proto_version(ctx, max_version);
     SSL_CTX_set_alpn_select_cb(ctx, choose_protocol, NULL);
     SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"t", 1);
-    assert_int_equal(SSL_CTX_use_certificate(ctx, cert), 1);
-    assert_int_equal(SSL_CTX_use_PrivateKey(ctx, key), 1);
-    X509_free(cert);
-    EVP_PKEY_free(key);
+    assert_int_equal(SSL_CTX_use_certificate(ctx, id.cert), 1);
+    assert_int_equal(SSL_CTX_use_PrivateKey(ctx, id.key), 1);
+    tls_test_drop(&id);
     SSL_CTX_free(k->server.tls);
     k->server.tls = ctx;
     k->server.answer = gw_str_of(ok_answer);
 
-    gw_http_client_options o = kit_options();
-    o.ca_file = ca.file;
-    kit_close_client(k);
-    kit_open_client(k, o);
+    trust_files(k, &(gw_tls_paths){.ca_file = folder.ca});
 }
 
 static void get_from(kit *k, kit_call *c, const char *host)
@@ -296,15 +256,45 @@ static void large_bodies_pass_both_ways(void **state)
     assert_int_equal(k->server.accepted, 1);
 }
 
-static void a_missing_authority_file_is_an_error_at_start(void **state)
+static void a_server_that_asks_sees_the_clients_own_certificate(void **state)
 {
     kit *k = *state;
-    gw_http_client_options o = kit_options();
-    o.ca_file = "/nonexistent/ca.pem";
-    gw_http_client *c = NULL;
-    gw_error err = {0};
-    assert_int_equal(gw_http_client_new(k->loop, &o, NULL, &c, &err), GW_ERR_FAILED_PRECONDITION);
-    assert_non_null(strstr(err.message, "/nonexistent/ca.pem"));
+    tls_test_identity own = tls_test_make(&(tls_test_spec){.san = "DNS:relay", .issuer = &ca});
+    tls_test_put_identity(&folder, &own);
+    tls_test_drop(&own);
+    serve_tls(k, "IP:127.0.0.1", 2, false, TLS1_3_VERSION);
+    X509_STORE_add_cert(SSL_CTX_get_cert_store(k->server.tls), ca.cert);
+    SSL_CTX_set_verify(k->server.tls, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    kit_auto_call without = {0}, with = {0};
+    get_from(k, &without, "127.0.0.1");
+    assert_int_equal(without.rc, GW_ERR_UPSTREAM_FAILED);
+    const gw_tls_paths paths = tls_test_paths(&folder);
+    trust_files(k, &paths);
+    get_from(k, &with, "127.0.0.1");
+    kit_assert_ok(&with);
+}
+
+static void changed_authorities_hold_for_new_connections_only(void **state)
+{
+    kit *k = *state;
+    tls_test_identity other = tls_test_make(&(tls_test_spec){.name = "other", .is_ca = true});
+    serve_tls(k, "IP:127.0.0.1", 2, false, TLS1_3_VERSION);
+    kit_auto_call first = {0}, kept = {0}, fresh = {0};
+    get_from(k, &first, "127.0.0.1");
+    kit_assert_ok(&first);
+    tls_test_put_ca(&folder, &other);
+    assert_int_equal(gw_tls_files_reload(k->files, NULL), GW_OK);
+    get_from(k, &kept, "127.0.0.1");
+    kit_assert_ok(&kept);
+    assert_int_equal(k->server.accepted, 1);
+    kit_close(GW_CONTAINER_OF(gw_list_first(&k->server.peers), kit_peer, node));
+    while (!gw_list_is_empty(&k->server.peers))
+        kit_turn(k);
+    get_from(k, &fresh, "127.0.0.1");
+    assert_int_equal(fresh.rc, GW_ERR_UPSTREAM_FAILED);
+    assert_non_null(strstr(fresh.err.message, "unable to get local issuer certificate"));
+    tls_test_put_ca(&folder, &ca);
+    tls_test_drop(&other);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, kit_setup, kit_teardown)
@@ -321,7 +311,8 @@ int main(void)
         TEST(only_a_goodbye_ends_an_answer_framed_by_close),
         TEST(bytes_left_over_in_tls_close_the_connection),
         TEST(large_bodies_pass_both_ways),
-        TEST(a_missing_authority_file_is_an_error_at_start),
+        TEST(a_server_that_asks_sees_the_clients_own_certificate),
+        TEST(changed_authorities_hold_for_new_connections_only),
     };
     return cmocka_run_group_tests(tests, make_authority, drop_authority);
 }

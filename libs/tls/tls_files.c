@@ -19,13 +19,9 @@ struct gw_tls_files {
     tls_pem_set set;
     gw_tls_pem texts; /* views of `set` */
     char *cert_file, *key_file, *ca_file;
+    gw_tls_paths paths; /* views of these */
     gw_list subscriptions;
 };
-
-static gw_tls_paths paths_of(const gw_tls_files *f)
-{
-    return (gw_tls_paths){f->cert_file, f->key_file, f->ca_file};
-}
 
 /* The file that names the set in the log. */
 static const char *name_of(const gw_tls_files *f)
@@ -75,8 +71,7 @@ gw_status gw_tls_files_reload(gw_tls_files *f, gw_error *err)
 {
     gw_error why = {0};
     tls_pem_set s = {0};
-    const gw_tls_paths paths = paths_of(f);
-    gw_status rc = tls_pem_read(&paths, &s, &why);
+    gw_status rc = tls_pem_read(&f->paths, &s, &why);
     if (rc != GW_OK) {
         gw_log_error(f->log, "tls_files_refused", gw_kv("file.path", name_of(f)),
                      gw_kv_error(&why));
@@ -131,6 +126,7 @@ gw_status tls_files_open(gw_loop *l, const gw_tls_paths *paths, unsigned interva
                            copy_path(paths->ca_file, &f->ca_file)
                        ? GW_OK
                        : gw_fail(err, GW_ERR_NO_MEMORY, "no memory for TLS files");
+    f->paths = (gw_tls_paths){f->cert_file, f->key_file, f->ca_file};
     const char *const watched[] = {f->cert_file, f->key_file, f->ca_file};
     if (rc == GW_OK)
         rc = tls_pem_read(paths, &s, err);
@@ -172,6 +168,11 @@ void gw_tls_files_free(gw_tls_files *f)
 const gw_tls_pem *gw_tls_files_pem(const gw_tls_files *f)
 {
     return &f->texts;
+}
+
+const gw_tls_paths *gw_tls_files_paths(const gw_tls_files *f)
+{
+    return &f->paths;
 }
 
 void gw_tls_files_subscribe(gw_tls_files *f, gw_tls_subscription *s, void (*changed)(void *arg),

@@ -41,6 +41,8 @@ void gw_tls_files_free(gw_tls_files *f);
 GW_DEFINE_FREEP(gw_tls_files)
 
 const gw_tls_pem *gw_tls_files_pem(const gw_tls_files *f);
+const gw_tls_paths *
+gw_tls_files_paths(const gw_tls_files *f); /* for libraries that read files only */
 
 /* Embedded in whoever uses the files; told after each change of the current set. */
 typedef struct gw_tls_subscription {

@@ -152,6 +152,7 @@ static void free_app(relay_app *a)
     gw_schema_free(a->schema);
     gw_service_tokens_free(a->tokens);
     gw_metrics_free(a->metrics);
+    gw_tls_files_free(a->upstream_tls);
     gw_loop_free(a->loop);
     gw_log_free(a->log);
 }

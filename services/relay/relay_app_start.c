@@ -117,7 +117,13 @@ static gw_status open_upstreams(relay_app *a, gw_error *err)
 
     options.allow_cidrs = a->conf->upstream_allow_cidrs.items;
     options.allow_cidr_count = a->conf->upstream_allow_cidrs.n;
-    options.ca_file = a->conf->upstream_ca_file;
+    if (a->conf->upstream_ca_file) {
+        const gw_tls_paths paths = {.ca_file = a->conf->upstream_ca_file};
+        gw_status rc = gw_tls_files_new(a->loop, &paths, a->log, &a->upstream_tls, err);
+        if (rc != GW_OK)
+            return rc;
+    }
+    options.tls = a->upstream_tls;
     return gw_http_client_new(a->loop, &options, a->log, &a->upstreams, err);
 }
 

@@ -21,7 +21,7 @@ typedef struct fold_day_job {
 
 struct fold_runner {
     gw_loop *loop;
-    gw_mongo *mongo;
+    doc_pool *pool;
     gw_log *log;
     gw_metrics_shard *metrics;
     gw_map *waiting; /* ids of days; the value says nothing */
@@ -32,7 +32,7 @@ struct fold_runner {
     bool stopped;
     bool busy;
     /* the job in flight */
-    gw_mongo_job job;
+    doc_job job;
     int64_t now_ms;
     fold_day_job days[DAYS_A_JOB];
     size_t day_count;
@@ -60,12 +60,10 @@ void fold_runner_touch(fold_runner *r, const touched_days *days)
 
 /* ---- on a worker ---- */
 
-static gw_status run_job(gw_mongo_job *j, mongoc_client_t *client, mongoc_database_t *db,
-                         gw_error *err)
+static gw_status run_job(doc_job *j, doc_store *store, gw_error *err)
 {
-    (void)client;
     fold_runner *r = GW_CONTAINER_OF(j, fold_runner, job);
-    spool_db s = {.mongo = r->mongo, .db = db, .now_ms = r->now_ms};
+    spool_db s = {.store = store, .now_ms = r->now_ms};
     gw_status rc = GW_OK;
     for (size_t i = 0; i < r->day_count && rc == GW_OK; i++)
         rc = fold_store_day(&s, r->days[i].id, &r->days[i].folded, err);
@@ -76,7 +74,7 @@ static gw_status run_job(gw_mongo_job *j, mongoc_client_t *client, mongoc_databa
 
 /* ---- on the loop ---- */
 
-static void job_done(gw_mongo_job *j, gw_status rc, const gw_error *err)
+static void job_done(doc_job *j, gw_status rc, const gw_error *err)
 {
     fold_runner *r = GW_CONTAINER_OF(j, fold_runner, job);
     r->busy = false;
@@ -131,7 +129,7 @@ static void start(fold_runner *r)
         r->next_pass_ms = gw_loop_now_ms(r->loop) + PASS_GAP_MS;
     r->busy = true;
     r->now_ms = gw_clock_wall_ms(gw_loop_clock(r->loop));
-    gw_mongo_submit(r->mongo, &r->job);
+    doc_pool_submit(r->pool, &r->job);
 }
 
 static void on_soon(void *arg)
@@ -147,7 +145,7 @@ static void on_sweep(void *arg)
     start(r);
 }
 
-gw_status fold_runner_new(gw_loop *l, gw_mongo *mongo, gw_log *log, gw_metrics_shard *metrics,
+gw_status fold_runner_new(gw_loop *l, doc_pool *pool, gw_log *log, gw_metrics_shard *metrics,
                           fold_runner **ret, gw_error *err)
 {
     fold_runner *r = (fold_runner *)calloc(1, sizeof(*r));
@@ -158,7 +156,7 @@ gw_status fold_runner_new(gw_loop *l, gw_mongo *mongo, gw_log *log, gw_metrics_s
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the folds");
     }
     r->loop = l;
-    r->mongo = mongo;
+    r->pool = pool;
     r->log = log;
     r->metrics = metrics;
     r->job.run = run_job;

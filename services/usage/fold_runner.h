@@ -10,11 +10,13 @@
 
 #include "spool_store.h"
 
+#include "log/log.h"
+#include "loop/loop.h"
 #include "metrics/metrics.h"
 
 typedef struct fold_runner fold_runner;
 
-GW_CHECK gw_status fold_runner_new(gw_loop *l, gw_mongo *mongo, gw_log *log,
+GW_CHECK gw_status fold_runner_new(gw_loop *l, doc_pool *pool, gw_log *log,
                                    gw_metrics_shard *metrics, fold_runner **ret, gw_error *err);
 void fold_runner_stop(fold_runner *r); /* starts nothing any more */
 void fold_runner_free(fold_runner *r);

@@ -1,5 +1,5 @@
 /*
- * Fold in MongoDB: one day made again from its hours (fold.h, rollup.h).
+ * Fold in the store: one day made again from its hours (fold.h, rollup.h).
  *
  * The day's `gen` is read first, then its hours; the day is written only while `gen` is as read,
  * so that of two folds the one with older hours loses. Only then are the hours marked clean, each

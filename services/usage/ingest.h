@@ -3,7 +3,7 @@
  *
  *     HELLO ─▶ RESUME ─▶ FLOW (collect ⇄ claim ⇄ apply) ─▶ END
  *
- * Every step of a stream against MongoDB is one job on a worker, one at a time, so that the claims
+ * Every step of a stream against the store is one job on a worker, one at a time, so that the claims
  * of a stream are strictly in order; between streams there is no order (USAGE.md). An event is
  * acknowledged when the claim that carries it was, and in no other case.
  *
@@ -22,7 +22,7 @@ typedef struct ingest ingest;
 
 typedef struct ingest_options {
     gw_loop *loop;
-    gw_mongo *mongo;
+    doc_pool *pool;
     fold_runner *folds;
     gw_log *log;
     gw_metrics_shard *metrics;

@@ -61,7 +61,7 @@ typedef struct ingest_stream {
     int64_t status_noted_ms;
 
     /* the step in flight, then its result */
-    gw_mongo_job job;
+    doc_job job;
     ingest_step step;
     bool busy, has_result;
     gw_status rc;

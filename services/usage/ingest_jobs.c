@@ -27,12 +27,10 @@ static gw_status step_claim(ingest_stream *st, const spool_db *s, gw_error *err)
                        : rc;
 }
 
-static gw_status run_step(gw_mongo_job *j, mongoc_client_t *client, mongoc_database_t *db,
-                          gw_error *err)
+static gw_status run_step(doc_job *j, doc_store *store, gw_error *err)
 {
-    (void)client;
     ingest_stream *st = GW_CONTAINER_OF(j, ingest_stream, job);
-    spool_db s = {.mongo = j->mongo, .db = db, .now_ms = st->now_ms};
+    spool_db s = {.store = store, .now_ms = st->now_ms};
     switch (st->step) {
     case STEP_RESUME:
         return step_resume(st, &s, err);
@@ -50,7 +48,7 @@ static gw_status run_step(gw_mongo_job *j, mongoc_client_t *client, mongoc_datab
     return GW_OK;
 }
 
-static void step_done(gw_mongo_job *j, gw_status rc, const gw_error *err)
+static void step_done(doc_job *j, gw_status rc, const gw_error *err)
 {
     ingest_stream *st = GW_CONTAINER_OF(j, ingest_stream, job);
     st->busy = false;
@@ -83,29 +81,27 @@ void ingest_start_step(ingest_stream *st, ingest_step step)
     st->started_ms = gw_loop_now_ms(st->in->o.loop);
     st->job.run = run_step;
     st->job.done = step_done;
-    gw_mongo_submit(st->in->o.mongo, &st->job);
+    doc_pool_submit(st->in->o.pool, &st->job);
 }
 
 /* ---- sweep: claims that lost both their relay and their replica ---- */
 
 struct sweep_job {
-    gw_mongo_job job;
+    doc_job job;
     ingest *in;
     int64_t now_ms;
     size_t swept;
     touched_days touched;
 };
 
-static gw_status run_sweep(gw_mongo_job *j, mongoc_client_t *client, mongoc_database_t *db,
-                           gw_error *err)
+static gw_status run_sweep(doc_job *j, doc_store *store, gw_error *err)
 {
-    (void)client;
     struct sweep_job *w = GW_CONTAINER_OF(j, struct sweep_job, job);
-    spool_db s = {.mongo = j->mongo, .db = db, .now_ms = w->now_ms};
+    spool_db s = {.store = store, .now_ms = w->now_ms};
     return spool_sweep(&s, SWEEP_AGE_MS, &w->swept, &w->touched, err);
 }
 
-static void sweep_done(gw_mongo_job *j, gw_status rc, const gw_error *err)
+static void sweep_done(doc_job *j, gw_status rc, const gw_error *err)
 {
     struct sweep_job *w = GW_CONTAINER_OF(j, struct sweep_job, job);
     ingest *in = w->in;
@@ -137,7 +133,7 @@ static void on_sweep_timer(void *arg)
     w->job.run = run_sweep;
     w->job.done = sweep_done;
     in->sweep = w;
-    gw_mongo_submit(in->o.mongo, &w->job);
+    doc_pool_submit(in->o.pool, &w->job);
 }
 
 void ingest_start_sweeps(ingest *in)

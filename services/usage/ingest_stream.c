@@ -70,7 +70,7 @@ void ingest_stream_fail(ingest_stream *st, const gw_error *err)
         return;
     /* While MongoDB is away, which libs/mongo has logged once, relays come again and again. */
     bool expected = err->code == GW_ERR_CANCELLED || err->code == GW_ERR_SHUTTING_DOWN ||
-                    !gw_mongo_is_up(st->in->o.mongo);
+                    !doc_pool_is_up(st->in->o.pool);
     if (!expected)
         gw_log_warn(st->in->o.log, "ingest_failed",
                     gw_kv("usage.spool", (const char *)st->hello.id), gw_kv_error(err));

@@ -4,6 +4,7 @@
  */
 #include "ingest.h"
 
+#include "doc_store_mongo.h"
 #include "event_testing.h"
 #include "usage_collections.h"
 #include "usage_metrics.h"
@@ -32,6 +33,7 @@ typedef struct fixture {
     gw_mongo *mongo;
     gw_metrics *metrics;
     gw_schema *schema;
+    doc_pool *pool;
     fold_runner *folds;
     ingest *ingest;
     gw_rpc_server *server;
@@ -294,9 +296,10 @@ static void open_stores(fixture *f)
     assert_int_equal(gw_mongo_new(f->loop, &o, NULL, &f->mongo, &err), GW_OK);
     f->metrics = gw_metrics_new(usage_metric_table, USAGE_METRIC_COUNT);
     gw_metrics_shard *shard = gw_metrics_shard_new(f->metrics);
-    assert_int_equal(fold_runner_new(f->loop, f->mongo, NULL, shard, &f->folds, &err), GW_OK);
+    assert_int_equal(doc_pool_mongo_new(f->mongo, &f->pool, &err), GW_OK);
+    assert_int_equal(fold_runner_new(f->loop, f->pool, NULL, shard, &f->folds, &err), GW_OK);
     ingest_options in = {.loop = f->loop,
-                         .mongo = f->mongo,
+                         .pool = f->pool,
                          .folds = f->folds,
                          .metrics = shard,
                          .retention_ms = TEST_RETENTION_MS,
@@ -363,6 +366,7 @@ static int teardown(void **state)
     gw_mongo_free(f->mongo);
     ingest_free(f->ingest);
     fold_runner_free(f->folds);
+    doc_pool_mongo_free(f->pool);
     gw_metrics_free(f->metrics);
     gw_schema_free(f->schema);
     gw_timer_cancel(f->loop, &f->watchdog);

@@ -1,4 +1,5 @@
 /* Wiring of usage: settings → log → loop → stores → servers → run → drain. */
+#include "doc_store_mongo.h"
 #include "ingest.h"
 #include "usage_conf.h"
 #include "usage_indexes.h"
@@ -31,6 +32,7 @@ typedef struct app {
     gw_rpc_pump *pump;
     gw_rpc_channel *auth;
     gw_access_checker *access;
+    doc_pool *pool;
     fold_runner *folds;
     ingest *ingest;
     usage_queries *queries;
@@ -218,11 +220,13 @@ static void take_live(void *arg, const Apirelay__Usage__V1__Live *frame)
 
 static gw_status open_ingest(app *a, gw_error *err)
 {
-    gw_status rc = fold_runner_new(a->loop, a->mongo, a->log, a->shard, &a->folds, err);
+    gw_status rc = doc_pool_mongo_new(a->mongo, &a->pool, err);
+    if (rc == GW_OK)
+        rc = fold_runner_new(a->loop, a->pool, a->log, a->shard, &a->folds, err);
     if (rc != GW_OK)
         return rc;
     const ingest_options options = {.loop = a->loop,
-                                    .mongo = a->mongo,
+                                    .pool = a->pool,
                                     .folds = a->folds,
                                     .log = a->log,
                                     .metrics = a->shard,
@@ -273,6 +277,7 @@ static void close_all(app *a)
     usage_queries_free(a->queries);
     ingest_free(a->ingest);
     fold_runner_free(a->folds);
+    doc_pool_mongo_free(a->pool);
     gw_access_checker_free(a->access);
     gw_rpc_channel_free(a->auth);
     gw_rpc_pump_free(a->pump);

@@ -1,6 +1,5 @@
 #include "spool_store.h"
 
-#include "apply.h"
 #include "event_row.h"
 #include "usage_collections.h"
 
@@ -66,51 +65,25 @@ static gw_status parse_spool(const bson_t *d, spool_doc *ret, gw_error *err)
     return rc;
 }
 
-/* From the primary, majority where there is a replica set. `ret` zeroed; claim_fini() its claim. */
-static gw_status read_spool(const spool_db *s, const char *id, spool_doc *ret, gw_error *err)
+static gw_status take_spool(void *arg, const bson_t *d, gw_error *err)
 {
-    mongoc_collection_t *spools = mongoc_database_get_collection(s->db, COLLECTION_SPOOLS);
-    bson_t *filter = BCON_NEW("_id", BCON_UTF8(id));
-    bson_t opts = BSON_INITIALIZER;
-    const bson_t *d = NULL;
-    bson_error_t e;
-    gw_status rc = GW_OK;
-
-    apply_append_read_concern(s, &opts);
-    mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(spools, filter, &opts, NULL);
-    if (mongoc_cursor_next(cursor, &d))
-        rc = parse_spool(d, ret, err);
-    else if (mongoc_cursor_error(cursor, &e))
-        rc = gw_mongo_fail(err, &e, NULL, "read a spool");
-    mongoc_cursor_destroy(cursor);
-    bson_destroy(&opts);
-    bson_destroy(filter);
-    mongoc_collection_destroy(spools);
-    return rc;
+    return parse_spool(d, (spool_doc *)arg, err);
 }
 
-/* Durable. `filter` and `update` are consumed. */
+/* `ret` zeroed; claim_fini() its claim. */
+static gw_status read_spool(const spool_db *s, const char *id, spool_doc *ret, gw_error *err)
+{
+    gw_db_auto_bson filter = BSON_INITIALIZER;
+    (void)BSON_APPEND_UTF8(&filter, "_id", id);
+    return doc_store_find(s->store, COLLECTION_SPOOLS, &filter, NULL, take_spool, ret,
+                          "read a spool", err);
+}
+
+/* `filter` and `update` are taken. */
 static gw_status update_spool(const spool_db *s, bson_t *filter, bson_t *update, const char *what,
                               bool *ret_matched, gw_error *err)
 {
-    mongoc_collection_t *spools = mongoc_database_get_collection(s->db, COLLECTION_SPOOLS);
-    bson_t opts = BSON_INITIALIZER;
-    bson_t reply;
-    bson_error_t e;
-    int64_t matched = 0;
-    gw_status rc = GW_OK;
-
-    gw_mongo_append_durable(s->mongo, &opts);
-    if (!mongoc_collection_update_one(spools, filter, update, &opts, &reply, &e))
-        rc = gw_mongo_fail(err, &e, &reply, what);
-    else if (ret_matched)
-        *ret_matched = gw_bson_int64(&reply, "matchedCount", &matched) && matched > 0;
-    bson_destroy(&reply);
-    bson_destroy(&opts);
-    bson_destroy(update);
-    bson_destroy(filter);
-    mongoc_collection_destroy(spools);
-    return rc;
+    return doc_store_update(s->store, COLLECTION_SPOOLS, filter, update, ret_matched, what, err);
 }
 
 /* ---- register ---- */
@@ -118,28 +91,15 @@ static gw_status update_spool(const spool_db *s, bson_t *filter, bson_t *update,
 /* GW_ERR_ALREADY_EXISTS when another replica was faster. */
 static gw_status insert_spool(const spool_db *s, const spool_hello *h, gw_error *err)
 {
-    mongoc_collection_t *spools = mongoc_database_get_collection(s->db, COLLECTION_SPOOLS);
-    bson_t opts = BSON_INITIALIZER;
-    bson_t d = BSON_INITIALIZER;
-    bson_t reply;
-    bson_error_t e;
-    gw_status rc = GW_OK;
-
-    (void)BSON_APPEND_UTF8(&d, "_id", h->id);
-    (void)BSON_APPEND_BINARY(&d, "boot", BSON_SUBTYPE_BINARY, h->boot, sizeof(h->boot));
-    (void)BSON_APPEND_INT64(&d, "n", 0);
-    (void)BSON_APPEND_INT64(&d, "done", 0);
-    (void)BSON_APPEND_INT64(&d, "tail", h->tail);
-    (void)BSON_APPEND_DATE_TIME(&d, "seen", s->now_ms);
-    (void)BSON_APPEND_UTF8(&d, "host", h->host);
-    gw_mongo_append_durable(s->mongo, &opts);
-    if (!mongoc_collection_insert_one(spools, &d, &opts, &reply, &e))
-        rc = gw_mongo_fail(err, &e, &reply, "register a spool");
-    bson_destroy(&reply);
-    bson_destroy(&d);
-    bson_destroy(&opts);
-    mongoc_collection_destroy(spools);
-    return rc;
+    bson_t *d = bson_new();
+    (void)BSON_APPEND_UTF8(d, "_id", h->id);
+    (void)BSON_APPEND_BINARY(d, "boot", BSON_SUBTYPE_BINARY, h->boot, sizeof(h->boot));
+    (void)BSON_APPEND_INT64(d, "n", 0);
+    (void)BSON_APPEND_INT64(d, "done", 0);
+    (void)BSON_APPEND_INT64(d, "tail", h->tail);
+    (void)BSON_APPEND_DATE_TIME(d, "seen", s->now_ms);
+    (void)BSON_APPEND_UTF8(d, "host", h->host);
+    return doc_store_insert(s->store, COLLECTION_SPOOLS, d, "register a spool", err);
 }
 
 gw_status spool_register(const spool_db *s, const spool_hello *h, spool_standing *ret,
@@ -284,10 +244,25 @@ gw_status spool_note_status(const spool_db *s, const char *id, const spool_statu
                         "note a spool's status", NULL, err);
 }
 
-static gw_status find_old_claims(const spool_db *s, int64_t age_ms, char (*ids)[SPOOL_ID_SIZE],
-                                 size_t *ret_count, gw_error *err)
+typedef struct spool_ids {
+    char ids[SWEEP_MAX][SPOOL_ID_SIZE];
+    size_t count;
+} spool_ids;
+
+static gw_status add_spool_id(void *arg, const bson_t *d, gw_error *err)
 {
-    mongoc_collection_t *spools = mongoc_database_get_collection(s->db, COLLECTION_SPOOLS);
+    spool_ids *found = (spool_ids *)arg;
+    gw_str id;
+    (void)err;
+    if (found->count < SWEEP_MAX && gw_bson_str(d, "_id", &id) && id.len == SPOOL_ID_SIZE - 1) {
+        memcpy(found->ids[found->count], id.ptr, id.len);
+        found->ids[found->count++][id.len] = '\0';
+    }
+    return GW_OK;
+}
+
+static gw_status find_old_claims(const spool_db *s, int64_t age_ms, spool_ids *ret, gw_error *err)
+{
     /* A claim of the future was made before a clock stepped back. */
     bson_t *filter =
         BCON_NEW("p", "{", "$exists", BCON_BOOL(true), "}", "$or", "[", "{", "claimedAt", "{",
@@ -295,40 +270,23 @@ static gw_status find_old_claims(const spool_db *s, int64_t age_ms, char (*ids)[
                  BCON_DATE_TIME(s->now_ms + age_ms), "}", "}", "]");
     bson_t *opts =
         BCON_NEW("projection", "{", "_id", BCON_INT32(1), "}", "limit", BCON_INT64(SWEEP_MAX));
-    const bson_t *d = NULL;
-    bson_error_t e;
-    gw_status rc = GW_OK;
-    size_t n = 0;
-
-    mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(spools, filter, opts, NULL);
-    while (n < SWEEP_MAX && mongoc_cursor_next(cursor, &d)) {
-        gw_str id;
-        if (gw_bson_str(d, "_id", &id) && id.len == SPOOL_ID_SIZE - 1) {
-            memcpy(ids[n], id.ptr, id.len);
-            ids[n++][id.len] = '\0';
-        }
-    }
-    if (mongoc_cursor_error(cursor, &e))
-        rc = gw_mongo_fail(err, &e, NULL, "look for claims left behind");
-    mongoc_cursor_destroy(cursor);
+    gw_status rc = doc_store_find(s->store, COLLECTION_SPOOLS, filter, opts, add_spool_id, ret,
+                                  "look for claims left behind", err);
     bson_destroy(opts);
     bson_destroy(filter);
-    mongoc_collection_destroy(spools);
-    *ret_count = n;
     return rc;
 }
 
 gw_status spool_sweep(const spool_db *s, int64_t age_ms, size_t *ret_swept, touched_days *touched,
                       gw_error *err)
 {
-    char ids[SWEEP_MAX][SPOOL_ID_SIZE];
-    size_t count = 0;
-    gw_status rc = find_old_claims(s, age_ms, ids, &count, err);
+    spool_ids found = {0};
+    gw_status rc = find_old_claims(s, age_ms, &found, err);
     *ret_swept = 0;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < found.count; i++) {
         spool_position ignored;
         gw_error one;
-        gw_status swept = spool_resume(s, ids[i], 0, &ignored, touched, &one);
+        gw_status swept = spool_resume(s, found.ids[i], 0, &ignored, touched, &one);
         if (swept == GW_OK)
             (*ret_swept)++;
         else if (rc == GW_OK) {

@@ -1,5 +1,5 @@
 /*
- * Spool store: the write plan of one spool's events in MongoDB, step by step.
+ * Spool store: the write plan of one spool's events, step by step.
  *
  * usage_spools: {_id: <spool id, 10 hex>, boot, n, done, p, lastId, tail, seen, host, claimedAt}
  *     n     last seq claimed: the single-document update that moves n from a to b carries the
@@ -14,17 +14,15 @@
 #pragma once
 
 #include "claim.h"
+#include "doc_store.h"
 #include "rollup.h"
-
-#include "mongo/mongo.h"
 
 #define SPOOL_ID_BYTES   5
 #define SPOOL_ID_SIZE    (2 * SPOOL_ID_BYTES + 1)
 #define SPOOL_BOOT_BYTES 16
 
 typedef struct spool_db {
-    const gw_mongo *mongo;
-    mongoc_database_t *db;
+    doc_store *store;
     int64_t now_ms; /* wall clock */
 } spool_db;
 

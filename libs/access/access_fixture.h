@@ -295,7 +295,7 @@ static inline int setup_with(void **state, gw_identify identify, fixture *f)
     char target[32];
     (void)snprintf(target, sizeof target, "127.0.0.1:%u", gw_rpc_server_port(f->server));
     assert_int_equal(gw_rpc_pump_new(f->loop, &f->pump, &err), GW_OK);
-    assert_int_equal(gw_rpc_channel_new(f->pump, target, NULL, &f->channel, &err), GW_OK);
+    assert_int_equal(gw_rpc_channel_new(f->pump, target, NULL, NULL, &f->channel, &err), GW_OK);
     return 0;
 }
 

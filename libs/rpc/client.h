@@ -15,6 +15,7 @@
 #include "core/violations.h"
 #include "log/log.h"
 #include "loop/loop.h"
+#include "tls/tls_files.h"
 
 #include <protobuf-c/protobuf-c.h>
 
@@ -26,8 +27,13 @@ void gw_rpc_pump_free(gw_rpc_pump *p);
 GW_DEFINE_FREEP(gw_rpc_pump)
 
 typedef struct gw_rpc_channel gw_rpc_channel;
-GW_CHECK gw_status gw_rpc_channel_new(gw_rpc_pump *p, const char *target, gw_log *log,
-                                      gw_rpc_channel **ret, gw_error *err);
+/*
+ * `tls` (borrowed; NULL: plain): the server's certificate has to be of the set's authorities and for the target's host; our
+ * own is presented. After a change of the set new calls take a new connection, those that have one end on it; a
+ * stream that waits for a connection with the old set ends UNAVAILABLE some seconds later.
+ */
+GW_CHECK gw_status gw_rpc_channel_new(gw_rpc_pump *p, const char *target, gw_tls_files *tls,
+                                      gw_log *log, gw_rpc_channel **ret, gw_error *err);
 /* Calls in flight are cancelled: `done` of each is called, with GW_ERR_CANCELLED, before this
  * returns. */
 void gw_rpc_channel_free(gw_rpc_channel *c);

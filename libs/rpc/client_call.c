@@ -31,6 +31,7 @@ gw_rpc_client_call *rpc_client_call_new(gw_rpc_channel *ch, const gw_rpc_call_op
     rpc_tag_init(&c->status, on_status, c);
     c->channel = ch;
     c->pump = ch->pump;
+    c->made_on = ch->core;
     c->arg = arg;
     c->response = o->response;
     c->further = o->further;

@@ -8,7 +8,12 @@
 
 struct gw_rpc_channel {
     gw_rpc_pump *pump;
-    grpc_channel *core;
+    gw_log *log;
+    char *target;
+    gw_tls_files *tls; /* NULL: plain */
+    gw_tls_subscription tls_changes;
+    grpc_channel *core; /* of new calls */
+    gw_list retired; /* cores of older TLS files, until those that wait on them are let go */
     gw_list calls;
 };
 
@@ -21,6 +26,7 @@ struct gw_rpc_client_call {
     gw_rpc_channel *channel;
     gw_rpc_pump *pump;
     gw_list node;
+    const grpc_channel *made_on; /* maybe gone: only to compare */
     grpc_call *core;
     const ProtobufCMessageDescriptor *response;
     size_t max_message_bytes;
@@ -39,6 +45,7 @@ struct gw_rpc_client_call {
     unsigned operations;
     bool status_known, cancelled, sending, sending_message, receiving, paused;
     bool close_asked, close_sent, read_over;
+    bool connected; /* of a stream: it has reached a server */
     gw_violations *further; /* the caller's, filled before `done`; may be NULL */
     gw_error failure; /* found by us: stands above the peer's status when its code is not GW_OK */
 };

@@ -71,6 +71,7 @@ static void on_sent(void *owner, bool success)
 {
     gw_rpc_client_call *c = owner;
     c->sending = false;
+    c->connected = c->connected || success;
     bool took_message = c->sending_message;
     c->sending_message = false;
     if (took_message && c->queued > 0)

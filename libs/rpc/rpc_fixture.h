@@ -3,6 +3,7 @@
  * ours with handlers that do what the request's values say.
  *
  *   ApiKeyService.GetApiKey    unary; the id is what to do: "ok" "bad" "many" "hang" "later" "big"
+ *                              "certificate": the names in the caller's
  *   ApiKeyService.ListApiKeys  unary; hangs, has a maximal deadline of 50 ms
  *   KeyAccessService.Watch     from_generation heartbeats, with backpressure; negative: hangs
  *   IngestService.Stream       echo: Events.first_seq comes back as Ack; with backpressure
@@ -11,6 +12,7 @@
 
 #include "rpc/client.h"
 #include "rpc/init.h"
+#include "rpc/peer.h"
 #include "rpc/server.h"
 #include "schema/all.h"
 
@@ -36,6 +38,7 @@ typedef struct fixture {
     gw_rpc_server *server;
     gw_rpc_pump *pump;
     gw_rpc_channel *channel;
+    gw_tls_files *server_tls, *client_tls; /* NULL: plain */
     uint16_t port;
     gw_timer watchdog;
     bool server_closed;
@@ -113,6 +116,22 @@ static inline void reply_big(gw_rpc_call *c)
     gw_rpc_reply(c, &r.base);
 }
 
+static inline void reply_with_certificate(gw_rpc_call *c)
+{
+    gw_auto_buf text = {0};
+    gw_rpc_peer peer = gw_rpc_call_certificate(c);
+    gw_buf_append_str(&text, peer.has_certificate ? GW_STR("certificate") : GW_STR("none"));
+    for (size_t i = 0; i < peer.san_count; i++)
+        gw_buf_appendf(&text, " %s:" GW_STR_FMT,
+                       peer.sans[i].kind == GW_RPC_SAN_DNS ? "DNS" : "URI",
+                       GW_STR_ARG(peer.sans[i].value));
+    Apirelay__Auth__V1__ApiKey key = APIRELAY__AUTH__V1__API_KEY__INIT;
+    Apirelay__Auth__V1__GetApiKeyResponse r = APIRELAY__AUTH__V1__GET_API_KEY_RESPONSE__INIT;
+    key.name = text.data;
+    r.api_key = &key;
+    gw_rpc_reply(c, &r.base);
+}
+
 /* 150 bytes, so that a few violations are some hundred bytes. */
 static const char long_text[] =
     "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
@@ -127,6 +146,8 @@ static inline void get_api_key(gw_rpc_call *c, const ProtobufCMessage *request, 
         reply_with_caller(c);
     } else if (gw_str_eq_c(what, "later")) {
         gw_loop_defer(f->loop, reply_with_caller, c);
+    } else if (gw_str_eq_c(what, "certificate")) {
+        reply_with_certificate(c);
     } else if (gw_str_eq_c(what, "big")) {
         reply_big(c);
     } else if (gw_str_eq_c(what, "bad")) {
@@ -274,7 +295,8 @@ static inline void start_server(fixture *f)
     gw_rpc_server_options o = {.listen = listen,
                                .reflection = true,
                                .schema = f->schema,
-                               .authorizer = {test_authorize, f}};
+                               .authorizer = {test_authorize, f},
+                               .tls = f->server_tls};
     gw_error err;
     assert_int_equal(gw_rpc_server_new(f->loop, &o, &f->server, &err), GW_OK);
     assert_int_equal(gw_rpc_server_add(f->server, test_handlers, f, &err), GW_OK);
@@ -298,21 +320,34 @@ static inline void close_server(fixture *f, int64_t grace_ms)
         gw_loop_run(f->loop);
 }
 
-static inline int setup(void **state)
+static inline void start_channel(fixture *f)
+{
+    gw_error err;
+    char target[32];
+    (void)snprintf(target, sizeof target, "127.0.0.1:%u", f->port);
+    assert_int_equal(gw_rpc_channel_new(f->pump, target, f->client_tls, NULL, &f->channel, &err),
+                     GW_OK);
+}
+
+static inline fixture *new_fixture(void)
 {
     fixture *f = calloc(1, sizeof *f);
     assert_non_null(f);
-    *state = f;
     gw_error err;
     assert_int_equal(gw_loop_new(&gw_system_clock, &f->loop, &err), GW_OK);
     assert_int_equal(gw_schema_all(&f->schema, &err), GW_OK);
     gw_timer_init(&f->watchdog, on_watchdog, f);
     gw_timer_set(f->loop, &f->watchdog, WATCHDOG_MS);
-    start_server(f);
-    char target[32];
-    (void)snprintf(target, sizeof target, "127.0.0.1:%u", f->port);
     assert_int_equal(gw_rpc_pump_new(f->loop, &f->pump, &err), GW_OK);
-    assert_int_equal(gw_rpc_channel_new(f->pump, target, NULL, &f->channel, &err), GW_OK);
+    return f;
+}
+
+static inline int setup(void **state)
+{
+    fixture *f = new_fixture();
+    *state = f;
+    start_server(f);
+    start_channel(f);
     return 0;
 }
 
@@ -323,6 +358,8 @@ static inline int teardown(void **state)
     if (f->server)
         close_server(f, 0);
     gw_rpc_pump_free(f->pump);
+    gw_tls_files_free(f->server_tls);
+    gw_tls_files_free(f->client_tls);
     gw_timer_cancel(f->loop, &f->watchdog);
     gw_loop_free(f->loop);
     gw_schema_free(f->schema);

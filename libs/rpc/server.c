@@ -19,6 +19,7 @@ static gw_rpc_server *new_empty(gw_loop *l, const gw_rpc_server_options *o)
     s->schema = o->schema;
     s->authorizer = o->authorizer;
     s->reflection = o->reflection;
+    s->tls_files = o->tls;
     s->listen = gw_str_dup(gw_str_of(o->listen));
     s->methods = gw_map_new(free);
     gw_list_init(&s->calls);
@@ -176,14 +177,16 @@ gw_status gw_rpc_server_start(gw_rpc_server *s, gw_error *err)
 {
     gw_status rc = check_access(s, err);
     if (rc == GW_OK)
+        rc = s->tls_files ? rpc_server_tls_new(s->tls_files, &s->tls, err) : GW_OK;
+    if (rc == GW_OK)
         rc = gw_rpc_pump_new(s->loop, &s->pump, err);
     if (rc != GW_OK)
         return rc;
     s->core = new_core(s);
     grpc_server_register_completion_queue(s->core, s->pump->queue, NULL);
-    grpc_server_credentials *insecure = grpc_insecure_server_credentials_create();
-    int port = grpc_server_add_http2_port(s->core, s->listen, insecure);
-    grpc_server_credentials_release(insecure);
+    grpc_server_credentials *credentials = rpc_server_credentials(s->tls);
+    int port = grpc_server_add_http2_port(s->core, s->listen, credentials);
+    grpc_server_credentials_release(credentials);
     if (port <= 0) {
         /* Never started, so there is nothing to shut down. */
         rpc_pump_stop(s->pump);
@@ -244,6 +247,7 @@ static void destroy(void *arg)
         grpc_server_destroy(s->core);
         gw_rpc_pump_free(s->pump);
     }
+    rpc_server_tls_free(s->tls);
     void (*closed)(void *) = s->closed;
     void *closed_arg = s->closed_arg;
     gw_map_free(s->methods);

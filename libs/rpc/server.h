@@ -17,6 +17,7 @@
 #include "loop/loop.h"
 #include "metrics/metrics.h"
 #include "schema/schema.h"
+#include "tls/tls_files.h"
 
 #include <protobuf-c/protobuf-c.h>
 
@@ -79,6 +80,9 @@ typedef struct gw_rpc_server_options {
     bool reflection; /* serve grpc.reflection.v1 */
     const gw_schema *schema;
     gw_rpc_authorizer authorizer;
+    /* NULL: plain connections. Else TLS; callers may present a certificate of the set's authorities (rpc/peer.h). A changed
+     * set is used for connections from then on. Borrowed. */
+    gw_tls_files *tls;
     gw_log *log; /* may be NULL */
 } gw_rpc_server_options;
 

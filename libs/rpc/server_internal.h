@@ -6,6 +6,7 @@
 
 #include "rpc/rpc_internal.h"
 #include "rpc/server.h"
+#include "rpc/tls.h"
 
 typedef struct rpc_method {
     const gw_rpc_handler *handler;
@@ -19,6 +20,8 @@ struct gw_rpc_server {
     gw_log *log;
     const gw_schema *schema;
     gw_rpc_authorizer authorizer;
+    gw_tls_files *tls_files; /* NULL: plain */
+    rpc_server_tls *tls; /* NULL until started */
     char *listen;
     uint16_t port;
     bool reflection;

@@ -276,7 +276,7 @@ static inline int fake_usage_setup(void **state, const gw_clock *clock)
     assert_int_equal(gw_rpc_server_start(u->server, &err), GW_OK);
     (void)snprintf(target, sizeof(target), "127.0.0.1:%u", gw_rpc_server_port(u->server));
     assert_int_equal(gw_rpc_pump_new(k->loop, &u->pump, &err), GW_OK);
-    assert_int_equal(gw_rpc_channel_new(u->pump, target, NULL, &u->channel, &err), GW_OK);
+    assert_int_equal(gw_rpc_channel_new(u->pump, target, NULL, NULL, &u->channel, &err), GW_OK);
     return 0;
 }
 

@@ -260,7 +260,7 @@ static int setup(void **state)
         return -1;
     f->server = serve(f, "127.0.0.1:0");
     (void)snprintf(target, sizeof(target), "127.0.0.1:%u", gw_rpc_server_port(f->server));
-    if (gw_rpc_channel_new(f->pump, target, NULL, &f->channel, &err) != GW_OK)
+    if (gw_rpc_channel_new(f->pump, target, NULL, NULL, &f->channel, &err) != GW_OK)
         return -1;
     f->cache = cache_of(f, 100);
     until(key_cache_is_ready(f->cache) && f->watch);

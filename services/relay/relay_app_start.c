@@ -42,9 +42,9 @@ static gw_status open_base(relay_app *a, gw_error *err)
     if (rc == GW_OK)
         rc = gw_rpc_pump_new(a->loop, &a->pump, err);
     if (rc == GW_OK)
-        rc = gw_rpc_channel_new(a->pump, a->conf->auth_target, a->log, &a->auth, err);
+        rc = gw_rpc_channel_new(a->pump, a->conf->auth_target, NULL, a->log, &a->auth, err);
     if (rc == GW_OK)
-        rc = gw_rpc_channel_new(a->pump, a->conf->usage_target, a->log, &a->usage, err);
+        rc = gw_rpc_channel_new(a->pump, a->conf->usage_target, NULL, a->log, &a->usage, err);
     return rc;
 }
 

@@ -323,7 +323,7 @@ static void open_server(fixture *f)
     assert_int_equal(gw_rpc_server_start(f->server, &err), GW_OK);
     (void)snprintf(target, sizeof(target), "127.0.0.1:%u", gw_rpc_server_port(f->server));
     assert_int_equal(gw_rpc_pump_new(f->loop, &f->pump, &err), GW_OK);
-    assert_int_equal(gw_rpc_channel_new(f->pump, target, NULL, &f->channel, &err), GW_OK);
+    assert_int_equal(gw_rpc_channel_new(f->pump, target, NULL, NULL, &f->channel, &err), GW_OK);
 }
 
 static int setup(void **state)

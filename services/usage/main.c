@@ -160,7 +160,7 @@ static gw_status open_access(app *a, gw_error *err)
     if (rc == GW_OK)
         rc = gw_rpc_pump_new(a->loop, &a->pump, err);
     if (rc == GW_OK)
-        rc = gw_rpc_channel_new(a->pump, a->conf.auth_target, a->log, &a->auth, err);
+        rc = gw_rpc_channel_new(a->pump, a->conf.auth_target, NULL, a->log, &a->auth, err);
     if (rc != GW_OK)
         return rc;
     const gw_access_options options = {.tokens = a->tokens,

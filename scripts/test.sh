@@ -86,6 +86,7 @@ run_tests() {
         unit_tests asan
         upstream_tests
         pytest_suite dev tests/integration tests/e2e
+        bench_smoke
         ;;
     *) die "test: no part called '$what' (unit, integration, e2e, smoke, --sanitizers)" ;;
     esac

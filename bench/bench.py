@@ -1,0 +1,61 @@
+"""./dev bench: the relay beside a plain nginx proxy, in the same run. docs/performance.md says what is measured and how."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(TOP / "tests"))
+
+from lab import Lab  # noqa: E402
+from measure import Bench, Journal, Plan  # noqa: E402
+from smoke import run_smoke  # noqa: E402
+from soak import run_soak  # noqa: E402
+from tables import print_table  # noqa: E402
+from tests_of_speed import TESTS  # noqa: E402
+
+
+def arguments() -> argparse.Namespace:
+    p = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
+    p.add_argument("names", nargs="*", metavar="name", help=f"what to run: {', '.join(TESTS)}, soak; all of speed when none is given")
+    p.add_argument("--smoke", action="store_true", help="a minute: every variant answers and every counter adds up; no figures")
+    p.add_argument("--rounds", type=int, default=5)
+    p.add_argument("--seconds", type=float, default=4.0, help="that count, of each measurement")
+    p.add_argument("--soak-seconds", type=float, default=300.0)
+    p.add_argument("--accept-busy", action="store_true", help="do not repeat what was measured while the machine was busy")
+    p.add_argument("--build", type=Path, default=TOP / "build" / "release", help=argparse.SUPPRESS)
+    p.add_argument("--nginx", default="nginx", help=argparse.SUPPRESS)
+    options = p.parse_args()
+    unknown = [name for name in options.names if name not in TESTS and name != "soak"]
+    if unknown:
+        p.error(f"no test is called {', '.join(unknown)}")
+    return options
+
+
+def main() -> int:
+    options = arguments()
+    names = options.names or list(TESTS)
+    journal = Journal(TOP / "bench" / "results" / f"{time.strftime('%Y%m%d-%H%M%S')}.jsonl")
+    plan = Plan(options.rounds, options.seconds, accept_busy=options.accept_busy)
+    ok = True
+    with tempfile.TemporaryDirectory(prefix="apirelay-bench-") as folder, Lab(Path(folder), options.build, options.nginx) as lab:
+        bench = Bench(lab, plan, journal)
+        if options.smoke:
+            return 0 if run_smoke(bench) else 1
+        for name in names:
+            print(f"bench: {name}", file=sys.stderr, flush=True)
+            if name == "soak":
+                ok = run_soak(bench, options.soak_seconds) and ok
+            else:
+                TESTS[name](bench)
+    print_table(journal.rows)
+    print(f"\nmeasurements: {journal.path.relative_to(TOP)}")
+    return 0 if ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

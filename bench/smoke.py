@@ -1,0 +1,60 @@
+"""./dev bench --smoke: every variant answers every kind of load, and all who count have counted the same."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from harness.ports import eventually
+
+from measure import Bench
+
+RUNS: dict[str, tuple[str, dict[str, Any]]] = {
+    "unary": ("unary", {"connections": 8, "seconds": 1}),
+    "rate": ("unary", {"connections": 8, "seconds": 1, "rate": 200}),
+    "large": ("unary", {"connections": 2, "seconds": 0.5, "body": 1_000_000}),
+    "churn": ("unary", {"connections": 2, "seconds": 0.5, "close": True}),
+    "sse": ("sse", {"connections": 20, "seconds": 0.5, "streams": True, "model": "gpt-4o-mini+sse-20-20"}),
+    "idle": ("idle", {"connections": 50, "seconds": 0.2}),
+}
+
+
+def run_smoke(bench: Bench) -> bool:
+    failures: list[str] = []
+    lab = bench.lab
+    for name, (kind, flags) in RUNS.items():
+        for variant in lab.variants.values():
+            is_relay = variant.name.startswith("relay")
+            before = _counts(bench, variant.name) if is_relay else {}
+            upstream = lab.upstream_stats()["requests"]
+            row = lab.load(kind, variant, warmup=0, **flags)
+            where = f"{name} on {variant.name}"
+            if not 0 < row["ok"] == row["sent"]:
+                failures.append(f"{where}: {row['sent']} sent, {row['ok']} answered well, {row['refused']} refused, {row['lost']} lost")
+            if lab.upstream_stats()["requests"] - upstream != row["sent"]:
+                failures.append(f"{where}: the upstream counted {lab.upstream_stats()['requests'] - upstream} of {row['sent']}")
+            if kind == "sse" and not row["chunks"]:
+                failures.append(f"{where}: no chunk was seen")
+            for what, count in (_counts(bench, variant.name) if is_relay else {}).items():
+                if not _comes_to(bench, variant.name, what, before[what] + row["sent"]):
+                    failures.append(f"{where}: {what} grew by {count - before[what]} of {row['sent']}")
+    if failures:
+        print("bench smoke failed:\n  " + "\n  ".join(failures), file=sys.stderr)
+    else:
+        print(f"bench smoke: {len(RUNS)} loads on {len(lab.variants)} variants answered, and every counter adds up")
+    return not failures
+
+
+def _counts(bench: Bench, relay: str) -> dict[str, float]:
+    return {
+        "relay_requests_total": bench.lab.relay_metric("relay_requests_total", relay),
+        "relay_spool_acked_events_total": bench.lab.relay_metric("relay_spool_acked_events_total", relay),
+        "the sink": bench.lab.sink_events(),
+    }
+
+
+def _comes_to(bench: Bench, relay: str, what: str, wanted: float) -> bool:
+    try:
+        return eventually(lambda: _counts(bench, relay)[what] == wanted, what, 5)
+    except AssertionError:
+        return False

@@ -1,0 +1,77 @@
+"""The table of ./dev bench: medians with least and most, ratios to nginx in the same rounds, and what is expected of them."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from typing import Any
+
+from measure import ratio, values_by_variant
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """A bound for the relay's ratio to nginx."""
+
+    test: str
+    figure: str
+    must: float
+    aim: float
+    at_least: bool = False  # else: at most
+
+    def verdict(self, value: float) -> str:
+        def meets(bound: float) -> bool:
+            return value >= bound if self.at_least else value <= bound
+
+        return "aim met" if meets(self.aim) else "met" if meets(self.must) else "MISSED"
+
+
+EXPECTATIONS = (
+    Expectation("unary", "per_s", 0.90, 1.10, at_least=True),
+    Expectation("unary-rate", "cpu_us_each", 1.25, 1.00),
+    Expectation("unary-rate", "latency_us.p99", 1.5, 1.0),
+    Expectation("sse-1000", "cpu_us_each", 1.15, 0.90),
+    Expectation("sse-5000", "cpu_us_each", 1.15, 0.90),
+    Expectation("sse-1000", "chunk_delay_us.p99", 2.0, 1.0),
+    Expectation("sse-5000", "chunk_delay_us.p99", 2.0, 1.0),
+)
+
+FIGURES = {
+    "sse": ("cpu_us_each", "chunk_delay_us.p50", "chunk_delay_us.p99", "first_chunk_us.p50", "kib_each"),
+    "idle": ("kib_each",),
+    "unary": ("per_s", "cpu_us_each", "latency_us.p50", "latency_us.p99", "latency_us.p999"),
+}
+
+
+def figures_of(test: str) -> tuple[str, ...]:
+    return FIGURES.get(test.split("-")[0].rstrip("0123456789"), FIGURES["unary"])
+
+
+def add_memory(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        row["kib_each"] = (row["rss_bytes"] - row["rss_fresh"]) / 1024 / max(row["sent"], 1)
+
+
+def print_table(rows: list[dict[str, Any]]) -> None:
+    rows = [row for row in rows if "variant" in row]
+    if not rows:
+        return
+    add_memory(rows)
+    print(f"{'test':<11} {'variant':<12} {'figure':<19} {'median':>10} {'least':>10} {'most':>10} {'÷ nginx':>8}  expected")
+    for test in dict.fromkeys(row["test"] for row in rows):
+        for figure in figures_of(test):
+            for variant, by_round in values_by_variant(rows, test, figure).items():
+                print(_line(rows, test, figure, variant, list(by_round.values())))
+    busy = sum(row["busy"] for row in rows)
+    if busy:
+        print(f"\n{busy} of {len(rows)} measurements were made while other processes took more than they may: see others_share")
+
+
+def _line(rows: list[dict[str, Any]], test: str, figure: str, variant: str, values: list[float]) -> str:
+    to_nginx = ratio(rows, test, figure, variant) if variant != "nginx" else None
+    line = f"{test:<11} {variant:<12} {figure:<19} {statistics.median(values):>10.1f} {min(values):>10.1f} {max(values):>10.1f}"
+    line += f" {to_nginx:>8.2f}" if to_nginx is not None else " " * 9
+    for e in EXPECTATIONS:
+        if (e.test, e.figure, variant) == (test, figure, "relay") and to_nginx is not None:
+            line += f"  {'≥' if e.at_least else '≤'} {e.must} ({e.aim}): {e.verdict(to_nginx)}"
+    return line

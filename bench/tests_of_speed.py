@@ -1,0 +1,63 @@
+"""The tests of ./dev bench, by name. Each makes its rounds; tables.py says what is expected of them."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+from lab import STAGES_OFF
+from measure import Bench
+
+CONNECTIONS = 64
+FIXED_SHARE = 0.5  # of what nginx does in the closed loop: loaded, and still far from full
+LARGE_BODY = 1_000_000
+
+
+def unary(bench: Bench) -> None:
+    """600-byte requests, 700-byte answers: as many as go, and at one rate for all."""
+    variants = ["nginx", "relay", *STAGES_OFF, "direct"]
+    rows = bench.rounds("unary", "unary", variants, connections=CONNECTIONS)
+    closed = statistics.median(row["per_s"] for row in rows if row["variant"] == "nginx")
+    rate = round(closed * FIXED_SHARE, -2)
+    bench.rounds("unary-rate", "unary", variants, connections=CONNECTIONS, rate=rate)
+
+
+def large(bench: Bench) -> None:
+    bench.rounds("large", "unary", ["nginx", "relay", "direct"], connections=8, body=LARGE_BODY)
+
+
+def churn(bench: Bench) -> None:
+    bench.rounds("churn", "unary", ["nginx", "relay", "direct"], connections=16, close=True)
+
+
+def _streams(bench: Bench, test: str, count: int, per_s: int, **flags: Any) -> None:
+    """Streams that are all open for as long as the window lasts."""
+    ramp = 1000
+    chunks = int(per_s * (count / ramp + bench.plan.warmup + bench.plan.seconds + 1))
+    bench.rounds(
+        test, "sse", ["nginx", "relay", "direct"], fresh=True, streams=True, connections=count, ramp=ramp, model=f"gpt-4o-mini+sse-{chunks}-{per_s}", **flags
+    )
+
+
+def sse(bench: Bench) -> None:
+    _streams(bench, "sse-1000", 1000, 25)
+    _streams(bench, "sse-5000", 5000, 6)
+
+
+def sse9000(bench: Bench) -> None:
+    _streams(bench, "sse-9000", 9000, 2)
+
+
+def idle(bench: Bench) -> None:
+    bench.rounds("idle", "idle", ["nginx", "relay"], fresh=True, connections=10000, ramp=2000)
+
+
+TESTS: dict[str, Callable[[Bench], None]] = {
+    "unary": unary,
+    "large": large,
+    "churn": churn,
+    "sse": sse,
+    "sse9000": sse9000,
+    "idle": idle,
+}

@@ -1,0 +1,248 @@
+/*
+ * Upstream of the benchmarks: answers chat completions as script.h says, as fast as it can, and counts.
+ *
+ *   bench_upstream --listen 127.0.0.1:8090
+ *
+ * GET /_stats answers {"requests", "streams", "chunks", "cancelled"}, as of now.
+ */
+#include "script.h"
+
+#include "http/server.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#define BODY_MAX        (64U << 20)
+#define FILLER_SIZE     (4U << 20)
+#define CONNECTIONS_MAX 30000
+#define IDLE_MS         (600LL * 1000)
+#define STREAM_TYPE     "text/event-stream"
+#define JSON_TYPE       "application/json"
+
+typedef struct upstream {
+    gw_loop *loop;
+    gw_http_server *server;
+    int64_t requests, streams, chunks, cancelled;
+    gw_str content_filler; /* FILLER_SIZE bytes: a longer content is cut to it */
+} upstream;
+
+typedef struct stream {
+    upstream *u;
+    gw_exchange *x;
+    gw_timer timer;
+    int64_t left;
+    int64_t started_ns;
+    int64_t sent;
+    int64_t per_s;
+} stream;
+
+static const char answer_start[] = "{\"id\":\"chatcmpl-B9MBs8CjcvOU2jLn4n570S5qMJKcT\",\"object\":"
+                                   "\"chat.completion\",\"created\":1764140400,"
+                                   "\"model\":\"gpt-4o-mini-2024-07-18\",\"choices\":[{\"index\":0,"
+                                   "\"message\":{\"role\":\"assistant\",\"content\":\"";
+static const char answer_text[] =
+    "A reverse proxy passes bytes on and knows little about them. A gateway knows who calls, what "
+    "they may do and "
+    "what it costs, and it must never show the provider's credential to the caller.";
+static const char answer_end[] =
+    "\",\"refusal\":null,\"annotations\":[]},\"logprobs\":null,\"finish_reason\":\"stop\"}],"
+    "\"usage\":{\"prompt_tokens\":112,\"completion_tokens\":41,\"total_tokens\":153,"
+    "\"prompt_tokens_details\":{\"cached_tokens\":0,\"audio_tokens\":0},\"completion_tokens_"
+    "details\":"
+    "{\"reasoning_tokens\":0,\"audio_tokens\":0,\"accepted_prediction_tokens\":0,\"rejected_"
+    "prediction_tokens\":0}},"
+    "\"service_tier\":\"default\",\"system_fingerprint\":\"fp_34a54ae93c\"}";
+
+#define CHUNK_START                                                                                \
+    "data: "                                                                                       \
+    "{\"id\":\"chatcmpl-B9MBs8CjcvOU2jLn4n570S5qMJKcT\",\"object\":\"chat.completion.chunk\","     \
+    "\"created\":1764140400,\"model\":\"gpt-4o-mini-2024-07-18\",\"service_tier\":\"default\","    \
+    "\"system_fingerprint\":\"fp_34a54ae93c\","
+static const char stream_end[] =
+    CHUNK_START "\"choices\":[{\"index\":0,\"delta\":{},\"logprobs\":null,\"finish_reason\":"
+                "\"stop\"}]}\n\n" CHUNK_START "\"choices\":[],\"usage\":{\"prompt_tokens\":112,"
+                "\"completion_tokens\":250,\"total_tokens\":362}}\n\n"
+                "data: [DONE]\n\n";
+
+static void respond_json(gw_exchange *x, gw_str body)
+{
+    const gw_header headers[] = {
+        {GW_STR("Content-Type"), GW_STR(JSON_TYPE)},
+        {GW_STR("x-request-id"), GW_STR("req_0f5d3f21a7c24a5a8f1f")},
+        {GW_STR("openai-processing-ms"), GW_STR("1")},
+    };
+    gw_exchange_respond(x, &(gw_response_head){200, headers, GW_ARRAY_LEN(headers)}, body);
+}
+
+/* ---- streams ---- */
+
+static void send_chunk(stream *s)
+{
+    char text[512];
+    int64_t now_ns = gw_clock_mono_ns(&gw_system_clock);
+    int len =
+        snprintf(text, sizeof(text),
+                 CHUNK_START "\"choices\":[{\"index\":0,\"delta\":{%s\"content\":\"%c%0*" PRId64
+                             " \"},\"logprobs\":null,\"finish_reason\":null}]}\n\n",
+                 s->sent == 0 ? "\"role\":\"assistant\"," : "", SCRIPT_TIME_MARK,
+                 SCRIPT_TIME_DIGITS, now_ns);
+    gw_str part = gw_str_n(text, (size_t)len);
+    gw_exchange_write(s->x, &part, 1);
+    s->sent++;
+    s->u->chunks++;
+}
+
+static void on_stream_timer(void *arg)
+{
+    stream *s = arg;
+    if (s->left == 0) {
+        gw_str end = gw_str_n(stream_end, sizeof(stream_end) - 1);
+        gw_exchange_write(s->x, &end, 1);
+        gw_exchange_end(s->x);
+        return;
+    }
+    send_chunk(s);
+    s->left--;
+    /* By the start's clock, so that a late timer does not make the stream slower. */
+    int64_t due_ns = s->started_ns + s->sent * 1000000000 / s->per_s;
+    int64_t delay_ms = (due_ns - gw_clock_mono_ns(&gw_system_clock)) / 1000000;
+    gw_timer_set(s->u->loop, &s->timer, GW_MAX(delay_ms, 0));
+}
+
+static void start_stream(upstream *u, gw_exchange *x, const script *how)
+{
+    const gw_header headers[] = {
+        {GW_STR("Content-Type"), GW_STR(STREAM_TYPE)},
+        {GW_STR("Cache-Control"), GW_STR("no-cache")},
+        {GW_STR("x-request-id"), GW_STR("req_0f5d3f21a7c24a5a8f1f")},
+    };
+    stream *s = gw_arena_new_of(gw_exchange_arena(x), stream);
+    if (!s) {
+        gw_exchange_abort(x);
+        return;
+    }
+    *s = (stream){.u = u, .x = x, .left = how->chunks, .per_s = how->chunks_per_s};
+    s->started_ns = gw_clock_mono_ns(&gw_system_clock);
+    gw_timer_init(&s->timer, on_stream_timer, s);
+    gw_exchange_set_data(x, s);
+    gw_exchange_start(x, &(gw_response_head){200, headers, GW_ARRAY_LEN(headers)}, -1);
+    u->streams++;
+    on_stream_timer(s);
+}
+
+/* ---- requests ---- */
+
+static void respond_completion(upstream *u, gw_exchange *x, int64_t size)
+{
+    gw_auto_buf body = {0};
+    gw_buf_append(&body, answer_start, sizeof(answer_start) - 1);
+    if (size > 0)
+        gw_buf_append_str(&body, gw_str_slice(u->content_filler, 0, (size_t)size));
+    else
+        gw_buf_append(&body, answer_text, sizeof(answer_text) - 1);
+    gw_buf_append(&body, answer_end, sizeof(answer_end) - 1);
+    respond_json(x, gw_buf_str(&body));
+}
+
+static void respond_stats(const upstream *u, gw_exchange *x)
+{
+    respond_json(x, gw_arena_printf(gw_exchange_arena(x),
+                                    "{\"requests\":%" PRId64 ",\"streams\":%" PRId64
+                                    ",\"chunks\":%" PRId64 ",\"cancelled\":%" PRId64 "}",
+                                    u->requests, u->streams, u->chunks, u->cancelled));
+}
+
+static void on_head(gw_exchange *x, void *arg)
+{
+    upstream *u = arg;
+    if (gw_str_eq_c(gw_exchange_path(x), "/_stats"))
+        respond_stats(u, x);
+    else
+        gw_exchange_read_body(x, BODY_MAX);
+}
+
+static void on_body(gw_exchange *x, void *arg)
+{
+    upstream *u = arg;
+    script how = script_of_body(gw_exchange_body(x));
+    u->requests++;
+    if (how.chunks > 0)
+        start_stream(u, x, &how);
+    else
+        respond_completion(u, x, how.size_bytes);
+}
+
+static void on_closed(gw_exchange *x, bool complete, void *arg)
+{
+    upstream *u = arg;
+    stream *s = gw_exchange_data(x);
+    if (s)
+        gw_timer_cancel(u->loop, &s->timer);
+    if (!complete)
+        u->cancelled++;
+}
+
+static const gw_http_handler_ops handler = {
+    .on_head = on_head, .on_body = on_body, .on_closed = on_closed};
+
+static void on_server_closed(void *arg)
+{
+    upstream *u = arg;
+    gw_loop_stop(u->loop);
+}
+
+static void drain(void *arg)
+{
+    upstream *u = arg;
+    gw_http_server_close(u->server, on_server_closed, u);
+}
+
+static gw_status run(const char *listen, gw_error *err)
+{
+    gw_auto_free char *filler = malloc(FILLER_SIZE);
+    gw_auto(gw_loop) loop = NULL;
+    upstream u = {0};
+    gw_http_server_options o = gw_http_server_defaults;
+    gw_str host;
+    if (!filler)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory");
+    memset(filler, 'x', FILLER_SIZE);
+    u.content_filler = gw_str_n(filler, FILLER_SIZE);
+    if (!gw_host_port_split(gw_str_of(listen), &host, &o.port))
+        return gw_fail(err, GW_ERR_INVALID_ARGUMENT, "--listen wants host:port");
+    gw_auto_free char *address = gw_str_dup(host);
+    o.host = address;
+    o.idle_timeout_ms = IDLE_MS;
+    o.connections_max = CONNECTIONS_MAX;
+    gw_status rc = gw_loop_new(&gw_system_clock, &loop, err);
+    if (rc != GW_OK)
+        return rc;
+    u.loop = loop;
+    rc = gw_http_server_new(loop, &o, &handler, &u, NULL, &u.server, err);
+    if (rc != GW_OK)
+        return rc;
+    gw_loop_on_signals(loop, drain, NULL, &u);
+    gw_loop_run(loop);
+    return GW_OK;
+}
+
+int main(int argc, char **argv)
+{
+    struct rlimit files;
+    gw_error err;
+    if (argc != 3 || strcmp(argv[1], "--listen") != 0) {
+        (void)fprintf(stderr, "usage: bench_upstream --listen host:port\n");
+        return 2;
+    }
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &files);
+    }
+    if (run(argv[2], &err) != GW_OK) {
+        (void)fprintf(stderr, "bench_upstream: %s\n", err.message);
+        return 1;
+    }
+    return 0;
+}

@@ -99,6 +99,7 @@ static void free_when_closed(gw_http_server *s)
     gw_list_each_safe (node, &s->spares)
         free_exchange(GW_CONTAINER_OF(node, gw_exchange, spare_node));
     gw_buf_fini(&s->scratch);
+    server_close_tls(s);
     void (*closed)(void *arg) = s->closed;
     void *arg = s->closed_arg;
     free(s);
@@ -140,7 +141,7 @@ void gw_http_server_drain(gw_http_server *s)
     stop_accepting(s);
     gw_list_each (node, &s->connections) {
         connection *c = GW_CONTAINER_OF(node, connection, node);
-        if (c->state == STATE_IDLE)
+        if (c->state == STATE_IDLE || c->state == STATE_HANDSHAKING)
             connection_schedule(c);
     }
 }
@@ -224,7 +225,9 @@ gw_status gw_http_server_new(gw_loop *l, const gw_http_server_options *o,
     }
     s->listener.data = s;
     s->listener_is_open = true;
-    gw_status status = listen_at(s, err);
+    gw_status status = server_open_tls(s, err);
+    if (status == GW_OK)
+        status = listen_at(s, err);
     if (status != GW_OK) {
         gw_http_server_close(s, NULL, NULL);
         return status;

@@ -20,6 +20,10 @@
  * A client that closes while an exchange runs, even only its sending side, is gone (as for nginx): on_closed, not
  * complete. An answer that is only waiting to be written still goes out.
  *
+ * With `tls` the listener speaks TLS only: the handshake counts as part of the head's time, plain HTTP gets a plain 400, a
+ * connection too many is closed without an answer, and a close_notify ends what is whole. A change of the files holds for
+ * new connections. All limits above hold for what is inside.
+ *
  * Thread: the loop's. Callbacks may call any function here, but an exchange is gone after on_closed. No callback is ever
  * made inside a function the handler calls.
  */
@@ -30,6 +34,7 @@
 #include "log/log.h"
 #include "loop/loop.h"
 #include "metrics/metrics.h"
+#include "tls/tls.h"
 
 typedef struct gw_http_server gw_http_server;
 typedef struct gw_exchange gw_exchange;
@@ -47,6 +52,8 @@ typedef struct gw_http_server_options {
     size_t body_memory_max_bytes; /* request bodies held at once over all connections */
     size_t write_high_water; /* bytes, 64 KiB */
     size_t connections_max; /* beyond it: accepted and closed with 503 */
+    gw_tls_files *tls; /* NULL: plain. Outlives the server */
+    gw_tls_clients tls_clients; /* what clients have to show */
 } gw_http_server_options;
 
 extern const gw_http_server_options gw_http_server_defaults;
@@ -98,6 +105,7 @@ gw_str gw_exchange_query(const gw_exchange *x); /* raw, without "?" */
 gw_headers gw_exchange_headers(const gw_exchange *x);
 gw_str gw_exchange_body(const gw_exchange *x); /* contiguous; empty before on_body */
 const gw_ip *gw_exchange_peer(const gw_exchange *x);
+const gw_tls *gw_exchange_tls(const gw_exchange *x); /* NULL on a plain connection */
 gw_arena *gw_exchange_arena(gw_exchange *x); /* lives until on_closed has returned */
 int64_t gw_exchange_arrival_ns(const gw_exchange *x); /* monotonic time of the end of the head */
 void gw_exchange_set_data(gw_exchange *x, void *data);

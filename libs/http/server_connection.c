@@ -23,6 +23,7 @@ static void set_timer(connection *c, int64_t delay_ms)
 static void free_connection(connection *c)
 {
     connection_free_writer(c);
+    gw_tls_free(c->tls);
     gw_buf_fini(&c->leftover);
     server_forget_connection(c->server, c);
 }
@@ -48,6 +49,8 @@ static void release_exchange(connection *c, bool complete)
 
 static void close_now(connection *c)
 {
+    if (!c->x) /* else an answer is cut, and must look so */
+        connection_say_goodbye(c);
     c->state = STATE_CLOSING;
     gw_timer_cancel(c->server->loop, &c->timer);
     release_exchange(c, false);
@@ -73,6 +76,7 @@ static void linger(connection *c)
     const gw_http_server *s = c->server;
     bool is_crowded = s->connection_count > s->options.connections_max + LINGERING_MAX;
     uv_os_fd_t fd;
+    connection_say_goodbye(c);
     if (c->is_eof || is_crowded || uv_fileno((uv_handle_t *)&c->tcp, &fd) != 0 ||
         shutdown(fd, SHUT_WR) != 0) {
         close_now(c);
@@ -117,6 +121,10 @@ static bool step(connection *c)
     case STATE_IDLE:
         if (c->in.len > 0 && request_start_head(c))
             return true;
+        if (c->server->is_draining)
+            close_now(c);
+        return false;
+    case STATE_HANDSHAKING:
         if (c->server->is_draining)
             close_now(c);
         return false;
@@ -218,17 +226,27 @@ void connection_schedule(connection *c)
     gw_loop_defer(c->server->loop, run_scheduled, c);
 }
 
-static void on_read_end(connection *c, ssize_t rc)
+void connection_take_end(connection *c, ssize_t why)
 {
     bool is_answered = c->state == STATE_RUNNING || c->state == STATE_DECIDING;
     if (is_answered && c->x)
         is_answered = c->x->answer == ANSWER_ENDED;
-    if (rc == UV_EOF && is_answered) { /* half-closed: what is queued may still be wanted */
+    if (why == UV_EOF && is_answered) { /* half-closed: what is queued may still be wanted */
         c->is_eof = true;
         settle_reading(c);
         return;
     }
     connection_break(c);
+}
+
+void connection_take(connection *c, gw_str bytes)
+{
+    c->in = bytes;
+    if (c->leftover.len > 0) {
+        gw_buf_append_str(&c->leftover, c->in);
+        c->in = gw_buf_str(&c->leftover);
+    }
+    advance(c);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer)
@@ -237,17 +255,16 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer)
     if (c->state >= STATE_CLOSING || count == 0)
         return;
     if (count < 0) {
-        on_read_end(c, count);
+        connection_take_end(c, count);
         return;
     }
     if (c->state == STATE_LINGERING)
         return;
-    c->in = gw_str_n(buffer->base, (size_t)count);
-    if (c->leftover.len > 0) {
-        gw_buf_append_str(&c->leftover, c->in);
-        c->in = gw_buf_str(&c->leftover);
-    }
-    advance(c);
+    gw_str bytes = gw_str_n(buffer->base, (size_t)count);
+    if (c->tls)
+        connection_take_cipher(c, bytes);
+    else
+        connection_take(c, bytes);
 }
 
 static void on_timer(void *arg)
@@ -266,7 +283,7 @@ static void on_timer(void *arg)
     case STATE_RUNNING:
         connection_on_write_timer(c);
         break;
-    default: /* idle, or lingering for long enough */
+    default: /* idle, lingering for long enough, or no handshake in time */
         connection_break(c);
         break;
     }
@@ -298,6 +315,13 @@ void connection_start(connection *c)
         connection_break(c); /* it left before we looked */
         return;
     }
+    if (c->server->tls) {
+        c->state = STATE_HANDSHAKING;
+        if (gw_tls_accept(c->server->tls->context, &c->tls, NULL) != GW_OK) {
+            connection_break(c); /* out of memory */
+            return;
+        }
+    }
     uv_tcp_nodelay(&c->tcp, 1);
     uv_tcp_keepalive(&c->tcp, 1, KEEPALIVE_PROBE_S);
     set_timer(c, c->server->options.head_timeout_ms);
@@ -307,6 +331,10 @@ void connection_start(connection *c)
 void connection_refuse(connection *c)
 {
     gw_error err;
+    if (c->server->tls) { /* a handshake is what there is no room for */
+        connection_break(c);
+        return;
+    }
     (void)gw_fail(&err, GW_ERR_OVERLOADED, "too many connections, try again later");
     connection_answer_error(c, &err);
     connection_schedule(c);

@@ -7,13 +7,26 @@
 
 enum { HIGH_WATER = 16 * 1024 };
 
-static int setup(void **state)
+static gw_http_server_options options(void)
 {
     gw_http_server_options o = gw_http_server_defaults;
     o.write_idle_timeout_ms = 4000;
     o.write_high_water = HIGH_WATER;
     o.connections_max = 3;
+    return o;
+}
+
+static int setup(void **state)
+{
+    gw_http_server_options o = options();
     *state = kit_new(&o);
+    return 0;
+}
+
+static int setup_tls(void **state)
+{
+    gw_http_server_options o = options();
+    *state = kit_new_tls(&o);
     return 0;
 }
 
@@ -194,9 +207,14 @@ static void a_close_ends_every_exchange_incomplete(void **state)
 
 int main(void)
 {
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define PLAIN(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE(name)                                                                                 \
+    PLAIN(name),                                                                                   \
+    {                                                                                              \
+#name " (TLS)", name, setup_tls, teardown, NULL                                            \
+    }
     const struct CMUnitTest tests[] = {
-        CASE(one_connection_too_many_is_told_so),
+        PLAIN(one_connection_too_many_is_told_so),
         CASE(a_client_that_leaves_is_noticed_while_the_handler_works),
         CASE(a_client_that_leaves_in_mid_answer_or_mid_body_is_noticed),
         CASE(a_slow_reader_congests_and_drains),

@@ -43,6 +43,11 @@ const gw_ip *gw_exchange_peer(const gw_exchange *x)
     return &x->connection->peer;
 }
 
+const gw_tls *gw_exchange_tls(const gw_exchange *x)
+{
+    return x->connection->tls;
+}
+
 gw_arena *gw_exchange_arena(gw_exchange *x)
 {
     return x->arena;

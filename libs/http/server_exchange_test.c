@@ -11,6 +11,12 @@ static int setup(void **state)
     return 0;
 }
 
+static int setup_tls(void **state)
+{
+    *state = kit_new_tls(&gw_http_server_defaults);
+    return 0;
+}
+
 static int teardown(void **state)
 {
     kit_free(*state);
@@ -139,7 +145,12 @@ static void an_answer_of_another_length_than_announced_is_cut(void **state)
 
 int main(void)
 {
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define PLAIN(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE(name)                                                                                 \
+    PLAIN(name),                                                                                   \
+    {                                                                                              \
+#name " (TLS)", name, setup_tls, teardown, NULL                                            \
+    }
     const struct CMUnitTest tests[] = {
         CASE(a_stream_is_chunked_and_its_head_goes_with_the_first_write),
         CASE(more_parts_than_one_writev_takes_arrive_in_order),

@@ -7,12 +7,15 @@
  *   server_request.c     llhttp's callbacks and the checks of a head
  *   server_exchange.c    what a handler reads and answers
  *   server_write.c       the way out: try at once, queue what the socket does not take
+ *   server_tls.c         TLS between the socket and all of these
  *
  * A connection's states:
  *
  *   IDLE -> HEAD -> DECIDING -> BODY -> RUNNING -> IDLE …        a kept connection
  *             |        |          |        |
  *             +--------+----------+--------+-> LINGERING -> CLOSED
+ *
+ * With TLS it begins in HANDSHAKING.
  *
  * Every decision is taken in advance(); what handlers call only leaves a mark and schedules it, so no callback
  * of a handler ever runs inside a call the handler makes.
@@ -25,6 +28,7 @@
 
 typedef enum connection_state {
     STATE_IDLE, /* between requests, not one byte of the next */
+    STATE_HANDSHAKING, /* TLS has not begun to carry requests */
     STATE_HEAD, /* in a head */
     STATE_DECIDING, /* the handler has the head; the parser rests before the body */
     STATE_BODY, /* in a body the handler asked for */
@@ -106,6 +110,8 @@ struct connection {
     gw_timer timer;
     gw_exchange *x; /* from a request's first byte to the end of its answer */
     writer *writer;
+    gw_tls *tls; /* NULL: plain */
+    size_t unasked_bytes; /* of TLS itself, put into a queue that does not move */
     gw_buf leftover; /* bytes read but not parsed yet */
     gw_str in; /* what advance() parses from: the server's read buffer, or `leftover` */
     size_t write_left; /* when the write timer was set */
@@ -113,6 +119,7 @@ struct connection {
     gw_ip peer;
     uint8_t state; /* connection_state */
     bool is_fresh; /* not one request yet: the head's time runs from accept */
+    bool has_spoken; /* TLS: the first byte has come */
     bool is_reading;
     bool is_eof; /* the client sends no more, but still waits for a whole answer */
     bool is_advancing;
@@ -123,7 +130,14 @@ struct connection {
 
 _Static_assert(sizeof(struct connection) < 1024, "an idle connection costs less than 1 KiB");
 
-#define DATE_SIZE 40
+#define DATE_SIZE           40
+#define GW_TLS_RECORD_BYTES ((size_t)16 * 1024)
+
+typedef struct server_tls {
+    gw_tls_context *context;
+    char plain[GW_TLS_RECORD_BYTES]; /* out of TLS, while it is parsed */
+    char record[GW_TLS_RECORD_BYTES]; /* small parts, gathered */
+} server_tls;
 
 struct gw_http_server {
     gw_loop *loop;
@@ -131,6 +145,7 @@ struct gw_http_server {
     const gw_http_handler_ops *ops;
     void *arg;
     gw_log *log;
+    server_tls *tls; /* NULL: plain */
     uv_tcp_t listener;
     gw_list connections;
     size_t connection_count;
@@ -166,6 +181,8 @@ void connection_schedule(connection *c);
 /* From now on nothing is parsed for the exchange; the write timer rules. */
 void connection_stop_reading_request(connection *c);
 void connection_break(connection *c); /* closes soon, from anywhere */
+void connection_take(connection *c, gw_str bytes); /* plain bytes that came */
+void connection_take_end(connection *c, ssize_t why); /* UV_EOF or an error: no more will come */
 
 /* server_reading.c: steps of advance() */
 bool request_start_head(connection *c); /* false when nothing but blank lines came */
@@ -185,7 +202,16 @@ void connection_answer_error(connection *c, const gw_error *err);
 
 /* server_write.c */
 void connection_write(connection *c, uv_buf_t *parts, unsigned count);
+void connection_write_raw(connection *c, uv_buf_t *parts, unsigned count); /* as they go out */
 size_t connection_queued_bytes(const connection *c);
 void connection_watch_writing(connection *c); /* sets the write timer when bytes wait */
 void connection_on_write_timer(connection *c);
 void connection_free_writer(connection *c);
+
+/* server_tls.c */
+GW_CHECK gw_status server_open_tls(gw_http_server *s, gw_error *err); /* when options ask for it */
+void server_close_tls(gw_http_server *s);
+void connection_take_cipher(connection *c, gw_str bytes);
+void connection_write_tls(connection *c, const uv_buf_t *parts, unsigned count);
+/* What came before is whole: a close_notify, as far as the socket takes it at once. Nothing without TLS. */
+void connection_say_goodbye(connection *c);

@@ -8,7 +8,7 @@
 
 enum { HEAD_MAX = 1024, HEADERS_MAX = 10, BODY_MEMORY_MAX = 4096 };
 
-static int setup(void **state)
+static gw_http_server_options options(void)
 {
     gw_http_server_options o = gw_http_server_defaults;
     o.head_timeout_ms = 1000;
@@ -17,7 +17,20 @@ static int setup(void **state)
     o.head_max_bytes = HEAD_MAX;
     o.headers_max = HEADERS_MAX;
     o.body_memory_max_bytes = BODY_MEMORY_MAX;
+    return o;
+}
+
+static int setup(void **state)
+{
+    gw_http_server_options o = options();
     *state = kit_new(&o);
+    return 0;
+}
+
+static int setup_tls(void **state)
+{
+    gw_http_server_options o = options();
+    *state = kit_new_tls(&o);
     return 0;
 }
 
@@ -299,7 +312,12 @@ static void running_out_of_memory_anywhere_ends_in_an_answer_or_the_end(void **s
 
 int main(void)
 {
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define PLAIN(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE(name)                                                                                 \
+    PLAIN(name),                                                                                   \
+    {                                                                                              \
+#name " (TLS)", name, setup_tls, teardown, NULL                                            \
+    }
     const struct CMUnitTest tests[] = {
         CASE(a_client_that_says_nothing_is_closed),
         CASE(a_head_that_drips_is_answered_408),

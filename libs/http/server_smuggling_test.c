@@ -167,6 +167,12 @@ static int setup(void **state)
     return 0;
 }
 
+static int setup_tls(void **state)
+{
+    *state = kit_new_tls(&gw_http_server_defaults);
+    return 0;
+}
+
 static int teardown(void **state)
 {
     kit_free(*state);
@@ -245,7 +251,12 @@ static void a_nul_byte_anywhere_in_the_head_is_refused(void **state)
 
 int main(void)
 {
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define PLAIN(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE(name)                                                                                 \
+    PLAIN(name),                                                                                   \
+    {                                                                                              \
+#name " (TLS)", name, setup_tls, teardown, NULL                                            \
+    }
     const struct CMUnitTest tests[] = {
         CASE(each_request_gets_its_status_and_closes_or_stays_in_sync),
         CASE(the_same_holds_however_the_bytes_are_cut),

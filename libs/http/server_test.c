@@ -10,6 +10,12 @@ static int setup(void **state)
     return 0;
 }
 
+static int setup_tls(void **state)
+{
+    *state = kit_new_tls(&gw_http_server_defaults);
+    return 0;
+}
+
 static int teardown(void **state)
 {
     kit_free(*state);
@@ -307,7 +313,12 @@ static void a_taken_port_is_an_error(void **state)
 
 int main(void)
 {
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define PLAIN(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE(name)                                                                                 \
+    PLAIN(name),                                                                                   \
+    {                                                                                              \
+#name " (TLS)", name, setup_tls, teardown, NULL                                            \
+    }
     const struct CMUnitTest tests[] = {
         CASE(a_whole_answer_is_one_message_with_length_and_date),
         CASE(bodies_come_whole_by_length_and_by_chunks),

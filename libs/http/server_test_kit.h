@@ -1,6 +1,7 @@
 /*
  * For the tests of the HTTP server: a server with a scripted handler, and raw clients on the same loop, so that a test
- * says byte for byte what comes in and sees byte for byte what goes out. Time is the fake clock's.
+ * says byte for byte what comes in and sees byte for byte what goes out. Time is the fake clock's. Made with
+ * kit_new_tls() all of it happens inside TLS: every rule of the server holds there, too.
  *
  * The handler does what the path says:
  *   /hold…    keeps the exchange in kit.held at its head      /early…  answers 200 without reading the body
@@ -12,6 +13,7 @@
 #include "http/server.h"
 #include "testing/cmocka.h"
 #include "testing/fake_clock.h"
+#include "tls/tls_testing.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +30,11 @@ typedef struct kit {
     size_t heads, bodies, closed, completed, drained;
     gw_exchange *held;
     gw_list clients;
+    bool is_tls;
+    tls_test_folder folder;
+    tls_test_identity ca;
+    gw_tls_files *server_files, *client_files;
+    gw_tls_context *client_context;
 } kit;
 
 typedef struct kit_client {
@@ -35,6 +42,9 @@ typedef struct kit_client {
     uv_connect_t connect;
     gw_list node;
     gw_buf in;
+    gw_tls *tls; /* NULL: plain */
+    gw_error err; /* of TLS */
+    bool is_secure; /* the handshake is done */
     bool is_connected, is_ended, is_reset;
 } kit_client;
 
@@ -154,18 +164,51 @@ static inline void kit_on_guard(uv_timer_t *t)
     (void)t;
 }
 
-static inline kit *kit_new(const gw_http_server_options *o)
+static inline void kit_make_tls(kit *k)
+{
+    k->is_tls = true;
+    tls_test_folder_make(&k->folder);
+    k->ca = tls_test_make(&(tls_test_spec){.name = "authority", .is_ca = true});
+    tls_test_identity server =
+        tls_test_make(&(tls_test_spec){.san = "DNS:first.test", .issuer = &k->ca});
+    tls_test_put_identity(&k->folder, &server);
+    tls_test_drop(&server);
+    tls_test_put_ca(&k->folder, &k->ca);
+    const gw_tls_paths paths = tls_test_paths(&k->folder);
+    assert_int_equal(gw_tls_files_new(k->loop, &paths, NULL, &k->server_files, NULL), GW_OK);
+    const gw_tls_paths only_ca = {.ca_file = k->folder.ca};
+    assert_int_equal(gw_tls_files_new(k->loop, &only_ca, NULL, &k->client_files, NULL), GW_OK);
+    assert_int_equal(
+        gw_tls_client_context_new(k->client_files, true, NULL, &k->client_context, NULL), GW_OK);
+}
+
+static inline kit *kit_open(const gw_http_server_options *wanted, bool is_tls)
 {
     kit *k = calloc(1, sizeof(*k));
     assert_non_null(k);
     k->clock = gw_fake_clock_init(&k->time, 1795417521000); /* 2026-11-23T07:05:21Z */
     gw_list_init(&k->clients);
     assert_int_equal(gw_loop_new(&k->clock, &k->loop, NULL), GW_OK);
-    assert_int_equal(gw_http_server_new(k->loop, o, &kit_handler, k, NULL, &k->server, NULL),
+    gw_http_server_options o = *wanted;
+    if (is_tls) {
+        kit_make_tls(k);
+        o.tls = k->server_files;
+    }
+    assert_int_equal(gw_http_server_new(k->loop, &o, &kit_handler, k, NULL, &k->server, NULL),
                      GW_OK);
     uv_timer_init(gw_loop_uv(k->loop), &k->guard);
     uv_timer_start(&k->guard, kit_on_guard, 10, 10);
     return k;
+}
+
+static inline kit *kit_new(const gw_http_server_options *o)
+{
+    return kit_open(o, false);
+}
+
+static inline kit *kit_new_tls(const gw_http_server_options *o)
+{
+    return kit_open(o, true);
 }
 
 static inline void kit_on_server_closed(void *arg)
@@ -184,6 +227,12 @@ static inline void kit_free(kit *k)
         kit_client_free(GW_CONTAINER_OF(node, kit_client, node));
     uv_close((uv_handle_t *)&k->guard, NULL);
     kit_settle(k);
+    gw_tls_context_free(k->client_context);
+    gw_tls_files_free(k->server_files);
+    gw_tls_files_free(k->client_files);
+    tls_test_drop(&k->ca);
+    if (k->is_tls)
+        tls_test_folder_drop(&k->folder);
     gw_loop_free(k->loop);
     free(k);
 }
@@ -202,10 +251,34 @@ static inline void kit_on_allocate(uv_handle_t *h, size_t suggested, uv_buf_t *r
     *ret = uv_buf_init(malloc(suggested), (unsigned)suggested);
 }
 
+static inline void kit_send_raw(kit_client *c, gw_str bytes);
+
+static inline void kit_flush_tls(kit_client *c)
+{
+    kit_send_raw(c, gw_tls_output(c->tls));
+    gw_tls_output_clear(c->tls);
+}
+
+static inline void kit_take_cipher(kit_client *c, gw_str bytes)
+{
+    char plain[4096];
+    size_t len = 1;
+    gw_status rc = gw_tls_feed(c->tls, bytes, &c->err);
+    if (rc == GW_OK && !c->is_secure)
+        rc = gw_tls_handshake(c->tls, &c->is_secure, &c->err);
+    while (rc == GW_OK && c->is_secure && len > 0) {
+        rc = gw_tls_read(c->tls, plain, sizeof(plain), &len, &c->err);
+        gw_buf_append(&c->in, plain, rc == GW_OK ? len : 0);
+    }
+    kit_flush_tls(c);
+}
+
 static inline void kit_on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
 {
     kit_client *c = s->data;
-    if (n > 0)
+    if (n > 0 && c->tls)
+        kit_take_cipher(c, gw_str_n(b->base, (size_t)n));
+    else if (n > 0)
         gw_buf_append(&c->in, b->base, (size_t)n);
     else if (n < 0) {
         c->is_ended = true;
@@ -220,8 +293,8 @@ static inline void kit_client_read(kit_client *c)
     uv_read_start((uv_stream_t *)&c->tcp, kit_on_allocate, kit_on_read);
 }
 
-/* Connected but deaf: reads only after kit_client_read(). */
-static inline kit_client *kit_client_deaf(kit *k)
+/* Connected, and no more: no TLS, no reading. */
+static inline kit_client *kit_client_raw(kit *k)
 {
     kit_client *c = calloc(1, sizeof(*c));
     assert_non_null(c);
@@ -237,6 +310,26 @@ static inline kit_client *kit_client_deaf(kit *k)
     return c;
 }
 
+static inline void kit_client_shake_hands(kit *k, kit_client *c, const char *host)
+{
+    assert_int_equal(gw_tls_connect(k->client_context, host, NULL, &c->tls, NULL), GW_OK);
+    assert_int_equal(gw_tls_handshake(c->tls, &c->is_secure, NULL), GW_OK);
+    kit_flush_tls(c);
+    kit_client_read(c);
+    kit_wait(k, c->is_secure || c->err.code != GW_OK || c->is_ended);
+}
+
+/* Ready to talk but deaf: reads only after kit_client_read(). */
+static inline kit_client *kit_client_deaf(kit *k)
+{
+    kit_client *c = kit_client_raw(k);
+    if (k->is_tls) {
+        kit_client_shake_hands(k, c, "first.test");
+        uv_read_stop((uv_stream_t *)&c->tcp);
+    }
+    return c;
+}
+
 static inline kit_client *kit_client_new(kit *k)
 {
     kit_client *c = kit_client_deaf(k);
@@ -248,6 +341,7 @@ static inline void kit_on_client_closed(uv_handle_t *h)
 {
     kit_client *c = h->data;
     gw_buf_fini(&c->in);
+    gw_tls_free(c->tls);
     free(c);
 }
 
@@ -268,8 +362,10 @@ static inline void kit_on_write(uv_write_t *r, int status)
     free(r->data);
 }
 
-static inline void kit_send_n(kit_client *c, gw_str bytes)
+static inline void kit_send_raw(kit_client *c, gw_str bytes)
 {
+    if (bytes.len == 0)
+        return;
     kit_write *w = malloc(sizeof(*w) + bytes.len);
     assert_non_null(w);
     memcpy(w->bytes, bytes.ptr, bytes.len);
@@ -277,6 +373,16 @@ static inline void kit_send_n(kit_client *c, gw_str bytes)
     uv_buf_t b = uv_buf_init(w->bytes, (unsigned)bytes.len);
     if (uv_write(&w->request, (uv_stream_t *)&c->tcp, &b, 1, kit_on_write) != 0)
         free(w);
+}
+
+static inline void kit_send_n(kit_client *c, gw_str bytes)
+{
+    if (!c->tls) {
+        kit_send_raw(c, bytes);
+        return;
+    }
+    assert_int_equal(gw_tls_write(c->tls, bytes, NULL), GW_OK);
+    kit_flush_tls(c);
 }
 
 static inline void kit_send(kit_client *c, const char *text)

@@ -111,7 +111,7 @@ static void queue(connection *c, const uv_buf_t *parts, unsigned count, size_t t
     }
 }
 
-void connection_write(connection *c, uv_buf_t *parts, unsigned count)
+void connection_write_raw(connection *c, uv_buf_t *parts, unsigned count)
 {
     if (c->is_broken || c->state >= STATE_CLOSING)
         return;
@@ -127,10 +127,20 @@ void connection_write(connection *c, uv_buf_t *parts, unsigned count)
         }
         taken = rc > 0 ? (size_t)rc : 0;
     }
-    if (c->x)
-        c->x->has_sent = true;
     if (taken < total)
         queue(c, parts, count, taken);
     if (c->x && connection_queued_bytes(c) > c->server->options.write_high_water)
         c->x->was_congested = true;
+}
+
+void connection_write(connection *c, uv_buf_t *parts, unsigned count)
+{
+    if (c->is_broken || c->state >= STATE_CLOSING)
+        return;
+    if (c->tls)
+        connection_write_tls(c, parts, count);
+    else
+        connection_write_raw(c, parts, count);
+    if (c->x && !c->is_broken)
+        c->x->has_sent = true;
 }

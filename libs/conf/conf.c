@@ -196,8 +196,10 @@ static void load(conf_loader *l, int argc, char **argv, char **envp, void *conf)
         return;
     }
     conf_read_env(l, envp);
-    if (l->config_path.origin)
+    if (l->config_path.origin) {
+        l->base.config_path = l->config_path.text.ptr;
         conf_read_yaml(l, l->config_path.text.ptr);
+    }
     for (size_t i = 0; i < l->table->n_fields; i++)
         settle_field(l, &l->table->fields[i], conf);
     if (l->table->check)
@@ -314,4 +316,14 @@ size_t gw_conf_diff(const gw_conf_table *t, const void *a, const void *b,
         n++;
     }
     return n;
+}
+
+void gw_conf_adopt(const gw_conf_table *t, void *conf, const void *from)
+{
+    for (size_t i = 0; i < t->n_fields; i++) {
+        const gw_conf_field *f = &t->fields[i];
+        assert(!(f->flags & CONF_RELOADABLE) || f->type != GW_CONF_SECRET);
+        if (f->flags & CONF_RELOADABLE)
+            conf_copy_field(f, conf, from);
+    }
 }

@@ -68,11 +68,14 @@ typedef enum gw_conf_type {
     GW_CONF_LIST, /* gw_conf_list: comma separated, in the file also a sequence */
     GW_CONF_CIDRS, /* gw_conf_cidrs: the same, of "10.0.0.0/8" or bare addresses */
     GW_CONF_ENUM, /* const char *: one of the values of CONF_ENUM */
+    GW_CONF_USER, /* const char *: "user" or "user:group" of this system (core/user.h) */
 } gw_conf_type;
 
 enum {
     CONF_REQUIRED = 1, /* loading fails when no source and no default gives it */
-    CONF_RELOADABLE = 2, /* a reload may change it (documentation, and gw_conf_diff) */
+    CONF_RELOADABLE = 2, /* a reload may change it: gw_conf_adopt(); not for secrets */
+    CONF_WATCHED = 4, /* a PATH whose content is read anew when it changes */
+    CONF_FOLDER = 8, /* a PATH of a folder that is made at start */
 };
 
 typedef struct gw_conf_list {
@@ -129,6 +132,7 @@ typedef struct gw_conf_base {
     gw_conf_action action; /* after HELP and PRINT_DOCS no setting is filled in */
     const char *const *args; /* positional arguments, in order; "--" ends the flags */
     size_t n_args;
+    const char *config_path; /* of --config or PREFIX_CONFIG; NULL when there is none */
 } gw_conf_base;
 
 void gw_conf_errors_fini(gw_conf_errors *errs);
@@ -165,6 +169,15 @@ void gw_conf_help(const gw_conf_table *t, gw_buf *out); /* the text of --help */
 void gw_conf_docs(const gw_conf_table *t, gw_buf *out); /* Markdown, for docs/generated/ */
 void gw_conf_print(const gw_conf_table *t, const void *conf,
                    gw_buf *out); /* "name = value" lines, secrets as *** */
+
+/*
+ * Takes over the reloadable settings of `from` into `conf`, the others stay. Texts and lists stay
+ * `from`'s: they are good until it is freed, so the next gw_conf_adopt() comes before that.
+ */
+void gw_conf_adopt(const gw_conf_table *t, void *conf, const void *from);
+
+/* The value of a PATH; NULL when not set, or when it is another type. */
+const char *gw_conf_path(const gw_conf_field *f, const void *conf);
 
 /* Calls `each` for every setting that differs; `name` lives during the call. How many they are. */
 size_t gw_conf_diff(const gw_conf_table *t, const void *a, const void *b,

@@ -64,4 +64,5 @@ const char *conf_type_name(gw_conf_type type);
 
 /* The value as text, secrets as ***. */
 void conf_format(const gw_conf_field *f, const void *conf, gw_buf *out);
+void conf_copy_field(const gw_conf_field *f, void *conf, const void *from);
 bool conf_equal(const gw_conf_field *f, const void *a, const void *b);

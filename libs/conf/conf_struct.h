@@ -17,6 +17,7 @@
 #define GW_CONF_CTYPE_URL      const char *
 #define GW_CONF_CTYPE_LIST     gw_conf_list
 #define GW_CONF_CTYPE_CIDRS    gw_conf_cidrs
+#define GW_CONF_CTYPE_USER     const char *
 #define GW_CONF_JOIN_(a, b)    a##b
 #define GW_CONF_JOIN(a, b)     GW_CONF_JOIN_(a, b)
 #endif

@@ -202,6 +202,9 @@ static void bad_values_are_named_with_what_is_allowed(void **state)
         {"--delta=9223372036854775808",
          "delta: \"9223372036854775808\" from --delta is not a whole number\n"},
         {"--delta=", "a whole number"},
+        {"--run-as=no-such-user-here",
+         "run_as: \"no-such-user-here\" from --run-as is not a user of"},
+        {"--run-as=nobody:no-such-group-here", "a user of this system, or user:group"},
         {"--metrics-port=65536", "a port from 0 to 65535"},
         {"--metrics-port=-1", "a port from 0 to 65535"},
         {"--http-listen=8080", "host:port"},
@@ -522,6 +525,36 @@ static void differences_are_named(void **state)
         "verbose metrics_port! upstream_timeout redis_password! data_dir! origins allow_cidrs! ");
 }
 
+static void only_reloadable_settings_are_adopted(void **state)
+{
+    (void)state;
+    auto_loaded a = load(ARGS("--origins=a", "--data-dir=/a", "--max-in-flight=1"), ENV());
+    auto_loaded b = load(ARGS("--origins=b,c", "--data-dir=/b", "--max-in-flight=2", "--verbose",
+                              "--log-level=debug"),
+                         ENV());
+    gw_conf_adopt(&test_conf_table, &a.conf, &b.conf);
+    assert_int_equal(a.conf.origins.n, 2);
+    assert_string_equal(a.conf.origins.items[1], "c");
+    assert_int_equal(a.conf.max_in_flight, 2);
+    assert_true(a.conf.verbose);
+    assert_string_equal(a.conf.log_level, "debug");
+    assert_string_equal(a.conf.data_dir, "/a");
+    gw_auto_buf names = {0};
+    assert_int_equal(gw_conf_diff(&test_conf_table, &a.conf, &b.conf, count_reloadable, &names), 1);
+    assert_string_equal(names.data, "data_dir! ");
+}
+
+static void the_file_that_settings_came_from_is_known(void **state)
+{
+    (void)state;
+    static const char yaml[] = "title: file\n";
+    char *file = write_file(yaml, sizeof(yaml) - 1);
+    auto_loaded with = load(ARGS("--config", file), ENV());
+    auto_loaded without = load(ARGS(), ENV());
+    assert_string_equal(with.conf.base.config_path, file);
+    assert_null(without.conf.base.config_path);
+}
+
 static void without_memory_loading_fails_cleanly(void **state)
 {
     (void)state;
@@ -605,6 +638,8 @@ int main(void)
         cmocka_unit_test(bad_yaml_is_named_with_its_line),
         cmocka_unit_test(help_and_documentation_list_every_setting),
         cmocka_unit_test(differences_are_named),
+        cmocka_unit_test(only_reloadable_settings_are_adopted),
+        cmocka_unit_test(the_file_that_settings_came_from_is_known),
         cmocka_unit_test(without_memory_loading_fails_cleanly),
         cmocka_unit_test(start_ends_the_process_where_it_should),
     };

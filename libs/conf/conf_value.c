@@ -2,6 +2,7 @@
 #include "conf/conf_internal.h"
 
 #include "core/url.h"
+#include "core/user.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -37,7 +38,7 @@ const char *conf_type_name(gw_conf_type type)
         [GW_CONF_BYTES] = "BYTES",      [GW_CONF_SECRET] = "SECRET",
         [GW_CONF_PATH] = "PATH",        [GW_CONF_URL] = "URL",
         [GW_CONF_LIST] = "LIST",        [GW_CONF_CIDRS] = "CIDRS",
-        [GW_CONF_ENUM] = "CHOICE",
+        [GW_CONF_ENUM] = "CHOICE",      [GW_CONF_USER] = "USER[:GROUP]",
     };
     return names[type];
 }
@@ -73,6 +74,8 @@ const char *conf_expected(const gw_conf_field *f, char *buffer, size_t size)
     case GW_CONF_ENUM:
         (void)snprintf(buffer, size, "one of %s", f->values);
         return buffer;
+    case GW_CONF_USER:
+        return "a user of this system, or user:group";
     case GW_CONF_STRING:
         break;
     }
@@ -167,6 +170,7 @@ static bool is_good_text(const gw_conf_field *f, gw_str text)
     gw_str host;
     uint16_t port;
     gw_url url;
+    gw_user user;
     switch (f->type) {
     case GW_CONF_LISTEN:
         return gw_host_port_split(text, &host, &port);
@@ -177,6 +181,8 @@ static bool is_good_text(const gw_conf_field *f, gw_str text)
         return gw_url_parse(text, &url, NULL) == GW_OK;
     case GW_CONF_ENUM:
         return is_one_of(f->values, text);
+    case GW_CONF_USER:
+        return gw_user_find(text.ptr, &user);
     default:
         return true;
     }
@@ -379,4 +385,34 @@ bool conf_equal(const gw_conf_field *f, const void *a, const void *b)
     const char *x = GET(const char *, f, a);
     const char *y = GET(const char *, f, b);
     return x && y ? strcmp(x, y) == 0 : x == y;
+}
+
+static size_t size_of(const gw_conf_field *f)
+{
+    switch (f->type) {
+    case GW_CONF_BOOL:
+        return sizeof(bool);
+    case GW_CONF_PORT:
+        return sizeof(uint16_t);
+    case GW_CONF_INT:
+    case GW_CONF_DURATION:
+    case GW_CONF_BYTES:
+        return sizeof(int64_t);
+    case GW_CONF_LIST:
+        return sizeof(gw_conf_list);
+    case GW_CONF_CIDRS:
+        return sizeof(gw_conf_cidrs);
+    default:
+        return sizeof(const char *);
+    }
+}
+
+void conf_copy_field(const gw_conf_field *f, void *conf, const void *from)
+{
+    put(conf, f, field_at(f, from), size_of(f));
+}
+
+const char *gw_conf_path(const gw_conf_field *f, const void *conf)
+{
+    return f->type == GW_CONF_PATH ? GET(const char *, f, conf) : NULL;
 }

@@ -252,6 +252,12 @@ static void authorize(void *self, gw_rpc_call *call, const gw_method *m, gw_str 
     }
 }
 
+void gw_access_checker_set_own_token(gw_access_checker *c, gw_str own_token)
+{
+    if (c->channel)
+        gw_identity_channel_set_token(c->channel, own_token);
+}
+
 gw_rpc_authorizer gw_access_authorizer(gw_access_checker *c)
 {
     return (gw_rpc_authorizer){.authorize = authorize, .self = c};

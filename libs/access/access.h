@@ -39,6 +39,9 @@ GW_CHECK gw_status gw_access_checker_new(gw_loop *l, const gw_access_options *o,
 void gw_access_checker_free(gw_access_checker *c);
 GW_DEFINE_FREEP(gw_access_checker)
 
+/* Another token of ours, for auth, from now on; borrowed. */
+void gw_access_checker_set_own_token(gw_access_checker *c, gw_str own_token);
+
 /* For gw_rpc_server_options. */
 gw_rpc_authorizer gw_access_authorizer(gw_access_checker *c);
 

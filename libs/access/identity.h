@@ -31,6 +31,7 @@ typedef struct gw_identify {
 typedef struct gw_identity_channel gw_identity_channel;
 gw_identity_channel *gw_identity_channel_new(gw_rpc_channel *auth, gw_str own_token,
                                              gw_log *log); /* NULL when out of memory */
+void gw_identity_channel_set_token(gw_identity_channel *c, gw_str own_token); /* from now on */
 void gw_identity_channel_free(gw_identity_channel *c); /* no question is open by now */
 GW_DEFINE_FREEP(gw_identity_channel)
 gw_identify gw_identity_channel_seam(gw_identity_channel *c);

@@ -27,6 +27,11 @@ gw_identity_channel *gw_identity_channel_new(gw_rpc_channel *auth, gw_str own_to
     return c;
 }
 
+void gw_identity_channel_set_token(gw_identity_channel *c, gw_str own_token)
+{
+    c->own_token = own_token;
+}
+
 void gw_identity_channel_free(gw_identity_channel *c)
 {
     free(c);

@@ -20,9 +20,11 @@ typedef struct token {
 } token;
 
 struct gw_service_tokens {
+    char *path;
     gw_buf file;
     token *tokens;
     size_t count;
+    gw_service_tokens *before; /* of the last reload: texts of it may still be in use */
 };
 
 static bool is_service_name(gw_str s)
@@ -131,9 +133,34 @@ gw_status gw_service_tokens_load(const char *path, gw_log *log, gw_service_token
     gw_status rc = read_file(path, log, &t->file, err);
     if (rc == GW_OK)
         rc = parse(t, path, err);
-    if (rc == GW_OK)
-        *ret = gw_steal(&t);
-    return rc;
+    if (rc != GW_OK)
+        return rc;
+    t->path = gw_str_dup(gw_str_of(path));
+    if (!t->path)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "%s: out of memory", path);
+    *ret = gw_steal(&t);
+    return GW_OK;
+}
+
+gw_status gw_service_tokens_reload(gw_service_tokens *t, gw_str needed, gw_log *log,
+                                   bool *ret_changed, gw_error *err)
+{
+    gw_auto(gw_service_tokens) next = NULL;
+    gw_status rc = gw_service_tokens_load(t->path, log, &next, err);
+    if (rc != GW_OK)
+        return rc;
+    if (needed.len > 0 && gw_service_tokens_find(next, needed).len == 0)
+        return gw_fail(err, GW_ERR_INVALID_ARGUMENT, "%s: has no token of " GW_STR_FMT, t->path,
+                       GW_STR_ARG(needed));
+    *ret_changed = !gw_str_eq(gw_buf_str(&t->file), gw_buf_str(&next->file));
+    if (!*ret_changed)
+        return GW_OK;
+    gw_service_tokens_free(gw_steal(&t->before));
+    const gw_service_tokens now = *next;
+    *next = *t;
+    *t = now;
+    t->before = gw_steal(&next);
+    return GW_OK;
 }
 
 void gw_service_tokens_free(gw_service_tokens *t)
@@ -143,7 +170,9 @@ void gw_service_tokens_free(gw_service_tokens *t)
     if (t->file.data)
         gw_secret_wipe(t->file.data, t->file.len);
     gw_buf_fini(&t->file);
+    gw_service_tokens_free(t->before);
     free(t->tokens);
+    free(t->path);
     free(t);
 }
 

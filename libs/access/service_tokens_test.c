@@ -87,6 +87,61 @@ static void a_file_that_others_may_read_is_a_warning(void **state)
     assert_int_equal(close(pipe_of_log[0]) | close(pipe_of_log[1]), 0);
 }
 
+/* A file that changes; the second text is what it holds at the reload. */
+static gw_status reload(const char *first, const char *second, gw_str needed,
+                        gw_service_tokens **ret, bool *changed)
+{
+    char path[] = "/tmp/service_tokens_XXXXXX";
+    gw_error err;
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, first, strlen(first)), strlen(first));
+    assert_int_equal(gw_service_tokens_load(path, NULL, ret, &err), GW_OK);
+    assert_int_equal(ftruncate(fd, 0), 0);
+    assert_int_equal(pwrite(fd, second, strlen(second), 0), strlen(second));
+    gw_status rc = gw_service_tokens_reload(*ret, needed, NULL, changed, &err);
+    assert_int_equal(close(fd) | unlink(path), 0);
+    return rc;
+}
+
+static void a_reload_takes_the_tokens_of_now_and_keeps_borrowed_texts(void **state)
+{
+    (void)state;
+    gw_auto(gw_service_tokens) t = NULL;
+    bool changed = false;
+    assert_int_equal(reload("relay " TOKEN_A "\n", "relay " TOKEN_B "\nusage " TOKEN_C "\n",
+                            GW_STR("relay"), &t, &changed),
+                     GW_OK);
+    assert_true(changed);
+    assert_true(gw_str_eq_c(gw_service_tokens_find(t, GW_STR("relay")), TOKEN_B));
+    assert_int_equal(gw_service_tokens_match(t, GW_STR(TOKEN_A)).len, 0);
+    assert_true(gw_str_eq_c(gw_service_tokens_match(t, GW_STR(TOKEN_C)), "usage"));
+}
+
+static void a_reload_of_a_bad_file_changes_nothing(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"", "relay short\n", "usage " TOKEN_B "\n"};
+    for (size_t i = 0; i < GW_ARRAY_LEN(bad); i++) {
+        gw_auto(gw_service_tokens) t = NULL;
+        bool changed = false;
+        assert_int_equal(reload("relay " TOKEN_A "\n", bad[i], GW_STR("relay"), &t, &changed),
+                         GW_ERR_INVALID_ARGUMENT);
+        assert_false(changed);
+        assert_true(gw_str_eq_c(gw_service_tokens_match(t, GW_STR(TOKEN_A)), "relay"));
+    }
+}
+
+static void a_reload_of_the_same_file_is_no_change(void **state)
+{
+    (void)state;
+    gw_auto(gw_service_tokens) t = NULL;
+    bool changed = true;
+    assert_int_equal(reload("relay " TOKEN_A "\n", "relay " TOKEN_A "\n", GW_STR(""), &t, &changed),
+                     GW_OK);
+    assert_false(changed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -94,6 +149,9 @@ int main(void)
         cmocka_unit_test(bad_lines_are_all_named_by_number_and_never_shown),
         cmocka_unit_test(a_file_without_tokens_or_none_is_an_error),
         cmocka_unit_test(a_file_that_others_may_read_is_a_warning),
+        cmocka_unit_test(a_reload_takes_the_tokens_of_now_and_keeps_borrowed_texts),
+        cmocka_unit_test(a_reload_of_a_bad_file_changes_nothing),
+        cmocka_unit_test(a_reload_of_the_same_file_is_no_change),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

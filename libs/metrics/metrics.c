@@ -21,6 +21,12 @@ gw_metrics *gw_metrics_new(const gw_metric_info *table, size_t n)
     return m;
 }
 
+void gw_metrics_set_build(gw_metrics *m, const char *service, const char *version)
+{
+    m->service = service;
+    m->version = version;
+}
+
 static void shard_free(gw_metrics_shard *s, size_t metric_count)
 {
     for (size_t i = 0; i < metric_count; i++) {

@@ -60,6 +60,9 @@ void gw_metric_observe(gw_metrics_shard *s, unsigned metric, double value, const
     gw_metric_add((s), (metric), 1, (const gw_str[]){__VA_ARGS__},                                 \
                   sizeof((const gw_str[]){__VA_ARGS__}) / sizeof(gw_str))
 
-/* All shards added up, plus
+/* Shown as build_info{service="…",version="…"} 1; the texts are static. */
+void gw_metrics_set_build(gw_metrics *m, const char *service, const char *version);
+
+/* All shards added up, plus build_info and
  * process_{cpu_seconds_total,resident_memory_bytes,open_fds,start_time_seconds}. */
 void gw_metrics_render(gw_metrics *m, gw_buf *out);

@@ -218,6 +218,14 @@ static void the_process_is_described(void **state)
     assert_true(start > now - 3600 && start <= now + 2);
 }
 
+static void the_build_is_told_once_it_is_known(void **state)
+{
+    fixture *f = *state;
+    assert_null(strstr(render(f), "build_info"));
+    gw_metrics_set_build(f->metrics, "relay", "1.2.3");
+    assert_non_null(strstr(render(f), "\nbuild_info{service=\"relay\",version=\"1.2.3\"} 1\n"));
+}
+
 static void an_empty_table_renders_the_process_alone(void **state)
 {
     (void)state;
@@ -318,6 +326,7 @@ int main(void)
         TEST(label_values_do_not_run_into_each_other),
         TEST(combinations_past_the_limit_count_as_other),
         TEST(the_process_is_described),
+        TEST(the_build_is_told_once_it_is_known),
         TEST(an_empty_table_renders_the_process_alone),
         TEST(a_scrape_beside_writers_loses_nothing_and_never_goes_back),
         TEST(running_out_of_memory_loses_a_measurement_and_nothing_else),

@@ -113,5 +113,10 @@ void gw_metrics_render(gw_metrics *m, gw_buf *out)
 {
     for (size_t i = 0; i < m->metric_count; i++)
         render_family(m, i, out);
+    if (m->service)
+        gw_buf_appendf(out,
+                       "# HELP build_info what runs here\n# TYPE build_info gauge\n"
+                       "build_info{service=\"%s\",version=\"%s\"} 1\n",
+                       m->service, m->version);
     gw_process_metrics_render(out);
 }

@@ -35,6 +35,7 @@ struct gw_metrics_shard {
 
 struct gw_metrics {
     size_t metric_count;
+    const char *service, *version; /* NULL until gw_metrics_set_build() */
     gw_metric_family *families;
     pthread_mutex_t shards_lock; /* adding a shard */
     _Atomic(gw_metrics_shard *) shards;

@@ -1,26 +1,21 @@
 #include "admin_gw_app.h"
 
-#include "access/service_tokens.h"
+#include "admin_gw_conf.h"
 #include "admin_gw_metrics.h"
 #include "auth_health.h"
 #include "openapi.h"
-#include "ops/ops.h"
 #include "rest_front.h"
 #include "schema/all.h"
-
-#include <stdlib.h>
-#include <unistd.h>
+#include "service/service.h"
 
 #define DRAIN_POLL_MS 20
 #define FLUSH_MAX_MS  2000 /* for the last answers to leave the sockets */
 
 typedef struct admin_gw_app {
+    gw_service *service;
     const admin_gw_conf *conf;
     gw_log *log;
     gw_loop *loop;
-    gw_metrics *metrics;
-    gw_metrics_shard *shard;
-    gw_service_tokens *tokens;
     gw_schema *schema;
     route_table *routes;
     gw_buf openapi;
@@ -29,7 +24,6 @@ typedef struct admin_gw_app {
     auth_health auth;
     rest_front front;
     gw_http_server *http;
-    gw_ops *ops;
     gw_timer drain_timer;
     int64_t drain_until_ms;
     bool cut_short;
@@ -45,22 +39,16 @@ static bool is_ready(void *arg, const char **reason)
 static void on_auth_changed(void *arg, bool is_up)
 {
     admin_gw_app *a = arg;
-    gw_metric_set(a->shard, M_admin_gw_auth_up, is_up, NULL, 0);
+    gw_metric_set(a->service->shard, M_admin_gw_auth_up, is_up, NULL, 0);
 }
 
 /* ---- drain, in the order of its steps ---- */
-
-static void on_ops_closed(void *arg)
-{
-    admin_gw_app *a = arg;
-    gw_loop_stop(a->loop);
-}
 
 static void on_http_closed(void *arg)
 {
     admin_gw_app *a = arg;
     auth_health_stop(&a->auth);
-    gw_ops_close(a->ops, on_ops_closed, a);
+    gw_service_drained(a->service);
 }
 
 static void watch_drain(void *arg)
@@ -85,31 +73,12 @@ static void watch_drain(void *arg)
 static void drain(void *arg)
 {
     admin_gw_app *a = arg;
-    gw_log_info(a->log, "drain_started", gw_kv("connections", gw_http_server_connections(a->http)));
-    gw_ops_set_draining(a->ops);
     gw_http_server_drain(a->http);
     a->drain_until_ms = gw_loop_now_ms(a->loop) + a->conf->shutdown_grace_ms;
     watch_drain(a);
 }
 
 /* ---- start, in order ---- */
-
-static gw_status open_base(admin_gw_app *a, gw_error *err)
-{
-    gw_status rc = gw_loop_new(&gw_system_clock, &a->loop, err);
-    if (rc != GW_OK)
-        return rc;
-    gw_timer_init(&a->drain_timer, watch_drain, a);
-    a->metrics = gw_metrics_new(admin_gw_metric_table, ADMIN_GW_METRIC_COUNT);
-    a->shard = a->metrics ? gw_metrics_shard_new(a->metrics) : NULL;
-    if (!a->shard)
-        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for metrics");
-    rc = gw_service_tokens_load(a->conf->service_tokens_file, a->log, &a->tokens, err);
-    if (rc == GW_OK && gw_service_tokens_find(a->tokens, GW_STR("admin-gw")).len == 0)
-        rc = gw_fail(err, GW_ERR_INVALID_ARGUMENT, "%s has no token of admin-gw",
-                     a->conf->service_tokens_file);
-    return rc;
-}
 
 static gw_status open_routes(admin_gw_app *a, gw_error *err)
 {
@@ -146,7 +115,7 @@ static gw_status open_http(admin_gw_app *a, gw_error *err)
     options.connections_max = (size_t)conf->max_connections;
     a->front = (rest_front){
         .routes = a->routes,
-        .service_token = gw_service_tokens_find(a->tokens, GW_STR("admin-gw")),
+        .service_token = gw_service_own_token(a->service),
         .rules = {.hosts = conf->allowed_hosts.items,
                   .host_count = conf->allowed_hosts.n,
                   .origins = conf->allowed_origins.items,
@@ -156,76 +125,67 @@ static gw_status open_http(admin_gw_app *a, gw_error *err)
         .call_timeout_ms = conf->call_timeout_ms,
         .clock = &gw_system_clock,
         .log = a->log,
-        .metrics = a->shard,
+        .metrics = a->service->shard,
     };
     gw_list_init(&a->front.exchanges);
     for (size_t i = 0; i < GW_ARRAY_LEN(a->backends); i++)
         a->front.backends[i] = a->backends[i];
-    return gw_http_server_new(a->loop, &options, &rest_front_ops, &a->front, a->log, &a->http, err);
+    gw_status rc =
+        gw_http_server_new(a->loop, &options, &rest_front_ops, &a->front, a->log, &a->http, err);
+    if (rc != GW_OK)
+        return rc;
+    gw_log_info(a->log, "listening", gw_kv("http.port", gw_http_server_port(a->http)),
+                gw_kv("routes", route_table_count(a->routes)));
+    return GW_OK;
 }
 
-static gw_status open_ops(admin_gw_app *a, gw_error *err)
+static gw_status open_app(void *arg, gw_service *service, gw_error *err)
 {
-    gw_ops_options options = {
-        .listen = a->conf->ops_listen, .metrics = a->metrics, .is_ready = is_ready, .arg = a};
-    a->auth = (auth_health){.loop = a->loop,
-                            .auth = a->backends[ROUTE_AUTH],
-                            .log = a->log,
-                            .changed = on_auth_changed,
-                            .arg = a};
-    return gw_ops_new(a->loop, &options, a->log, &a->ops, err);
-}
-
-static gw_status start(admin_gw_app *a, gw_error *err)
-{
-    static gw_status (*const steps[])(admin_gw_app * a, gw_error * err) = {
-        open_base, open_routes, open_backends, open_http, open_ops};
+    static gw_status (*const steps[])(admin_gw_app * a,
+                                      gw_error * err) = {open_routes, open_backends, open_http};
+    admin_gw_app *a = arg;
+    a->service = service;
+    a->conf = service->conf;
+    a->log = service->log;
+    a->loop = service->loop;
+    gw_timer_init(&a->drain_timer, watch_drain, a);
     for (size_t i = 0; i < GW_ARRAY_LEN(steps); i++) {
         gw_status rc = steps[i](a, err);
         if (rc != GW_OK)
             return rc;
     }
+    a->auth = (auth_health){.loop = a->loop,
+                            .auth = a->backends[ROUTE_AUTH],
+                            .log = a->log,
+                            .changed = on_auth_changed,
+                            .arg = a};
+    auth_health_start(&a->auth);
     return GW_OK;
 }
 
-/* ---- run ---- */
-
-static void free_app(admin_gw_app *a)
+static void close_app(void *arg)
 {
+    admin_gw_app *a = arg;
     for (size_t i = 0; i < GW_ARRAY_LEN(a->backends); i++)
         gw_rpc_channel_free(a->backends[i]);
     gw_rpc_pump_free(a->pump);
     gw_buf_fini(&a->openapi);
     route_table_free(a->routes);
     gw_schema_free(a->schema);
-    gw_service_tokens_free(a->tokens);
-    gw_metrics_free(a->metrics);
-    gw_loop_free(a->loop);
-    gw_log_free(a->log);
 }
 
-int admin_gw_app_run(const admin_gw_conf *conf)
+int admin_gw_app_main(int argc, char **argv)
 {
-    admin_gw_app a = {.conf = conf};
-    gw_log_level level = GW_LOG_INFO;
-    gw_error err;
-    if (!gw_log_level_parse(gw_str_of(conf->log_level), &level))
-        level = GW_LOG_INFO; /* not reached: the setting is checked */
-    a.log = gw_log_new("admin-gw", STDERR_FILENO, level, &gw_system_clock);
-    if (!a.log)
-        return EXIT_FAILURE;
-    if (start(&a, &err) != GW_OK) {
-        /* The process ends: what is half built goes with it. */
-        gw_log_error(a.log, "start_failed", gw_kv_error(&err));
-        return EXIT_FAILURE;
-    }
-    gw_loop_on_signals(a.loop, drain, NULL, &a);
-    auth_health_start(&a.auth);
-    gw_log_info(a.log, "service_started", gw_kv("http.port", gw_http_server_port(a.http)),
-                gw_kv("ops.port", gw_ops_port(a.ops)),
-                gw_kv("routes", route_table_count(a.routes)));
-    gw_loop_run(a.loop);
-    gw_log_info(a.log, "service_stopped");
-    free_app(&a);
-    return EXIT_SUCCESS;
+    static const gw_service_kind kind = {
+        .conf = &admin_gw_conf_table,
+        .metrics = admin_gw_metric_table,
+        .metric_count = ADMIN_GW_METRIC_COUNT,
+        .needs_own_token = true,
+        .open = open_app,
+        .is_ready = is_ready,
+        .drain = drain,
+        .close = close_app,
+    };
+    admin_gw_app a = {0};
+    return gw_service_main(&kind, &a, argc, argv);
 }

@@ -1,9 +1,7 @@
 /*
- * The process: everything admin-gw is made of, from start to drain.
+ * The process: what admin-gw is made of, in the frame of service/service.h.
  */
 #pragma once
 
-#include "admin_gw_conf.h"
-
-/* Runs until SIGTERM or SIGINT; the exit status of the process. */
-int admin_gw_app_run(const admin_gw_conf *conf);
+/* What main() returns. */
+int admin_gw_app_main(int argc, char **argv);

@@ -7,14 +7,24 @@
 #include "apirelay/relay/v1/provider_service.pb-c.h"
 #include "gw_descriptor_set.h"
 
-#include <errno.h>
-#include <sys/stat.h>
-
 #define SLOTS_BEYOND    1024 /* flight slots over RELAY_MAX_INFLIGHT (USAGE.md) */
 #define KEYS_MAX        200000
 #define KEY_NEGATIVE_MS 5000
 #define KEY_RESOLVE_MS  3000
 #define CONNECTIONS_MIN 1024
+
+static size_t connections_max(const relay_conf *conf)
+{
+    return GW_MAX((size_t)conf->max_inflight * 2, CONNECTIONS_MIN);
+}
+
+/* Every caller's connection, and one upstream for each request in flight. */
+uint64_t relay_app_descriptors(const void *conf)
+{
+    const relay_conf *c = conf;
+
+    return connections_max(c) + (uint64_t)c->max_inflight;
+}
 
 static void on_config(void *arg, const relay_config *now)
 {
@@ -25,20 +35,9 @@ static void on_config(void *arg, const relay_config *now)
 
 static gw_status open_base(relay_app *a, gw_error *err)
 {
-    gw_status rc = gw_loop_new(&gw_system_clock, &a->loop, err);
-
-    if (rc != GW_OK)
-        return rc;
-    gw_timer_init(&a->ready_timer, relay_app_watch_readiness, a);
     gw_timer_init(&a->grace_timer, relay_app_on_grace_over, a);
     gw_timer_init(&a->flush_timer, relay_app_flush, a);
-    a->metrics = gw_metrics_new(relay_metric_table, RELAY_METRIC_COUNT);
-    a->shard = a->metrics ? gw_metrics_shard_new(a->metrics) : NULL;
-    if (!a->shard)
-        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for metrics");
-    rc = relay_core_init(&a->core, err);
-    if (rc == GW_OK)
-        rc = gw_service_tokens_load(a->conf->service_tokens_file, a->log, &a->tokens, err);
+    gw_status rc = relay_core_init(&a->core, err);
     if (rc == GW_OK)
         rc = gw_rpc_pump_new(a->loop, &a->pump, err);
     if (rc == GW_OK)
@@ -62,8 +61,6 @@ static gw_status open_config(relay_app *a, gw_error *err)
         .arg = a,
     };
 
-    if (mkdir(conf->state_dir, 0700) != 0 && errno != EEXIST)
-        return gw_fail(err, GW_ERR_IO, "make the folder %s: %s", conf->state_dir, strerror(errno));
     mongo.uri = conf->mongo_uri;
     mongo.database = conf->mongo_database;
     mongo.app_name = "relay";
@@ -86,7 +83,7 @@ static gw_status open_recorder(relay_app *a, gw_error *err)
         .sync_interval_ms = a->conf->spool_sync_ms,
         .spool_max_bytes = a->conf->spool_max_bytes,
         .usage = a->usage,
-        .service_token = gw_service_tokens_find(a->tokens, GW_STR("relay")),
+        .service_token = gw_service_own_token(a->service),
         .clock = &gw_system_clock,
         .log = a->log,
         .metrics = a->shard,
@@ -99,7 +96,7 @@ static gw_status open_keys(relay_app *a, gw_error *err)
 {
     key_cache_options options = {
         .auth = a->auth,
-        .service_token = gw_service_tokens_find(a->tokens, GW_STR("relay")),
+        .service_token = gw_service_own_token(a->service),
         .stale_max_ms = a->conf->key_stale_max_ms,
         .negative_ttl_ms = KEY_NEGATIVE_MS,
         .max_entries = KEYS_MAX,
@@ -141,7 +138,7 @@ static void fill_core(relay_app *a)
     c->lane = recorder_lane_at(a->recorder, 0);
     c->upstreams = a->upstreams;
     c->usage = a->usage;
-    c->service_token = gw_service_tokens_find(a->tokens, GW_STR("relay"));
+    c->service_token = gw_service_own_token(a->service);
     c->limits.body_max_bytes = (size_t)conf->body_max_bytes;
     c->limits.answer_max_bytes = (size_t)conf->answer_max_bytes;
     c->limits.request_timeout_ms = conf->request_timeout_ms;
@@ -158,7 +155,7 @@ static void fill_core(relay_app *a)
 /* Cursors are signed with what every replica has: a key derived from the relay's own token. */
 static gw_status open_providers(relay_app *a, gw_error *err)
 {
-    gw_str token = gw_service_tokens_find(a->tokens, GW_STR("relay"));
+    gw_str token = gw_service_own_token(a->service);
 
     a->providers = (provider_rpc){.mongo = a->mongo, .config = a->config, .log = a->log};
     gw_status rc = gw_hkdf_sha256(token.ptr, token.len, GW_STR("provider list cursors"),
@@ -176,9 +173,9 @@ static gw_status open_rpc(relay_app *a, gw_error *err)
         &apirelay__relay__v1__provider_service__descriptor,
     };
     gw_access_options access = {
-        .tokens = a->tokens,
+        .tokens = a->service->tokens,
         .auth = a->auth,
-        .own_token = gw_service_tokens_find(a->tokens, GW_STR("relay")),
+        .own_token = gw_service_own_token(a->service),
         .log = a->log,
     };
     gw_rpc_server_options options = {
@@ -206,7 +203,7 @@ static gw_status open_rpc(relay_app *a, gw_error *err)
     if (rc == GW_OK)
         rc = gw_rpc_server_start(a->rpc, err);
     if (rc == GW_OK)
-        gw_rpc_server_set_serving(a->rpc, false); /* until relay_app_watch_readiness() says so */
+        gw_rpc_server_set_serving(a->rpc, false); /* until is_ready() */
     return rc;
 }
 
@@ -214,10 +211,6 @@ static gw_status open_http(relay_app *a, gw_error *err)
 {
     const relay_conf *conf = a->conf;
     gw_http_server_options options = gw_http_server_defaults;
-    gw_ops_options ops = {.listen = conf->ops_listen,
-                          .metrics = a->metrics,
-                          .is_ready = relay_app_is_ready,
-                          .arg = a};
     gw_str host;
 
     if (!gw_host_port_split(gw_str_of(conf->listen), &host, &options.port))
@@ -228,18 +221,28 @@ static gw_status open_http(relay_app *a, gw_error *err)
     options.body_timeout_ms = conf->body_timeout_ms;
     options.idle_timeout_ms = conf->idle_timeout_ms;
     options.body_memory_max_bytes = (size_t)conf->body_memory_max_bytes;
-    options.connections_max = GW_MAX((size_t)conf->max_inflight * 2, CONNECTIONS_MIN);
+    options.connections_max = connections_max(conf);
     gw_status rc =
         gw_http_server_new(a->loop, &options, &front_http_ops, &a->front, a->log, &a->http, err);
-    return rc == GW_OK ? gw_ops_new(a->loop, &ops, a->log, &a->ops, err) : rc;
+    if (rc != GW_OK)
+        return rc;
+    gw_log_info(a->log, "listening", gw_kv("http.port", gw_http_server_port(a->http)),
+                gw_kv("grpc.port", gw_rpc_server_port(a->rpc)));
+    return GW_OK;
 }
 
-gw_status relay_app_start(relay_app *a, gw_error *err)
+gw_status relay_app_open(void *app, gw_service *service, gw_error *err)
 {
     static gw_status (*const steps[])(relay_app * a, gw_error * err) = {
         open_base, open_config, open_recorder, open_keys, open_upstreams,
     };
+    relay_app *a = app;
 
+    a->service = service;
+    a->conf = service->conf;
+    a->log = service->log;
+    a->loop = service->loop;
+    a->shard = service->shard;
     for (size_t i = 0; i < GW_ARRAY_LEN(steps); i++) {
         gw_status rc = steps[i](a, err);
         if (rc != GW_OK)

@@ -1,4 +1,4 @@
-/* Wiring of usage: settings → log → loop → stores → servers → run → drain. */
+/* Wiring of usage: stores → access → queries, ingest → server; the rest is service/service.h. */
 #include "doc_store_mongo.h"
 #include "ingest.h"
 #include "usage_conf.h"
@@ -8,9 +8,9 @@
 
 #include "access/access.h"
 #include "crypto/crypto.h"
-#include "ops/ops.h"
 #include "rpc/client.h"
 #include "schema/all.h"
+#include "service/service.h"
 
 #include <stdio.h>
 
@@ -21,13 +21,12 @@
 #define CURSOR_KEY_MAX 4096
 
 typedef struct app {
-    usage_conf conf;
+    gw_service *service;
+    const usage_conf *conf;
     gw_log *log;
     gw_loop *loop;
-    gw_metrics *metrics;
     gw_metrics_shard *shard;
     gw_mongo *mongo;
-    gw_service_tokens *tokens;
     gw_schema *schema;
     gw_rpc_pump *pump;
     gw_rpc_channel *auth;
@@ -37,11 +36,11 @@ typedef struct app {
     ingest *ingest;
     usage_queries *queries;
     gw_rpc_server *server;
-    gw_ops *ops;
     gw_mongo_job index_job;
+    usage_retention retention; /* of the job: a worker reads it */
     gw_timer timer; /* of the indexes, then of the drain */
     int64_t settle_until_ms;
-    bool serving, draining;
+    bool indexes_stand, draining;
 } app;
 
 /* ---- ready: when the indexes stand ---- */
@@ -49,22 +48,22 @@ typedef struct app {
 static bool is_ready(void *arg, const char **reason)
 {
     const app *a = (const app *)arg;
-    if (!a->serving)
+    if (!a->indexes_stand)
         *reason = gw_mongo_is_up(a->mongo) ? "indexes are being made" : "MongoDB does not answer";
-    return a->serving;
+    return a->indexes_stand;
+}
+
+static void set_serving(void *arg, bool serving)
+{
+    app *a = (app *)arg;
+    gw_rpc_server_set_serving(a->server, serving);
 }
 
 static gw_status make_indexes(gw_mongo_job *j, mongoc_client_t *client, mongoc_database_t *db,
                               gw_error *err)
 {
     (void)client;
-    const usage_conf *c = &GW_CONTAINER_OF(j, app, index_job)->conf;
-    const usage_retention keep = {.rows_days = c->retention_days,
-                                  .spools_days = c->spool_retention_days,
-                                  .rejects_days = c->reject_retention_days,
-                                  .losses_days = c->loss_retention_days,
-                                  .alerts_days = c->alert_retention_days};
-    return usage_indexes_ensure(db, &keep, err);
+    return usage_indexes_ensure(db, &GW_CONTAINER_OF(j, app, index_job)->retention, err);
 }
 
 static void indexes_made(gw_mongo_job *j, gw_status rc, const gw_error *err)
@@ -77,27 +76,25 @@ static void indexes_made(gw_mongo_job *j, gw_status rc, const gw_error *err)
         gw_timer_set(a->loop, &a->timer, INDEX_RETRY_MS);
         return;
     }
-    a->serving = true;
-    gw_rpc_server_set_serving(a->server, true);
-    gw_log_info(a->log, "service_ready");
+    a->indexes_stand = true;
 }
 
 static void start_indexes(void *arg)
 {
     app *a = (app *)arg;
-    if (!a->draining)
-        gw_mongo_submit(a->mongo, &a->index_job);
+    if (a->draining)
+        return;
+    a->retention = (usage_retention){.rows_days = a->conf->retention_days,
+                                     .spools_days = a->conf->spool_retention_days,
+                                     .rejects_days = a->conf->reject_retention_days,
+                                     .losses_days = a->conf->loss_retention_days,
+                                     .alerts_days = a->conf->alert_retention_days};
+    gw_mongo_submit(a->mongo, &a->index_job);
 }
 
 /* ---- drain ---- */
 
-static void ops_closed(void *arg)
-{
-    app *a = (app *)arg;
-    a->ops = NULL;
-    gw_loop_stop(a->loop);
-}
-
+/* What is claimed is applied before the process goes. */
 static void settle(void *arg)
 {
     app *a = (app *)arg;
@@ -106,10 +103,9 @@ static void settle(void *arg)
         return;
     }
     ingest_cut(a->ingest);
-    gw_ops_close(a->ops, ops_closed, a);
+    gw_service_drained(a->service);
 }
 
-/* What is claimed is applied before the process goes. */
 static void server_closed(void *arg)
 {
     app *a = (app *)arg;
@@ -119,25 +115,14 @@ static void server_closed(void *arg)
     settle(a);
 }
 
-static void server_closed_early(void *arg)
-{
-    app *a = (app *)arg;
-    a->server = NULL;
-    gw_loop_stop(a->loop);
-}
-
 static void drain(void *arg)
 {
     app *a = (app *)arg;
-    if (a->draining)
-        return;
     a->draining = true;
-    gw_log_info(a->log, "shutdown_begun");
     gw_timer_cancel(a->loop, &a->timer);
-    gw_ops_set_draining(a->ops);
     fold_runner_stop(a->folds);
     ingest_stop(a->ingest);
-    gw_rpc_server_close(a->server, a->conf.shutdown_grace_ms, server_closed, a);
+    gw_rpc_server_close(a->server, a->conf->shutdown_grace_ms, server_closed, a);
 }
 
 /* ---- parts ---- */
@@ -145,28 +130,25 @@ static void drain(void *arg)
 static gw_status open_mongo(app *a, gw_error *err)
 {
     gw_mongo_options mongo = gw_mongo_defaults;
-    mongo.uri = a->conf.mongo_uri;
-    mongo.database = a->conf.mongo_database;
+    mongo.uri = a->conf->mongo_uri;
+    mongo.database = a->conf->mongo_database;
     mongo.app_name = "usage";
-    mongo.threads = (unsigned)a->conf.mongo_threads;
+    mongo.threads = (unsigned)a->conf->mongo_threads;
     return gw_mongo_new(a->loop, &mongo, a->log, &a->mongo, err);
 }
 
 static gw_status open_access(app *a, gw_error *err)
 {
-    gw_status rc = gw_service_tokens_load(a->conf.service_tokens_file, a->log, &a->tokens, err);
-    if (rc == GW_OK)
-        rc = gw_schema_all(&a->schema, err);
+    gw_status rc = gw_schema_all(&a->schema, err);
     if (rc == GW_OK)
         rc = gw_rpc_pump_new(a->loop, &a->pump, err);
     if (rc == GW_OK)
-        rc = gw_rpc_channel_new(a->pump, a->conf.auth_target, NULL, a->log, &a->auth, err);
+        rc = gw_rpc_channel_new(a->pump, a->conf->auth_target, NULL, a->log, &a->auth, err);
     if (rc != GW_OK)
         return rc;
-    const gw_access_options options = {.tokens = a->tokens,
+    const gw_access_options options = {.tokens = a->service->tokens,
                                        .auth = a->auth,
-                                       .own_token =
-                                           gw_service_tokens_find(a->tokens, GW_STR("usage")),
+                                       .own_token = gw_service_own_token(a->service),
                                        .log = a->log};
     return gw_access_checker_new(a->loop, &options, &a->access, err);
 }
@@ -175,10 +157,10 @@ static gw_status open_access(app *a, gw_error *err)
 static gw_status read_cursor_secret(const app *a, gw_buf *ret, gw_error *err)
 {
     char bytes[CURSOR_KEY_MAX];
-    if (!a->conf.cursor_key_file) {
-        gw_buf_append_str(ret, gw_service_tokens_find(a->tokens, GW_STR("usage")));
+    if (!a->conf->cursor_key_file) {
+        gw_buf_append_str(ret, gw_service_own_token(a->service));
     } else {
-        FILE *f = fopen(a->conf.cursor_key_file, "re");
+        FILE *f = fopen(a->conf->cursor_key_file, "re");
         size_t len = f ? fread(bytes, 1, sizeof(bytes), f) : 0;
         gw_buf_append(ret, bytes, len);
         gw_secret_wipe(bytes, sizeof(bytes));
@@ -188,8 +170,8 @@ static gw_status read_cursor_secret(const app *a, gw_buf *ret, gw_error *err)
     if (ret->len < CURSOR_KEY_MIN)
         return gw_fail(err, GW_ERR_INVALID_ARGUMENT,
                        "no key for cursors: %s has fewer than %d bytes",
-                       a->conf.cursor_key_file ? a->conf.cursor_key_file
-                                               : "the token of usage in the service tokens",
+                       a->conf->cursor_key_file ? a->conf->cursor_key_file
+                                                : "the token of usage in the service tokens",
                        CURSOR_KEY_MIN);
     return GW_OK;
 }
@@ -199,13 +181,12 @@ static gw_status open_queries(app *a, gw_error *err)
     gw_auto_buf secret = {0};
     gw_status rc = read_cursor_secret(a, &secret, err);
     if (rc == GW_OK) {
-        const usage_queries_options options = {
-            .loop = a->loop,
-            .mongo = a->mongo,
-            .auth = a->auth,
-            .own_token = gw_service_tokens_find(a->tokens, GW_STR("usage")),
-            .cursor_secret = gw_buf_str(&secret),
-            .log = a->log};
+        const usage_queries_options options = {.loop = a->loop,
+                                               .mongo = a->mongo,
+                                               .auth = a->auth,
+                                               .own_token = gw_service_own_token(a->service),
+                                               .cursor_secret = gw_buf_str(&secret),
+                                               .log = a->log};
         rc = usage_queries_new(&options, &a->queries, err);
     }
     if (secret.data)
@@ -230,24 +211,22 @@ static gw_status open_ingest(app *a, gw_error *err)
                                     .folds = a->folds,
                                     .log = a->log,
                                     .metrics = a->shard,
-                                    .retention_ms = a->conf.retention_days * GW_MS_PER_DAY,
-                                    .memory_bytes = a->conf.ingest_memory_bytes,
-                                    .window_bytes = a->conf.ingest_window_bytes,
-                                    .claim_delay_ms = a->conf.claim_delay_ms,
+                                    .retention_ms = a->conf->retention_days * GW_MS_PER_DAY,
+                                    .memory_bytes = a->conf->ingest_memory_bytes,
+                                    .window_bytes = a->conf->ingest_window_bytes,
+                                    .claim_delay_ms = a->conf->claim_delay_ms,
                                     .on_live = take_live,
                                     .live_arg = a->queries};
     return ingest_new(&options, &a->ingest, err);
 }
 
-static gw_status open_servers(app *a, gw_error *err)
+static gw_status open_server(app *a, gw_error *err)
 {
-    const gw_rpc_server_options rpc = {.listen = a->conf.grpc_listen,
-                                       .reflection = a->conf.grpc_reflection,
+    const gw_rpc_server_options rpc = {.listen = a->conf->grpc_listen,
+                                       .reflection = a->conf->grpc_reflection,
                                        .schema = a->schema,
                                        .authorizer = gw_access_authorizer(a->access),
                                        .log = a->log};
-    const gw_ops_options ops = {
-        .listen = a->conf.ops_listen, .metrics = a->metrics, .is_ready = is_ready, .arg = a};
     gw_status rc = gw_rpc_server_new(a->loop, &rpc, &a->server, err);
     if (rc == GW_OK)
         rc = gw_rpc_server_add(a->server, ingest_handlers(), a->ingest, err);
@@ -255,24 +234,42 @@ static gw_status open_servers(app *a, gw_error *err)
         rc = usage_queries_register(a->queries, a->server, err);
     if (rc == GW_OK)
         rc = gw_rpc_server_start(a->server, err);
-    if (rc == GW_OK)
-        gw_rpc_server_set_serving(a->server, false); /* until the indexes stand */
-    if (rc == GW_OK)
-        rc = gw_ops_new(a->loop, &ops, a->log, &a->ops, err);
-    if (rc == GW_OK)
-        gw_log_info(a->log, "service_started", gw_kv("grpc.listen", a->conf.grpc_listen),
-                    gw_kv("ops.listen", a->conf.ops_listen));
-    return rc;
+    if (rc != GW_OK)
+        return rc;
+    gw_rpc_server_set_serving(a->server, false); /* until the indexes stand */
+    gw_log_info(a->log, "listening", gw_kv("grpc.port", (int64_t)gw_rpc_server_port(a->server)));
+    gw_mongo_when_up(a->mongo, start_indexes, a);
+    return GW_OK;
+}
+
+static gw_status open_app(void *arg, gw_service *service, gw_error *err)
+{
+    static gw_status (*const steps[])(app * a, gw_error * err) = {
+        open_mongo, open_access, open_queries, open_ingest, open_server,
+    };
+    app *a = (app *)arg;
+    a->service = service;
+    a->conf = service->conf;
+    a->log = service->log;
+    a->loop = service->loop;
+    a->shard = service->shard;
+    gw_timer_init(&a->timer, start_indexes, a);
+    a->index_job.run = make_indexes;
+    a->index_job.done = indexes_made;
+    for (size_t i = 0; i < GW_ARRAY_LEN(steps); i++) {
+        gw_status rc = steps[i](a, err);
+        if (rc != GW_OK)
+            return rc;
+    }
+    return GW_OK;
 }
 
 /* What waits for a worker's answer goes after the workers. */
-static void close_all(app *a)
+static void close_app(void *arg)
 {
+    app *a = (app *)arg;
     gw_timer_cancel(a->loop, &a->timer);
-    if (a->folds)
-        fold_runner_stop(a->folds);
-    if (a->queries)
-        usage_queries_stop(a->queries);
+    usage_queries_stop(a->queries);
     gw_mongo_free(a->mongo);
     usage_queries_free(a->queries);
     ingest_free(a->ingest);
@@ -282,60 +279,20 @@ static void close_all(app *a)
     gw_rpc_channel_free(a->auth);
     gw_rpc_pump_free(a->pump);
     gw_schema_free(a->schema);
-    gw_service_tokens_free(a->tokens);
-}
-
-static int serve(app *a)
-{
-    gw_error err = {0};
-    gw_status rc = gw_loop_new(&gw_system_clock, &a->loop, &err);
-    if (rc != GW_OK) {
-        gw_log_error(a->log, "start_failed", gw_kv_error(&err));
-        return 1;
-    }
-    gw_timer_init(&a->timer, start_indexes, a);
-    a->index_job.run = make_indexes;
-    a->index_job.done = indexes_made;
-    rc = open_mongo(a, &err);
-    if (rc == GW_OK)
-        rc = open_access(a, &err);
-    if (rc == GW_OK)
-        rc = open_queries(a, &err);
-    if (rc == GW_OK)
-        rc = open_ingest(a, &err);
-    if (rc == GW_OK)
-        rc = open_servers(a, &err);
-    if (rc == GW_OK) {
-        gw_loop_on_signals(a->loop, drain, NULL, a);
-        gw_mongo_when_up(a->mongo, start_indexes, a);
-        gw_loop_run(a->loop);
-        gw_log_info(a->log, "service_stopped");
-    } else {
-        gw_log_error(a->log, "start_failed", gw_kv_error(&err));
-        if (a->server) { /* its pump posts to the loop until it is closed */
-            gw_rpc_server_close(a->server, 0, server_closed_early, a);
-            gw_loop_run(a->loop);
-        }
-    }
-    close_all(a);
-    gw_loop_free(a->loop);
-    return rc == GW_OK ? 0 : 1;
 }
 
 int main(int argc, char **argv)
 {
+    static const gw_service_kind kind = {
+        .conf = &usage_conf_table,
+        .metrics = usage_metric_table,
+        .metric_count = USAGE_METRIC_COUNT,
+        .open = open_app,
+        .is_ready = is_ready,
+        .set_serving = set_serving,
+        .drain = drain,
+        .close = close_app,
+    };
     app a = {0};
-    int exit_status = 1;
-    gw_log_level level = GW_LOG_INFO;
-    if (!gw_conf_start(&usage_conf_table, argc, argv, &a.conf, &exit_status))
-        return exit_status;
-    (void)!gw_log_level_parse(gw_str_of(a.conf.log_level), &level);
-    a.log = gw_log_new("usage", 2, level, &gw_system_clock);
-    a.metrics = gw_metrics_new(usage_metric_table, USAGE_METRIC_COUNT);
-    a.shard = a.metrics ? gw_metrics_shard_new(a.metrics) : NULL;
-    exit_status = a.log && a.shard ? serve(&a) : 1;
-    gw_metrics_free(a.metrics);
-    gw_log_free(a.log);
-    gw_conf_free(&usage_conf_table, &a.conf);
-    return exit_status;
+    return gw_service_main(&kind, &a, argc, argv);
 }

@@ -1,0 +1,97 @@
+/*
+ * Service: what the processes of all services have in common, from main() to the exit status.
+ *
+ *     settings ─▶ log ─▶ limits, user ─▶ loop ─▶ metrics ─▶ service tokens ─▶ ops listener ─▶ open() ─▶ signals ─▶ run
+ *
+ *     SIGTERM ─▶ not ready ─▶ shutdown_delay ─▶ drain() … gw_service_drained() ─▶ ops listener closed ─▶ close() ─▶ exit 0
+ *     a second SIGTERM ─▶ exit 130 at once
+ *     SIGHUP, or a change of the settings file or of a CONF_WATCHED one ─▶ settings loaded anew ─▶ reload()
+ *
+ * A start that fails logs `start_failed` and ends with 1, mistakes in the settings end with 2.
+ *
+ * Thread: main's, which runs the loop; every function of a gw_service_kind is called on it.
+ */
+#pragma once
+
+#include "access/service_tokens.h"
+#include "conf/conf.h"
+#include "log/log.h"
+#include "loop/file_watch.h"
+#include "loop/loop.h"
+#include "metrics/metrics.h"
+#include "ops/ops.h"
+
+/* What every settings struct begins with: service_conf.def is included first in its table. */
+#define GW_CONF_NAME gw_service_conf
+#define GW_CONF_DEF  "service/service_conf.def"
+#include "conf/conf_struct.h"
+
+typedef struct gw_service gw_service;
+
+/* What one service makes of it; constant. `app` is the service's own state, zeroed at first. */
+typedef struct gw_service_kind {
+    const gw_conf_table *conf;
+    const gw_metric_info *metrics;
+    size_t metric_count;
+    bool needs_own_token; /* no start, and no reload, without a token of the service's own name */
+
+    /* Runs the command of the positional arguments instead of the service, with settings and log alone. False when there
+     * is no such command. NULL: there are none. */
+    bool (*command)(gw_service *s, int *ret_exit_status);
+
+    /* Descriptors that the settings promise to serve; the start fails when the system does not allow them. NULL: a few. */
+    uint64_t (*descriptors)(const void *conf);
+
+    /* Makes every part; listening may begin. After a failure the process ends: nothing is taken apart. */
+    gw_status (*open)(void *app, gw_service *s, gw_error *err);
+
+    /* As gw_ops_options.is_ready; asked from the loop only, after open(). */
+    bool (*is_ready)(void *app, const char **reason);
+
+    /* Readiness changed: what gRPC health answers. False for good once a shutdown has begun. NULL: nobody asks. */
+    void (*set_serving)(void *app, bool serving);
+
+    /*
+     * Settings were loaded anew, or a watched file has changed: `s->conf` and `s->tokens` are new already, what was
+     * borrowed from them lives until this returns. Reads files of the service's own again, too. Whoever keeps what was
+     * says so in the log. Not during a shutdown. NULL: nothing to do.
+     */
+    void (*reload)(void *app);
+
+    /* Stops listening and ends what is in flight within shutdown_grace; then gw_service_drained(). Once. */
+    void (*drain)(void *app);
+
+    /* Frees every part; the loop does not run any more. */
+    void (*close)(void *app);
+} gw_service_kind;
+
+struct gw_service {
+    /* For the service to borrow. */
+    const void *conf; /* the settings in force; reloadable ones change before reload() */
+    gw_log *log;
+    gw_loop *loop;
+    gw_metrics *metrics;
+    gw_metrics_shard *shard; /* of this loop */
+    gw_service_tokens *tokens;
+    gw_ops *ops;
+
+    /* Private. */
+    const gw_service_kind *kind;
+    void *app;
+    int argc;
+    char **argv;
+    void *settings; /* conf */
+    void *adopted; /* the settings that reloadable ones come from; NULL before the first reload */
+    gw_file_watch *watch;
+    gw_timer ready_timer, delay_timer;
+    bool serving, stopping;
+};
+
+/* What main() returns; `app` outlives the call. */
+int gw_service_main(const gw_service_kind *kind, void *app, int argc, char **argv);
+
+/* The first token of the service's own name, "" when there is none. Until the next reload() returns. */
+gw_str gw_service_own_token(const gw_service *s);
+
+/* drain() is over. */
+void gw_service_drained(gw_service *s);

@@ -1,0 +1,20 @@
+/*
+ * What the sources of the frame share. Include only there.
+ */
+#pragma once
+
+#include "service/service.h"
+
+/* The common settings, by value: texts stay the settings'. */
+static inline gw_service_conf service_common(const gw_service *s)
+{
+    gw_service_conf common;
+    memcpy(&common, s->conf, sizeof(common));
+    return common;
+}
+
+void service_set_log_level(gw_service *s);
+
+/* service_reload.c */
+GW_CHECK gw_status service_watch_files(gw_service *s, gw_error *err);
+void service_reload(void *service);

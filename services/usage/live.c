@@ -8,12 +8,9 @@
 
 #define NANO_PER_DOLLAR 1e9
 #define KEY_BYTES       (sizeof(((gw_object_id *)NULL)->bytes))
-#define MODEL_MAX       256
 
 enum { SLOTS = 2 * LIVE_SECONDS }; /* also holds what comes late */
 
-typedef Apirelay__Usage__V1__LiveCounter live_counter;
-typedef Apirelay__Usage__V1__HistogramBucket live_bucket;
 typedef Apirelay__Usage__V1__LiveTotals live_totals;
 typedef Apirelay__Usage__V1__LiveGroup live_group;
 
@@ -97,13 +94,13 @@ static void add_sane(int64_t *to, int64_t v)
         *to = sum;
 }
 
-static void add_bucket(bucket_list *l, const live_bucket *b)
+static void add_bucket(bucket_list *l, int32_t index, int64_t count)
 {
-    if (b->index < 0 || b->index >= HISTOGRAM_BUCKETS || b->count <= 0)
+    if (index < 0 || index >= HISTOGRAM_BUCKETS || count <= 0)
         return;
     for (size_t i = 0; i < l->count; i++) {
-        if (l->items[i].index == b->index) {
-            add_sane(&l->items[i].count, b->count);
+        if (l->items[i].index == index) {
+            add_sane(&l->items[i].count, count);
             return;
         }
     }
@@ -115,65 +112,107 @@ static void add_bucket(bucket_list *l, const live_bucket *b)
         l->items = grown;
         l->cap = cap;
     }
-    l->items[l->count++] = (bucket_count){b->index, b->count};
+    l->items[l->count++] = (bucket_count){index, count};
 }
 
-/* NULL when out of memory: live figures may be lost. */
-static cell *cell_of(slot *s, const live_counter *c)
+/* NULL when out of memory: live figures may be lost. `key` is 12 bytes, or none. */
+static cell *cell_of(slot *s, gw_str key, gw_str model)
 {
-    char name[KEY_BYTES + MODEL_MAX] = {0};
-    gw_str model = gw_str_of(c->model);
-    model.len = gw_str_utf8_cut(model, MODEL_MAX);
-    bool is_rest = c->api_key_id.len != KEY_BYTES;
+    char name[KEY_BYTES + LIVE_MODEL_MAX] = {0};
+    model.len = gw_str_utf8_cut(model, LIVE_MODEL_MAX);
     if (gw_map_count(s->cells) >= LIVE_CELLS_MAX)
         model = GW_STR("");
-    else if (!is_rest)
-        memcpy(name, c->api_key_id.data, KEY_BYTES);
+    else if (key.len == KEY_BYTES)
+        memcpy(name, key.ptr, KEY_BYTES);
     if (model.len)
         memcpy(name + KEY_BYTES, model.ptr, model.len);
-    gw_str key = gw_str_n(name, KEY_BYTES + model.len);
-    cell *found = gw_map_get(s->cells, key);
+    gw_str id = gw_str_n(name, KEY_BYTES + model.len);
+    cell *found = gw_map_get(s->cells, id);
     if (found)
         return found;
     found = calloc(1, sizeof(*found));
-    if (found && gw_map_put(s->cells, key, found))
+    if (found && gw_map_put(s->cells, id, found))
         return found;
     free(found);
     return NULL;
 }
 
-static void add_counter(slot *s, const live_counter *c)
+static slot *slot_for(live *l, int64_t second)
 {
-    cell *to = cell_of(s, c);
+    int64_t now = now_s(l);
+    /* A relay's clock may be a little ahead of ours. */
+    if (second <= now - LIVE_SECONDS - 1 || second > now + 5)
+        return NULL;
+    return &l->slots[second % SLOTS];
+}
+
+static void clear_slot(slot *s, int64_t second)
+{
+    gw_map_clear(s->cells);
+    *s = (slot){.second = second, .cells = s->cells};
+}
+
+void live_clear(live *l, int64_t second)
+{
+    slot *s = slot_for(l, second);
+    if (s)
+        clear_slot(s, second);
+}
+
+void live_add_figure(live *l, int64_t second, const live_figure *f)
+{
+    slot *s = slot_for(l, second);
+    if (!s)
+        return;
+    if (s->second != second)
+        clear_slot(s, second);
+    s->reported = true;
+    if (f->kind == LIVE_OPEN_STREAMS || f->kind == LIVE_IN_FLIGHT) {
+        add_sane(f->kind == LIVE_IN_FLIGHT ? &s->in_flight : &s->open_streams, f->value);
+        return;
+    }
+    cell *to = cell_of(s, f->key, f->model);
     if (!to)
         return;
-    add_sane(&to->f.requests, c->requests);
-    add_sane(&to->f.errors, c->errors);
-    add_sane(&to->f.prompt, c->prompt_tokens);
-    add_sane(&to->f.completion, c->completion_tokens);
-    add_sane(&to->f.cost_nano_usd, c->cost_nano_usd);
-    for (size_t i = 0; i < c->n_duration; i++)
-        add_bucket(&to->duration, c->duration[i]);
-    for (size_t i = 0; i < c->n_ttft; i++)
-        add_bucket(&to->ttft, c->ttft[i]);
+    switch (f->kind) {
+    case LIVE_REQUESTS:
+        add_sane(&to->f.requests, f->value);
+        break;
+    case LIVE_ERRORS:
+        add_sane(&to->f.errors, f->value);
+        break;
+    case LIVE_PROMPT:
+        add_sane(&to->f.prompt, f->value);
+        break;
+    case LIVE_COMPLETION:
+        add_sane(&to->f.completion, f->value);
+        break;
+    case LIVE_COST:
+        add_sane(&to->f.cost_nano_usd, f->value);
+        break;
+    case LIVE_DURATION:
+        add_bucket(&to->duration, f->bucket, f->value);
+        break;
+    default:
+        add_bucket(&to->ttft, f->bucket, f->value);
+    }
+}
+
+typedef struct adding {
+    live *live;
+    int64_t second;
+} adding;
+
+static void add_figure(void *arg, const live_figure *f)
+{
+    const adding *a = arg;
+    live_add_figure(a->live, a->second, f);
 }
 
 void live_add(live *l, const Apirelay__Usage__V1__Live *frame)
 {
-    int64_t now = now_s(l);
-    /* A relay's clock may be a little ahead of ours. */
-    if (frame->second <= now - LIVE_SECONDS - 1 || frame->second > now + 5)
-        return;
-    slot *s = &l->slots[frame->second % SLOTS];
-    if (s->second != frame->second) {
-        gw_map_clear(s->cells);
-        *s = (slot){.second = frame->second, .cells = s->cells};
-    }
-    s->reported = true;
-    add_sane(&s->open_streams, frame->open_streams);
-    add_sane(&s->in_flight, frame->in_flight);
-    for (size_t i = 0; i < frame->n_counters; i++)
-        add_counter(s, frame->counters[i]);
+    adding a = {l, frame->second};
+    live_figures_of(frame, add_figure, &a);
 }
 
 /* ---- sums ---- */
@@ -225,13 +264,17 @@ static live_totals *totals_of(gw_arena *a, const sum *s, int window_seconds)
     t->cost = (double)s->f.cost_nano_usd / NANO_PER_DOLLAR;
     t->requests_per_second = (double)t->requests / window_seconds;
     t->tokens_per_second = (double)t->total_tokens / window_seconds;
+    t->errors_per_second = (double)t->errors / window_seconds;
     t->error_rate = t->requests > 0 ? (double)t->errors / (double)t->requests : 0;
     t->performance = p;
     p->avg_response_time = mean(s->duration);
+    p->p50_response_time = histogram_percentile(s->duration, 0.5);
     p->p95_response_time = histogram_percentile(s->duration, 0.95);
     p->p99_response_time = histogram_percentile(s->duration, 0.99);
     p->avg_ttft_ms = mean(s->ttft);
+    p->p50_ttft_ms = histogram_percentile(s->ttft, 0.5);
     p->p95_ttft_ms = histogram_percentile(s->ttft, 0.95);
+    p->p99_ttft_ms = histogram_percentile(s->ttft, 0.99);
     return t;
 }
 

@@ -1,6 +1,7 @@
 /*
- * Live: the counters of the last 60 seconds, as relays report them each second. In memory of this
- * replica; lossy by design, for display only.
+ * Live: the counters of the last 60 seconds, as relays report them each second. In memory; lossy by
+ * design, for display only. A replica has one of what its relays report, and one of what all
+ * replicas do (live_shared.h).
  *
  * Frames that are late by up to LIVE_SECONDS go into their second; older and future ones are
  * dropped. A second keeps at most LIVE_CELLS_MAX (key, model) pairs, the rest is summed as one.
@@ -9,11 +10,12 @@
  */
 #pragma once
 
+#include "live_figure.h"
+
 #include "core/arena.h"
 #include "core/clock.h"
 #include "core/id.h"
 
-#include "apirelay/usage/v1/ingest_service.pb-c.h"
 #include "apirelay/usage/v1/usage_service.pb-c.h"
 
 #define LIVE_SECONDS    60
@@ -28,6 +30,8 @@ GW_DEFINE_FREEP(live)
 
 /* Figures that make no sense (negative, a bucket out of range) are ignored. */
 void live_add(live *l, const Apirelay__Usage__V1__Live *frame);
+void live_add_figure(live *l, int64_t second, const live_figure *f);
+void live_clear(live *l, int64_t second); /* as if nothing of that second had come */
 
 /*
  * The last `window_seconds` (1-60) whole seconds, of one key or all (NULL). The answer lives in the

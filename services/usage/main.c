@@ -27,6 +27,7 @@ typedef struct app {
     gw_loop *loop;
     gw_metrics_shard *shard;
     gw_mongo *mongo;
+    gw_redis *redis; /* NULL: live counters are this replica's own */
     gw_schema *schema;
     gw_rpc_pump *pump;
     gw_rpc_channel *auth;
@@ -122,6 +123,7 @@ static void drain(void *arg)
     gw_timer_cancel(a->loop, &a->timer);
     fold_runner_stop(a->folds);
     ingest_stop(a->ingest);
+    usage_queries_end_streams(a->queries);
     gw_rpc_server_close(a->server, a->conf->shutdown_grace_ms, server_closed, a);
 }
 
@@ -135,6 +137,18 @@ static gw_status open_mongo(app *a, gw_error *err)
     mongo.app_name = "usage";
     mongo.threads = (unsigned)a->conf->mongo_threads;
     return gw_mongo_new(a->loop, &mongo, a->log, &a->mongo, err);
+}
+
+static gw_status open_redis(app *a, gw_error *err)
+{
+    gw_redis_options redis = {.url = gw_str_of(a->conf->redis_url),
+                              .password = gw_str_of(a->conf->redis_password)};
+    if (!a->conf->redis_url)
+        return GW_OK;
+    gw_status rc = gw_redis_new(a->loop, a->log, &redis, &a->redis, err);
+    if (rc == GW_OK)
+        gw_redis_connect(a->redis);
+    return rc;
 }
 
 static gw_status open_access(app *a, gw_error *err)
@@ -183,6 +197,7 @@ static gw_status open_queries(app *a, gw_error *err)
     if (rc == GW_OK) {
         const usage_queries_options options = {.loop = a->loop,
                                                .mongo = a->mongo,
+                                               .redis = a->redis,
                                                .auth = a->auth,
                                                .own_token = gw_service_own_token(a->service),
                                                .cursor_secret = gw_buf_str(&secret),
@@ -196,7 +211,7 @@ static gw_status open_queries(app *a, gw_error *err)
 
 static void take_live(void *arg, const Apirelay__Usage__V1__Live *frame)
 {
-    live_add(usage_queries_live((usage_queries *)arg), frame);
+    live_shared_add(usage_queries_live((usage_queries *)arg), frame);
 }
 
 static gw_status open_ingest(app *a, gw_error *err)
@@ -245,7 +260,7 @@ static gw_status open_server(app *a, gw_error *err)
 static gw_status open_app(void *arg, gw_service *service, gw_error *err)
 {
     static gw_status (*const steps[])(app * a, gw_error * err) = {
-        open_mongo, open_access, open_queries, open_ingest, open_server,
+        open_mongo, open_redis, open_access, open_queries, open_ingest, open_server,
     };
     app *a = (app *)arg;
     a->service = service;
@@ -271,6 +286,7 @@ static void close_app(void *arg)
     gw_timer_cancel(a->loop, &a->timer);
     usage_queries_stop(a->queries);
     gw_mongo_free(a->mongo);
+    gw_redis_free(a->redis);
     usage_queries_free(a->queries);
     ingest_free(a->ingest);
     fold_runner_free(a->folds);

@@ -2,6 +2,7 @@
 
 #include "alert_watch.h"
 #include "crypto/crypto.h"
+#include "metrics_rpc.h"
 
 #include <stdlib.h>
 
@@ -11,8 +12,9 @@ gw_status usage_queries_new(const usage_queries_options *o, usage_queries **ret,
     if (!q)
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for usage queries");
     q->o = *o;
+    gw_list_init(&q->watchers);
     q->o.cursor_secret = GW_STR_NULL; /* only its derived key is kept */
-    q->live = live_new(gw_loop_clock(o->loop));
+    q->live = live_shared_new(o->loop, o->redis);
     q->alerts = alert_watch_new(o->loop, o->mongo, o->log);
     if (!q->live || !q->alerts)
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for usage queries");
@@ -22,6 +24,11 @@ gw_status usage_queries_new(const usage_queries_options *o, usage_queries **ret,
     if (rc == GW_OK)
         *ret = gw_steal(&q);
     return rc;
+}
+
+void usage_queries_end_streams(usage_queries *q)
+{
+    metrics_stop_watching(q);
 }
 
 void usage_queries_stop(usage_queries *q)
@@ -34,7 +41,7 @@ void usage_queries_free(usage_queries *q)
     if (!q)
         return;
     alert_watch_free(q->alerts);
-    live_free(q->live);
+    live_shared_free(q->live);
     gw_secret_wipe(q->cursor_key, sizeof(q->cursor_key));
     free(q);
 }
@@ -45,7 +52,7 @@ gw_status usage_queries_register(usage_queries *q, gw_rpc_server *server, gw_err
     return rc == GW_OK ? gw_rpc_server_add(server, alert_handlers, q, err) : rc;
 }
 
-live *usage_queries_live(usage_queries *q)
+live_shared *usage_queries_live(usage_queries *q)
 {
     return q->live;
 }

@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "live.h"
+#include "live_shared.h"
 
 #include "log/log.h"
 #include "mongo/mongo.h"
@@ -16,6 +16,7 @@
 typedef struct usage_queries_options {
     gw_loop *loop;
     gw_mongo *mongo;
+    gw_redis *redis; /* for the live counters of all replicas; may be NULL */
     gw_rpc_channel *auth; /* tells a key's limits */
     gw_str own_token; /* ours, for auth; borrowed */
     gw_str cursor_secret; /* cursors are signed with a key derived from it; all replicas have the
@@ -28,8 +29,10 @@ typedef struct usage_queries usage_queries;
 /* Everything is borrowed. Makes its indexes and begins to evaluate alert rules once MongoDB is up. */
 GW_CHECK gw_status usage_queries_new(const usage_queries_options *o, usage_queries **ret,
                                      gw_error *err);
+/* Ends the streams that have no end; when the drain begins. */
+void usage_queries_end_streams(usage_queries *q);
 /* After the server is closed and before gw_mongo_free(), whose jobs end first: call
- * usage_queries_stop() before that, usage_queries_free() after it. */
+ * usage_queries_stop() before that, usage_queries_free() after it and after gw_redis_free(). */
 void usage_queries_stop(usage_queries *q);
 void usage_queries_free(usage_queries *q);
 GW_DEFINE_FREEP(usage_queries)
@@ -37,5 +40,5 @@ GW_DEFINE_FREEP(usage_queries)
 /* Adds the handlers of both services. Before the server starts. */
 GW_CHECK gw_status usage_queries_register(usage_queries *q, gw_rpc_server *server, gw_error *err);
 
-/* Where the ingest side adds LIVE frames: live_add(usage_queries_live(q), frame). */
-live *usage_queries_live(usage_queries *q);
+/* Where the ingest side adds LIVE frames: live_shared_add(usage_queries_live(q), frame). */
+live_shared *usage_queries_live(usage_queries *q);

@@ -3,6 +3,7 @@
 
 #include "usage_queries.h"
 
+#include "core/list.h"
 #include "core/violations.h"
 #include "crypto/cursor.h"
 
@@ -10,7 +11,8 @@ typedef struct alert_watch alert_watch;
 
 struct usage_queries {
     usage_queries_options o;
-    live *live;
+    live_shared *live;
+    gw_list watchers; /* of metrics_rpc.c */
     alert_watch *alerts;
     uint8_t cursor_key[GW_CURSOR_KEY_SIZE];
 };

@@ -1,8 +1,9 @@
 /*
- * UsageService. GetOwnUsage asks auth for the calling key's limits first; GetMetrics is answered from
- * memory; all else is one job on a worker.
+ * UsageService. GetOwnUsage asks auth for the calling key's limits first; all else is one job on a
+ * worker, but for the live counters (metrics_rpc.h).
  */
 #include "log_query.h"
+#include "metrics_rpc.h"
 #include "query_op.h"
 #include "usage_query.h"
 #include "usage_reply.h"
@@ -263,35 +264,6 @@ static void get_costs(gw_rpc_call *call, const ProtobufCMessage *request, void *
     query_op_start(o, gw_violations_split(&v, &err, &o->further), &err);
 }
 
-/* ---- GetMetrics ---- */
-
-static void get_metrics(gw_rpc_call *call, const ProtobufCMessage *request, void *arg)
-{
-    const Apirelay__Usage__V1__GetMetricsRequest *r = (const void *)request;
-    const usage_queries *q = arg;
-    gw_violations v = {0};
-    gw_error err = {0};
-    gw_object_id key;
-    if (r->window_seconds < 0 || r->window_seconds > LIVE_SECONDS)
-        gw_violations_add(&v, "windowSeconds", "must be 1-%d", LIVE_SECONDS);
-    if (*r->api_key_id && !gw_object_id_parse(gw_str_of(r->api_key_id), &key))
-        gw_violations_add(&v, "apiKeyId", "must be 24 hex digits");
-    gw_violations further = {0};
-    gw_status rc = gw_violations_split(&v, &err, &further);
-    Apirelay__Usage__V1__GetMetricsResponse *m = NULL;
-    if (rc == GW_OK) {
-        m = live_metrics(q->live, gw_rpc_call_arena(call),
-                         r->window_seconds ? r->window_seconds : LIVE_SECONDS,
-                         *r->api_key_id ? &key : NULL);
-        if (!m)
-            rc = gw_fail(&err, GW_ERR_NO_MEMORY, "no memory for the answer");
-    }
-    if (rc == GW_OK)
-        gw_rpc_reply(call, &m->base);
-    else
-        gw_rpc_fail_all(call, &err, &further);
-}
-
 /* ---- ListLogs ---- */
 
 typedef struct logs_data {
@@ -355,6 +327,10 @@ const gw_rpc_handler usage_handlers[] = {
     {.path = PATH("GetKeyUsage"), .start = get_key_usage},
     {.path = PATH("GetOwnUsage"), .start = get_own_usage},
     {.path = PATH("GetMetrics"), .start = get_metrics},
+    {.path = PATH("WatchMetrics"),
+     .start = watch_metrics,
+     .cancelled = watch_metrics_cancelled,
+     .finished = watch_metrics_finished},
     {.path = PATH("GetCosts"), .start = get_costs},
     {.path = PATH("ListLogs"), .start = list_logs},
     {0},

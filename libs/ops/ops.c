@@ -97,6 +97,7 @@ gw_status gw_ops_new(gw_loop *l, const gw_ops_options *options, gw_log *log, gw_
     gw_http_server_options http = gw_http_server_defaults;
     http.host = address;
     http.port = port;
+    http.tls = options->tls;
     gw_status rc = gw_http_server_new(l, &http, &handler, o, log, &o->server, err);
     if (rc != GW_OK) {
         free(o);

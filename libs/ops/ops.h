@@ -1,5 +1,5 @@
 /*
- * Ops listener: plain HTTP for probes and scrapes, never public.
+ * Ops listener: HTTP, over TLS when asked to, for probes and scrapes, never public.
  *
  *   GET /healthz  200 while the loop turns
  *   GET /readyz   200 when `is_ready`, else 503 with the reason as text
@@ -16,6 +16,7 @@ typedef struct gw_ops gw_ops;
 typedef struct gw_ops_options {
     const char *listen; /* "127.0.0.1:9201" */
     gw_metrics *metrics; /* may be NULL */
+    gw_tls_files *tls; /* NULL: plain. Outlives the listener */
     /* False with a reason (static text) when the service cannot serve. Losing a store in flight is
      * no reason. */
     bool (*is_ready)(void *arg, const char **reason);

@@ -1,6 +1,8 @@
 #include "ops/ops.h"
 
+#include "http/client.h"
 #include "testing/cmocka.h"
+#include "tls/tls_testing.h"
 
 #include <arpa/inet.h>
 #include <pthread.h>
@@ -119,6 +121,101 @@ static void anything_else_is_refused(void **state)
     assert_non_null(strstr(answer_to(*state, "DELETE", "/healthz"), "HTTP/1.1 405"));
 }
 
+/* ---- the same over TLS ---- */
+
+typedef struct secure {
+    gw_ops *ops;
+    gw_http_client *client;
+    gw_tls_files *server_files, *client_files;
+    tls_test_folder folder;
+    int status;
+    gw_status rc;
+    gw_loop *loop;
+} secure;
+
+static void on_client_head(gw_http_call *call, int status, gw_headers headers, void *arg)
+{
+    (void)call;
+    (void)headers;
+    ((secure *)arg)->status = status;
+}
+
+static void on_client_body(gw_http_call *call, gw_str bytes, void *arg)
+{
+    (void)call;
+    (void)bytes;
+    (void)arg;
+}
+
+static void on_client_done(gw_http_call *call, gw_status rc, const gw_error *err, void *arg)
+{
+    secure *s = arg;
+    (void)call;
+    (void)err;
+    s->rc = rc;
+    gw_loop_stop(s->loop);
+}
+
+static void stop_secure(void *arg)
+{
+    gw_loop_stop(((secure *)arg)->loop);
+}
+
+static void open_secure(secure *s, fixture *f)
+{
+    tls_test_identity ca = tls_test_make(&(tls_test_spec){.is_ca = true});
+    tls_test_identity id = tls_test_make(&(tls_test_spec){.san = "IP:127.0.0.1", .issuer = &ca});
+    tls_test_folder_make(&s->folder);
+    tls_test_put_identity(&s->folder, &id);
+    tls_test_put_ca(&s->folder, &ca);
+    tls_test_drop(&id);
+    tls_test_drop(&ca);
+    const gw_tls_paths server = {s->folder.cert, s->folder.key, NULL},
+                       client = {.ca_file = s->folder.ca};
+    s->loop = f->loop;
+    assert_int_equal(gw_tls_files_new(f->loop, &server, NULL, &s->server_files, NULL), GW_OK);
+    assert_int_equal(gw_tls_files_new(f->loop, &client, NULL, &s->client_files, NULL), GW_OK);
+    const gw_ops_options o = {
+        .listen = "127.0.0.1:0", .tls = s->server_files, .is_ready = is_ready, .arg = f};
+    assert_int_equal(gw_ops_new(f->loop, &o, NULL, &s->ops, NULL), GW_OK);
+    gw_cidr loopback;
+    assert_true(gw_cidr_parse(GW_STR("127.0.0.0/8"), &loopback));
+    gw_http_client_options options = gw_http_client_defaults;
+    options.allow_cidrs = &loopback;
+    options.allow_cidr_count = 1;
+    options.tls = s->client_files;
+    assert_int_equal(gw_http_client_new(f->loop, &options, NULL, &s->client, NULL), GW_OK);
+}
+
+static void close_secure(secure *s)
+{
+    gw_http_client_close(s->client, stop_secure, s);
+    gw_loop_run(s->loop);
+    gw_ops_close(s->ops, stop_secure, s);
+    gw_loop_run(s->loop);
+    gw_tls_files_free(s->server_files);
+    gw_tls_files_free(s->client_files);
+    tls_test_folder_drop(&s->folder);
+}
+
+static void the_listener_speaks_tls_when_asked_to(void **state)
+{
+    secure s = {0};
+    static const gw_http_call_ops ops = {on_client_head, on_client_body, on_client_done};
+    open_secure(&s, *state);
+    gw_http_request r = {
+        .method = "GET",
+        .url = {.scheme = GW_STR("https"), .host = GW_STR("127.0.0.1"), .port = gw_ops_port(s.ops)},
+        .target = GW_STR("/healthz"),
+        .timeouts = {.total_ms = 10000}};
+    gw_http_call *call = NULL;
+    assert_int_equal(gw_http_send(s.client, &r, &ops, &s, &call, NULL), GW_OK);
+    gw_loop_run(s.loop);
+    assert_int_equal(s.rc, GW_OK);
+    assert_int_equal(s.status, 200);
+    close_secure(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -126,6 +223,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(metrics_are_rendered_as_prometheus_reads_them, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(anything_else_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_listener_speaks_tls_when_asked_to, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

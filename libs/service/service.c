@@ -2,6 +2,7 @@
 
 #include "service/hardening.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -158,10 +159,42 @@ static gw_status open_tokens(gw_service *s, gw_error *err)
     return rc;
 }
 
+gw_status gw_service_open_tls(gw_service *s, const gw_tls_paths *paths, gw_tls_files **ret,
+                              gw_error *err)
+{
+    gw_tls_files *f = NULL;
+    if (paths->cert_file || paths->key_file || paths->ca_file) {
+        assert(s->tls_count < GW_SERVICE_TLS_MAX);
+        gw_status rc = gw_tls_files_new(s->loop, paths, s->log, &f, err);
+        if (rc != GW_OK)
+            return rc;
+        s->tls_files[s->tls_count++] = f;
+    }
+    *ret = f;
+    return GW_OK;
+}
+
+static gw_status open_tls(gw_service *s, gw_error *err)
+{
+    const gw_service_conf c = service_common(s);
+    const gw_tls_paths paths = {c.tls_cert_file, c.tls_key_file, c.tls_ca_file};
+    return gw_service_open_tls(s, &paths, &s->tls, err);
+}
+
+void gw_service_check_conf(const void *conf, gw_conf_errors *errs)
+{
+    gw_service_conf c;
+    memcpy(&c, conf, sizeof(c));
+    gw_conf_needs(errs, "tls_cert_file", c.tls_cert_file, "tls_key_file", c.tls_key_file);
+    gw_conf_needs(errs, "tls_key_file", c.tls_key_file, "tls_cert_file", c.tls_cert_file);
+    gw_conf_needs(errs, "ops_tls", c.ops_tls ? "true" : NULL, "tls_cert_file", c.tls_cert_file);
+}
+
 static gw_status open_ops(gw_service *s, gw_error *err)
 {
     const gw_ops_options options = {.listen = service_common(s).ops_listen,
                                     .metrics = s->metrics,
+                                    .tls = service_common(s).ops_tls ? s->tls : NULL,
                                     .is_ready = is_ready,
                                     .arg = s};
     return gw_ops_new(s->loop, &options, s->log, &s->ops, err);
@@ -175,7 +208,7 @@ static gw_status open_app(gw_service *s, gw_error *err)
 static gw_status open_all(gw_service *s, gw_error *err)
 {
     static gw_status (*const steps[])(gw_service * s, gw_error * err) = {
-        open_base, open_tokens, open_ops, open_app, service_watch_files,
+        open_base, open_tokens, open_tls, open_ops, open_app, service_watch_files,
     };
     for (size_t i = 0; i < GW_ARRAY_LEN(steps); i++) {
         gw_status rc = steps[i](s, err);
@@ -192,6 +225,8 @@ static void close_all(gw_service *s)
     gw_file_watch_free(s->watch);
     s->kind->close(s->app);
     gw_service_tokens_free(s->tokens);
+    for (size_t i = 0; i < s->tls_count; i++)
+        gw_tls_files_free(s->tls_files[i]);
     gw_loop_free(s->loop);
     gw_metrics_free(s->metrics);
 }

@@ -1,7 +1,7 @@
 /*
  * Service: what the processes of all services have in common, from main() to the exit status.
  *
- *     settings ─▶ log ─▶ limits, user ─▶ loop ─▶ metrics ─▶ service tokens ─▶ ops listener ─▶ open() ─▶ signals ─▶ run
+ *     settings ─▶ log ─▶ limits, user ─▶ loop ─▶ metrics ─▶ service tokens ─▶ TLS files ─▶ ops listener ─▶ open() ─▶ signals ─▶ run
  *
  *     SIGTERM ─▶ not ready ─▶ shutdown_delay ─▶ drain() … gw_service_drained() ─▶ ops listener closed ─▶ close() ─▶ exit 0
  *     a second SIGTERM ─▶ exit 130 at once
@@ -20,11 +20,14 @@
 #include "loop/loop.h"
 #include "metrics/metrics.h"
 #include "ops/ops.h"
+#include "tls/tls_files.h"
 
 /* What every settings struct begins with: service_conf.def is included first in its table. */
 #define GW_CONF_NAME gw_service_conf
 #define GW_CONF_DEF  "service/service_conf.def"
 #include "conf/conf_struct.h"
+
+#define GW_SERVICE_TLS_MAX 6 /* sets of TLS files of one service */
 
 typedef struct gw_service gw_service;
 
@@ -73,6 +76,8 @@ struct gw_service {
     gw_metrics *metrics;
     gw_metrics_shard *shard; /* of this loop */
     gw_service_tokens *tokens;
+    gw_tls_files
+        *tls; /* own identity and the authorities of the other services; NULL when none is set */
     gw_ops *ops;
 
     /* Private. */
@@ -83,6 +88,8 @@ struct gw_service {
     void *settings; /* conf */
     void *adopted; /* the settings that reloadable ones come from; NULL before the first reload */
     gw_file_watch *watch;
+    gw_tls_files *tls_files[GW_SERVICE_TLS_MAX]; /* all of them, `tls` too */
+    size_t tls_count;
     gw_timer ready_timer, delay_timer;
     bool serving, stopping;
 };
@@ -95,3 +102,13 @@ gw_str gw_service_own_token(const gw_service *s);
 
 /* drain() is over. */
 void gw_service_drained(gw_service *s);
+
+/*
+ * A set of TLS files for the service's life: read again on SIGHUP, freed after close(). *ret is NULL when `paths` names no
+ * file: whatever takes it stays without.
+ */
+GW_CHECK gw_status gw_service_open_tls(gw_service *s, const gw_tls_paths *paths, gw_tls_files **ret,
+                                       gw_error *err);
+
+/* GW_CONF_CHECK of every service, alone or called from its own. */
+void gw_service_check_conf(const void *conf, gw_conf_errors *errs);

@@ -67,6 +67,8 @@ void service_reload(void *service)
     difference d = {0};
     if (s->stopping)
         return;
+    for (size_t i = 0; i < s->tls_count; i++)
+        (void)!gw_tls_files_reload(s->tls_files[i], NULL); /* logged */
     void *next = load_settings(s);
     if (next) {
         void *before = s->adopted;

@@ -30,7 +30,7 @@ typedef struct tls_test_identity {
 } tls_test_identity;
 
 typedef struct tls_test_spec {
-    const char *name; /* the subject's CN; NULL: "test" */
+    const char *name; /* the subject's CN; NULL: one that no other has */
     const char *san; /* "DNS:localhost,IP:127.0.0.1", as openssl's subjectAltName; NULL: none */
     const char *key_usage; /* "critical,keyCertSign"; NULL: no such extension */
     int from_days; /* start of validity, days from now; 0: two days ago */
@@ -61,8 +61,10 @@ static inline tls_test_identity tls_test_make(const tls_test_spec *s)
     ASN1_INTEGER_set(X509_get_serialNumber(id.cert), ++serial);
     X509_time_adj_ex(X509_getm_notBefore(id.cert), s->from_days ? s->from_days : -2, 0, NULL);
     X509_time_adj_ex(X509_getm_notAfter(id.cert), s->days ? s->days : 2, 0, NULL);
+    char name[64]; /* a certificate with its issuer's name would pass for self-signed */
+    (void)snprintf(name, sizeof(name), "test %ld", serial);
     X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC,
-                               (const unsigned char *)(s->name ? s->name : "test"), -1, -1, 0);
+                               (const unsigned char *)(s->name ? s->name : name), -1, -1, 0);
     X509_set_issuer_name(id.cert, X509_get_subject_name(issuer));
     X509_set_pubkey(id.cert, id.key);
     if (s->is_ca)

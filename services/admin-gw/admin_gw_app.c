@@ -106,6 +106,10 @@ static gw_status open_http(admin_gw_app *a, gw_error *err)
     gw_str host;
     if (!gw_host_port_split(gw_str_of(conf->listen), &host, &options.port))
         return gw_fail(err, GW_ERR_INVALID_ARGUMENT, "%s is no address", conf->listen);
+    const gw_tls_paths paths = {conf->listen_tls_cert_file, conf->listen_tls_key_file, NULL};
+    gw_status rc = gw_service_open_tls(a->service, &paths, &options.tls, err);
+    if (rc != GW_OK)
+        return rc;
     gw_auto_free char *address = gw_str_dup(host);
     options.host = address;
     options.head_timeout_ms = conf->head_timeout_ms;
@@ -130,11 +134,11 @@ static gw_status open_http(admin_gw_app *a, gw_error *err)
     gw_list_init(&a->front.exchanges);
     for (size_t i = 0; i < GW_ARRAY_LEN(a->backends); i++)
         a->front.backends[i] = a->backends[i];
-    gw_status rc =
-        gw_http_server_new(a->loop, &options, &rest_front_ops, &a->front, a->log, &a->http, err);
+    rc = gw_http_server_new(a->loop, &options, &rest_front_ops, &a->front, a->log, &a->http, err);
     if (rc != GW_OK)
         return rc;
     gw_log_info(a->log, "listening", gw_kv("http.port", gw_http_server_port(a->http)),
+                gw_kv("http.tls", options.tls != NULL),
                 gw_kv("routes", route_table_count(a->routes)));
     return GW_OK;
 }

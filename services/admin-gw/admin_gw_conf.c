@@ -1,5 +1,7 @@
 #include "admin_gw_conf.h"
 
+#include "service/service.h"
+
 static void check(const void *conf, gw_conf_errors *errs)
 {
     const admin_gw_conf *c = conf;
@@ -7,9 +9,7 @@ static void check(const void *conf, gw_conf_errors *errs)
                   c->listen_tls_key_file);
     gw_conf_needs(errs, "listen_tls_key_file", c->listen_tls_key_file, "listen_tls_cert_file",
                   c->listen_tls_cert_file);
-    gw_conf_needs(errs, "tls_cert_file", c->tls_cert_file, "tls_key_file", c->tls_key_file);
-    gw_conf_needs(errs, "tls_key_file", c->tls_key_file, "tls_cert_file", c->tls_cert_file);
-    gw_conf_needs(errs, "ops_tls", c->ops_tls ? "true" : NULL, "tls_cert_file", c->tls_cert_file);
+    gw_service_check_conf(conf, errs);
 }
 
 /* ADMIN_GW_URL and ADMIN_GW_TARGET are how others find the gateway. */

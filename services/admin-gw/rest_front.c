@@ -292,8 +292,8 @@ static void on_head(gw_exchange *x, void *arg)
     e->front = front;
     gw_list_push_back(&front->exchanges, &e->node);
     e->x = x;
-    e->is_local =
-        session_is_local(gw_exchange_peer(x), gw_headers_get(gw_exchange_headers(x), "host"));
+    e->is_local = session_is_local(gw_exchange_tls(x) != NULL, gw_exchange_peer(x),
+                                   gw_headers_get(gw_exchange_headers(x), "host"));
     gw_request_id(e->request_id);
     gw_exchange_set_data(x, e);
     if (check_head(e, &err) != GW_OK) {

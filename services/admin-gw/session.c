@@ -11,11 +11,11 @@
 
 const char *const session_own_fields[] = {"address", "user_agent", NULL};
 
-bool session_is_local(const gw_ip *peer, gw_str host_header)
+bool session_is_local(bool is_tls, const gw_ip *peer, gw_str host_header)
 {
     gw_str host = edge_host_name(host_header);
     gw_ip ip;
-    if (gw_ip_classify(peer) != GW_IP_LOOPBACK)
+    if (is_tls || gw_ip_classify(peer) != GW_IP_LOOPBACK)
         return false;
     if (gw_str_eq_nocase(host, GW_STR("localhost")))
         return true;

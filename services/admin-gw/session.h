@@ -4,8 +4,8 @@
  *
  * The cookie is `__Host-session` (Secure, HttpOnly, SameSite=Strict, no Domain). Browsers take that
  * name with Secure only, and not every client sends a Secure cookie over plain HTTP, so a request
- * that comes from loopback for a loopback host gets `session` without Secure instead. A proxy on
- * the same machine forwards its own Host and so gets the secure one.
+ * that comes over plain HTTP from loopback for a loopback host gets `session` without Secure instead.
+ * A proxy on the same machine forwards its own Host and so gets the secure one.
  *
  * Thread: reentrant.
  */
@@ -18,7 +18,7 @@
 #include <protobuf-c/protobuf-c.h>
 
 /* Whether the plain cookie is right for this request. */
-bool session_is_local(const gw_ip *peer, gw_str host_header);
+bool session_is_local(bool is_tls, const gw_ip *peer, gw_str host_header);
 
 /*
  * The session token of the request's cookie, a view; "" when there is none. Of two cookies that

@@ -12,7 +12,7 @@ static gw_str token_of(const char *cookie, const char *second, bool is_local)
     return session_token_of((gw_headers){items, second ? 2 : 1}, is_local);
 }
 
-static void the_cookie_is_plain_only_from_loopback_for_a_loopback_host(void **state)
+static void the_cookie_is_plain_only_without_tls_from_loopback_for_a_loopback_host(void **state)
 {
     static const struct {
         const char *peer, *host;
@@ -31,7 +31,9 @@ static void the_cookie_is_plain_only_from_loopback_for_a_loopback_host(void **st
     for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
         gw_ip peer;
         assert_true(gw_ip_parse(gw_str_of(cases[i].peer), &peer));
-        assert_int_equal(session_is_local(&peer, gw_str_of(cases[i].host)), cases[i].is_local);
+        gw_str host = gw_str_of(cases[i].host);
+        assert_int_equal(session_is_local(false, &peer, host), cases[i].is_local);
+        assert_false(session_is_local(true, &peer, host)); /* a browser keeps __Host- of TLS */
     }
 }
 
@@ -105,7 +107,7 @@ static void the_token_of_a_sign_in_is_not_in_its_body(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_cookie_is_plain_only_from_loopback_for_a_loopback_host),
+        cmocka_unit_test(the_cookie_is_plain_only_without_tls_from_loopback_for_a_loopback_host),
         cmocka_unit_test(the_token_is_found_among_other_cookies),
         cmocka_unit_test(the_cookie_says_what_browsers_need),
         cmocka_unit_test(the_token_of_a_sign_in_is_not_in_its_body),

@@ -128,7 +128,6 @@ static void close_app(void *arg)
     gw_rpc_channel_free(a->usage);
     gw_rpc_pump_free(a->pump);
     gw_schema_free(a->schema);
-    gw_tls_files_free(a->upstream_tls);
 }
 
 int relay_app_main(int argc, char **argv)

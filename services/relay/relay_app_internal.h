@@ -31,7 +31,6 @@ typedef struct relay_app {
     provider_rpc providers;
     recorder *recorder;
     key_cache *keys;
-    gw_tls_files *upstream_tls; /* NULL: the system's authorities */
     gw_http_client *upstreams;
     relay_core core;
     front_http front;

@@ -114,13 +114,10 @@ static gw_status open_upstreams(relay_app *a, gw_error *err)
 
     options.allow_cidrs = a->conf->upstream_allow_cidrs.items;
     options.allow_cidr_count = a->conf->upstream_allow_cidrs.n;
-    if (a->conf->upstream_ca_file) {
-        const gw_tls_paths paths = {.ca_file = a->conf->upstream_ca_file};
-        gw_status rc = gw_tls_files_new(a->loop, &paths, a->log, &a->upstream_tls, err);
-        if (rc != GW_OK)
-            return rc;
-    }
-    options.tls = a->upstream_tls;
+    const gw_tls_paths paths = {.ca_file = a->conf->upstream_ca_file};
+    gw_status rc = gw_service_open_tls(a->service, &paths, &options.tls, err);
+    if (rc != GW_OK)
+        return rc;
     return gw_http_client_new(a->loop, &options, a->log, &a->upstreams, err);
 }
 
@@ -215,6 +212,10 @@ static gw_status open_http(relay_app *a, gw_error *err)
 
     if (!gw_host_port_split(gw_str_of(conf->listen), &host, &options.port))
         return gw_fail(err, GW_ERR_INVALID_ARGUMENT, "%s is no address", conf->listen);
+    const gw_tls_paths paths = {conf->listen_tls_cert_file, conf->listen_tls_key_file, NULL};
+    gw_status rc = gw_service_open_tls(a->service, &paths, &options.tls, err);
+    if (rc != GW_OK)
+        return rc;
     gw_auto_free char *host_text = gw_str_dup(host);
     options.host = host_text;
     options.head_timeout_ms = conf->head_timeout_ms;
@@ -222,11 +223,11 @@ static gw_status open_http(relay_app *a, gw_error *err)
     options.idle_timeout_ms = conf->idle_timeout_ms;
     options.body_memory_max_bytes = (size_t)conf->body_memory_max_bytes;
     options.connections_max = connections_max(conf);
-    gw_status rc =
-        gw_http_server_new(a->loop, &options, &front_http_ops, &a->front, a->log, &a->http, err);
+    rc = gw_http_server_new(a->loop, &options, &front_http_ops, &a->front, a->log, &a->http, err);
     if (rc != GW_OK)
         return rc;
     gw_log_info(a->log, "listening", gw_kv("http.port", gw_http_server_port(a->http)),
+                gw_kv("http.tls", options.tls != NULL),
                 gw_kv("grpc.port", gw_rpc_server_port(a->rpc)));
     return GW_OK;
 }

@@ -1,5 +1,7 @@
 #include "relay_conf.h"
 
+#include "service/service.h"
+
 static void check(const void *conf, gw_conf_errors *errs)
 {
     const relay_conf *c = conf;
@@ -7,9 +9,7 @@ static void check(const void *conf, gw_conf_errors *errs)
                   c->listen_tls_key_file);
     gw_conf_needs(errs, "listen_tls_key_file", c->listen_tls_key_file, "listen_tls_cert_file",
                   c->listen_tls_cert_file);
-    gw_conf_needs(errs, "tls_cert_file", c->tls_cert_file, "tls_key_file", c->tls_key_file);
-    gw_conf_needs(errs, "tls_key_file", c->tls_key_file, "tls_cert_file", c->tls_cert_file);
-    gw_conf_needs(errs, "ops_tls", c->ops_tls ? "true" : NULL, "tls_cert_file", c->tls_cert_file);
+    gw_service_check_conf(conf, errs);
 }
 
 /* RELAY_CREDENTIAL_* are the providers' credentials, read by name from the settings files; RELAY_URL and

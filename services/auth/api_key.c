@@ -79,12 +79,23 @@ static int64_t earlier(int64_t a_ms, int64_t b_ms)
     return GW_MIN(a_ms, b_ms);
 }
 
+/* A stored age may be anything: one past all time is the end of time, one before it is over already. */
+static int64_t age_end_ms(int64_t created_ms, int64_t days)
+{
+    int64_t age_ms;
+    int64_t end_ms;
+    if (__builtin_mul_overflow(days, GW_MS_PER_DAY, &age_ms) ||
+        __builtin_add_overflow(created_ms, age_ms, &end_ms))
+        return days > 0 ? INT64_MAX : 1;
+    return end_ms ? end_ms : 1; /* 0 would be never */
+}
+
 int64_t api_key_secret_end_ms(const api_key_record *k, const api_key_secret *secret)
 {
     const api_key_view *v = k->view;
     int64_t end = v->security ? message_time_ms(v->security->expires_at) : 0;
     if (v->max_age_days_presence_case && secret->created_ms)
-        end = earlier(end, secret->created_ms + v->max_age_days * GW_MS_PER_DAY);
+        end = earlier(end, age_end_ms(secret->created_ms, v->max_age_days));
     return secret == &k->current ? end : earlier(end, secret->expires_ms);
 }
 

@@ -173,6 +173,7 @@ static void what_narrows_a_key_must_be_readable(void **state)
         "{" OTHERS ",\"security\":{\"ipWhitelist\":[5]}}",
         "{" OTHERS ",\"security\":{\"expiresAt\":{\"$date\":{\"$numberLong\":\"0\"}}}}",
         "{" OTHERS ",\"permissions\":{\"models\":\"gpt-4o\"}}",
+        "{" OTHERS ",\"permissions\":{\"models\":[\"gpt-\\u0000x\"]}}",
         "{" OTHERS ",\"permissions\":{\"endpoints\":[null]}}",
         "{" OTHERS ",\"permissions\":{\"maxTokens\":\"100\"}}",
         "{" OTHERS ",\"permissions\":{\"features\":{\"vision\":\"false\"}}}",
@@ -190,6 +191,31 @@ static void what_narrows_a_key_must_be_readable(void **state)
     }
 }
 
+/* Found by fuzzing: the multiplication overflowed, and a negative end is an ended key. */
+static void an_age_past_all_time_ends_a_secret_at_the_end_of_time(void **state)
+{
+    (void)state;
+    api_key_record k = full();
+    k.view->security->expires_at = NULL;
+    k.view->max_age_days_presence_case =
+        APIRELAY__AUTH__V1__API_KEY__MAX_AGE_DAYS_PRESENCE_MAX_AGE_DAYS;
+    static const struct {
+        int64_t created_ms, days, end_ms;
+    } cases[] = {
+        {1700000000123, 30, 1700000000123 + 30 * GW_MS_PER_DAY},
+        {1700000000123, INT64_MAX, INT64_MAX},
+        {1700000000123, INT64_MAX / GW_MS_PER_DAY, INT64_MAX},
+        {1700000000123, INT64_MIN, 1},
+        {INT64_MIN, -1, 1},
+        {-GW_MS_PER_DAY, 1, 1}, /* 0 would be never */
+    };
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        k.current.created_ms = cases[i].created_ms;
+        k.view->max_age_days = cases[i].days;
+        assert_int_equal(api_key_secret_end_ms(&k, &k.current), cases[i].end_ms);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -197,6 +223,7 @@ int main(void)
         cmocka_unit_test(a_document_reads_back_the_same),
         cmocka_unit_test(a_change_of_the_policy_touches_no_secret_and_no_use),
         cmocka_unit_test(what_others_left_out_gets_its_default),
+        cmocka_unit_test(an_age_past_all_time_ends_a_secret_at_the_end_of_time),
         cmocka_unit_test(what_narrows_a_key_must_be_readable),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

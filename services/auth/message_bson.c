@@ -99,8 +99,11 @@ static void texts_from_bson(gw_arena *a, char *base, const ProtobufCFieldDescrip
         uint32_t len;
         if (!BSON_ITER_HOLDS_UTF8(&it))
             continue;
-        const char *text = bson_iter_utf8(&it, &len);
-        texts[kept++] = message_text(a, gw_str_n(text, len));
+        const char *bytes = bson_iter_utf8(&it, &len);
+        gw_str text = gw_str_n(bytes, len);
+        /* As gw_bson_str(): cut at a NUL it would be another text, here another permission. */
+        if (gw_str_is_utf8(text) && gw_str_find(text, '\0') < 0)
+            texts[kept++] = message_text(a, text);
     }
     memcpy(base + f->offset, &texts, sizeof(texts));
     memcpy(base + f->quantifier_offset, &kept, sizeof(kept));

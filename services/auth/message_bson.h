@@ -16,7 +16,8 @@ void message_field_to_bson(const ProtobufCMessage *m, const ProtobufCFieldDescri
                            bson_t *doc);
 void message_to_bson(const ProtobufCMessage *m, bson_t *doc);
 
-/* Fields that are absent or of another type keep their default. */
+/* Fields that are absent or of another type keep their default; a text with NUL or bad UTF-8 is of
+ * another type, in a list it is left out. */
 void message_field_from_bson(gw_arena *a, ProtobufCMessage *m, const ProtobufCFieldDescriptor *f,
                              const bson_t *doc);
 void message_from_bson(gw_arena *a, ProtobufCMessage *m, const bson_t *doc);

@@ -66,6 +66,21 @@ size_t event_pack(const usage_event *e, uint8_t *out, size_t cap)
     return apirelay__usage__v1__usage_event__pack(&copy, out);
 }
 
+/* Figures from a disk may be anything; usage sets an event aside whose figures are beyond its bounds. */
+static int64_t bounded_sum(int64_t a, int64_t b)
+{
+    int64_t sum;
+    return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
+}
+
+static int64_t bounded_difference(int64_t a, int64_t b)
+{
+    int64_t difference;
+    if (__builtin_sub_overflow(a, b, &difference))
+        return a > b ? INT64_MAX : 0;
+    return GW_MAX(difference, 0);
+}
+
 size_t event_pack_interrupted(gw_str packed, const event_progress *progress, uint8_t *out,
                               size_t cap)
 {
@@ -76,12 +91,12 @@ size_t event_pack_interrupted(gw_str packed, const event_progress *progress, uin
         return 0;
     usage_event e = *whole; /* texts stay the unpacked message's */
     int64_t last_ms = progress->last_byte_ms ? progress->last_byte_ms : e.timestamp_ms;
-    e.duration_ms = GW_MAX(last_ms - e.timestamp_ms, 0);
+    e.duration_ms = bounded_difference(last_ms, e.timestamp_ms);
     e.timestamp_ms = last_ms;
     e.status_code = progress->status_code ? progress->status_code : STATUS_CLIENT_CLOSED;
     e.prompt_tokens = e.prompt_estimate_tokens;
     e.completion_tokens = progress->completion_tokens;
-    e.total_tokens = e.prompt_tokens + e.completion_tokens;
+    e.total_tokens = bounded_sum(e.prompt_tokens, e.completion_tokens);
     e.cost_nano_usd = progress->cost_nano_usd ? progress->cost_nano_usd : e.cost_nano_usd;
     e.outcome = interrupted;
     e.error = interrupted;

@@ -146,6 +146,29 @@ static void an_interrupted_request_is_billed_by_what_was_delivered(void **state)
                      0);
 }
 
+/* Found by fuzzing: the sums overflowed. */
+static void figures_beyond_all_bounds_stay_the_greatest(void **state)
+{
+    (void)state;
+    usage_event e = APIRELAY__USAGE__V1__USAGE_EVENT__INIT;
+    e.prompt_estimate_tokens = INT64_MAX;
+    e.timestamp_ms = INT64_MIN;
+    uint8_t open[EVENT_MAX_BYTES], out[EVENT_MAX_BYTES];
+    gw_str packed = gw_str_n(open, event_pack(&e, open, sizeof(open)));
+    event_progress p = {.completion_tokens = 5, .last_byte_ms = 7};
+    usage_event *back = unpack(out, event_pack_interrupted(packed, &p, out, sizeof(out)));
+    assert_int_equal(back->total_tokens, INT64_MAX);
+    assert_int_equal(back->duration_ms, INT64_MAX);
+    apirelay__usage__v1__usage_event__free_unpacked(back, NULL);
+
+    e.timestamp_ms = INT64_MAX;
+    packed = gw_str_n(open, event_pack(&e, open, sizeof(open)));
+    p.last_byte_ms = INT64_MIN;
+    back = unpack(out, event_pack_interrupted(packed, &p, out, sizeof(out)));
+    assert_int_equal(back->duration_ms, 0);
+    apirelay__usage__v1__usage_event__free_unpacked(back, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -153,6 +176,7 @@ int main(void)
         cmocka_unit_test(headers_go_first_then_the_user_agent_then_the_error),
         cmocka_unit_test(a_megabyte_of_error_text_still_fits),
         cmocka_unit_test(a_cut_never_splits_a_character),
+        cmocka_unit_test(figures_beyond_all_bounds_stay_the_greatest),
         cmocka_unit_test(an_interrupted_request_is_billed_by_what_was_delivered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,8 @@
 # gw_library(name DEPS…): libs/<name> as a static library `gw_<name>`, one test program per x_test.c.
 # gw_service(name DEPS…): services/<name> as `<name>` (main.c) over a library of everything else, so that tests link it.
 #
-# Sources are globbed: x.c belongs to the library, x_test.c is a test, x_fuzz.c a fuzz target.
+# Sources are globbed: x.c belongs to the library, x_test.c is a test, x_fuzz.c a fuzz target with its corpus in
+# tests/fuzz/<name>_x.
 
 function(gw_sources out)
   file(GLOB sources CONFIGURE_DEPENDS *.c)
@@ -22,8 +23,31 @@ function(gw_tests folder library)
   endforeach()
 endfunction()
 
+# With GW_FUZZ (the preset `fuzz`) libFuzzer drives a target; else replay.c does, as a unit test.
+option(GW_FUZZ "link fuzz targets with libFuzzer" OFF)
+function(gw_fuzz_targets folder library)
+  file(GLOB targets CONFIGURE_DEPENDS *_fuzz.c)
+  foreach(source ${targets})
+    get_filename_component(stem ${source} NAME_WE)
+    set(program ${folder}_${stem})
+    string(REGEX REPLACE "_fuzz$" "" target ${program})
+    add_executable(${program} ${source})
+    target_link_libraries(${program} PRIVATE ${library} gw_testing gw_warnings)
+    add_dependencies(fuzz_targets ${program})
+    if(GW_FUZZ)
+      target_link_options(${program} PRIVATE -fsanitize=fuzzer)
+    else()
+      target_sources(${program} PRIVATE ${CMAKE_SOURCE_DIR}/tests/fuzz/replay.c)
+      add_test(NAME ${program} COMMAND ${program} ${CMAKE_SOURCE_DIR}/tests/fuzz/${target})
+      set_tests_properties(${program} PROPERTIES LABELS unit TIMEOUT 60)
+      add_dependencies(unit_tests ${program})
+    endif()
+  endforeach()
+endfunction()
+
 if(NOT TARGET unit_tests)
   add_custom_target(unit_tests)
+  add_custom_target(fuzz_targets)
 endif()
 
 function(gw_library name)
@@ -39,6 +63,7 @@ function(gw_library name)
     target_link_libraries(${library} INTERFACE ${ARGN})
   endif()
   gw_tests(${name} ${library})
+  gw_fuzz_targets(${name} ${library})
 endfunction()
 
 function(gw_service name)
@@ -53,4 +78,5 @@ function(gw_service name)
     target_link_libraries(${name} PRIVATE ${library} gw_warnings)
   endif()
   gw_tests(${stem} ${library})
+  gw_fuzz_targets(${stem} ${library})
 endfunction()

@@ -1,19 +1,11 @@
 /*
- * Fuzz target of request bodies (libFuzzer's entry point). A body that is read must still be JSON
+ * Fuzz target of request bodies. A body that is read must still be JSON
  * after our splices, and say what they were to say.
  */
 #include "openai_body.h"
 #include "prompt_estimate.h"
 
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(bool holds)
-{
-    if (!holds)
-        abort();
-}
+#include "testing/fuzz.h"
 
 static void check_spliced(gw_arena *arena, const openai_body *b, relay_endpoint endpoint)
 {
@@ -33,9 +25,9 @@ static void check_spliced(gw_arena *arena, const openai_body *b, relay_endpoint 
         gw_buf_append_str(&whole, parts[i]);
     yyjson_doc *doc = yyjson_read(whole.data, whole.len, YYJSON_READ_NOFLAG);
     yyjson_val *root = yyjson_doc_get_root(doc);
-    require(yyjson_equals_str(yyjson_obj_get(root, "model"), "other\"model"));
-    require(yyjson_is_true(yyjson_obj_get(root, "stream")));
-    require(
+    fuzz_require(yyjson_equals_str(yyjson_obj_get(root, "model"), "other\"model"));
+    fuzz_require(yyjson_is_true(yyjson_obj_get(root, "stream")));
+    fuzz_require(
         yyjson_is_true(yyjson_obj_get(yyjson_obj_get(root, "stream_options"), "include_usage")));
     yyjson_doc_free(doc);
 }
@@ -50,10 +42,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         openai_body b;
         gw_error err = {0};
         if (openai_body_read(arena, endpoints[i], gw_str_n(data, size), &b, &err) != GW_OK) {
-            require(err.message[0] != '\0');
+            fuzz_require(err.message[0] != '\0');
             continue;
         }
-        require(b.model.len > 0 && b.choices >= 1 && prompt_estimate(&b) > 0);
+        fuzz_require(b.model.len > 0 && b.choices >= 1 && prompt_estimate(&b) > 0);
         check_spliced(arena, &b, endpoints[i]);
     }
     return 0;

@@ -1,23 +1,15 @@
 /*
- * Fuzz target of provider streams (libFuzzer's entry point): bytes through the event reader and both
- * adapters. Whatever comes, counts stay sane and what is emitted as an event has bytes.
+ * Provider streams: bytes through the event reader and both adapters. Whatever comes, counts stay sane
+ * and what is emitted as an event has bytes.
  */
 #include "adapter.h"
 
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(bool holds)
-{
-    if (!holds)
-        abort();
-}
+#include "testing/fuzz.h"
 
 static void on_emit(void *arg, const answer_event *e)
 {
     (void)arg;
-    require(e->raw.len > 0 && e->kind <= ANSWER_COMMENT);
+    fuzz_require(e->raw.len > 0 && e->kind <= ANSWER_COMMENT);
 }
 
 typedef struct run {
@@ -55,9 +47,9 @@ static void play(provider_kind kind, gw_str bytes)
         if (gw_sse_feed(reader, gw_str_slice(bytes, 0, cut), &err) == GW_OK &&
             gw_sse_feed(reader, gw_str_slice(bytes, cut, bytes.len), &err) == GW_OK)
             (void)r.ops->on_end(&r.stream);
-        require(tap.tokens.prompt >= tap.tokens.cached &&
-                tap.tokens.completion >= tap.tokens.reasoning);
-        require(tap.tokens.cached >= 0 && tap.tokens.reasoning >= 0 && tap.total_tokens >= 0);
+        fuzz_require(tap.tokens.prompt >= tap.tokens.cached &&
+                     tap.tokens.completion >= tap.tokens.reasoning);
+        fuzz_require(tap.tokens.cached >= 0 && tap.tokens.reasoning >= 0 && tap.total_tokens >= 0);
         if (r.ops->on_answer(&r.stream, bytes, &answer) == GW_OK)
             (void)adapter_stream_from_answer(&r.stream, answer);
     }

@@ -1,7 +1,8 @@
 /*
- * Fuzz target of the JSON mapping (libFuzzer's entry point). What is read must be writable, read
+ * Fuzz target of the JSON mapping. What is read must be writable, read
  * back the same, and survive the wire.
  */
+#include "testing/fuzz.h"
 #include "json/json_internal.h"
 
 #include <apirelay/auth/v1/api_key_service.pb-c.h>
@@ -11,14 +12,6 @@
 #include <google/protobuf/duration.pb-c.h>
 #include <google/protobuf/struct.pb-c.h>
 #include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 static void check(const ProtobufCMessageDescriptor *d, gw_str text)
 {
@@ -32,20 +25,20 @@ static void check(const ProtobufCMessageDescriptor *d, gw_str text)
 
     gw_status rc = gw_json_read(d, text, &m, &v, &err);
     if (rc != GW_OK) {
-        require(m == NULL && err.code == rc && err.message[0] != '\0');
+        fuzz_require(m == NULL && err.code == rc && err.message[0] != '\0');
         return;
     }
-    require(gw_json_write(m, &first, &err) == GW_OK);
-    require(gw_json_read(d, gw_buf_str(&first), &again, NULL, &err) == GW_OK);
-    require(gw_json_write(again, &second, &err) == GW_OK);
-    require(gw_str_eq(gw_buf_str(&first), gw_buf_str(&second)));
+    fuzz_require(gw_json_write(m, &first, &err) == GW_OK);
+    fuzz_require(gw_json_read(d, gw_buf_str(&first), &again, NULL, &err) == GW_OK);
+    fuzz_require(gw_json_write(again, &second, &err) == GW_OK);
+    fuzz_require(gw_str_eq(gw_buf_str(&first), gw_buf_str(&second)));
 
     size_t packed_size = protobuf_c_message_get_packed_size(m);
     uint8_t *packed = (uint8_t *)malloc(packed_size + 1);
-    require(packed != NULL && protobuf_c_message_pack(m, packed) == packed_size);
+    fuzz_require(packed != NULL && protobuf_c_message_pack(m, packed) == packed_size);
     unpacked = protobuf_c_message_unpack(d, NULL, packed_size, packed);
     free(packed);
-    require(unpacked != NULL);
+    fuzz_require(unpacked != NULL);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

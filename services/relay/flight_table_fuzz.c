@@ -1,0 +1,87 @@
+/*
+ * What a dead relay left behind: a slot's bytes and an event's. A slot is FREE or DONE after its recovery, an event in it is
+ * at most EVENT_MAX_BYTES and sound, and so is one made of an interrupted request. The checksums of the first run of an
+ * input are its own, those of the second are set right, so that the bytes behind them are looked at too.
+ */
+#include "flight_table.h"
+
+#include "core/map.h"
+#include "rpc/walk.h"
+#include "testing/fuzz.h"
+
+static void check_event(gw_str packed)
+{
+    fuzz_require(packed.len > 0 && packed.len <= EVENT_MAX_BYTES);
+    fuzz_require(gw_walk(&apirelay__usage__v1__usage_event__descriptor, packed, NULL) == GW_OK);
+}
+
+/* Frees what is not trusted: an event is judged by usage, so here only what we made must be sound. */
+static void check_slot(flight_slot *s, uint64_t committed)
+{
+    flight_found found = flight_slot_recover(s, committed);
+    flight_state state = flight_slot_state(s);
+
+    fuzz_require(state == FLIGHT_FREE || state == FLIGHT_DONE);
+    fuzz_require((state == FLIGHT_DONE) ==
+                 (found == FLIGHT_FOUND_DONE || found == FLIGHT_FOUND_INTERRUPTED));
+    fuzz_require(flight_slot_generation(s) >= committed || state == FLIGHT_FREE);
+    if (found == FLIGHT_FOUND_INTERRUPTED)
+        check_event(flight_slot_event(s));
+    if (state == FLIGHT_DONE) {
+        fuzz_require(flight_slot_event(s).len <= EVENT_MAX_BYTES);
+        fuzz_require(flight_slot_recover(s, committed) == FLIGHT_FOUND_DONE); /* again: as it is */
+    }
+}
+
+/* As the table seals it. */
+static uint64_t sum(uint64_t generation, uint8_t which, const uint8_t *bytes, uint32_t len)
+{
+    uint8_t key[16] = {0};
+    memcpy(key, &generation, sizeof(generation));
+    key[8] = which;
+    return gw_siphash(key, bytes, len);
+}
+
+static void check_open_event(gw_str packed)
+{
+    flight_slot s = {.generation = 3, .state = FLIGHT_OPEN};
+
+    s.open_len = (uint32_t)GW_MIN(packed.len, sizeof(s.open));
+    if (s.open_len)
+        memcpy(s.open, packed.ptr, s.open_len);
+    s.open_sum = sum(3, 0, s.open, s.open_len);
+    flight_slot_progress(&s, &(event_progress){.completion_tokens = 5, .last_byte_ms = 1});
+    check_slot(&s, 2);
+}
+
+static void check_packing(gw_str packed)
+{
+    uint8_t out[EVENT_MAX_BYTES];
+    gw_error err = {0};
+
+    if (gw_walk(&apirelay__usage__v1__usage_event__descriptor, packed, &err) != GW_OK)
+        return;
+    usage_event *e =
+        apirelay__usage__v1__usage_event__unpack(NULL, packed.len, (const uint8_t *)packed.ptr);
+    if (!e)
+        return;
+    size_t len = event_pack(e, out, sizeof(out));
+    if (len)
+        check_event(gw_str_n(out, len));
+    flight_slot s = {0};
+    flight_slot_open(&s, e);
+    flight_slot_done(&s, e);
+    check_slot(&s, 0);
+    apirelay__usage__v1__usage_event__free_unpacked(e, NULL);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    flight_slot s = {0};
+
+    memcpy((void *)&s, data, GW_MIN(size, sizeof(s)));
+    check_slot(&s, 1);
+    check_open_event(gw_str_n(data, size));
+    check_packing(gw_str_n(data, size));
+    return 0;
+}

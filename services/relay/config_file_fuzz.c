@@ -49,7 +49,7 @@ static void check_files(gw_str text)
 
 static const char *snapshot_folder(void)
 {
-    static char folder[] = "/tmp/config_fuzz_XXXXXX";
+    static char folder[] = "/dev/shm/config_fuzz_XXXXXX";
     static bool is_made;
 
     if (!is_made)

@@ -20,6 +20,9 @@ gw_status message_from_bson(const ProtobufCMessageDescriptor *d, const bson_t *d
                             ProtobufCMessage **ret, gw_error *err)
 {
     bson_t members = BSON_INITIALIZER;
+    /* The copy aborts the process at an element it cannot read. */
+    if (!bson_validate(document, BSON_VALIDATE_UTF8, NULL))
+        return gw_fail(err, GW_ERR_DATA_LOSS, "a document is damaged");
     bson_copy_to_excluding_noinit(document, &members, "_id", NULL);
     size_t len = 0;
     char *json = bson_as_relaxed_extended_json(&members, &len);

@@ -83,12 +83,29 @@ static void repeated_fields_are_copied_with_their_count(void **state)
     assert_ptr_equal(to.listed_models, listed);
 }
 
+/* Found by fuzzing: libbson's copy aborted the process. */
+static void a_document_with_broken_bytes_is_data_loss(void **state)
+{
+    (void)state;
+    /* {name: "x"} whose text says it is longer than the document */
+    static const uint8_t bytes[] = "\x11\0\0\0\x02name\0\x40\0\0\0x\0";
+    bson_t document;
+    ProtobufCMessage *m = NULL;
+    gw_error err = {0};
+    assert_true(bson_init_static(&document, bytes, 17));
+    assert_int_equal(
+        message_from_bson(&apirelay__relay__v1__provider__descriptor, &document, &m, &err),
+        GW_ERR_DATA_LOSS);
+    assert_null(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_message_survives_the_database),
         cmocka_unit_test(a_document_that_does_not_fit_is_data_loss),
         cmocka_unit_test(fields_are_copied_and_found_by_name),
+        cmocka_unit_test(a_document_with_broken_bytes_is_data_loss),
         cmocka_unit_test(repeated_fields_are_copied_with_their_count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

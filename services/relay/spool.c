@@ -20,7 +20,7 @@ static event_key key_of(int64_t number)
     return k;
 }
 
-static int64_t number_of(const MDB_val *key)
+int64_t spool_number_of(const MDB_val *key)
 {
     uint64_t number = 0;
     for (size_t i = 0; i < key->mv_size && i < 8; i++)
@@ -140,13 +140,13 @@ static int delete_acked(const spool_env *e, MDB_txn *txn, const spool_meta *m, i
         return code;
     code = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
     int n = 0;
-    while (code == 0 && number_of(&key) <= m->base + m->acked && n++ < DELETE_MAX) {
-        *deleted = number_of(&key) - m->base;
+    while (code == 0 && spool_number_of(&key) <= m->base + m->acked && n++ < DELETE_MAX) {
+        *deleted = spool_number_of(&key) - m->base;
         code = mdb_cursor_del(cursor, 0);
         if (code == 0)
             code = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
     }
-    if (code == MDB_NOTFOUND || (code == 0 && number_of(&key) > m->base + m->acked)) {
+    if (code == MDB_NOTFOUND || (code == 0 && spool_number_of(&key) > m->base + m->acked)) {
         *deleted = m->acked;
         code = 0;
     }
@@ -238,7 +238,7 @@ static int fill(MDB_cursor *cursor, int64_t base, int64_t seq, uint32_t max_byte
     int code = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
     uint32_t max = GW_MIN(max_bytes, SPOOL_FRAME_BYTES);
     while (code == 0 && f->count < SPOOL_FRAME_EVENTS && f->bytes + value.mv_size <= max) {
-        if (number_of(&key) != base + seq + f->count)
+        if (spool_number_of(&key) != base + seq + f->count)
             return MDB_CORRUPTED; /* a gap: never skip */
         uint8_t *at = f->data + f->bytes;
         memcpy(at, value.mv_data, value.mv_size);

@@ -130,12 +130,13 @@ static bool meta_is_sane(const spool_meta *m)
            m->tail < INT64_MAX / 4 && m->base < INT64_MAX / 4;
 }
 
-/* Newest seq that is off the disk; also proves that both ends of the events are there. */
+/* Newest seq that is off the disk; also proves that both ends of the events are there, and that nothing lies beyond them. */
 static int load_ends(const spool *s, MDB_txn *txn, const spool_meta *m, int64_t *ret_deleted)
 {
     MDB_cursor *cursor;
     MDB_val key, value;
     MDB_stat st;
+    int64_t first = 0;
     int code = mdb_stat(txn, s->env.events, &st);
     if (code == 0)
         code = mdb_cursor_open(txn, s->env.events, &cursor);
@@ -143,13 +144,17 @@ static int load_ends(const spool *s, MDB_txn *txn, const spool_meta *m, int64_t 
         return code;
     *ret_deleted = m->tail;
     code = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
-    if (code == 0)
+    if (code == 0) {
+        first = spool_number_of(&key);
         code = mdb_cursor_get(cursor, &key, &value, MDB_LAST);
+    }
+    int64_t last = code == 0 ? spool_number_of(&key) : 0;
     mdb_cursor_close(cursor);
     if (code == MDB_NOTFOUND)
         return m->acked == m->tail ? 0 : MDB_CORRUPTED;
     *ret_deleted = m->tail - (int64_t)st.ms_entries; /* no gaps */
-    return code == 0 && *ret_deleted > m->acked ? MDB_CORRUPTED : code;
+    bool fits = last == m->base + m->tail && first == m->base + *ret_deleted + 1;
+    return code == 0 && (!fits || *ret_deleted > m->acked) ? MDB_CORRUPTED : code;
 }
 
 static gw_status load(spool *s, gw_error *err)

@@ -38,6 +38,7 @@ struct spool {
 
 gw_status spool_mdb_error(gw_error *err, const char *what, int code);
 MDB_val spool_val(const void *bytes, size_t len);
+int64_t spool_number_of(const MDB_val *key); /* of an event: base + seq */
 GW_CHECK int spool_put_meta(const spool_env *e, MDB_txn *txn, const spool_meta *m);
 void spool_publish(spool *s, const spool_meta *m, int64_t bytes);
 int64_t spool_events_bytes(const spool_env *e, MDB_txn *txn);

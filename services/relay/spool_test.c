@@ -1,4 +1,5 @@
 #include "recorder_test_kit.h"
+#include "spool_internal.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -263,6 +264,28 @@ static void an_unreadable_spool_is_put_aside(void **state)
     }
 }
 
+/* Found by fuzzing: events beyond the tail were sent to usage as if they had been committed. */
+static void a_tail_that_is_not_the_last_event_is_unreadable(void **state)
+{
+    kit *k = *state;
+    spool_opened how;
+    int number = 0;
+    spool *s = open_spool(k, &how);
+    append(s, 4, &number);
+    spool_meta m = s->meta;
+    MDB_txn *txn;
+    m.tail = 3;
+    assert_int_equal(mdb_txn_begin(s->env.env, NULL, 0, &txn), 0);
+    assert_int_equal(spool_put_meta(&s->env, txn, &m), 0);
+    assert_int_equal(mdb_txn_commit(txn), 0);
+    spool_free(s);
+    s = open_spool(k, &how);
+    assert_true(how.unreadable);
+    assert_int_equal(how.why.code, GW_ERR_DATA_LOSS);
+    assert_int_equal(spool_get_info(s)->tail, 0);
+    spool_free(s);
+}
+
 static void a_full_map_is_an_error_that_changes_nothing(void **state)
 {
     kit *k = *state;
@@ -302,6 +325,7 @@ int main(void)
         TEST(a_replacement_keeps_the_old_one_and_the_generations),
         TEST(a_replacement_cut_between_its_renames_is_finished),
         TEST(an_unreadable_spool_is_put_aside),
+        TEST(a_tail_that_is_not_the_last_event_is_unreadable),
         TEST(a_full_map_is_an_error_that_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

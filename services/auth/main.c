@@ -122,6 +122,7 @@ static gw_status open_access(app *a, gw_error *err)
     if (rc != GW_OK)
         return rc;
     const gw_access_options options = {.tokens = a->service->tokens,
+                                       .peers = a->service->peers,
                                        .identify = identity_seam(&a->auth),
                                        .keeps_nothing = true,
                                        .log = a->auth.log};
@@ -137,6 +138,7 @@ static gw_status open_server(app *a, gw_error *err)
                                        .reflection = a->conf->grpc_reflection,
                                        .schema = a->schema,
                                        .authorizer = gw_access_authorizer(a->access),
+                                       .tls = a->service->tls,
                                        .log = a->auth.log};
     gw_status rc = gw_rpc_server_new(a->auth.loop, &rpc, &a->server, err);
     for (size_t i = 0; rc == GW_OK && i < GW_ARRAY_LEN(handlers); i++)

@@ -41,9 +41,11 @@ static gw_status open_base(relay_app *a, gw_error *err)
     if (rc == GW_OK)
         rc = gw_rpc_pump_new(a->loop, &a->pump, err);
     if (rc == GW_OK)
-        rc = gw_rpc_channel_new(a->pump, a->conf->auth_target, NULL, a->log, &a->auth, err);
+        rc = gw_rpc_channel_new(a->pump, a->conf->auth_target, a->service->tls, a->log, &a->auth,
+                                err);
     if (rc == GW_OK)
-        rc = gw_rpc_channel_new(a->pump, a->conf->usage_target, NULL, a->log, &a->usage, err);
+        rc = gw_rpc_channel_new(a->pump, a->conf->usage_target, a->service->tls, a->log, &a->usage,
+                                err);
     return rc;
 }
 
@@ -149,14 +151,17 @@ static void fill_core(relay_app *a)
                             .trusted_proxy_count = conf->trusted_proxies.n};
 }
 
-/* Cursors are signed with what every replica has: a key derived from the relay's own token. */
 static gw_status open_providers(relay_app *a, gw_error *err)
 {
-    gw_str token = gw_service_own_token(a->service);
+    gw_auto_buf secret = {0};
 
     a->providers = (provider_rpc){.mongo = a->mongo, .config = a->config, .log = a->log};
-    gw_status rc = gw_hkdf_sha256(token.ptr, token.len, GW_STR("provider list cursors"),
-                                  a->providers.cursor_key, sizeof(a->providers.cursor_key), err);
+    gw_status rc = gw_service_cursor_secret(a->service, a->conf->cursor_key_file, &secret, err);
+    if (rc == GW_OK)
+        rc = gw_hkdf_sha256(secret.data, secret.len, GW_STR("provider list cursors"),
+                            a->providers.cursor_key, sizeof(a->providers.cursor_key), err);
+    if (secret.data)
+        gw_secret_wipe(secret.data, secret.len);
     if (rc != GW_OK)
         return rc;
     provider_rpc_prepare(&a->providers);
@@ -171,6 +176,7 @@ static gw_status open_rpc(relay_app *a, gw_error *err)
     };
     gw_access_options access = {
         .tokens = a->service->tokens,
+        .peers = a->service->peers,
         .auth = a->auth,
         .own_token = gw_service_own_token(a->service),
         .log = a->log,
@@ -178,6 +184,7 @@ static gw_status open_rpc(relay_app *a, gw_error *err)
     gw_rpc_server_options options = {
         .listen = a->conf->grpc_listen,
         .reflection = a->conf->grpc_reflection,
+        .tls = a->service->tls,
         .log = a->log,
     };
 

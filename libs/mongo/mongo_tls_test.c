@@ -6,12 +6,13 @@
 #include <arpa/inet.h>
 #include <openssl/ssl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 typedef struct tls_server {
     int fd;
     pthread_t thread;
     SSL_CTX *ctx;
-    int handshakes;
+    atomic_int handshakes;
 } tls_server;
 
 typedef struct secure {

@@ -40,6 +40,16 @@ void gw_service_check_conf(const void *conf, gw_conf_errors *errs)
     check_peers(&c, errs);
 }
 
+void gw_service_check_redis(const char *url, const gw_tls_paths *tls, gw_conf_errors *errs)
+{
+    static const char needed[] = "a redis_url that begins with rediss://";
+    const char *secure = url && strncmp(url, "rediss://", strlen("rediss://")) == 0 ? url : NULL;
+    gw_conf_needs(errs, "redis_cert_file", tls->cert_file, "redis_key_file", tls->key_file);
+    gw_conf_needs(errs, "redis_key_file", tls->key_file, "redis_cert_file", tls->cert_file);
+    gw_conf_needs(errs, "redis_cert_file", tls->cert_file, needed, secure);
+    gw_conf_needs(errs, "redis_ca_file", tls->ca_file, needed, secure);
+}
+
 void gw_service_check_cursor_key(const void *conf, const char *cursor_key_file,
                                  gw_conf_errors *errs)
 {

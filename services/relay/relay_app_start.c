@@ -66,7 +66,10 @@ static gw_status open_config(relay_app *a, gw_error *err)
     mongo.uri = conf->mongo_uri;
     mongo.database = conf->mongo_database;
     mongo.app_name = "relay";
-    gw_status rc = gw_mongo_new(a->loop, &mongo, a->log, &a->mongo, err);
+    const gw_tls_paths paths = {.ca_file = conf->mongo_ca_file};
+    gw_status rc = gw_service_open_tls(a->service, &paths, &mongo.tls, err);
+    if (rc == GW_OK)
+        rc = gw_mongo_new(a->loop, &mongo, a->log, &a->mongo, err);
     if (rc != GW_OK)
         return rc;
     options.mongo = a->mongo;

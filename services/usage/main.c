@@ -132,7 +132,9 @@ static gw_status open_mongo(app *a, gw_error *err)
     mongo.database = a->conf->mongo_database;
     mongo.app_name = "usage";
     mongo.threads = (unsigned)a->conf->mongo_threads;
-    return gw_mongo_new(a->loop, &mongo, a->log, &a->mongo, err);
+    const gw_tls_paths paths = {.ca_file = a->conf->mongo_ca_file};
+    gw_status rc = gw_service_open_tls(a->service, &paths, &mongo.tls, err);
+    return rc == GW_OK ? gw_mongo_new(a->loop, &mongo, a->log, &a->mongo, err) : rc;
 }
 
 static gw_status open_redis(app *a, gw_error *err)
@@ -141,7 +143,11 @@ static gw_status open_redis(app *a, gw_error *err)
                               .password = gw_str_of(a->conf->redis_password)};
     if (!a->conf->redis_url)
         return GW_OK;
-    gw_status rc = gw_redis_new(a->loop, a->log, &redis, &a->redis, err);
+    const gw_tls_paths paths = {a->conf->redis_cert_file, a->conf->redis_key_file,
+                                a->conf->redis_ca_file};
+    gw_status rc = gw_service_open_tls(a->service, &paths, &redis.tls, err);
+    if (rc == GW_OK)
+        rc = gw_redis_new(a->loop, a->log, &redis, &a->redis, err);
     if (rc == GW_OK)
         gw_redis_connect(a->redis);
     return rc;

@@ -4,8 +4,7 @@
 
 #include <stdlib.h>
 
-#define PATH        "/apirelay.auth.v1.IdentityService/CheckCredential"
-#define DEADLINE_MS 2000
+#define PATH "/apirelay.auth.v1.IdentityService/CheckCredential"
 
 struct gw_identity_channel {
     gw_rpc_channel *auth;
@@ -105,7 +104,6 @@ static void identify(void *self, gw_str credential, gw_str peer_address, gw_iden
     gw_rpc_call_options o = {.path = PATH,
                              .response = &apirelay__auth__v1__check_credential_response__descriptor,
                              .credential = c->own_token,
-                             .deadline_ms = DEADLINE_MS,
                              .wait_for_ready = true}; /* rides over a restart of auth */
     if (q)
         *q = (question){.channel = c, .done = done, .arg = arg};

@@ -13,7 +13,15 @@ grpc_byte_buffer *rpc_pack(const ProtobufCMessage *m)
     return b;
 }
 
-bool rpc_sends_push(gw_list *sends, const ProtobufCMessage *m)
+/* What a message holds beyond its bytes, about. */
+#define SEND_OVERHEAD 256
+
+static size_t held_bytes(grpc_byte_buffer *b)
+{
+    return grpc_byte_buffer_length(b) + SEND_OVERHEAD;
+}
+
+bool rpc_sends_push(gw_list *sends, const ProtobufCMessage *m, size_t *bytes)
 {
     rpc_send *s = calloc(1, sizeof *s);
     grpc_byte_buffer *b = s ? rpc_pack(m) : NULL;
@@ -22,24 +30,26 @@ bool rpc_sends_push(gw_list *sends, const ProtobufCMessage *m)
         return false;
     }
     s->buffer = b;
+    *bytes += held_bytes(b);
     gw_list_push_back(sends, &s->node);
     return true;
 }
 
-grpc_byte_buffer *rpc_sends_pop(gw_list *sends)
+grpc_byte_buffer *rpc_sends_pop(gw_list *sends, size_t *bytes)
 {
     gw_list *node = gw_list_pop_front(sends);
     if (!node)
         return NULL;
     rpc_send *s = GW_CONTAINER_OF(node, rpc_send, node);
     grpc_byte_buffer *b = s->buffer;
+    *bytes -= held_bytes(b);
     free(s);
     return b;
 }
 
-void rpc_sends_drop(gw_list *sends)
+void rpc_sends_drop(gw_list *sends, size_t *bytes)
 {
-    for (grpc_byte_buffer *b = rpc_sends_pop(sends); b; b = rpc_sends_pop(sends))
+    for (grpc_byte_buffer *b; (b = rpc_sends_pop(sends, bytes)) != NULL;)
         grpc_byte_buffer_destroy(b);
 }
 

@@ -1,11 +1,10 @@
 #include "rpc/client_internal.h"
+#include "rpc/service_config.h"
 #include "rpc/tls.h"
 
 #include <grpc/grpc_security.h>
 #include <grpc/support/alloc.h>
 #include <stdlib.h>
-
-#define SERVICE_CONFIG "{\"loadBalancingConfig\":[{\"round_robin\":{}}]}"
 
 #define INTEGER_ARG(name, number)                                                                  \
     {                                                                                              \
@@ -27,10 +26,14 @@ typedef struct retired_core {
     gw_timer patience;
 } retired_core;
 
-static grpc_channel *new_core(const char *target, const gw_tls_files *tls)
+static grpc_channel *new_core(const gw_rpc_channel *c)
 {
+    gw_auto_buf config = {0};
+    rpc_service_config_write(c->pump->schema, &config);
+    if (gw_buf_failed(&config))
+        return NULL;
     grpc_arg args[] = {
-        STRING_ARG(GRPC_ARG_SERVICE_CONFIG, SERVICE_CONFIG),
+        STRING_ARG(GRPC_ARG_SERVICE_CONFIG, config.data),
         /* Only ours: a TXT record must not change it. */
         INTEGER_ARG(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1),
         INTEGER_ARG(GRPC_ARG_ENABLE_HTTP_PROXY, 0), /* none from the environment */
@@ -42,15 +45,18 @@ static grpc_channel *new_core(const char *target, const gw_tls_files *tls)
         INTEGER_ARG(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100),
         INTEGER_ARG(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000),
         INTEGER_ARG(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000), /* really the connect timeout */
+        /* A name is asked anew when a connection is lost; not only every half minute. */
+        INTEGER_ARG(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, 1000),
+        INTEGER_ARG(GRPC_ARG_DNS_ARES_QUERY_TIMEOUT_MS, 5000),
         INTEGER_ARG(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1),
         INTEGER_ARG(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1),
         INTEGER_ARG(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0),
     };
     grpc_channel_args channel_args = {GW_ARRAY_LEN(args), args};
-    grpc_channel_credentials *credentials = rpc_channel_credentials(tls);
+    grpc_channel_credentials *credentials = rpc_channel_credentials(c->tls);
     if (!credentials)
         return NULL;
-    grpc_channel *core = grpc_channel_create(target, credentials, &channel_args);
+    grpc_channel *core = grpc_channel_create(c->target, credentials, &channel_args);
     grpc_channel_credentials_release(credentials);
     return core;
 }
@@ -73,7 +79,7 @@ static void on_patience_over(void *arg)
     retired_core *r = arg;
     gw_list_each (node, &r->channel->calls) {
         gw_rpc_client_call *c = GW_CONTAINER_OF(node, gw_rpc_client_call, node);
-        if (c->is_unary || c->connected || c->made_on != r->core || c->failure.code != GW_OK)
+        if (c->has_one_answer || c->connected || c->made_on != r->core || c->failure.code != GW_OK)
             continue;
         (void)gw_fail(&c->failure, GW_ERR_UNAVAILABLE,
                       "no connection with the TLS files of before");
@@ -86,7 +92,7 @@ static void on_tls_changed(void *arg)
 {
     gw_rpc_channel *c = arg;
     retired_core *r = calloc(1, sizeof *r);
-    grpc_channel *core = r ? new_core(c->target, c->tls) : NULL;
+    grpc_channel *core = r ? new_core(c) : NULL;
     if (!core) {
         free(r);
         gw_log_error(c->log, "rpc_channel_not_renewed", gw_kv("server.address", c->target));
@@ -117,7 +123,7 @@ gw_status gw_rpc_channel_new(gw_rpc_pump *p, const char *target, gw_tls_files *t
     c->tls = tls;
     gw_list_init(&c->retired);
     gw_list_init(&c->calls);
-    c->core = new_core(target, tls);
+    c->core = new_core(c);
     if (!c->core) {
         free(c->target);
         free(c);

@@ -1,9 +1,14 @@
 /*
- * gRPC client on a loop: unary, server-streaming and bidirectional calls.
+ * gRPC client on a loop: unary, client-streaming, server-streaming and bidirectional calls.
  *
- * A channel is one target ("127.0.0.1:9101", "dns:///auth:9101") with round_robin; it connects by
- * itself and reconnects with backoff. One pump thread a loop (gw_rpc_pump) turns completion events
- * into messages to the loop.
+ * A channel is one target: "127.0.0.1:9101", "dns:///auth:9101" for all addresses of a name, or a list
+ * "ipv4:10.0.0.1:9101,10.0.0.2:9101". Calls go round all its replicas that are connected and whose health
+ * says SERVING; it connects by itself, reconnects with backoff, and asks a name anew when it loses a
+ * replica. One pump thread a loop (gw_rpc_pump) turns completion events into messages to the loop.
+ *
+ * A unary call of an rpc with an idempotency_level is made again when it ends UNAVAILABLE, some times,
+ * with jittered backoff, within its deadline, while the channel's budget lasts; any other call only when
+ * nothing of it was sent. A request above 256 KiB is not made again.
  *
  * Failed calls give a gw_error: the peer's name (ErrorInfo.reason) when it is one of ours, its
  * message and first field violation; else the general code of the gRPC status.
@@ -15,6 +20,8 @@
 #include "core/violations.h"
 #include "log/log.h"
 #include "loop/loop.h"
+#include "rpc/metrics.h"
+#include "schema/schema.h"
 #include "tls/tls_files.h"
 
 #include <protobuf-c/protobuf-c.h>
@@ -25,6 +32,9 @@ GW_CHECK gw_status gw_rpc_pump_new(gw_loop *l, gw_rpc_pump **ret, gw_error *err)
  */
 void gw_rpc_pump_free(gw_rpc_pump *p);
 GW_DEFINE_FREEP(gw_rpc_pump)
+/* Which rpcs there are, for repetition and deadlines, and where calls are counted. Before the first
+ * channel; the schema is borrowed. Without, nothing is repeated or counted. */
+void gw_rpc_pump_describe(gw_rpc_pump *p, const gw_schema *schema, gw_rpc_metrics metrics);
 
 typedef struct gw_rpc_channel gw_rpc_channel;
 /*
@@ -48,7 +58,8 @@ typedef struct gw_rpc_call_options {
     gw_str request_id; /* sent as `x-request-id` when not empty; printable ASCII */
     gw_violations
         *further; /* gets the violations beside the one in `err` before `done`; may be NULL */
-    int64_t deadline_ms; /* from now; required for unary (> 0), 0 = none for streams */
+    int64_t deadline_ms; /* from now; 0: the rpc's own (option deadline), 30 s when it is not known;
+                            streams of answers may have none */
     bool wait_for_ready; /* wait for a connection within the deadline instead of failing at once */
     size_t max_message_bytes; /* of an answer; 0: 4 MiB */
 } gw_rpc_call_options;
@@ -59,6 +70,11 @@ typedef void (*gw_rpc_done_fn)(void *arg, gw_status rc, const ProtobufCMessage *
                                const gw_error *err);
 gw_rpc_client_call *gw_rpc_unary(gw_rpc_channel *ch, const gw_rpc_call_options *o,
                                  const ProtobufCMessage *request, gw_rpc_done_fn done, void *arg);
+
+/* Client streaming: messages by gw_rpc_stream_send() until gw_rpc_stream_close_send(); `done` as of a
+ * unary call, also before all was sent. `writable` as of a stream, may be NULL. */
+gw_rpc_client_call *gw_rpc_send_stream(gw_rpc_channel *ch, const gw_rpc_call_options *o,
+                                       void (*writable)(void *arg), gw_rpc_done_fn done, void *arg);
 
 /*
  * Streams: `request` is sent first and the sending side closed for server-streaming calls; NULL
@@ -74,7 +90,7 @@ gw_rpc_client_call *gw_rpc_stream(gw_rpc_channel *ch, const gw_rpc_call_options 
                                   const ProtobufCMessage *request, const gw_rpc_stream_ops *ops,
                                   void *arg);
 void gw_rpc_stream_send(gw_rpc_client_call *c,
-                        const ProtobufCMessage *m); /* bidi; packs now, queued in order */
+                        const ProtobufCMessage *m); /* packs now, queued in order */
 size_t gw_rpc_stream_queued(const gw_rpc_client_call *c);
 void gw_rpc_stream_close_send(gw_rpc_client_call *c);
 void gw_rpc_stream_pause(gw_rpc_client_call *c);

@@ -5,12 +5,23 @@
 
 static void on_status(void *owner, bool success);
 
-static grpc_call *new_core(gw_rpc_channel *ch, const gw_rpc_call_options *o)
+/* INT64_MAX: none. */
+static int64_t deadline_of(const gw_rpc_call_options *o, const gw_method *method,
+                           bool has_one_answer)
+{
+    if (o->deadline_ms > 0)
+        return o->deadline_ms;
+    if (method)
+        return method->default_deadline_ms;
+    return has_one_answer ? GW_METHOD_DEADLINE_MS : INT64_MAX;
+}
+
+static grpc_call *new_core(gw_rpc_channel *ch, const gw_rpc_call_options *o, int64_t deadline_ms)
 {
     gpr_timespec deadline = gpr_inf_future(GPR_CLOCK_MONOTONIC);
-    if (o->deadline_ms > 0)
+    if (deadline_ms != INT64_MAX)
         deadline = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
-                                gpr_time_from_millis(o->deadline_ms, GPR_TIMESPAN));
+                                gpr_time_from_millis(deadline_ms, GPR_TIMESPAN));
     grpc_slice path = grpc_slice_from_copied_string(o->path);
     grpc_call *core =
         grpc_channel_create_call(ch->core, NULL, 0, ch->pump->queue, path, NULL, deadline, NULL);
@@ -18,8 +29,11 @@ static grpc_call *new_core(gw_rpc_channel *ch, const gw_rpc_call_options *o)
     return core;
 }
 
-gw_rpc_client_call *rpc_client_call_new(gw_rpc_channel *ch, const gw_rpc_call_options *o, void *arg)
+gw_rpc_client_call *rpc_client_call_new(gw_rpc_channel *ch, const gw_rpc_call_options *o,
+                                        gw_rpc_done_fn one_done, void *arg)
 {
+    const gw_rpc_pump *p = ch->pump;
+    const gw_method *method = p->schema ? gw_schema_method(p->schema, gw_str_of(o->path)) : NULL;
     gw_rpc_client_call *c = calloc(1, sizeof *c);
     if (!c)
         return NULL;
@@ -33,18 +47,22 @@ gw_rpc_client_call *rpc_client_call_new(gw_rpc_channel *ch, const gw_rpc_call_op
     c->pump = ch->pump;
     c->made_on = ch->core;
     c->arg = arg;
+    c->one_done = one_done;
+    c->has_one_answer = one_done != NULL;
     c->response = o->response;
     c->further = o->further;
     if (c->further)
         c->further->count = 0;
     c->max_message_bytes = o->max_message_bytes ? o->max_message_bytes : RPC_MESSAGE_MAX_DEFAULT;
     c->arena = gw_arena_new();
-    c->core = c->arena ? new_core(ch, o) : NULL;
+    int64_t deadline_ms = deadline_of(o, method, c->has_one_answer);
+    c->core = c->arena ? new_core(ch, o, deadline_ms) : NULL;
     if (!c->core) {
         rpc_client_call_free(c);
         return NULL;
     }
     gw_list_push_back(&ch->calls, &c->node);
+    rpc_measure_begin(&c->measure, RPC_CLIENT, &p->metrics, method, gw_loop_now_ms(p->loop));
     return c;
 }
 
@@ -56,7 +74,9 @@ void rpc_client_call_free(gw_rpc_client_call *c)
     grpc_slice_unref(c->message);
     if (c->incoming)
         grpc_byte_buffer_destroy(c->incoming);
-    rpc_sends_drop(&c->sends);
+    if (c->answer)
+        grpc_byte_buffer_destroy(c->answer);
+    rpc_sends_drop(&c->sends, &c->queued_bytes);
     gw_arena_free(c->arena);
     if (c->core)
         grpc_call_unref(c->core);
@@ -75,27 +95,36 @@ static gw_status outcome_of(gw_rpc_client_call *c, gw_error *err)
     return err->code;
 }
 
-static void finish_unary(gw_rpc_client_call *c, gw_status rc, gw_error *err)
+static void end_measure(gw_rpc_client_call *c, gw_status rc)
+{
+    gw_rpc_code code = rc == GW_OK ? GW_RPC_OK : gw_status_describe(rc)->rpc_code;
+    rpc_measure_end(&c->measure, code, gw_loop_now_ms(c->pump->loop));
+}
+
+static void tell_answer(gw_rpc_client_call *c, gw_status rc, gw_error *err)
 {
     ProtobufCMessage *response = NULL;
-    if (rc == GW_OK && !c->incoming)
+    if (rc == GW_OK && !c->answer)
         rc = gw_fail(err, GW_ERR_INTERNAL, "the answer has no message");
     else if (rc == GW_OK)
-        rc = rpc_unpack(c->response, c->incoming, c->max_message_bytes, c->arena, &response, err);
-    c->unary_done(c->arg, rc, rc == GW_OK ? response : NULL, err);
+        rc = rpc_unpack(c->response, c->answer, c->max_message_bytes, c->arena, &response, err);
+    end_measure(c, rc);
+    c->one_done(c->arg, rc, rc == GW_OK ? response : NULL, err);
 }
 
 static void tell_done(gw_rpc_client_call *c, gw_status rc, gw_error *err)
 {
-    if (c->is_unary)
-        finish_unary(c, rc, err);
-    else
-        c->ops.done(c->arg, rc, err);
+    if (c->has_one_answer) {
+        tell_answer(c, rc, err);
+        return;
+    }
+    end_measure(c, rc);
+    c->ops.done(c->arg, rc, err);
 }
 
 void rpc_client_settle(gw_rpc_client_call *c)
 {
-    bool held = c->incoming && !c->is_unary && !c->cancelled && c->paused;
+    bool held = c->incoming && !c->cancelled && c->paused;
     if (c->operations > 0 || (c->channel && (!c->status_known || held)))
         return;
     if (c->channel) {
@@ -202,11 +231,9 @@ void rpc_client_initial_fini(rpc_initial *initial)
 gw_rpc_client_call *gw_rpc_unary(gw_rpc_channel *ch, const gw_rpc_call_options *o,
                                  const ProtobufCMessage *request, gw_rpc_done_fn done, void *arg)
 {
-    gw_rpc_client_call *c = rpc_client_call_new(ch, o, arg);
+    gw_rpc_client_call *c = rpc_client_call_new(ch, o, done, arg);
     if (!c)
         return NULL;
-    c->is_unary = true;
-    c->unary_done = done;
     if (!rpc_client_credential_fits(c, o))
         return c;
     grpc_byte_buffer *message = rpc_pack(request);
@@ -219,7 +246,7 @@ gw_rpc_client_call *gw_rpc_unary(gw_rpc_channel *ch, const gw_rpc_call_options *
     ops[3].op = GRPC_OP_RECV_INITIAL_METADATA;
     ops[3].data.recv_initial_metadata.recv_initial_metadata = &c->initial;
     ops[4].op = GRPC_OP_RECV_MESSAGE;
-    ops[4].data.recv_message.recv_message = &c->incoming;
+    ops[4].data.recv_message.recv_message = &c->answer;
     ops[5].op = GRPC_OP_RECV_STATUS_ON_CLIENT;
     ops[5].data.recv_status_on_client.trailing_metadata = &c->trailing;
     ops[5].data.recv_status_on_client.status = &c->code;

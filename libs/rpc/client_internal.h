@@ -4,6 +4,7 @@
 #pragma once
 
 #include "rpc/client.h"
+#include "rpc/measure.h"
 #include "rpc/rpc_internal.h"
 
 struct gw_rpc_channel {
@@ -30,8 +31,10 @@ struct gw_rpc_client_call {
     grpc_call *core;
     const ProtobufCMessageDescriptor *response;
     size_t max_message_bytes;
-    bool is_unary;
-    gw_rpc_done_fn unary_done;
+    bool has_one_answer; /* unary, client streaming */
+    grpc_byte_buffer *answer; /* that one */
+    gw_rpc_done_fn one_done;
+    rpc_measure measure;
     gw_rpc_stream_ops ops;
     void *arg;
     gw_arena *arena; /* of the message being delivered */
@@ -41,7 +44,7 @@ struct gw_rpc_client_call {
     grpc_slice message;
     grpc_byte_buffer *incoming;
     gw_list sends;
-    size_t queued;
+    size_t queued, queued_bytes;
     unsigned operations;
     bool status_known, cancelled, sending, sending_message, receiving, paused;
     bool close_asked, close_sent, read_over;
@@ -53,8 +56,9 @@ struct gw_rpc_client_call {
 void rpc_client_settle(gw_rpc_client_call *c);
 /* The call cannot go on; `done` follows with `failure`. */
 void rpc_client_break(gw_rpc_client_call *c);
+/* `one_done`: of a call with one answer, else NULL. */
 gw_rpc_client_call *rpc_client_call_new(gw_rpc_channel *ch, const gw_rpc_call_options *o,
-                                        void *arg);
+                                        gw_rpc_done_fn one_done, void *arg);
 void rpc_client_call_free(gw_rpc_client_call *c);
 void rpc_client_orphan(gw_rpc_client_call *c, const gw_error *why);
 /* Starts a batch or ends the call. */

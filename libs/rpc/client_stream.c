@@ -10,6 +10,20 @@ static void receive(gw_rpc_client_call *c)
     rpc_client_start(c, &op, 1, &c->received);
 }
 
+/* Reads on after it, to the end of the stream: a peer that sends a second one is broken. */
+static void keep_answer(gw_rpc_client_call *c)
+{
+    if (!c->answer) {
+        c->answer = gw_steal(&c->incoming);
+        receive(c);
+        return;
+    }
+    grpc_byte_buffer_destroy(gw_steal(&c->incoming));
+    c->read_over = true;
+    (void)gw_fail(&c->failure, GW_ERR_INTERNAL, "more than one answer");
+    grpc_call_cancel(c->core, NULL);
+}
+
 static void deliver(gw_rpc_client_call *c)
 {
     ProtobufCMessage *m = NULL;
@@ -37,6 +51,8 @@ static void on_received(void *owner, bool success)
         c->read_over = true; /* the status tells why */
     else if (!c->channel || c->cancelled)
         grpc_byte_buffer_destroy(gw_steal(&c->incoming));
+    else if (c->has_one_answer)
+        keep_answer(c);
     else if (!c->paused)
         deliver(c);
     c->operations--;
@@ -47,7 +63,7 @@ static void flush(gw_rpc_client_call *c)
 {
     if (c->sending || c->close_sent || c->cancelled || c->status_known || !c->channel)
         return;
-    grpc_byte_buffer *message = rpc_sends_pop(&c->sends);
+    grpc_byte_buffer *message = rpc_sends_pop(&c->sends, &c->queued_bytes);
     grpc_op ops[2] = {0};
     size_t n = 0;
     if (message) {
@@ -77,7 +93,7 @@ static void on_sent(void *owner, bool success)
     if (took_message && c->queued > 0)
         c->queued--;
     if (!success) {
-        rpc_sends_drop(&c->sends);
+        rpc_sends_drop(&c->sends, &c->queued_bytes);
         c->queued = 0;
         c->close_sent = true; /* nothing more goes out; the status tells why */
     }
@@ -111,14 +127,9 @@ static void start_sending(gw_rpc_client_call *c, const gw_rpc_call_options *o,
     rpc_client_initial_fini(&initial);
 }
 
-gw_rpc_client_call *gw_rpc_stream(gw_rpc_channel *ch, const gw_rpc_call_options *o,
-                                  const ProtobufCMessage *request, const gw_rpc_stream_ops *ops,
-                                  void *arg)
+static gw_rpc_client_call *start(gw_rpc_client_call *c, const gw_rpc_call_options *o,
+                                 const ProtobufCMessage *request)
 {
-    gw_rpc_client_call *c = rpc_client_call_new(ch, o, arg);
-    if (!c)
-        return NULL;
-    c->ops = *ops;
     rpc_tag_init(&c->received, on_received, c);
     rpc_tag_init(&c->sent, on_sent, c);
     if (!rpc_client_credential_fits(c, o))
@@ -138,11 +149,32 @@ gw_rpc_client_call *gw_rpc_stream(gw_rpc_channel *ch, const gw_rpc_call_options 
     return c;
 }
 
+gw_rpc_client_call *gw_rpc_stream(gw_rpc_channel *ch, const gw_rpc_call_options *o,
+                                  const ProtobufCMessage *request, const gw_rpc_stream_ops *ops,
+                                  void *arg)
+{
+    gw_rpc_client_call *c = rpc_client_call_new(ch, o, NULL, arg);
+    if (!c)
+        return NULL;
+    c->ops = *ops;
+    return start(c, o, request);
+}
+
+gw_rpc_client_call *gw_rpc_send_stream(gw_rpc_channel *ch, const gw_rpc_call_options *o,
+                                       void (*writable)(void *arg), gw_rpc_done_fn done, void *arg)
+{
+    gw_rpc_client_call *c = rpc_client_call_new(ch, o, done, arg);
+    if (!c)
+        return NULL;
+    c->ops = (gw_rpc_stream_ops){.writable = writable};
+    return start(c, o, NULL);
+}
+
 void gw_rpc_stream_send(gw_rpc_client_call *c, const ProtobufCMessage *m)
 {
     if (c->close_asked || c->cancelled || c->status_known)
         return;
-    if (!rpc_sends_push(&c->sends, m)) {
+    if (!rpc_sends_push(&c->sends, m, &c->queued_bytes)) {
         /* A gap would go unseen: the stream ends instead. */
         (void)gw_fail(&c->failure, GW_ERR_NO_MEMORY, "no memory for a message");
         grpc_call_cancel(c->core, NULL);

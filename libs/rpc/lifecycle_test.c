@@ -39,9 +39,6 @@ static void health_is_checked_without_a_credential(void **state)
     assert_int_equal(f->last_value, SERVING);
     assert_int_equal(check_health(f, "apirelay.auth.v1.ApiKeyService"), GW_OK);
     assert_int_equal(check_health(f, "apirelay.auth.v1.AdminService"), GW_ERR_NOT_FOUND);
-    gw_rpc_server_set_serving(f->server, false);
-    assert_int_equal(check_health(f, ""), GW_OK);
-    assert_int_equal(f->last_value, NOT_SERVING);
 }
 
 static void on_watch_message(void *arg, const ProtobufCMessage *m)
@@ -213,8 +210,8 @@ static void a_drain_cancels_what_is_left_after_the_grace_time(void **state)
     close_server(f, 20);
     assert_int_equal(f->cancelled, 2);
     assert_int_equal(f->finished, 2);
-    if (f->done < 2)
-        run_until_done(f, 2);
+    gw_rpc_channel_free(gw_steal(&f->channel)); /* an idempotent call waits for a server anew */
+    assert_int_equal(f->done, 2);
     assert_int_not_equal(f->rc, GW_OK);
 }
 

@@ -119,6 +119,12 @@ gw_status gw_rpc_pump_new(gw_loop *l, gw_rpc_pump **ret, gw_error *err)
     return GW_OK;
 }
 
+void gw_rpc_pump_describe(gw_rpc_pump *p, const gw_schema *schema, gw_rpc_metrics metrics)
+{
+    p->schema = schema;
+    p->metrics = metrics;
+}
+
 void rpc_pump_stop(gw_rpc_pump *p)
 {
     if (!p->mailbox)

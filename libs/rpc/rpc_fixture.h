@@ -1,11 +1,15 @@
 /*
- * For the tests of libs/rpc: a server and a client on one loop over loopback, and three rpcs of
+ * For the tests of libs/rpc: a server and a client on one loop over loopback, and six rpcs of
  * ours with handlers that do what the request's values say.
  *
- *   ApiKeyService.GetApiKey    unary; the id is what to do: "ok" "bad" "many" "hang" "later" "big"
- *                              "certificate": the names in the caller's
+ *   ApiKeyService.GetApiKey    unary; the id is what to do: "ok" "bad" "many" "hang" "later" "big",
+ *                              "certificate": the names in the caller's,
+ *                              "flaky": UNAVAILABLE `failures` times
+ *   ApiKeyService.RevokeApiKey the same, but not idempotent; answers nothing
  *   ApiKeyService.ListApiKeys  unary; hangs, has a maximal deadline of 50 ms
  *   KeyAccessService.Watch     from_generation heartbeats, with backpressure; negative: hangs
+ *   ApiKeyService.ImportApiKeys  client streaming; answers the keys' names at the end, or at once after
+ *                              "enough"; "bad" fails it
  *   IngestService.Stream       echo: Events.first_seq comes back as Ack; with backpressure
  */
 #pragma once
@@ -25,17 +29,24 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define GET_API_KEY   "/apirelay.auth.v1.ApiKeyService/GetApiKey"
-#define LIST_API_KEYS "/apirelay.auth.v1.ApiKeyService/ListApiKeys"
-#define WATCH         "/apirelay.auth.v1.KeyAccessService/Watch"
-#define STREAM        "/apirelay.usage.v1.IngestService/Stream"
-#define QUEUE_MAX     8
-#define WATCHDOG_MS   30000
+#define GET_API_KEY    "/apirelay.auth.v1.ApiKeyService/GetApiKey"
+#define REVOKE_API_KEY "/apirelay.auth.v1.ApiKeyService/RevokeApiKey"
+#define LIST_API_KEYS  "/apirelay.auth.v1.ApiKeyService/ListApiKeys"
+#define IMPORT         "/apirelay.auth.v1.ApiKeyService/ImportApiKeys"
+#define WATCH          "/apirelay.auth.v1.KeyAccessService/Watch"
+#define STREAM         "/apirelay.usage.v1.IngestService/Stream"
+#define QUEUE_MAX      8
+#define WATCHDOG_MS    30000
 
 typedef struct fixture {
     gw_loop *loop;
     gw_schema *schema;
+    gw_metrics *metrics;
+    gw_metrics_shard *shard;
     gw_rpc_server *server;
+    int64_t connection_age_ms; /* of the next server */
+    size_t calls_max; /* likewise */
+    const char *host; /* likewise */
     gw_rpc_pump *pump;
     gw_rpc_channel *channel;
     gw_tls_files *server_tls, *client_tls; /* NULL: plain */
@@ -43,10 +54,13 @@ typedef struct fixture {
     gw_timer watchdog;
     bool server_closed;
     /* what the handlers saw */
+    size_t failures; /* of "flaky", still to come */
     size_t started, finished, cancelled, half_closed, most_queued;
     size_t stop_when_started; /* the loop stops then; 0: never */
     size_t stop_when_cancelled; /* likewise */
     gw_rpc_call *hanging;
+    char peer[64]; /* of the last call started */
+    char names[256]; /* of ImportApiKeys, each followed by a space */
     /* what the client saw */
     size_t done, stop_when_done, messages, writables;
     size_t stop_when_messages; /* 0: never */
@@ -70,6 +84,8 @@ static inline void on_watchdog(void *arg)
 static inline void note_start(fixture *f, gw_rpc_call *c)
 {
     f->started++;
+    gw_str peer = gw_rpc_call_peer(c);
+    (void)snprintf(f->peer, sizeof f->peer, GW_STR_FMT, GW_STR_ARG(peer));
     f->hanging = c;
     if (f->stop_when_started && f->started >= f->stop_when_started)
         gw_loop_stop(f->loop);
@@ -137,12 +153,26 @@ static const char long_text[] =
     "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
     "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
 
+/* True when "flaky" failed once more. */
+static inline bool fail_flaky(fixture *f, gw_rpc_call *c, gw_str what)
+{
+    gw_error err;
+    if (!gw_str_eq_c(what, "flaky") || f->failures == 0)
+        return false;
+    f->failures--;
+    (void)gw_fail(&err, GW_ERR_UNAVAILABLE, "not now");
+    gw_rpc_fail(c, &err);
+    return true;
+}
+
 static inline void get_api_key(gw_rpc_call *c, const ProtobufCMessage *request, void *arg)
 {
     fixture *f = arg;
     gw_str what = gw_str_of(((const Apirelay__Auth__V1__GetApiKeyRequest *)request)->id);
     note_start(f, c);
-    if (gw_str_eq_c(what, "ok")) {
+    if (fail_flaky(f, c, what))
+        return;
+    if (gw_str_eq_c(what, "ok") || gw_str_eq_c(what, "flaky")) {
         reply_with_caller(c);
     } else if (gw_str_eq_c(what, "later")) {
         gw_loop_defer(f->loop, reply_with_caller, c);
@@ -164,6 +194,16 @@ static inline void get_api_key(gw_rpc_call *c, const ProtobufCMessage *request, 
         if (gw_violations_split(&v, &err, &further) != GW_OK)
             gw_rpc_fail_all(c, &err, &further);
     }
+}
+
+static inline void revoke_api_key(gw_rpc_call *c, const ProtobufCMessage *request, void *arg)
+{
+    fixture *f = arg;
+    note_start(f, c);
+    if (fail_flaky(f, c, gw_str_of(((const Apirelay__Auth__V1__RevokeApiKeyRequest *)request)->id)))
+        return;
+    Apirelay__Auth__V1__RevokeApiKeyResponse r = APIRELAY__AUTH__V1__REVOKE_API_KEY_RESPONSE__INIT;
+    gw_rpc_reply(c, &r.base);
 }
 
 static inline void list_api_keys(gw_rpc_call *c, const ProtobufCMessage *request, void *arg)
@@ -243,13 +283,51 @@ static inline void stream_half_closed(gw_rpc_call *c, void *arg)
     gw_rpc_finish(c);
 }
 
+static inline void import_reply(gw_rpc_call *c, fixture *f)
+{
+    Apirelay__Auth__V1__ImportedApiKey key = APIRELAY__AUTH__V1__IMPORTED_API_KEY__INIT,
+                                       *keys[] = {&key};
+    Apirelay__Auth__V1__ImportApiKeysResponse r =
+        APIRELAY__AUTH__V1__IMPORT_API_KEYS_RESPONSE__INIT;
+    key.key_id = f->names;
+    r.n_api_keys = 1, r.api_keys = keys;
+    gw_rpc_reply(c, &r.base);
+}
+
+static inline void import_message(gw_rpc_call *c, const ProtobufCMessage *request, void *arg)
+{
+    fixture *f = arg;
+    const char *name = ((const Apirelay__Auth__V1__ImportApiKeysRequest *)request)->api_key->name;
+    size_t len = strlen(f->names);
+    (void)snprintf(f->names + len, sizeof f->names - len, "%s ", name);
+    gw_error err;
+    if (strcmp(name, "bad") == 0) {
+        (void)gw_fail_field(&err, GW_ERR_INVALID_ARGUMENT, "api_key.name", "is bad");
+        gw_rpc_fail(c, &err);
+    } else if (strcmp(name, "enough") == 0) {
+        import_reply(c, f);
+    }
+}
+
+static inline void import_half_closed(gw_rpc_call *c, void *arg)
+{
+    ((fixture *)arg)->half_closed++;
+    import_reply(c, arg);
+}
+
 static const gw_rpc_handler test_handlers[] = {
     {.path = GET_API_KEY, .start = get_api_key, .cancelled = on_cancelled, .finished = on_finished},
+    {.path = REVOKE_API_KEY, .start = revoke_api_key, .finished = on_finished},
     {.path = LIST_API_KEYS,
      .start = list_api_keys,
      .cancelled = on_cancelled,
-     .finished = on_finished,
-     .max_deadline_ms = 50},
+     .finished = on_finished},
+    {.path = IMPORT,
+     .start = stream_start,
+     .message = import_message,
+     .half_closed = import_half_closed,
+     .cancelled = on_cancelled,
+     .finished = on_finished},
     {.path = WATCH,
      .start = watch,
      .writable = watch_writable,
@@ -291,12 +369,15 @@ static inline void test_authorize(void *self, gw_rpc_call *c, const gw_method *m
 static inline void start_server(fixture *f)
 {
     char listen[32];
-    (void)snprintf(listen, sizeof listen, "127.0.0.1:%u", f->port);
+    (void)snprintf(listen, sizeof listen, "%s:%u", f->host, f->port);
     gw_rpc_server_options o = {.listen = listen,
                                .reflection = true,
                                .schema = f->schema,
                                .authorizer = {test_authorize, f},
-                               .tls = f->server_tls};
+                               .tls = f->server_tls,
+                               .metrics = {f->shard, 0},
+                               .connection_age_ms = f->connection_age_ms,
+                               .calls_max = f->calls_max};
     gw_error err;
     assert_int_equal(gw_rpc_server_new(f->loop, &o, &f->server, &err), GW_OK);
     assert_int_equal(gw_rpc_server_add(f->server, test_handlers, f, &err), GW_OK);
@@ -320,13 +401,24 @@ static inline void close_server(fixture *f, int64_t grace_ms)
         gw_loop_run(f->loop);
 }
 
-static inline void start_channel(fixture *f)
+static const gw_metric_info test_metrics[] = {
+#define METRIC(kind, name, labels, help) {GW_METRIC_##kind, #name, labels, help},
+#include "rpc/metrics.def"
+#undef METRIC
+};
+
+static inline void open_channel(fixture *f, const char *target)
 {
     gw_error err;
-    char target[32];
-    (void)snprintf(target, sizeof target, "127.0.0.1:%u", f->port);
     assert_int_equal(gw_rpc_channel_new(f->pump, target, f->client_tls, NULL, &f->channel, &err),
                      GW_OK);
+}
+
+static inline void start_channel(fixture *f)
+{
+    char target[32];
+    (void)snprintf(target, sizeof target, "127.0.0.1:%u", f->port);
+    open_channel(f, target);
 }
 
 static inline fixture *new_fixture(void)
@@ -336,9 +428,16 @@ static inline fixture *new_fixture(void)
     gw_error err;
     assert_int_equal(gw_loop_new(&gw_system_clock, &f->loop, &err), GW_OK);
     assert_int_equal(gw_schema_all(&f->schema, &err), GW_OK);
+    /* The schema is this test's own. */
+    ((gw_method *)(uintptr_t)gw_schema_method(f->schema, GW_STR(LIST_API_KEYS)))->max_deadline_ms =
+        50;
     gw_timer_init(&f->watchdog, on_watchdog, f);
     gw_timer_set(f->loop, &f->watchdog, WATCHDOG_MS);
+    f->metrics = gw_metrics_new(test_metrics, GW_ARRAY_LEN(test_metrics));
+    f->shard = gw_metrics_shard_new(f->metrics);
+    f->host = "127.0.0.1";
     assert_int_equal(gw_rpc_pump_new(f->loop, &f->pump, &err), GW_OK);
+    gw_rpc_pump_describe(f->pump, f->schema, (gw_rpc_metrics){f->shard, 0});
     return f;
 }
 
@@ -358,6 +457,7 @@ static inline int teardown(void **state)
     if (f->server)
         close_server(f, 0);
     gw_rpc_pump_free(f->pump);
+    gw_metrics_free(f->metrics);
     gw_tls_files_free(f->server_tls);
     gw_tls_files_free(f->client_tls);
     gw_timer_cancel(f->loop, &f->watchdog);
@@ -402,6 +502,11 @@ static inline void on_unary_done(void *arg, gw_status rc, const ProtobufCMessage
     if (response && response->descriptor == &apirelay__auth__v1__get_api_key_response__descriptor)
         (void)snprintf(f->text, sizeof f->text, "%s",
                        ((const Apirelay__Auth__V1__GetApiKeyResponse *)response)->api_key->name);
+    if (response &&
+        response->descriptor == &apirelay__auth__v1__import_api_keys_response__descriptor)
+        (void)snprintf(
+            f->text, sizeof f->text, "%s",
+            ((const Apirelay__Auth__V1__ImportApiKeysResponse *)response)->api_keys[0]->key_id);
     note_done(f, rc, err);
 }
 
@@ -423,6 +528,18 @@ static inline gw_rpc_client_call *start_get(fixture *f, const char *what, const 
     gw_rpc_client_call *c = gw_rpc_unary(f->channel, &o, &q.base, on_unary_done, f);
     assert_non_null(c);
     return c;
+}
+
+static inline void start_revoke(fixture *f, const char *what, bool wait_for_ready)
+{
+    gw_rpc_call_options o = {.path = REVOKE_API_KEY,
+                             .response = &apirelay__auth__v1__revoke_api_key_response__descriptor,
+                             .credential = GW_STR("good"),
+                             .deadline_ms = 20000,
+                             .wait_for_ready = wait_for_ready};
+    Apirelay__Auth__V1__RevokeApiKeyRequest q = APIRELAY__AUTH__V1__REVOKE_API_KEY_REQUEST__INIT;
+    q.id = (char *)(uintptr_t)what;
+    assert_non_null(gw_rpc_unary(f->channel, &o, &q.base, on_unary_done, f));
 }
 
 /* Runs until `n` calls are done. */
@@ -505,4 +622,24 @@ static inline void send_events(fixture *f, int64_t seq, size_t padding)
     q.events = &e;
     gw_rpc_stream_send(f->stream, &q.base);
     free(bytes);
+}
+
+static inline void start_import(fixture *f, const char *credential, int64_t deadline_ms)
+{
+    gw_rpc_call_options o = {.path = IMPORT,
+                             .response = &apirelay__auth__v1__import_api_keys_response__descriptor,
+                             .credential = gw_str_of(credential),
+                             .deadline_ms = deadline_ms,
+                             .wait_for_ready = true};
+    f->stream = gw_rpc_send_stream(f->channel, &o, on_stream_writable, on_unary_done, f);
+    assert_non_null(f->stream);
+}
+
+static inline void send_key(fixture *f, const char *name)
+{
+    Apirelay__Auth__V1__ApiKey key = APIRELAY__AUTH__V1__API_KEY__INIT;
+    Apirelay__Auth__V1__ImportApiKeysRequest q = APIRELAY__AUTH__V1__IMPORT_API_KEYS_REQUEST__INIT;
+    key.name = (char *)(uintptr_t)name;
+    q.api_key = &key;
+    gw_rpc_stream_send(f->stream, &q.base);
 }

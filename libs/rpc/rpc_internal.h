@@ -33,6 +33,8 @@ struct gw_rpc_pump {
     pthread_t thread;
     bool running;
     atomic_size_t in_core; /* tags that the core has */
+    const gw_schema *schema; /* of the channels; may be NULL */
+    gw_rpc_metrics metrics;
 };
 /* Shuts the queue down, joins the thread and completes what was left. No new batches from now on.
  * A server destroys its core between this and gw_rpc_pump_free(). */
@@ -53,9 +55,10 @@ typedef struct rpc_send {
     gw_list node;
     grpc_byte_buffer *buffer;
 } rpc_send;
-GW_CHECK bool rpc_sends_push(gw_list *sends, const ProtobufCMessage *m);
-grpc_byte_buffer *rpc_sends_pop(gw_list *sends); /* NULL when empty */
-void rpc_sends_drop(gw_list *sends);
+/* *bytes grows by what the message holds. */
+GW_CHECK bool rpc_sends_push(gw_list *sends, const ProtobufCMessage *m, size_t *bytes);
+grpc_byte_buffer *rpc_sends_pop(gw_list *sends, size_t *bytes); /* NULL when empty */
+void rpc_sends_drop(gw_list *sends, size_t *bytes);
 
 /* Walks and unpacks into the arena; the buffer stays the caller's. BODY_TOO_LARGE,
  * INVALID_ARGUMENT. */

@@ -5,9 +5,15 @@
 
 /* Calls the core may hand over before we ask anew; more wait inside it. */
 #define SLOTS             64
+#define CALLS_MAX_DEFAULT 10000
 #define STREAMS_MAX       4096 /* on one connection */
-#define CONNECTION_AGE_MS 600000
 #define METADATA_MAX      (16 << 10)
+#define HANDSHAKE_MS      10000 /* to the client's settings */
+#define IDLE_MS           600000 /* a connection without calls; our clients watch health on theirs */
+#define TRANSPORT_BYTES   (256UL << 20) /* buffers of all connections */
+#define LINGER_QUIET_MS   250
+#define LINGER_MAX_MS     2000
+#define LINGER_STEP_MS    25
 
 static gw_rpc_server *new_empty(gw_loop *l, const gw_rpc_server_options *o)
 {
@@ -20,6 +26,10 @@ static gw_rpc_server *new_empty(gw_loop *l, const gw_rpc_server_options *o)
     s->authorizer = o->authorizer;
     s->reflection = o->reflection;
     s->tls_files = o->tls;
+    s->metrics = o->metrics;
+    s->connection_age_ms = o->connection_age_ms;
+    s->connection_age_grace_ms = o->connection_age_grace_ms;
+    s->calls_max = o->calls_max ? o->calls_max : CALLS_MAX_DEFAULT;
     s->listen = gw_str_dup(gw_str_of(o->listen));
     s->methods = gw_map_new(free);
     gw_list_init(&s->calls);
@@ -136,9 +146,19 @@ static int message_max(const gw_rpc_server *s)
         .type = GRPC_ARG_INTEGER, .key = (char *)(uintptr_t)(name), .value.integer = (number)      \
     }
 
+static int age(int64_t ms)
+{
+    return ms > 0 ? (int)GW_MIN(ms, (int64_t)INT32_MAX) : INT32_MAX; /* that is never */
+}
+
 static grpc_server *new_core(const gw_rpc_server *s)
 {
+    grpc_resource_quota *quota = grpc_resource_quota_create("rpc server");
+    grpc_resource_quota_resize(quota, TRANSPORT_BYTES);
     grpc_arg args[] = {
+        {.type = GRPC_ARG_POINTER,
+         .key = (char *)(uintptr_t)GRPC_ARG_RESOURCE_QUOTA,
+         .value.pointer = {quota, grpc_resource_quota_arg_vtable()}},
         /* On by default: two servers would share a port in silence. */
         INTEGER_ARG(GRPC_ARG_ALLOW_REUSEPORT, 0),
         INTEGER_ARG(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, message_max(s)),
@@ -148,15 +168,19 @@ static grpc_server *new_core(const gw_rpc_server *s)
         INTEGER_ARG(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
         INTEGER_ARG(GRPC_ARG_KEEPALIVE_TIME_MS, 30000),
         INTEGER_ARG(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000),
-        /* Clients resolve names anew only after a disconnect: without it they would never see new
-         * replicas. Calls in flight go on on the old connection. */
-        INTEGER_ARG(GRPC_ARG_MAX_CONNECTION_AGE_MS, CONNECTION_AGE_MS),
+        INTEGER_ARG(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, HANDSHAKE_MS),
+        INTEGER_ARG(GRPC_ARG_MAX_CONNECTION_IDLE_MS, IDLE_MS),
+        INTEGER_ARG(GRPC_ARG_MAX_CONNECTION_AGE_MS,
+                    age(s->connection_age_ms)), /* the core jitters */
+        INTEGER_ARG(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, age(s->connection_age_grace_ms)),
         /* Identity only: see rpc_unpack(). */
         INTEGER_ARG(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1),
         INTEGER_ARG(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0),
     };
     grpc_channel_args channel_args = {GW_ARRAY_LEN(args), args};
-    return grpc_server_create(&channel_args, NULL);
+    grpc_server *core = grpc_server_create(&channel_args, NULL);
+    grpc_resource_quota_unref(quota);
+    return core;
 }
 
 static void on_core_down(void *owner, bool success)
@@ -171,6 +195,42 @@ static void on_grace_over(void *arg)
 {
     gw_rpc_server *s = arg;
     grpc_server_cancel_all_calls(s->core);
+}
+
+/* Health watches and reflection never end by themselves. */
+static void end_built_in_calls(gw_rpc_server *s)
+{
+    gw_error err;
+    (void)gw_fail(&err, GW_ERR_SHUTTING_DOWN, "the server is shutting down");
+    gw_list_each (node, &s->calls) {
+        gw_rpc_call *c = GW_CONTAINER_OF(node, gw_rpc_call, node);
+        if (c->method && c->method->built_in && c->started && !c->handler_ended)
+            gw_rpc_fail(c, &err);
+    }
+}
+
+static void shut_down_core(gw_rpc_server *s)
+{
+    s->refusing = true;
+    end_built_in_calls(s);
+    rpc_pump_take(s->pump);
+    grpc_server_shutdown_and_notify(s->core, s->pump->queue, &s->core_down);
+    gw_timer_init(&s->grace, on_grace_over, s);
+    gw_timer_set(s->loop, &s->grace,
+                 GW_MAX(s->grace_until_ms - gw_loop_now_ms(s->loop), (int64_t)0));
+}
+
+/* A call that is on its way when the core shuts down is lost, and its caller may not repeat it: so
+ * those who watch our health get the time to go elsewhere. */
+static void linger(void *arg)
+{
+    gw_rpc_server *s = arg;
+    int64_t now_ms = gw_loop_now_ms(s->loop);
+    bool is_quiet = now_ms - s->accepted_ms >= LINGER_QUIET_MS;
+    if (gw_list_is_empty(&s->watches) || is_quiet || now_ms >= s->linger_until_ms)
+        shut_down_core(s);
+    else
+        gw_timer_set(s->loop, &s->grace, LINGER_STEP_MS);
 }
 
 gw_status gw_rpc_server_start(gw_rpc_server *s, gw_error *err)
@@ -197,7 +257,7 @@ gw_status gw_rpc_server_start(gw_rpc_server *s, gw_error *err)
     s->port = (uint16_t)port;
     s->serving = true;
     rpc_tag_init(&s->core_down, on_core_down, s);
-    gw_timer_init(&s->grace, on_grace_over, s);
+    gw_timer_init(&s->grace, linger, s);
     grpc_server_start(s->core);
     for (int i = 0; i < SLOTS; i++)
         rpc_server_post_slot(s);
@@ -206,7 +266,7 @@ gw_status gw_rpc_server_start(gw_rpc_server *s, gw_error *err)
 
 void rpc_server_post_slot(gw_rpc_server *s)
 {
-    if (s->closing)
+    if (s->refusing)
         return;
     gw_rpc_call *c = rpc_call_new(s);
     if (!c) {
@@ -266,18 +326,6 @@ void rpc_server_settle(gw_rpc_server *s)
     gw_loop_defer(s->loop, destroy, s); /* never inside an event of the pump that goes with it */
 }
 
-/* Health watches and reflection never end by themselves. */
-static void end_built_in_calls(gw_rpc_server *s)
-{
-    gw_error err;
-    (void)gw_fail(&err, GW_ERR_SHUTTING_DOWN, "the server is shutting down");
-    gw_list_each (node, &s->calls) {
-        gw_rpc_call *c = GW_CONTAINER_OF(node, gw_rpc_call, node);
-        if (c->method && c->method->built_in && c->started && !c->handler_ended)
-            gw_rpc_fail(c, &err);
-    }
-}
-
 void gw_rpc_server_close(gw_rpc_server *s, int64_t grace_ms, void (*closed)(void *arg), void *arg)
 {
     if (s->closing)
@@ -287,10 +335,11 @@ void gw_rpc_server_close(gw_rpc_server *s, int64_t grace_ms, void (*closed)(void
     s->closed = closed;
     s->closed_arg = arg;
     if (s->core) {
-        end_built_in_calls(s);
-        rpc_pump_take(s->pump);
-        grpc_server_shutdown_and_notify(s->core, s->pump->queue, &s->core_down);
-        gw_timer_set(s->loop, &s->grace, grace_ms);
+        int64_t now_ms = gw_loop_now_ms(s->loop);
+        s->accepted_ms = now_ms; /* it takes a moment until the watchers know */
+        s->linger_until_ms = now_ms + GW_MIN(grace_ms / 2, (int64_t)LINGER_MAX_MS);
+        s->grace_until_ms = now_ms + grace_ms;
+        linger(s);
     }
     rpc_server_settle(s);
 }

@@ -1,11 +1,16 @@
 /*
- * gRPC server on a loop: unary, server-streaming and bidirectional calls, gRPC C core behind it.
+ * gRPC server on a loop: calls of all four kinds, gRPC C core behind it.
  *
  * One pump thread waits on the server's completion queue and posts what happens to the loop;
  * handlers run on the loop only. Before a message is unpacked its bytes are walked by descriptor
- * (rpc/walk.h). Before a handler runs, the caller is checked against the rpc's access option by
- * `authorize`. Every call has a deadline: the caller's, cut to the method's maximum, else that
- * maximum. Health (grpc.health.v1, with Watch) and reflection v1 are built in.
+ * (rpc/walk.h), each one of a stream. Before a handler runs, the caller is checked against the rpc's
+ * access option by `authorize`. Every call has a deadline: the caller's, cut to the maximum of the rpc's
+ * deadline option, else that maximum. Health (grpc.health.v1, with Watch) and reflection (v1, v1alpha)
+ * are built in.
+ *
+ * What callers can make it hold is bounded: calls in flight, bytes of metadata, of a message, and of
+ * answers that a caller does not read (the call then ends RESOURCE_EXHAUSTED); connections that pause in
+ * their handshake, idle ones and such that ping too often are closed.
  *
  * Thread: the loop's.
  */
@@ -15,7 +20,7 @@
 #include "core/violations.h"
 #include "log/log.h"
 #include "loop/loop.h"
-#include "metrics/metrics.h"
+#include "rpc/metrics.h"
 #include "schema/schema.h"
 #include "tls/tls_files.h"
 
@@ -55,11 +60,12 @@ void gw_rpc_authorized(gw_rpc_call *call, gw_status rc, const gw_caller *caller,
 
 /*
  * A handler. `start` for every call; a unary or server-streaming call has its request there.
- * `message` for each further message of a bidi call (start has request NULL then), `half_closed`
- * when the client has sent all; `writable` when a gw_rpc_send() has been taken; `finished` exactly
+ * `message` for each message of a client-streaming or bidi call (start has request NULL then),
+ * `half_closed` when the client has sent all: a client-streaming call is answered there, or before, by
+ * gw_rpc_reply(); `writable` when a gw_rpc_send() has been taken; `finished` exactly
  * once, last, whatever happened: the handler's data is released there. NULL members are fine where
- * they cannot happen. `request` is owned by the call, valid until `finished` (bidi: until the
- * callback returns).
+ * they cannot happen. `request` is owned by the call, valid until `finished` (of `message`:
+ * until the callback returns).
  */
 typedef struct gw_rpc_handler {
     const char *path; /* "/pkg.Service/Method" */
@@ -71,7 +77,6 @@ typedef struct gw_rpc_handler {
         gw_rpc_call *call,
         void *arg); /* client gone or deadline over; the handler still ends the call */
     void (*finished)(gw_rpc_call *call, void *arg);
-    int64_t max_deadline_ms; /* 0: 30 s for unary, none for streams */
     size_t max_message_bytes; /* 0: 4 MiB */
 } gw_rpc_handler;
 
@@ -84,6 +89,12 @@ typedef struct gw_rpc_server_options {
      * set is used for connections from then on. Borrowed. */
     gw_tls_files *tls;
     gw_log *log; /* may be NULL */
+    gw_rpc_metrics metrics; /* {0}: nothing is counted */
+    /* A connection is asked to end after this long, 10 % more or less: clients resolve names anew only
+     * then, and would never see new replicas. 0: never. */
+    int64_t connection_age_ms;
+    int64_t connection_age_grace_ms; /* calls on it may go on this long; 0: to their end */
+    size_t calls_max; /* in flight, further ones end RESOURCE_EXHAUSTED; 0: 10,000 */
 } gw_rpc_server_options;
 
 GW_CHECK gw_status gw_rpc_server_new(gw_loop *l, const gw_rpc_server_options *o,
@@ -97,8 +108,9 @@ GW_CHECK gw_status gw_rpc_server_start(gw_rpc_server *s, gw_error *err);
 uint16_t gw_rpc_server_port(const gw_rpc_server *s);
 void gw_rpc_server_set_serving(gw_rpc_server *s, bool serving); /* what health answers */
 /*
- * NOT_SERVING at once, then no new calls; calls in flight may end within `grace_ms`, then are
- * cancelled. `closed(arg)` (NULL is fine) on the loop when all is gone and the server freed: each
+ * NOT_SERVING at once. While callers watch that, new calls are still taken until none has come for a
+ * quarter of a second (at most for 2 s, and half of the grace): so those who watch lose no call. Then no
+ * new calls; calls in flight may end within `grace_ms` of the start, then are cancelled. `closed(arg)` (NULL is fine) on the loop when all is gone and the server freed: each
  * handler has ended its calls by then, and the authorizer has answered. Once.
  */
 void gw_rpc_server_close(gw_rpc_server *s, int64_t grace_ms, void (*closed)(void *arg), void *arg);
@@ -115,13 +127,14 @@ bool gw_rpc_call_is_cancelled(const gw_rpc_call *c);
 void gw_rpc_call_set_data(gw_rpc_call *c, void *data);
 void *gw_rpc_call_data(const gw_rpc_call *c);
 
-void gw_rpc_reply(gw_rpc_call *c,
-                  const ProtobufCMessage *m); /* unary: the answer and OK. Once. Packs now. */
+void gw_rpc_reply(
+    gw_rpc_call *c,
+    const ProtobufCMessage *m); /* unary, client streaming: the answer and OK. Once. Packs now. */
 void gw_rpc_send(gw_rpc_call *c,
                  const ProtobufCMessage *m); /* streams: packs now; queued in order */
 size_t
 gw_rpc_call_queued(const gw_rpc_call *c); /* messages sent but not yet taken by the transport */
-void gw_rpc_pause(gw_rpc_call *c); /* bidi: no further `message` */
+void gw_rpc_pause(gw_rpc_call *c); /* no further `message` */
 void gw_rpc_resume(gw_rpc_call *c);
 void gw_rpc_finish(gw_rpc_call *c); /* streams: OK */
 /* Ends any call with the error's gRPC status, message and google.rpc details (BadRequest,

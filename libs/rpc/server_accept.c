@@ -4,8 +4,6 @@
 #include <grpc/support/alloc.h>
 #include <grpc/support/time.h>
 
-#define UNARY_DEADLINE_MS 30000
-
 static gw_str dup_in(gw_rpc_call *c, gw_str s)
 {
     return s.len ? gw_arena_dup(c->arena, s) : GW_STR("");
@@ -71,10 +69,7 @@ static void authorize(gw_rpc_call *c)
 static void set_deadline(gw_rpc_call *c)
 {
     const gw_method *m = c->method->method;
-    int64_t left_ms = c->method->handler->max_deadline_ms;
-    bool is_unary = !m->client_streaming && !m->server_streaming;
-    if (left_ms == 0)
-        left_ms = is_unary ? UNARY_DEADLINE_MS : INT64_MAX;
+    int64_t left_ms = m->max_deadline_ms;
     gpr_timespec at = gpr_convert_clock_type(c->details.deadline, GPR_CLOCK_MONOTONIC);
     if (gpr_time_cmp(at, gpr_inf_future(GPR_CLOCK_MONOTONIC)) != 0) {
         int64_t theirs_ms = gpr_time_to_millis(gpr_time_sub(at, gpr_now(GPR_CLOCK_MONOTONIC)));
@@ -99,6 +94,15 @@ static bool watch_close(gw_rpc_call *c)
     return false;
 }
 
+static void measure(gw_rpc_call *c)
+{
+    gw_rpc_server *s = c->server;
+    rpc_measure_begin(&c->measure, RPC_SERVER, &s->metrics, c->method ? c->method->method : NULL,
+                      gw_loop_now_ms(s->loop));
+    if (gw_rpc_call_metadata(c, "grpc-previous-rpc-attempts").len > 0)
+        rpc_measure_repeated(&c->measure);
+}
+
 static void route(gw_rpc_call *c)
 {
     gw_error err;
@@ -109,8 +113,12 @@ static void route(gw_rpc_call *c)
         c->peer = gw_arena_dup(c->arena, gw_str_of(peer));
     gpr_free(peer);
     c->method = rpc_server_method(c->server, rpc_slice_view(&c->details.method));
-    if (c->server->closing) {
+    measure(c);
+    if (c->server->refusing) {
         (void)gw_fail(&err, GW_ERR_SHUTTING_DOWN, "the server is shutting down");
+        rpc_call_refuse(c, &err);
+    } else if (c->server->call_count > c->server->calls_max) {
+        (void)gw_fail(&err, GW_ERR_OVERLOADED, "too many calls at once");
         rpc_call_refuse(c, &err);
     } else if (!c->arena || !c->message_arena) {
         (void)gw_fail(&err, GW_ERR_NO_MEMORY, "no memory for a call");
@@ -140,6 +148,8 @@ void rpc_call_on_accepted(void *owner, bool success)
     }
     rpc_server_post_slot(s);
     gw_list_push_back(&s->calls, &c->node);
+    s->call_count++;
+    s->accepted_ms = gw_loop_now_ms(s->loop);
     if (watch_close(c))
         route(c);
     rpc_call_settle(c);

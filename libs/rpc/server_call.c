@@ -33,7 +33,7 @@ void rpc_call_drop(gw_rpc_call *c)
     grpc_metadata_array_destroy(&c->metadata);
     if (c->incoming)
         grpc_byte_buffer_destroy(c->incoming);
-    rpc_sends_drop(&c->sends);
+    rpc_sends_drop(&c->sends, &c->queued_bytes);
     gw_arena_free(c->arena);
     gw_arena_free(c->message_arena);
     if (c->core)
@@ -49,6 +49,7 @@ static void finish(void *arg)
         c->method->handler->finished(c, c->method->arg);
     gw_timer_cancel(s->loop, &c->deadline);
     gw_list_remove(&c->node);
+    s->call_count--;
     rpc_call_drop(c);
     rpc_server_settle(s);
 }
@@ -77,7 +78,7 @@ void rpc_call_abort(gw_rpc_call *c, const gw_error *e)
     if (c->aborted || c->ending || c->gone)
         return;
     c->aborted = true;
-    rpc_sends_drop(&c->sends);
+    rpc_sends_drop(&c->sends, &c->queued_bytes);
     c->queued = 0;
     rpc_call_end(c, e);
     if (!c->status_sent) /* it waits behind a message that the client may never read */
@@ -107,7 +108,8 @@ static void on_closed(void *owner, bool success)
     gw_rpc_call *c = owner;
     if (c->core_cancelled) {
         c->gone = true;
-        rpc_sends_drop(&c->sends);
+        rpc_measure_end(&c->measure, GW_RPC_CANCELLED, gw_loop_now_ms(c->server->loop));
+        rpc_sends_drop(&c->sends, &c->queued_bytes);
         c->queued = 0;
         tell_cancelled(c);
     }

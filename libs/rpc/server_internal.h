@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "rpc/measure.h"
 #include "rpc/rpc_internal.h"
 #include "rpc/server.h"
 #include "rpc/tls.h"
@@ -29,11 +30,16 @@ struct gw_rpc_server {
     gw_rpc_pump *pump; /* NULL until started */
     grpc_server *core;
     gw_list calls;
+    size_t call_count, calls_max;
+    int64_t connection_age_ms, connection_age_grace_ms;
+    gw_rpc_metrics metrics;
     size_t slots; /* requests for a call that the core holds */
     gw_list watches; /* of health */
     bool serving, closing, core_is_down, destroying;
+    bool refusing; /* closing, and no longer taking calls */
+    int64_t accepted_ms, linger_until_ms, grace_until_ms; /* last call; of a close */
     rpc_tag core_down;
-    gw_timer grace;
+    gw_timer grace; /* of a close: its linger, then its grace */
     void (*closed)(void *arg);
     void *closed_arg;
 };
@@ -64,7 +70,8 @@ struct gw_rpc_call {
     int core_cancelled; /* written by the core before `closed` completes */
     grpc_byte_buffer *incoming;
     gw_list sends;
-    size_t queued;
+    size_t queued, queued_bytes;
+    rpc_measure measure;
     bool sending_message; /* the batch in flight takes one from the queue */
     gw_error outcome; /* to send when `ending`; GW_OK is success */
     gw_violations *further; /* beside the outcome's, in the arena; NULL: none */

@@ -186,7 +186,8 @@ static const ProtobufCMethodDescriptor descriptor = {
         .descriptor = &descriptor, .path = {(p), sizeof(p) - 1},                                   \
         .service_name = {(s), sizeof(s) - 1},                                                      \
         .name = {"ServerReflectionInfo", sizeof("ServerReflectionInfo") - 1},                      \
-        .client_streaming = true, .server_streaming = true, .access = {                            \
+        .client_streaming = true, .server_streaming = true, .max_deadline_ms = INT64_MAX,          \
+        .access = {                                                                                \
             .declared = true,                                                                      \
             .anyone = true                                                                         \
         }                                                                                          \

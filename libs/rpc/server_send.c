@@ -1,6 +1,9 @@
 /* The sending half of a call: messages in order, one batch at a time, the status last. */
 #include "rpc/server_internal.h"
 
+/* Of answers that wait for a caller to read: handlers hold back before it, this is the end of it. */
+#define QUEUE_BYTES_MAX (4UL << 20)
+
 static void start_send(gw_rpc_call *c, const grpc_op *ops, size_t n)
 {
     c->sending = true;
@@ -43,7 +46,7 @@ void rpc_call_flush(gw_rpc_call *c)
 {
     if (c->sending || c->status_sent || c->gone)
         return;
-    grpc_byte_buffer *message = rpc_sends_pop(&c->sends);
+    grpc_byte_buffer *message = rpc_sends_pop(&c->sends, &c->queued_bytes);
     bool is_last = c->ending && gw_list_is_empty(&c->sends);
     const gw_method *method = c->method ? c->method->method : NULL;
     bool is_stream = method && (method->client_streaming || method->server_streaming);
@@ -83,7 +86,7 @@ void rpc_call_on_sent(void *owner, bool success)
     if (took_message && c->queued > 0)
         c->queued--;
     if (!success) {
-        rpc_sends_drop(&c->sends);
+        rpc_sends_drop(&c->sends, &c->queued_bytes);
         c->queued = 0;
     } else if (took_message && c->started && !c->handler_ended && !c->gone && !c->aborted &&
                c->method->handler->writable) {
@@ -102,6 +105,8 @@ void rpc_call_end(gw_rpc_call *c, const gw_error *outcome)
     c->ending = true;
     if (outcome)
         c->outcome = *outcome;
+    rpc_measure_end(&c->measure, gw_status_describe(c->outcome.code)->rpc_code,
+                    gw_loop_now_ms(c->server->loop));
     rpc_call_flush(c);
 }
 
@@ -112,11 +117,16 @@ static bool can_send(const gw_rpc_call *c)
 
 void gw_rpc_send(gw_rpc_call *c, const ProtobufCMessage *m)
 {
+    gw_error err;
     if (!can_send(c))
         return;
-    if (!rpc_sends_push(&c->sends, m)) {
+    if (c->queued_bytes > QUEUE_BYTES_MAX) {
+        (void)gw_fail(&err, GW_ERR_OVERLOADED, "the caller does not read its answers");
+        rpc_call_abort(c, &err);
+        return;
+    }
+    if (!rpc_sends_push(&c->sends, m, &c->queued_bytes)) {
         /* A gap would go unseen: the stream ends instead. */
-        gw_error err;
         (void)gw_fail(&err, GW_ERR_NO_MEMORY, "no memory for an answer");
         rpc_call_abort(c, &err);
         return;
@@ -137,7 +147,7 @@ static void handler_ends(gw_rpc_call *c, const gw_error *outcome)
 
 void gw_rpc_reply(gw_rpc_call *c, const ProtobufCMessage *m)
 {
-    if (can_send(c) && rpc_sends_push(&c->sends, m)) {
+    if (can_send(c) && rpc_sends_push(&c->sends, m, &c->queued_bytes)) {
         c->queued++;
         handler_ends(c, NULL);
         return;

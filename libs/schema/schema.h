@@ -2,8 +2,8 @@
  * Schema: what our protos say beyond what protobuf-c keeps at run time, read from the descriptor
  * set that is compiled in.
  *
- * Gives, for every rpc: its full method path, streaming kind, the access option, its
- * google.api.http bindings; and the FileDescriptorProto bytes that reflection hands out.
+ * Gives, for every rpc: its full method path, streaming kind, the access and deadline options, whether
+ * it may be repeated, its google.api.http bindings; and the FileDescriptorProto bytes that reflection hands out.
  *
  * Thread: built once at start, immutable afterwards, shared freely.
  */
@@ -31,6 +31,8 @@ typedef struct gw_access {
     size_t service_count;
 } gw_access;
 
+#define GW_METHOD_DEADLINE_MS 30000 /* of an rpc that says nothing else */
+
 /* One google.api.http binding (google/api/http.proto). */
 typedef struct gw_http_binding {
     gw_str method; /* "GET" */
@@ -46,6 +48,9 @@ typedef struct gw_method {
     gw_str name;
     bool client_streaming, server_streaming;
     gw_access access;
+    bool idempotent; /* idempotency_level says so: a call may be repeated */
+    int64_t max_deadline_ms; /* what a server lets a call take; INT64_MAX: no end */
+    int64_t default_deadline_ms; /* what a client gives when it names none; INT64_MAX: none */
     const gw_http_binding *bindings;
     size_t binding_count;
 } gw_method;

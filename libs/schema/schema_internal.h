@@ -39,7 +39,7 @@ struct gw_schema {
 /* Reads the set's files, their symbols, services and comments. */
 GW_CHECK gw_status gw_schema_read_files(gw_schema *s, gw_str descriptor_set, gw_error *err);
 
-/* Reads the access and http options of a method; `options` may be NULL. */
+/* Reads the options of a method; `options` may be NULL. */
 GW_CHECK gw_status gw_schema_read_options(gw_schema *s,
                                           const Google__Protobuf__MethodOptions *options,
                                           gw_method *method, gw_error *err);

@@ -4,8 +4,9 @@
 #include "google/api/http.pb-c.h"
 
 /* Extensions of MethodOptions: protobuf-c keeps them as unknown fields. */
-#define EXTENSION_HTTP   72295728 /* google.api.http */
-#define EXTENSION_ACCESS 50501 /* apirelay.options.v1.access */
+#define EXTENSION_HTTP     72295728 /* google.api.http */
+#define EXTENSION_ACCESS   50501 /* apirelay.options.v1.access */
+#define EXTENSION_DEADLINE 50502 /* apirelay.options.v1.deadline */
 
 static const ProtobufCMessageUnknownField *extension(const ProtobufCMessage *options, uint32_t tag)
 {
@@ -59,6 +60,22 @@ static gw_status read_access(gw_schema *s, const ProtobufCMessageUnknownField *u
     }
     apirelay__options__v1__access__free_unpacked(a, NULL);
     return fits ? GW_OK : bad_option(m, "access", err);
+}
+
+static gw_status read_deadline(const ProtobufCMessageUnknownField *u, gw_method *m, gw_error *err)
+{
+    Apirelay__Options__V1__Deadline *d =
+        (Apirelay__Options__V1__Deadline *)unpack(u, &apirelay__options__v1__deadline__descriptor);
+    bool ok = d && d->max_ms >= 0 && d->default_ms >= 0;
+    if (ok && d->max_ms > 0)
+        m->max_deadline_ms = m->default_deadline_ms = d->max_ms;
+    if (ok && d->default_ms > 0)
+        m->default_deadline_ms = d->default_ms;
+    if (d)
+        apirelay__options__v1__deadline__free_unpacked(d, NULL);
+    if (!ok || m->default_deadline_ms > m->max_deadline_ms)
+        return bad_option(m, "deadline", err);
+    return GW_OK;
 }
 
 static bool copy_binding(gw_schema *s, const Google__Api__HttpRule *rule, gw_http_binding *out)
@@ -115,10 +132,18 @@ static gw_status read_http(gw_schema *s, const ProtobufCMessageUnknownField *u, 
 gw_status gw_schema_read_options(gw_schema *s, const Google__Protobuf__MethodOptions *options,
                                  gw_method *m, gw_error *err)
 {
+    m->max_deadline_ms = m->server_streaming ? INT64_MAX : GW_METHOD_DEADLINE_MS;
+    m->default_deadline_ms = m->max_deadline_ms;
     if (!options)
         return GW_OK;
+    m->idempotent = options->has_idempotency_level &&
+                    options->idempotency_level !=
+                        GOOGLE__PROTOBUF__METHOD_OPTIONS__IDEMPOTENCY_LEVEL__IDEMPOTENCY_UNKNOWN;
+    const ProtobufCMessageUnknownField *deadline = extension(&options->base, EXTENSION_DEADLINE);
     const ProtobufCMessageUnknownField *access = extension(&options->base, EXTENSION_ACCESS);
     const ProtobufCMessageUnknownField *http = extension(&options->base, EXTENSION_HTTP);
     gw_status rc = access ? read_access(s, access, m, err) : GW_OK;
+    if (rc == GW_OK && deadline)
+        rc = read_deadline(deadline, m, err);
     return rc == GW_OK && http ? read_http(s, http, m, err) : rc;
 }

@@ -88,6 +88,28 @@ static void the_access_option_is_read(void **state)
     assert_false(method("/grpc.health.v1.Health/Check")->access.declared);
 }
 
+static void deadlines_and_repeatability_are_read(void **state)
+{
+    (void)state;
+    const struct {
+        const char *path;
+        bool idempotent;
+        int64_t max_ms, default_ms;
+    } cases[] = {
+        {"/apirelay.auth.v1.ApiKeyService/GetApiKey", true, 30000, 30000},
+        {"/apirelay.auth.v1.ApiKeyService/CreateApiKey", false, 30000, 30000},
+        {"/apirelay.auth.v1.IdentityService/CheckCredential", true, 30000, 2000},
+        {"/apirelay.auth.v1.KeyAccessService/Watch", true, INT64_MAX, INT64_MAX},
+        {"/apirelay.relay.v1.ChatService/StreamChatCompletion", false, 600000, 600000},
+    };
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        const gw_method *m = method(cases[i].path);
+        assert_int_equal(m->idempotent, cases[i].idempotent);
+        assert_int_equal(m->max_deadline_ms, cases[i].max_ms);
+        assert_int_equal(m->default_deadline_ms, cases[i].default_ms);
+    }
+}
+
 static void http_bindings_are_read_with_the_additional_ones(void **state)
 {
     (void)state;
@@ -225,6 +247,7 @@ int main(void)
         cmocka_unit_test(every_service_of_the_descriptor_set_is_in_the_schema),
         cmocka_unit_test(every_rpc_of_ours_says_who_may_call_it),
         cmocka_unit_test(the_access_option_is_read),
+        cmocka_unit_test(deadlines_and_repeatability_are_read),
         cmocka_unit_test(http_bindings_are_read_with_the_additional_ones),
         cmocka_unit_test(a_method_knows_its_types_and_its_kind),
         cmocka_unit_test(files_are_found_by_name_and_by_symbol),

@@ -94,8 +94,12 @@ static gw_status open_backends(admin_gw_app *a, gw_error *err)
                                    [ROUTE_RELAY] = a->conf->relay_target,
                                    [ROUTE_USAGE] = a->conf->usage_target};
     gw_status rc = gw_rpc_pump_new(a->loop, &a->pump, err);
+    if (rc != GW_OK)
+        return rc;
+    gw_rpc_pump_describe(a->pump, a->schema,
+                         (gw_rpc_metrics){a->service->shard, M_rpc_server_calls_total});
     for (size_t i = 0; rc == GW_OK && i < GW_ARRAY_LEN(targets); i++)
-        rc = gw_rpc_channel_new(a->pump, targets[i], a->service->tls, a->log, &a->backends[i], err);
+        rc = gw_rpc_channel_new(a->pump, targets[i], NULL, a->log, &a->backends[i], err);
     return rc;
 }
 

@@ -8,7 +8,6 @@
 
 #define SERVICE_PATH      "/apirelay.relay.v1.ChatService/"
 #define QUEUE_HIGH_WATER  16 /* chunks a slow client may leave in the queue */
-#define MAX_DEADLINE_MS   (600 * GW_MS_PER_S)
 #define MAX_MESSAGE_BYTES ((size_t)32 * 1024 * 1024)
 
 typedef struct rpc_caller { /* in the call's arena */
@@ -250,14 +249,12 @@ const gw_rpc_handler chat_rpc_handlers[] = {
      .start = on_create,
      .cancelled = on_cancelled,
      .finished = on_finished,
-     .max_deadline_ms = MAX_DEADLINE_MS,
      .max_message_bytes = MAX_MESSAGE_BYTES},
     {.path = SERVICE_PATH "StreamChatCompletion",
      .start = on_stream,
      .writable = on_writable,
      .cancelled = on_cancelled,
      .finished = on_finished,
-     .max_deadline_ms = MAX_DEADLINE_MS,
      .max_message_bytes = MAX_MESSAGE_BYTES},
     {.path = NULL},
 };

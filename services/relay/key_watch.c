@@ -18,7 +18,6 @@
 #define BACKOFF_MAX_MS    2000
 #define SILENCE_MAX_MS    3000 /* then the stream is given up and opened anew */
 #define TAG_REFRESH_MS    60000 /* a new pepper is known to the relay after this at the latest */
-#define CALL_TIMEOUT_MS   5000
 #define USE_FLUSH_MS      5000
 #define USE_REPORT_MIN_MS 60000 /* once a minute a key (DATA.md, lastUsedAt) */
 #define USE_BATCH_MAX     500
@@ -78,8 +77,8 @@ static void fetch_tag_keys(void *arg)
 {
     key_cache *c = arg;
     Apirelay__Auth__V1__GetTagKeysRequest request = APIRELAY__AUTH__V1__GET_TAG_KEYS_REQUEST__INIT;
-    gw_rpc_call_options o = key_cache_call(
-        c, TAG_KEYS_PATH, &apirelay__auth__v1__get_tag_keys_response__descriptor, CALL_TIMEOUT_MS);
+    gw_rpc_call_options o =
+        key_cache_call(c, TAG_KEYS_PATH, &apirelay__auth__v1__get_tag_keys_response__descriptor, 0);
     o.wait_for_ready = true;
     c->tag_call = gw_rpc_unary(c->options.auth, &o, &request.base, tag_keys_done, c);
     if (c->tag_call)
@@ -214,8 +213,8 @@ static void report_use(void *arg)
         pointers[i] = &uses[i];
         s->reported_wall_ms = s->used_wall_ms;
     }
-    gw_rpc_call_options o = key_cache_call(
-        c, REPORT_PATH, &apirelay__auth__v1__report_use_response__descriptor, CALL_TIMEOUT_MS);
+    gw_rpc_call_options o =
+        key_cache_call(c, REPORT_PATH, &apirelay__auth__v1__report_use_response__descriptor, 0);
     c->use_call = gw_rpc_unary(c->options.auth, &o, &request.base, report_done, c);
     if (c->use_call)
         key_cache_operation_begun(c);

@@ -11,8 +11,6 @@
 
 #include <stdlib.h>
 
-#define USAGE_TIMEOUT_MS 10000
-
 static relay_stage answer(relay_request *r, const gw_buf *json)
 {
     gw_error err;
@@ -159,7 +157,6 @@ static relay_stage ask_usage(relay_request *r)
         .response = &apirelay__usage__v1__get_own_usage_response__descriptor,
         .credential = r->core->service_token,
         .request_id = gw_str_of(r->id),
-        .deadline_ms = USAGE_TIMEOUT_MS,
         .wait_for_ready = false,
     };
     gw_error err;

@@ -13,8 +13,7 @@
 #include "apirelay/auth/v1/identity_service.pb-c.h"
 #include "apirelay/usage/v1/usage_service.pb-c.h"
 
-#define IDENTITY_PATH        "/apirelay.auth.v1.IdentityService/CheckCredential"
-#define IDENTITY_DEADLINE_MS 2000
+#define IDENTITY_PATH "/apirelay.auth.v1.IdentityService/CheckCredential"
 
 typedef struct report_data {
     time_range range;
@@ -203,8 +202,7 @@ static gw_status ask_for_limits(query_op *o, const gw_caller *caller, gw_error *
     gw_rpc_call_options options = {.path = IDENTITY_PATH,
                                    .response =
                                        &apirelay__auth__v1__check_credential_response__descriptor,
-                                   .credential = q->own_token,
-                                   .deadline_ms = IDENTITY_DEADLINE_MS};
+                                   .credential = q->own_token};
     if (gw_rpc_unary(q->auth, &options, &request.base, on_limits, o))
         return GW_OK;
     return gw_fail(err, GW_ERR_NO_MEMORY, "no memory to ask for the key's limits");

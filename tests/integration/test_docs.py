@@ -33,11 +33,11 @@ def test_no_generated_page_is_of_nothing() -> None:
 
 def test_every_metric_is_explained() -> None:
     page = read("docs/operate.md")
-    tables = (TOP / "services").glob("*/*_metrics.def")
+    tables = [*(TOP / "services").glob("*/*_metrics.def"), TOP / "libs/rpc/metrics.def"]
     names = {name for table in tables for name in re.findall(r"^METRIC\(\w+, (\w+)", table.read_text(), re.M)}
     assert names, "no metric was found"
     assert {name for name in names if f"`{name}`" not in page} == set()
-    assert set(re.findall(r"`((?:auth|relay|usage|admin_gw)_\w+_(?:total|seconds|events|bytes))`", page)) - names == set()
+    assert set(re.findall(r"`((?:auth|relay|usage|admin_gw|rpc)_\w+_(?:total|seconds|events|bytes))`", page)) - names == set()
 
 
 def test_every_route_of_the_admin_rest_is_listed() -> None:

@@ -1,4 +1,5 @@
 #include "api_key_change_rpc.h"
+#include "api_key_import_rpc.h"
 #include "api_key_mask.h"
 #include "api_key_rules.h"
 #include "core/id.h"
@@ -197,6 +198,12 @@ static void list_api_keys(gw_rpc_call *call, const ProtobufCMessage *request, vo
 #define PATH(method) "/apirelay.auth.v1.ApiKeyService/" method
 const gw_rpc_handler api_key_handlers[] = {
     {.path = PATH("CreateApiKey"), .start = create_api_key},
+    {.path = PATH("ImportApiKeys"),
+     .start = api_key_import_begin,
+     .message = api_key_import_take,
+     .half_closed = api_key_import_make,
+     .cancelled = api_key_import_cancelled,
+     .max_message_bytes = API_KEY_IMPORT_MESSAGE_MAX},
     {.path = PATH("GetApiKey"), .start = get_api_key},
     {.path = PATH("ListApiKeys"), .start = list_api_keys},
     {.path = PATH("UpdateApiKey"), .start = api_key_update_rpc},

@@ -1,11 +1,6 @@
 #include "import.h"
 
-#include "api_key_mask.h"
-#include "api_key_rules.h"
-#include "core/id.h"
-#include "key_changes.h"
-#include "key_mint.h"
-#include "key_store.h"
+#include "key_import.h"
 #include "messages.h"
 #include "json/json.h"
 
@@ -37,32 +32,6 @@ typedef struct import {
 
 /* ---- one line ---- */
 
-static gw_status take_given_key(const import *im, gw_str key, const char *env, minted_key *ret,
-                                gw_error *err)
-{
-    gw_key_parts parts;
-    size_t count;
-    const gw_tag_key *keys = peppers_tag_keys(im->options->peppers, &count);
-    if (!gw_key_parse(key, &parts) || !gw_key_tag_is_valid(keys, count, &parts))
-        return gw_fail(err, GW_ERR_INVALID_ARGUMENT, "key: is none of ours (shape, tag or pepper)");
-    if (!gw_str_eq_c(parts.env, env))
-        return gw_fail(err, GW_ERR_INVALID_ARGUMENT, "key: has another env");
-    snprintf(ret->text, sizeof(ret->text), GW_STR_FMT, GW_STR_ARG(key));
-    snprintf(ret->key_id, sizeof(ret->key_id), GW_STR_FMT, GW_STR_ARG(parts.key_id));
-    return GW_OK;
-}
-
-static gw_status check_fields(import *im, const api_key_view *from, api_key_view *to, gw_error *err)
-{
-    gw_violations v = {0};
-    api_key_apply(im->arena, to, from, NULL, 0, API_KEY_CREATE, &v);
-    api_key_fill_defaults(im->arena, to);
-    api_key_pair_cost_limit(to->limits, &v);
-    api_key_check(to, &v);
-    api_key_check_expiry_is_ahead(to, im->now_ms, &v);
-    return gw_violations_status(&v, err);
-}
-
 static gw_status read_fields(import *im, yyjson_mut_doc *doc, gw_str given, api_key_record *k,
                              minted_key *minted, gw_error *err)
 {
@@ -76,15 +45,9 @@ static gw_status read_fields(import *im, yyjson_mut_doc *doc, gw_str given, api_
     free(text);
     if (rc != GW_OK)
         return rc;
-    api_key_view *view = message_new(im->arena, &apirelay__auth__v1__api_key__descriptor);
-    rc = view ? check_fields(im, (const void *)from, view, err)
-              : gw_fail(err, GW_ERR_NO_MEMORY, "line");
-    protobuf_c_message_free_unpacked(from, NULL); /* api_key_apply copied it */
-    if (rc == GW_OK)
-        rc = given.len
-                 ? take_given_key(im, given, view->env, minted, err)
-                 : key_mint(im->options->peppers, gw_str_of(view->env), GW_STR(""), minted, err);
-    *k = (api_key_record){.view = view, .version = 1};
+    rc = key_import_read(im->arena, im->options->peppers, (const void *)from, given, im->now_ms, k,
+                         minted, err);
+    protobuf_c_message_free_unpacked(from, NULL); /* the record has a copy */
     return rc;
 }
 
@@ -203,20 +166,13 @@ static gw_status print_batch(const import *im, gw_error *err)
     return GW_OK;
 }
 
-/* One number for the whole batch: nobody holds anything of keys that are new. */
 static gw_status store_batch(import *im, gw_error *err)
 {
-    int64_t generation = 0;
     if (im->count == 0)
         return GW_OK;
     gw_status rc = im->options->argon2 ? hash_batch(im, err) : GW_OK;
     if (rc == GW_OK)
-        rc = key_changes_announce(im->db, gw_str_of(im->keys[0].minted.key_id), im->now_ms,
-                                  &generation, err);
-    for (size_t i = 0; rc == GW_OK && i < im->count; i++)
-        im->records[i].view->generation = generation;
-    if (rc == GW_OK)
-        rc = key_store_insert_many(im->db, im->records, im->count, err);
+        rc = key_import_store(im->db, im->records, im->count, im->now_ms, err);
     if (rc == GW_OK)
         rc = print_batch(im, err);
     if (rc == GW_OK)
@@ -228,23 +184,11 @@ static gw_status store_batch(import *im, gw_error *err)
 
 static gw_status make_line(import *im, gw_str line, size_t number, gw_error *err)
 {
-    api_key_record *k = &im->records[im->count];
-    minted_key *minted = &im->keys[im->count].minted;
-    gw_object_id id;
-    char hex[GW_OBJECT_ID_HEX_SIZE];
-    gw_status rc = read_line(im, line, k, minted, err);
-    if (rc == GW_OK && !key_mint_secret(im->arena, im->options->peppers, gw_str_of(minted->text),
-                                        im->now_ms, &k->current))
-        rc = gw_fail(err, GW_ERR_INTERNAL, "the key does not parse");
+    gw_status rc = read_line(im, line, &im->records[im->count], &im->keys[im->count].minted, err);
     if (rc != GW_OK) {
         (void)gw_error_prefix(err, "line %zu", number);
         return rc;
     }
-    gw_object_id_make(&id, im->now_ms);
-    gw_object_id_format(&id, hex);
-    k->view->id = message_text(im->arena, gw_str_of(hex));
-    k->view->key_id = message_text(im->arena, gw_str_of(minted->key_id));
-    k->view->created_at = k->view->updated_at = message_time(im->arena, im->now_ms);
     return ++im->count == BATCH ? store_batch(im, err) : GW_OK;
 }
 

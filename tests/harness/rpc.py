@@ -111,6 +111,16 @@ class RpcClient:
         )
         return rpc(request, metadata=metadata, timeout=timeout)
 
+    def send_all(self, full_name: str, requests: list[dict[str, Any]], credential: str | None = None, timeout: float = DEADLINE_S) -> Any:
+        """A call with a stream of requests and one answer."""
+        method, _, answer_class, metadata = self._prepare(full_name, None, credential)
+        request_class = schema().message_class(method.input_type)
+        rpc = self._channel.stream_unary(
+            f"/{full_name}", request_serializer=lambda m: m.SerializeToString(), response_deserializer=answer_class.FromString
+        )
+        messages = (json_format.ParseDict(fields, request_class(), descriptor_pool=schema().pool) for fields in requests)
+        return rpc(messages, metadata=metadata, timeout=timeout)
+
     def converse(self, full_name: str, requests: Iterator[Message], credential: str | None = None, timeout: float = DEADLINE_S) -> Any:
         """A call with streams both ways."""
         _, _, answer_class, metadata = self._prepare(full_name, None, credential)

@@ -200,6 +200,39 @@ def test_keys_are_imported_in_bulk_and_then_resolve(stack: Suite, relay: RpcClie
     assert made[0]["key"] not in done.stdout + done.stderr
 
 
+def import_status(admin: RpcClient, requests: list[dict[str, Any]], **kwargs: Any) -> grpc.RpcError:
+    with pytest.raises(grpc.RpcError) as failure:
+        admin.send_all(f"{KEYS}/ImportApiKeys", requests, **kwargs)
+    return failure.value
+
+
+def test_keys_are_imported_over_a_stream_and_resolve(stack: Suite, admin: RpcClient, relay: RpcClient) -> None:
+    fields = [{"apiKey": {"name": f"streamed {i}", "permissions": {"maxTokens": i + 1}}} for i in range(5)]
+    made = admin.send_all(f"{KEYS}/ImportApiKeys", fields, timeout=60).api_keys
+    assert len({key.key for key in made}) == 5
+    for i, key in enumerate(made):
+        found = resolve(relay, key.key)
+        assert found.found and found.policy.permissions.max_tokens == i + 1 and found.policy.key_id == key.key_id
+    assert stack.mongo()["api_keys"].count_documents({"key": {"$regex": "^.argon2id"}, "keyId": {"$in": [key.key_id for key in made]}}) == 5
+    entries = list(stack.mongo()["audit_log"].find({"action": "api_key.import"}))
+    assert [entry["phase"] for entry in entries] == ["intent", "result"]
+    assert all(key.key_id in entries[0]["payloadJson"] and key.key not in str(entries) for key in made)
+
+
+def test_a_bad_key_in_a_stream_is_named_and_nothing_is_made(stack: Suite, admin: RpcClient) -> None:
+    good = {"apiKey": {"name": "half of an import"}}
+    bad = import_status(admin, [good, {"apiKey": {"name": "half of an import", "permissions": {"maxTokens": -1}}}, good])
+    assert bad.code() == grpc.StatusCode.INVALID_ARGUMENT and "key 2, nothing was made" in bad.details()
+    foreign = import_status(admin, [{**good, "key": "lc_prod_" + base62(50)}])
+    assert foreign.code() == grpc.StatusCode.INVALID_ARGUMENT and "none of ours" in foreign.details()
+    assert import_status(admin, []).code() == grpc.StatusCode.INVALID_ARGUMENT
+    many = import_status(admin, [good] * 1001, timeout=60)
+    assert many.code() == grpc.StatusCode.INVALID_ARGUMENT and "1000" in many.details()
+    large = import_status(admin, [{"apiKey": {"name": "n" * 300_000}}])
+    assert large.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert stack.mongo()["api_keys"].count_documents({"name": "half of an import"}) == 0
+
+
 def test_a_bad_import_says_which_lines_and_imports_nothing(stack: Suite) -> None:
     before = stack.mongo()["api_keys"].count_documents({})
     path = stack.path("bad.jsonl")

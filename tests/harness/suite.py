@@ -41,12 +41,17 @@ NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 class Suite:
     """Addresses, credentials and processes. `start()` brings everything up, `stop()` leaves nothing running."""
 
-    def __init__(self, folder: Path, build: Path | None = None, relay_settings: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, build: Path | None = None, relay_settings: dict[str, str] | None = None, replicas: bool = False
+    ) -> None:
+        """`replicas`: auth, usage and relay twice, the second ones at 127.0.0.2 as "auth-2", …; the others call both."""
         self.folder = folder
         self.bin = (build or Path(os.environ.get("BUILD_DIR", TOP / "build" / "dev"))) / "bin"
         self.relay_settings = relay_settings or {}
+        self.replicated = ("auth", "usage", "relay") if replicas else ()
         names = ["relay", "admin", "auth_grpc", "relay_grpc", "usage_grpc", "mongo", "redis", "openai", "librechat", "nobody"]
         names += [f"ops_{service}" for service in SERVICES]
+        names += [f"{kind}_{service}-2" for service in self.replicated for kind in ("grpc", "ops", "http")]
         self.port = dict(zip(names, free_ports(len(names))))
         self.mongo_uri = os.environ.get("MONGO_URI") or f"mongodb://127.0.0.1:{self.port['mongo']}"
         self.database = f"apirelay_{base62(8)}"
@@ -78,6 +83,12 @@ class Suite:
 
     def grpc_target(self, service: str) -> str:
         return f"127.0.0.1:{self.port[service + '_grpc']}"
+
+    def both_targets(self, service: str) -> str:
+        """What other services call: every replica there is."""
+        if service not in self.replicated:
+            return self.grpc_target(service)
+        return f"ipv4:{self.grpc_target(service)},127.0.0.2:{self.port[f'grpc_{service}-2']}"
 
     def ops_url(self, service: str, path: str = "/readyz") -> str:
         return f"http://127.0.0.1:{self.port['ops_' + service]}{path}"
@@ -156,21 +167,21 @@ class Suite:
         for name in ("openai", "librechat"):
             script = str(TOP / "tests" / "upstreams" / f"{name}.py")
             self.processes[name] = Process(name, [sys.executable, script, "--port", str(self.port[name])], log / f"{name}.log")
-        auth, usage, relay = (self.grpc_target(s) for s in ("auth", "usage", "relay"))
+        auth, usage, relay = (self.both_targets(s) for s in ("auth", "usage", "relay"))
         self._service("auth", {
             **self._stores(),
-            "GRPC_LISTEN": auth,
+            "GRPC_LISTEN": self.grpc_target("auth"),
             "PEPPERS_FILE": str(self.path("peppers")),
             "OWNER_USERNAME": "admin",
             "OWNER_PASSWORD_FILE": str(self.path("owner-password")),
             "BOOTSTRAP_ADMIN_KEY_FILE": str(self.path("admin-key")),
         })
-        self._service("usage", {**self._stores(), "GRPC_LISTEN": usage, "AUTH_TARGET": auth})
+        self._service("usage", {**self._stores(), "GRPC_LISTEN": self.grpc_target("usage"), "AUTH_TARGET": auth})
         self._service("relay", {
             "MONGO_URI": self.mongo_uri,
             "MONGO_DATABASE": self.database,
             "LISTEN": f"127.0.0.1:{self.port['relay']}",
-            "GRPC_LISTEN": relay,
+            "GRPC_LISTEN": self.grpc_target("relay"),
             "AUTH_TARGET": auth,
             "USAGE_TARGET": usage,
             "CONFIG_FILE": str(self.path("relay.yaml")),
@@ -192,6 +203,25 @@ class Suite:
             "RELAY_TARGET": relay,
             "USAGE_TARGET": usage,
         })
+        for service in self.replicated:
+            self._second(service)
+
+    def _second(self, service: str) -> None:
+        """The same settings at another address; a relay has a spool of its own."""
+        name, first = f"{service}-2", self.processes[service]
+        prefix = service.upper() + "_"
+        env = {
+            **first.env,
+            f"{prefix}GRPC_LISTEN": f"127.0.0.2:{self.port[f'grpc_{name}']}",
+            f"{prefix}OPS_LISTEN": f"127.0.0.1:{self.port[f'ops_{name}']}",
+        }
+        if service == "relay":
+            env["RELAY_LISTEN"] = f"127.0.0.1:{self.port[f'http_{name}']}"
+            for setting in ("SPOOL_DIR", "STATE_DIR"):
+                folder = self.path(f"{setting.lower()}-2")
+                folder.mkdir(exist_ok=True)
+                env[f"RELAY_{setting}"] = str(folder)
+        self.processes[name] = Process(name, first.command, self.path("log", f"{name}.log"), env)
 
     # ---- life ----
 
@@ -212,7 +242,7 @@ class Suite:
         return self
 
     def await_ready(self, *services: str) -> None:
-        for service in services or SERVICES:
+        for service in services or (*SERVICES, *(f"{name}-2" for name in self.replicated)):
             eventually(lambda: self._is_ready(service), f"{service} ready; log:\n{self.processes[service].tail()}", START_SECONDS)
 
     def _is_ready(self, service: str) -> bool:
@@ -228,7 +258,7 @@ class Suite:
         process = self.processes[name]
         process.kill() if kill else process.stop()
         process.start()
-        if name in SERVICES:
+        if name.removesuffix("-2") in SERVICES:
             self.await_ready(name)
 
     def stop(self) -> dict[str, int]:

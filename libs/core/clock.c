@@ -1,6 +1,5 @@
 #include "core/clock.h"
 
-#include <stdio.h>
 #include <time.h>
 
 static int64_t system_mono_ns(void *self)
@@ -91,14 +90,26 @@ int64_t gw_month_start_ms(int64_t wall_ms)
 static const int64_t first_ms = -62135596800000; /* 0001-01-01T00:00:00.000Z */
 static const int64_t last_ms = 253402300799999; /* 9999-12-31T23:59:59.999Z */
 
+/* `value` as `count` digits, and `after`. Returns where it ends. */
+static char *put_number(char *at, int value, size_t count, char after)
+{
+    for (size_t i = count; i-- > 0; value /= 10)
+        at[i] = (char)('0' + value % 10);
+    at[count] = after;
+    return at + count + 1;
+}
+
 void gw_rfc3339_format(int64_t wall_ms, char out[GW_RFC3339_SIZE])
 {
     gw_date d = gw_date_of_ms(GW_MAX(first_ms, GW_MIN(wall_ms, last_ms)));
-    char text[96]; /* the compiler cannot see that the values fit */
-    (void)snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", d.year, d.month,
-                   d.day, d.hour, d.minute, d.second, d.millisecond);
-    memcpy(out, text, GW_RFC3339_SIZE - 1);
-    out[GW_RFC3339_SIZE - 1] = '\0';
+    char *at = put_number(out, d.year, 4, '-');
+    at = put_number(at, d.month, 2, '-');
+    at = put_number(at, d.day, 2, 'T');
+    at = put_number(at, d.hour, 2, ':');
+    at = put_number(at, d.minute, 2, ':');
+    at = put_number(at, d.second, 2, '.');
+    at = put_number(at, d.millisecond, 3, 'Z');
+    *at = '\0';
 }
 
 /* Takes `digits` digits with a value of min to max off the front, then `after` when it is not 0. */

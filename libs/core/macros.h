@@ -37,3 +37,13 @@
 /* For memory of malloc: `gw_auto_free char *text = NULL;` */
 void gw_free_pointer(void *pp);
 #define gw_auto_free __attribute__((cleanup(gw_free_pointer)))
+
+/*
+ * For a large local buffer that is written before it is read: the release build fills locals with zeros
+ * (-ftrivial-auto-var-init), which for some KiB a request is seen in profiles.
+ */
+#if defined(__has_attribute) && __has_attribute(uninitialized)
+#define GW_UNINITIALIZED __attribute__((uninitialized))
+#else
+#define GW_UNINITIALIZED
+#endif

@@ -11,12 +11,10 @@ static unsigned char fold(char c)
     return byte >= 'A' && byte <= 'Z' ? (unsigned char)(byte + ('a' - 'A')) : byte;
 }
 
-bool gw_str_eq_nocase(gw_str a, gw_str b)
+bool gw_str_same_nocase(const char *a, const char *b, size_t len)
 {
-    if (a.len != b.len)
-        return false;
-    for (size_t i = 0; i < a.len; i++) {
-        if (fold(a.ptr[i]) != fold(b.ptr[i]))
+    for (size_t i = 0; i < len; i++) {
+        if (a[i] != b[i] && fold(a[i]) != fold(b[i]))
             return false;
     }
     return true;
@@ -62,13 +60,6 @@ ptrdiff_t gw_str_find(gw_str s, char c)
 {
     const char *at = s.len > 0 ? memchr(s.ptr, c, s.len) : NULL;
     return at ? at - s.ptr : -1;
-}
-
-gw_str gw_str_slice(gw_str s, size_t from, size_t to)
-{
-    to = GW_MIN(to, s.len);
-    from = GW_MIN(from, to);
-    return (gw_str){s.ptr ? s.ptr + from : NULL, to - from};
 }
 
 static bool is_blank(char c)
@@ -178,17 +169,76 @@ bool gw_str_to_double(gw_str s, double *ret)
     return true;
 }
 
+size_t gw_int_format(int64_t value, char out[GW_INT_TEXT_SIZE])
+{
+    char digits[GW_INT_TEXT_SIZE];
+    size_t at = sizeof(digits);
+    uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    digits[--at] = '\0';
+    do {
+        digits[--at] = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest > 0);
+    if (value < 0)
+        digits[--at] = '-';
+    memcpy(out, digits + at, sizeof(digits) - at);
+    return sizeof(digits) - at - 1;
+}
+
+/*
+ * Eight bytes at once. Of each byte the highest bit is set when it is what is looked for; a borrow may set it in a higher
+ * byte too, never in a lower one, so that "none" and the lowest one that is set are right.
+ */
+#define EACH_BYTE(byte) (0x0101010101010101ULL * (byte))
+
+static uint64_t load_word(const char *at)
+{
+    uint64_t word;
+    memcpy(&word, at, sizeof(word));
+    return word;
+}
+
+static uint64_t bytes_below(uint64_t word, unsigned char limit) /* <= 0x80 */
+{
+    return (word - EACH_BYTE(limit)) & ~word & EACH_BYTE(0x80U);
+}
+
+static uint64_t bytes_equal(uint64_t word, unsigned char byte)
+{
+    return bytes_below(word ^ EACH_BYTE(byte), 1);
+}
+
+static bool is_control(unsigned char byte)
+{
+    return byte < 0x20 || byte == 0x7f;
+}
+
+static bool is_plain(unsigned char byte)
+{
+    return byte >= 0x20 && byte < 0x7f && byte != '"' && byte != '\\';
+}
+
+size_t gw_str_plain_prefix(gw_str s)
+{
+    size_t at = 0;
+    for (; s.len - at >= sizeof(uint64_t); at += sizeof(uint64_t)) {
+        uint64_t word = load_word(s.ptr + at);
+        if ((word & EACH_BYTE(0x80U)) | bytes_below(word, 0x20) | bytes_equal(word, 0x7f) |
+            bytes_equal(word, '"') | bytes_equal(word, '\\'))
+            break;
+    }
+    while (at < s.len && is_plain((unsigned char)s.ptr[at]))
+        at++;
+    return at;
+}
+
 bool gw_str_is_utf8(gw_str s)
 {
     size_t at = 0;
     while (at < s.len) {
-        uint64_t word;
-        if (s.len - at >= sizeof(word)) { /* eight ASCII bytes at once */
-            memcpy(&word, s.ptr + at, sizeof(word));
-            if ((word & 0x8080808080808080ULL) == 0) {
-                at += sizeof(word);
-                continue;
-            }
+        if (s.len - at >= sizeof(uint64_t) && !(load_word(s.ptr + at) & EACH_BYTE(0x80U))) {
+            at += sizeof(uint64_t);
+            continue;
         }
         bool ok;
         at += gw_utf8_next(s.ptr + at, s.len - at, &ok);
@@ -211,9 +261,14 @@ size_t gw_str_utf8_cut(gw_str s, size_t max_bytes)
 
 bool gw_str_has_control(gw_str s)
 {
-    for (size_t i = 0; i < s.len; i++) {
-        unsigned char byte = (unsigned char)s.ptr[i];
-        if (byte < 0x20 || byte == 0x7f)
+    size_t at = 0;
+    for (; s.len - at >= sizeof(uint64_t); at += sizeof(uint64_t)) {
+        uint64_t word = load_word(s.ptr + at);
+        if (bytes_below(word, 0x20) | bytes_equal(word, 0x7f))
+            return true;
+    }
+    for (; at < s.len; at++) {
+        if (is_control((unsigned char)s.ptr[at]))
             return true;
     }
     return false;

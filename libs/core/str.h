@@ -40,13 +40,22 @@ static inline bool gw_str_eq_c(gw_str a, const char *b)
 {
     return gw_str_eq(a, gw_str_of(b));
 }
-bool gw_str_eq_nocase(gw_str a, gw_str b);
+bool gw_str_same_nocase(const char *a, const char *b, size_t len);
+static inline bool gw_str_eq_nocase(gw_str a, gw_str b)
+{
+    return a.len == b.len && gw_str_same_nocase(a.ptr, b.ptr, a.len);
+}
 int gw_str_cmp(gw_str a, gw_str b); /* byte order, shorter first */
 bool gw_str_starts_with(gw_str s, gw_str prefix);
 bool gw_str_ends_with(gw_str s, gw_str suffix);
 bool gw_str_contains(gw_str s, gw_str needle);
 ptrdiff_t gw_str_find(gw_str s, char c); /* -1 when absent */
-gw_str gw_str_slice(gw_str s, size_t from, size_t to); /* both clamped to the length */
+static inline gw_str gw_str_slice(gw_str s, size_t from, size_t to) /* both clamped to the length */
+{
+    to = GW_MIN(to, s.len);
+    from = GW_MIN(from, to);
+    return (gw_str){s.ptr ? s.ptr + from : NULL, to - from};
+}
 gw_str gw_str_trim(gw_str s); /* spaces and tabs at both ends */
 
 /* Cuts `*rest` at the first `separator`: the part before it is returned, `*rest` is what follows.
@@ -58,10 +67,16 @@ GW_CHECK bool gw_str_to_int64(gw_str s, int64_t *ret);
 GW_CHECK bool gw_str_to_uint64(gw_str s, uint64_t *ret);
 GW_CHECK bool gw_str_to_double(gw_str s, double *ret); /* finite only */
 
+/* Decimal, NUL-terminated; its length. */
+#define GW_INT_TEXT_SIZE 21
+size_t gw_int_format(int64_t value, char out[GW_INT_TEXT_SIZE]);
+
 bool gw_str_is_utf8(gw_str s); /* well-formed, no surrogates, no NUL check */
 size_t gw_str_utf8_cut(gw_str s,
                        size_t max_bytes); /* the longest whole-character prefix <= max_bytes */
 bool gw_str_has_control(gw_str s); /* any byte < 0x20 or 0x7f */
+/* How many bytes at the start are printable ASCII without quote and backslash: a JSON string has them as they are. */
+size_t gw_str_plain_prefix(gw_str s);
 char *gw_str_dup(gw_str s); /* NUL-terminated malloc copy; NULL when out of memory */
 
 /* Hex, lower case. `hex` gets 2 * len + 1 bytes. */

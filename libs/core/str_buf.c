@@ -135,6 +135,9 @@ void gw_buf_append_json(gw_buf *b, gw_str s)
     size_t plain = 0; /* start of the run that needs no change */
     size_t at = 0;
     while (at < s.len) {
+        at += gw_str_plain_prefix(gw_str_slice(s, at, s.len));
+        if (at == s.len)
+            break;
         bool ok;
         size_t n = gw_utf8_next(s.ptr + at, s.len - at, &ok);
         unsigned char byte = (unsigned char)s.ptr[at];

@@ -248,9 +248,50 @@ static void copies_are_terminated(void **state)
     assert_string_equal(empty, "");
 }
 
+static void integers_are_written_in_decimal(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t value;
+        const char *text;
+    } cases[] = {{0, "0"},
+                 {7, "7"},
+                 {-1, "-1"},
+                 {1000, "1000"},
+                 {INT64_MAX, "9223372036854775807"},
+                 {INT64_MIN, "-9223372036854775808"}};
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        char text[GW_INT_TEXT_SIZE];
+        assert_int_equal(gw_int_format(cases[i].value, text), strlen(cases[i].text));
+        assert_string_equal(text, cases[i].text);
+    }
+}
+
+/* Each byte at each place of two words and a rest: what is done eight at a time must not differ from one at a time. */
+static void text_is_looked_at_the_same_wherever_a_byte_stands(void **state)
+{
+    (void)state;
+    for (unsigned byte = 0; byte < 256; byte++) {
+        bool is_control = byte < 0x20 || byte == 0x7f;
+        bool is_plain = !is_control && byte < 0x80 && byte != '"' && byte != '\\';
+        for (size_t at = 0; at < 19; at++) {
+            char text[] = "abcdefgh ABCDEFGH.x";
+            text[at] = (char)byte;
+            gw_str s = gw_str_n(text, 19);
+            assert_int_equal(gw_str_has_control(s), is_control);
+            assert_int_equal(gw_str_plain_prefix(s), is_plain ? 19 : at);
+            assert_int_equal(gw_str_is_utf8(s), byte < 0x80);
+        }
+    }
+    assert_int_equal(gw_str_plain_prefix(GW_STR_NULL), 0);
+    assert_false(gw_str_has_control(GW_STR_NULL));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(integers_are_written_in_decimal),
+        cmocka_unit_test(text_is_looked_at_the_same_wherever_a_byte_stands),
         cmocka_unit_test(comparison_is_by_bytes_and_length),
         cmocka_unit_test(folding_is_ascii_only),
         cmocka_unit_test(parts_are_found_and_cut),

@@ -1,6 +1,5 @@
 #include "log/line.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 
@@ -59,6 +58,12 @@ static size_t encode_character(gw_str s, char *space, gw_str *encoded)
     return size;
 }
 
+/* Plain bytes stand at `from` to `to` and may be cut anywhere; an ellipsis fits up to `last`. */
+static size_t later_fallback(size_t fallback, size_t from, size_t to, size_t last)
+{
+    return from <= last ? GW_MIN(to, last) : fallback;
+}
+
 /* A quoted string in at most `room` bytes (>= 8), cut at a character when it is longer. */
 static void append_string(gw_log_line *line, gw_str s, size_t room)
 {
@@ -67,22 +72,33 @@ static void append_string(gw_log_line *line, gw_str s, size_t room)
     size_t fallback = 1; /* where the ellipsis goes if the rest turns out not to fit */
     size_t cap = GW_MIN(room, GW_LOG_VALUE_MAX) - 1; /* the closing quote */
     size_t ellipsis_len = sizeof(ellipsis) - 1;
+    size_t last = cap - ellipsis_len; /* that leaves room for it */
     start[0] = '"';
     while (s.len > 0) {
         char space[8];
-        gw_str encoded;
-        size_t used = encode_character(s, space, &encoded);
-        if (len + encoded.len > cap) {
+        size_t used = gw_str_plain_prefix(s);
+        gw_str encoded = gw_str_n(s.ptr, used);
+        bool is_plain = used > 0; /* may be cut anywhere */
+        if (!is_plain)
+            used = encode_character(s, space, &encoded);
+        size_t taken = is_plain ? GW_MIN(used, cap - len) : used;
+        if (taken < used || len + encoded.len > cap) {
+            if (is_plain) {
+                memcpy(start + len, s.ptr, taken);
+                fallback = later_fallback(fallback, len, len + taken, last);
+            }
             memcpy(start + fallback, ellipsis, ellipsis_len);
             len = fallback + ellipsis_len;
             line->truncated = true;
             break;
         }
         memcpy(start + len, encoded.ptr, encoded.len);
+        if (is_plain)
+            fallback = later_fallback(fallback, len, len + used, last);
+        else if (len + encoded.len <= last)
+            fallback = len + encoded.len;
         len += encoded.len;
         s = gw_str_slice(s, used, s.len);
-        if (len + ellipsis_len <= cap)
-            fallback = len;
     }
     start[len] = '"';
     line->len += len + 1;
@@ -91,16 +107,16 @@ static void append_string(gw_log_line *line, gw_str s, size_t room)
 static void append_scalar(gw_log_line *line, const gw_log_field *f)
 {
     char text[40];
-    int n = 0;
+    size_t len = 0;
     if (f->kind == GW_LOG_BOOL)
-        n = snprintf(text, sizeof(text), "%s", f->b ? "true" : "false");
+        gw_log_line_raw(line, f->b ? GW_STR("true") : GW_STR("false"));
     else if (f->kind == GW_LOG_INT)
-        n = snprintf(text, sizeof(text), "%" PRId64, f->i64);
+        len = gw_int_format(f->i64, text);
     else if (isfinite(f->f64))
-        n = snprintf(text, sizeof(text), "%.15g", f->f64);
+        len = (size_t)snprintf(text, sizeof(text), "%.15g", f->f64);
     else /* JSON has no word for it */
-        n = snprintf(text, sizeof(text), "null");
-    gw_log_line_raw(line, gw_str_n(text, (size_t)n));
+        gw_log_line_raw(line, GW_STR("null"));
+    gw_log_line_raw(line, gw_str_n(text, len));
 }
 
 void gw_log_line_field(gw_log_line *line, const gw_log_field *f)

@@ -138,7 +138,7 @@ void gw_log_write(gw_log *l, gw_log_level level, const char *event, const gw_log
     if (!gw_log_is_on(l, level))
         return;
     gw_log *root = l->root;
-    char space[GW_LOG_LINE_MAX];
+    GW_UNINITIALIZED char space[GW_LOG_LINE_MAX];
     char time[GW_RFC3339_SIZE];
     gw_log_line line;
     gw_rfc3339_format(gw_clock_wall_ms(root->clock), time);

@@ -147,6 +147,25 @@ static void bad_utf8_becomes_the_replacement_character(void **state)
     }
 }
 
+/* Whatever stands where a long value is cut: what is left is JSON, and no escape is cut in two. */
+static void a_cut_never_splits_an_escape(void **state)
+{
+    fixture *f = *state;
+    char value[4096];
+    for (size_t at = 2020; at < 2060; at++) {
+        for (size_t n = 1; n < 6; n++) {
+            memset(value, 'a', sizeof(value));
+            memset(value + at, n % 2 ? '\x01' : '"', n);
+            gw_log_info(f->log, "x", gw_kv("v", gw_str_n(value, sizeof(value))));
+            yyjson_val *v = yyjson_obj_get(the_line(f), "v");
+            size_t len = yyjson_get_len(v);
+            assert_true(len > 1900 && len < 2048);
+            assert_memory_equal(yyjson_get_str(v), value, len - 3);
+            assert_string_equal(yyjson_get_str(v) + len - 3, "\u2026");
+        }
+    }
+}
+
 static void a_long_value_is_cut_at_a_character_and_says_so(void **state)
 {
     fixture *f = *state;
@@ -375,6 +394,7 @@ int main(void)
         TEST(control_bytes_and_quotes_are_escaped),
         TEST(bad_utf8_becomes_the_replacement_character),
         TEST(a_long_value_is_cut_at_a_character_and_says_so),
+        TEST(a_cut_never_splits_an_escape),
         TEST(a_value_that_just_fits_is_whole),
         TEST(a_line_never_grows_over_8_kib_whatever_it_is_given),
         TEST(children_repeat_their_parents_fields),

@@ -8,6 +8,7 @@
 
 #define ECS_VERSION "8.11.0"
 #define TAIL_MAX    128 /* what finish_line() writes */
+#define GATHER_MAX  (32U << 10)
 
 struct gw_log {
     gw_log *root;
@@ -27,6 +28,12 @@ struct gw_log {
     pthread_mutex_t writing;
     bool is_torn;
     int64_t lost;
+
+    char *gathered; /* GATHER_MAX bytes; NULL: nothing is gathered */
+    size_t gathered_len;
+    pthread_t gatherer; /* whose lines are */
+    void (*waiting)(void *arg);
+    void *waiting_arg;
 };
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
@@ -73,8 +80,10 @@ void gw_log_free(gw_log *l)
 {
     if (!l)
         return;
-    if (l->root == l)
+    if (l->root == l) {
+        gw_log_stop_gathering(l);
         pthread_mutex_destroy(&l->writing);
+    }
     free(l->fields);
     free(l);
 }
@@ -100,9 +109,17 @@ bool gw_log_is_on(const gw_log *l, gw_log_level level)
     return l && (int)level >= atomic_load_explicit(&l->root->level, memory_order_relaxed);
 }
 
-/* Blocking descriptors take the line whole. One that would block loses it: a log reader must not
+static int64_t count_lines(const char *bytes, size_t len)
+{
+    int64_t lines = 0;
+    for (size_t i = 0; i < len; i++)
+        lines += bytes[i] == '\n';
+    return lines;
+}
+
+/* Blocking descriptors take the lines whole. One that would block loses them: a log reader must not
  * stop a loop. */
-static void write_line(gw_log *root, const char *bytes, size_t len)
+static void write_lines(gw_log *root, const char *bytes, size_t len)
 {
     size_t done = 0;
     while (done < len) {
@@ -113,8 +130,8 @@ static void write_line(gw_log *root, const char *bytes, size_t len)
             break;
     }
     if (done > 0)
-        root->is_torn = done < len;
-    root->lost = done < len ? root->lost + 1 : 0;
+        root->is_torn = done < len && bytes[done - 1] != '\n';
+    root->lost = done < len ? root->lost + count_lines(bytes + done, len - done) : 0;
 }
 
 /* Ends the line within the space kept for it. */
@@ -130,6 +147,60 @@ static void finish_line(gw_log_line *line, int64_t lost)
         gw_log_line_field(line, &field);
     }
     gw_log_line_raw(line, GW_STR("}\n"));
+}
+
+/* ---- gathering; with the lock held ---- */
+
+/* A line that tells of lost ones is written at once: it must not be lost itself without being counted. */
+static bool is_gathered(const gw_log *root, gw_log_level level)
+{
+    return root->gathered && level < GW_LOG_WARN && root->lost == 0 && !root->is_torn &&
+           pthread_equal(root->gatherer, pthread_self());
+}
+
+static void write_gathered(gw_log *root)
+{
+    size_t len = root->gathered_len;
+    root->gathered_len = 0;
+    if (len > 0)
+        write_lines(root, root->gathered, len);
+}
+
+/* True when nothing was gathered before. */
+static bool gather(gw_log *root, const char *bytes, size_t len)
+{
+    if (len > GATHER_MAX - root->gathered_len)
+        write_gathered(root);
+    memcpy(root->gathered + root->gathered_len, bytes, len);
+    root->gathered_len += len;
+    return root->gathered_len == len;
+}
+
+gw_status gw_log_gather(gw_log *root, void (*waiting)(void *arg), void *arg, gw_error *err)
+{
+    root->gathered = malloc(GATHER_MAX);
+    if (!root->gathered)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory to gather log lines");
+    root->gatherer = pthread_self();
+    root->waiting = waiting;
+    root->waiting_arg = arg;
+    return GW_OK;
+}
+
+void gw_log_flush(gw_log *root)
+{
+    pthread_mutex_lock(&root->writing);
+    write_gathered(root);
+    pthread_mutex_unlock(&root->writing);
+}
+
+void gw_log_stop_gathering(gw_log *root)
+{
+    pthread_mutex_lock(&root->writing);
+    write_gathered(root);
+    free(root->gathered);
+    root->gathered = NULL;
+    pthread_mutex_unlock(&root->writing);
 }
 
 void gw_log_write(gw_log *l, gw_log_level level, const char *event, const gw_log_field *fields,
@@ -160,9 +231,17 @@ void gw_log_write(gw_log *l, gw_log_level level, const char *event, const gw_log
 
     pthread_mutex_lock(&root->writing);
     finish_line(&line, root->lost);
-    if (root->is_torn)
-        write_line(root, space, line.len + 1);
-    else
-        write_line(root, line.bytes, line.len);
+    bool is_first = false;
+    if (is_gathered(root, level)) {
+        is_first = gather(root, line.bytes, line.len);
+    } else {
+        write_gathered(root);
+        if (root->is_torn)
+            write_lines(root, space, line.len + 1);
+        else
+            write_lines(root, line.bytes, line.len);
+    }
     pthread_mutex_unlock(&root->writing);
+    if (is_first)
+        root->waiting(root->waiting_arg);
 }

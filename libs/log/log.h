@@ -8,8 +8,8 @@
  * may carry fields (request id, key id) that every line of it repeats. Secrets, prompts and answers
  * never enter.
  *
- * Thread: a root logger may be used from any thread (one write(2) a line, <= 8 KiB, longer values
- * are cut); a child belongs to one thread.
+ * Thread: a root logger may be used from any thread (one write(2) a line unless they are gathered, <= 8 KiB, longer
+ * values are cut); a child belongs to one thread.
  */
 #pragma once
 
@@ -76,6 +76,18 @@ typedef struct gw_log gw_log;
 gw_log *gw_log_new(const char *service, int fd, gw_log_level level, const gw_clock *clock);
 void gw_log_free(gw_log *l); /* children are gone by then */
 GW_DEFINE_FREEP(gw_log)
+
+/*
+ * From now on lines of this thread below warn are gathered, so that a busy loop does not make a system call a line. What is
+ * gathered goes out with gw_log_flush(), before any other line, or when it is 32 KiB. `waiting(arg)` tells, on this thread,
+ * that something is gathered: a flush has to follow soon. A process that is killed loses what is gathered then.
+ * GW_ERR_NO_MEMORY.
+ */
+GW_CHECK gw_status gw_log_gather(gw_log *root, void (*waiting)(void *arg), void *arg,
+                                 gw_error *err);
+void gw_log_flush(gw_log *root); /* any thread */
+void gw_log_stop_gathering(gw_log *root); /* flushes; every line goes out at once again */
+
 void gw_log_set_level(gw_log *root, gw_log_level level);
 GW_CHECK bool gw_log_level_parse(gw_str name, gw_log_level *ret); /* debug info warn error */
 

@@ -385,6 +385,86 @@ static void a_full_nonblocking_pipe_loses_whole_lines_and_counts_them(void **sta
     assert_int_equal(whole + lost, 100);
 }
 
+static void count_call(void *arg)
+{
+    ++*(int *)arg;
+}
+
+static void gathered_lines_wait_for_a_flush_and_tell_once(void **state)
+{
+    fixture *f = *state;
+    gw_error err;
+    int told = 0;
+    assert_int_equal(gw_log_gather(f->log, count_call, &told, &err), GW_OK);
+    gw_log_info(f->log, "one");
+    gw_log_info(f->log, "two");
+    assert_int_equal(told, 1);
+    assert_int_equal(read_all(f).len, 0);
+    gw_log_flush(f->log);
+    gw_str text = read_all(f);
+    const char *first = strstr(text.ptr, "\"one\"");
+    assert_non_null(first);
+    assert_non_null(strstr(first, "\"two\""));
+    gw_log_info(f->log, "three");
+    assert_int_equal(told, 2);
+}
+
+static void a_warning_goes_out_at_once_behind_what_was_gathered(void **state)
+{
+    fixture *f = *state;
+    gw_error err;
+    int told = 0;
+    assert_int_equal(gw_log_gather(f->log, count_call, &told, &err), GW_OK);
+    gw_log_info(f->log, "before");
+    gw_log_warn(f->log, "now");
+    gw_str text = read_all(f);
+    const char *first = strstr(text.ptr, "\"before\"");
+    assert_non_null(first);
+    assert_non_null(strstr(first, "\"now\""));
+}
+
+static void *log_elsewhere(void *arg)
+{
+    gw_log_info(arg, "elsewhere");
+    return NULL;
+}
+
+static void a_line_of_another_thread_goes_out_at_once_and_in_order(void **state)
+{
+    fixture *f = *state;
+    gw_error err;
+    int told = 0;
+    pthread_t thread;
+    assert_int_equal(gw_log_gather(f->log, count_call, &told, &err), GW_OK);
+    gw_log_info(f->log, "before");
+    assert_int_equal(pthread_create(&thread, NULL, log_elsewhere, f->log), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    gw_str text = read_all(f);
+    const char *first = strstr(text.ptr, "\"before\"");
+    assert_non_null(first);
+    assert_non_null(strstr(first, "\"elsewhere\""));
+    assert_int_equal(told, 1);
+}
+
+static void what_is_gathered_is_bounded_and_written_at_the_end(void **state)
+{
+    fixture *f = *state;
+    gw_error err;
+    int told = 0;
+    assert_int_equal(gw_log_gather(f->log, count_call, &told, &err), GW_OK);
+    for (int i = 0; i < 1000; i++)
+        gw_log_info(f->log, "line", gw_kv("i", i));
+    assert_true(read_all(f).len > 0);
+    gw_log_free(f->log);
+    gw_str rest = read_all(f);
+    gw_str line;
+    int lines = 0;
+    while (gw_str_split(&rest, '\n', &line) && line.len > 0)
+        lines++;
+    assert_int_equal(lines, 1000);
+    assert_non_null(f->log = gw_log_new("relay", f->fd, GW_LOG_INFO, &f->clock));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -395,6 +475,10 @@ int main(void)
         TEST(bad_utf8_becomes_the_replacement_character),
         TEST(a_long_value_is_cut_at_a_character_and_says_so),
         TEST(a_cut_never_splits_an_escape),
+        TEST(gathered_lines_wait_for_a_flush_and_tell_once),
+        TEST(a_warning_goes_out_at_once_behind_what_was_gathered),
+        TEST(a_line_of_another_thread_goes_out_at_once_and_in_order),
+        TEST(what_is_gathered_is_bounded_and_written_at_the_end),
         TEST(a_value_that_just_fits_is_whole),
         TEST(a_line_never_grows_over_8_kib_whatever_it_is_given),
         TEST(children_repeat_their_parents_fields),

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define READY_POLL_MS      100
+#define LOG_DELAY_MS       20 /* of a line that is no warning, at most */
 #define DESCRIPTORS_BESIDE 64 /* files, pipes, stores and channels of any service */
 #define EXIT_USAGE         2
 
@@ -49,6 +50,20 @@ static void watch_readiness(void *arg)
             gw_log_warn(s->log, "service_not_ready", gw_kv("reason", reason));
     }
     gw_timer_set(s->loop, &s->ready_timer, READY_POLL_MS);
+}
+
+/* ---- log: one write(2) for what a busy loop has to say within some ms ---- */
+
+static void flush_log(void *arg)
+{
+    gw_service *s = arg;
+    gw_log_flush(s->log);
+}
+
+static void on_log_waiting(void *arg)
+{
+    gw_service *s = arg;
+    gw_timer_set(s->loop, &s->log_timer, LOG_DELAY_MS);
 }
 
 /* ---- shutdown, in the order of its steps ---- */
@@ -141,6 +156,10 @@ static gw_status open_base(gw_service *s, gw_error *err)
         return rc;
     gw_timer_init(&s->ready_timer, watch_readiness, s);
     gw_timer_init(&s->delay_timer, begin_drain, s);
+    gw_timer_init(&s->log_timer, flush_log, s);
+    rc = gw_log_gather(s->log, on_log_waiting, s, err);
+    if (rc != GW_OK)
+        return rc;
     s->metrics = gw_metrics_new(k->metrics, k->metric_count);
     s->shard = s->metrics ? gw_metrics_shard_new(s->metrics) : NULL;
     if (!s->shard)
@@ -245,6 +264,8 @@ static void serve(gw_service *s)
                 gw_kv("ops.port", (int64_t)gw_ops_port(s->ops)));
     gw_loop_run(s->loop);
     gw_log_info(s->log, "service_stopped");
+    gw_log_stop_gathering(s->log);
+    gw_timer_cancel(s->loop, &s->log_timer);
     close_all(s);
 }
 

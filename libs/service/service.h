@@ -90,7 +90,7 @@ struct gw_service {
     gw_file_watch *watch;
     gw_tls_files *tls_files[GW_SERVICE_TLS_MAX]; /* all of them, `tls` too */
     size_t tls_count;
-    gw_timer ready_timer, delay_timer;
+    gw_timer ready_timer, delay_timer, log_timer;
     bool serving, stopping;
 };
 

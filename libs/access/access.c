@@ -13,6 +13,7 @@ struct gw_access_checker {
     gw_loop *loop;
     gw_log *log;
     const gw_service_tokens *tokens;
+    const gw_peers *peers; /* NULL: the tokens count */
     gw_identify identify;
     gw_identity_channel *channel; /* when `identify` is ours */
     bool keeps_nothing;
@@ -42,6 +43,7 @@ gw_status gw_access_checker_new(gw_loop *l, const gw_access_options *o, gw_acces
     c->loop = l;
     c->log = o->log;
     c->tokens = o->tokens;
+    c->peers = o->peers;
     c->identify = o->identify;
     c->keeps_nothing = o->keeps_nothing;
     c->cache = gw_identity_cache_new(GW_ACCESS_CACHE_MAX);
@@ -232,19 +234,53 @@ static bool is_auths(gw_str credential)
                                                 gw_str_starts_with(credential, GW_STR("lc_")));
 }
 
+static void authorize_token(gw_access_checker *c, gw_rpc_call *call, const gw_method *m,
+                            gw_str credential)
+{
+    if (c->peers) {
+        refuse(call, GW_ERR_UNAUTHENTICATED,
+               "service tokens do not count where TLS is on: certificates do");
+        return;
+    }
+    gw_str name = gw_service_tokens_match(c->tokens, credential);
+    if (name.len > 0)
+        decide(call, m, (gw_caller){.kind = GW_CALLER_SERVICE, .name = name}, credential);
+    else
+        refuse(call, GW_ERR_UNAUTHENTICATED, "the service token is not known");
+}
+
+/* Of the services that a certificate speaks for, the first that may. */
+static void authorize_certificate(gw_access_checker *c, gw_rpc_call *call, const gw_method *m)
+{
+    gw_rpc_peer peer = gw_rpc_call_certificate(call);
+    gw_caller caller = {.kind = GW_CALLER_SERVICE};
+    gw_error err;
+    bool is_listed = false;
+    for (size_t at = 0; gw_peers_next(c->peers, &peer, &at, &caller.name);) {
+        is_listed = true;
+        if (gw_access_decide(m, &caller, &err) == GW_OK)
+            break;
+    }
+    if (is_listed)
+        decide(call, m, caller, GW_STR(""));
+    else
+        refuse(call, GW_ERR_UNAUTHENTICATED,
+               peer.has_certificate
+                   ? "the certificate is of nobody on the list of peers (setting tls_peers)"
+                   : "the call has neither a credential nor a certificate");
+}
+
 static void authorize(void *self, gw_rpc_call *call, const gw_method *m, gw_str credential)
 {
     gw_access_checker *c = self;
     if (m->access.anyone) {
         decide(call, m, (gw_caller){.kind = GW_CALLER_ANYONE}, credential);
+    } else if (credential.len == 0 && c->peers && m->access.service_count > 0) {
+        authorize_certificate(c, call, m);
     } else if (credential.len == 0) {
         refuse(call, GW_ERR_UNAUTHENTICATED, "the call has no credential");
     } else if (gw_str_starts_with(credential, GW_STR(GW_SERVICE_TOKEN_PREFIX))) {
-        gw_str name = gw_service_tokens_match(c->tokens, credential);
-        if (name.len > 0)
-            decide(call, m, (gw_caller){.kind = GW_CALLER_SERVICE, .name = name}, credential);
-        else
-            refuse(call, GW_ERR_UNAUTHENTICATED, "the service token is not known");
+        authorize_token(c, call, m, credential);
     } else if (!is_auths(credential) || !c->identify.identify) {
         refuse(call, GW_ERR_UNAUTHENTICATED, "the credential is not valid");
     } else {

@@ -3,10 +3,13 @@
  * and decides.
  *
  *   anyone                 goes on
- *   lcsvc_…                service: its token stands in the file and its name in the option
+ *   no credential          service, where TLS is on: its certificate's name stands in the list of peers and its own in
+ *                          the option. Only for rpcs of services: a gateway that forwards nobody's call lends nobody its
+ *                          own name
+ *   lcsvc_…                service, where TLS is off: its token stands in the file and its name in the option
  *   lcadm_… lcses_… lc_…   asked of auth; an admin needs the role, an API key the option's api_key
  *
- * UNAUTHENTICATED when there is no good credential, PERMISSION_DENIED when it is good but not for
+ * UNAUTHENTICATED when there is no good credential or certificate, PERMISSION_DENIED when it is good but not for
  * this rpc, UNAVAILABLE when auth does not answer. A positive answer of auth is kept for a second
  * from when it was asked, by SHA-256 of credential and address; negative ones are not kept; one
  * question a credential at a time.
@@ -16,6 +19,7 @@
 #pragma once
 
 #include "access/identity.h"
+#include "access/peers.h"
 #include "access/service_tokens.h"
 
 #define GW_ACCESS_CACHE_MS  1000
@@ -24,9 +28,11 @@
 typedef struct gw_access_checker gw_access_checker;
 
 typedef struct gw_access_options {
-    const gw_service_tokens *tokens; /* of our callers; borrowed */
+    const gw_service_tokens
+        *tokens; /* of our callers; borrowed. Not looked at where `peers` is given */
+    const gw_peers *peers; /* where TLS is on; borrowed. Else NULL */
     gw_rpc_channel *auth; /* borrowed; NULL where `identify` is given, or only services call */
-    gw_str own_token; /* borrowed; ours, for auth */
+    gw_str own_token; /* borrowed; ours, for auth; "" where TLS is on */
     gw_identify identify; /* instead of `auth`: auth has no channel to itself */
     bool
         keeps_nothing; /* each call is asked about: auth's own, so that what it ended is ended there at once */

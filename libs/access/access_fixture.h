@@ -45,6 +45,8 @@ typedef struct fixture {
     gw_loop *loop;
     gw_schema *schema;
     gw_service_tokens *tokens;
+    gw_peers *peers; /* NULL: no TLS */
+    gw_tls_files *server_tls, *client_tls;
     gw_access_checker *checker;
     gw_rpc_server *server;
     gw_rpc_pump *pump;
@@ -56,6 +58,7 @@ typedef struct fixture {
     gw_rpc_authorizer inner;
     size_t authorized; /* calls that came to the checker */
     size_t started, done, wanted;
+    gw_error err; /* of the last call that failed */
     /* what CheckCredential answers */
     Apirelay__Auth__V1__CheckCredentialResponse identity_answer;
     char seen_credential[64], seen_address[64];
@@ -181,9 +184,11 @@ static inline void make_handlers(fixture *f)
 
 /* ---- client ---- */
 
-static inline void note_done(fixture *f, gw_status rc)
+static inline void note_done(fixture *f, gw_status rc, const gw_error *err)
 {
     f->rc = rc;
+    if (rc != GW_OK)
+        f->err = *err;
     if (++f->done >= f->wanted)
         gw_loop_stop(f->loop);
 }
@@ -192,14 +197,12 @@ static inline void on_unary_done(void *arg, gw_status rc, const ProtobufCMessage
                                  const gw_error *err)
 {
     (void)response;
-    (void)err;
-    note_done(arg, rc);
+    note_done(arg, rc, err);
 }
 
 static inline void on_stream_done(void *arg, gw_status rc, const gw_error *err)
 {
-    (void)err;
-    note_done(arg, rc);
+    note_done(arg, rc, err);
 }
 
 static inline void start_call(fixture *f, const gw_method *m, const char *credential)
@@ -270,7 +273,25 @@ static inline void on_server_closed(void *arg)
     gw_loop_stop(f->loop);
 }
 
-static inline int setup_with(void **state, gw_identify identify, fixture *f)
+static inline void start_channel(fixture *f)
+{
+    gw_error err;
+    char target[32];
+    (void)snprintf(target, sizeof target, "127.0.0.1:%u", gw_rpc_server_port(f->server));
+    assert_int_equal(gw_rpc_channel_new(f->pump, target, f->client_tls, NULL, &f->channel, &err),
+                     GW_OK);
+}
+
+static inline gw_tls_files *open_tls(fixture *f, const gw_tls_paths *paths)
+{
+    gw_tls_files *files = NULL;
+    gw_error err;
+    assert_int_equal(gw_tls_files_new(f->loop, paths, NULL, &files, &err), GW_OK);
+    return files;
+}
+
+/* `tls`: of server and client, who is then to be found in `peers`; NULL: plain. */
+static inline int setup_tls(void **state, gw_identify identify, fixture *f, const gw_tls_paths *tls)
 {
     *state = f;
     gw_error err;
@@ -279,24 +300,31 @@ static inline int setup_with(void **state, gw_identify identify, fixture *f)
     assert_int_equal(gw_service_tokens_load(path, NULL, &f->tokens, &err), GW_OK);
     assert_int_equal(unlink(path), 0);
     assert_int_equal(gw_loop_new(&gw_system_clock, &f->loop, &err), GW_OK);
+    f->server_tls = tls ? open_tls(f, tls) : NULL;
+    f->client_tls = tls ? open_tls(f, tls) : NULL;
     gw_timer_init(&f->watchdog, on_watchdog, f);
     gw_timer_set(f->loop, &f->watchdog, 30000);
     assert_int_equal(gw_schema_all(&f->schema, &err), GW_OK);
-    gw_access_options options = {.tokens = f->tokens, .identify = identify};
+    gw_access_options options = {.tokens = f->tokens, .peers = f->peers, .identify = identify};
     assert_int_equal(gw_access_checker_new(f->loop, &options, &f->checker, &err), GW_OK);
-    gw_rpc_server_options o = {
-        .listen = "127.0.0.1:0", .schema = f->schema, .authorizer = {count_and_authorize, f}};
+    gw_rpc_server_options o = {.listen = "127.0.0.1:0",
+                               .schema = f->schema,
+                               .authorizer = {count_and_authorize, f},
+                               .tls = f->server_tls};
     f->inner = gw_access_authorizer(f->checker);
     apirelay__auth__v1__check_credential_response__init(&f->identity_answer);
     make_handlers(f);
     assert_int_equal(gw_rpc_server_new(f->loop, &o, &f->server, &err), GW_OK);
     assert_int_equal(gw_rpc_server_add(f->server, f->handlers, f, &err), GW_OK);
     assert_int_equal(gw_rpc_server_start(f->server, &err), GW_OK);
-    char target[32];
-    (void)snprintf(target, sizeof target, "127.0.0.1:%u", gw_rpc_server_port(f->server));
     assert_int_equal(gw_rpc_pump_new(f->loop, &f->pump, &err), GW_OK);
-    assert_int_equal(gw_rpc_channel_new(f->pump, target, NULL, NULL, &f->channel, &err), GW_OK);
+    start_channel(f);
     return 0;
+}
+
+static inline int setup_with(void **state, gw_identify identify, fixture *f)
+{
+    return setup_tls(state, identify, f, NULL);
 }
 
 static inline int setup(void **state)
@@ -316,6 +344,9 @@ static inline int teardown(void **state)
         gw_loop_run(f->loop);
     gw_access_checker_free(f->checker);
     gw_rpc_pump_free(f->pump);
+    gw_tls_files_free(f->server_tls);
+    gw_tls_files_free(f->client_tls);
+    gw_peers_free(f->peers);
     gw_timer_cancel(f->loop, &f->watchdog);
     gw_loop_free(f->loop);
     gw_schema_free(f->schema);

@@ -1,5 +1,6 @@
 #include "access/service_tokens.h"
 
+#include "access/service_name.h"
 #include "core/list.h"
 #include "crypto/crypto.h"
 
@@ -9,10 +10,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define FILE_MAX    (64 << 10)
-#define SERVICE_MAX 32
-#define SECRET_MIN  32
-#define SECRET_MAX  200
+#define FILE_MAX   (64 << 10)
+#define SECRET_MIN 32
+#define SECRET_MAX 200
 
 typedef struct token {
     gw_str service, text; /* views into the file's bytes */
@@ -26,18 +26,6 @@ struct gw_service_tokens {
     size_t count;
     gw_service_tokens *before; /* of the last reload: texts of it may still be in use */
 };
-
-static bool is_service_name(gw_str s)
-{
-    if (s.len == 0 || s.len > SERVICE_MAX || s.ptr[0] < 'a' || s.ptr[0] > 'z')
-        return false;
-    for (size_t i = 1; i < s.len; i++) {
-        char c = s.ptr[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'))
-            return false;
-    }
-    return true;
-}
 
 static bool is_token(gw_str s)
 {
@@ -88,7 +76,7 @@ static bool parse_line(gw_str line, token *ret)
     if (!gw_str_split(&rest, ' ', &service))
         return false;
     gw_str text = gw_str_trim(rest);
-    if (!is_service_name(service) || !is_token(text))
+    if (!gw_is_service_name(service) || !is_token(text))
         return false;
     *ret = (token){.service = service, .text = text};
     gw_sha256(text.ptr, text.len, ret->hash);
@@ -178,7 +166,7 @@ void gw_service_tokens_free(gw_service_tokens *t)
 
 gw_str gw_service_tokens_find(const gw_service_tokens *t, gw_str service)
 {
-    for (size_t i = 0; i < t->count; i++) {
+    for (size_t i = 0; t && i < t->count; i++) {
         if (gw_str_eq(t->tokens[i].service, service))
             return t->tokens[i].text;
     }

@@ -34,7 +34,7 @@ GW_DEFINE_FREEP(gw_service_tokens)
 GW_CHECK gw_status gw_service_tokens_reload(gw_service_tokens *t, gw_str needed, gw_log *log,
                                             bool *ret_changed, gw_error *err);
 
-/* The first token of a service, to call others with; "" when it has none. */
+/* The first token of a service, to call others with; "" when it has none, or `t` is NULL (TLS tells who we are). */
 gw_str gw_service_tokens_find(const gw_service_tokens *t, gw_str service);
 
 /* The service whose token it is; "" when none. Takes the same time for every token. */

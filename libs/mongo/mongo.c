@@ -171,6 +171,24 @@ static void bound_uri_timeout(mongoc_uri_t *uri, const char *option, int64_t ms)
         mongoc_uri_set_option_as_int32(uri, option, (int32_t)GW_MIN(ms, INT32_MAX));
 }
 
+static gw_status use_authorities(mongoc_uri_t *uri, gw_tls_files *tls, gw_error *err)
+{
+    const char *ca_file = tls ? gw_tls_files_paths(tls)->ca_file : NULL;
+    if (!ca_file)
+        return GW_OK;
+    bool says_tls = mongoc_uri_has_option(uri, MONGOC_URI_TLS);
+    if (says_tls && !mongoc_uri_get_option_as_bool(uri, MONGOC_URI_TLS, false))
+        return gw_fail(
+            err, GW_ERR_INVALID_ARGUMENT,
+            "the MongoDB URI switches TLS off, and there is a file of authorities for it");
+    if (mongoc_uri_has_option(uri, MONGOC_URI_TLSCAFILE))
+        return gw_fail(err, GW_ERR_INVALID_ARGUMENT,
+                       "the MongoDB URI names authorities, and there is a file of them beside it");
+    (void)mongoc_uri_set_option_as_bool(uri, MONGOC_URI_TLS, true);
+    (void)mongoc_uri_set_option_as_utf8(uri, MONGOC_URI_TLSCAFILE, ca_file);
+    return GW_OK;
+}
+
 static gw_status parse_uri(gw_mongo *m, const gw_mongo_options *o, gw_error *err)
 {
     bson_error_t e;
@@ -186,7 +204,7 @@ static gw_status parse_uri(gw_mongo *m, const gw_mongo_options *o, gw_error *err
     bound_uri_timeout(m->uri, MONGOC_URI_SOCKETTIMEOUTMS, o->socket_timeout_ms);
     if (!mongoc_uri_get_appname(m->uri) && o->app_name)
         (void)mongoc_uri_set_appname(m->uri, o->app_name);
-    return GW_OK;
+    return use_authorities(m->uri, o->tls, err);
 }
 
 static gw_status make_clients(gw_mongo *m, const gw_mongo_options *o, gw_error *err)

@@ -12,6 +12,7 @@
 
 #include "log/log.h"
 #include "loop/workers.h"
+#include "tls/tls_files.h"
 
 #include <mongoc/mongoc.h>
 
@@ -19,6 +20,9 @@ typedef struct gw_mongo gw_mongo;
 
 typedef struct gw_mongo_options {
     const char *uri; /* mongodb:// or mongodb+srv:// */
+    /* Its authorities stand in for the system's, and TLS is on; outlives the object. NULL: as the URI says. A client's
+     * certificate is always the URI's (tlsCertificateKeyFile), since libmongoc wants it in one file with its key. */
+    gw_tls_files *tls;
     const char *database; /* the `db` that jobs get */
     const char *app_name; /* shown in the server's log */
     unsigned threads; /* workers, 1-32 */
@@ -29,7 +33,7 @@ typedef struct gw_mongo_options {
 } gw_mongo_options;
 extern const gw_mongo_options gw_mongo_defaults;
 
-/* A bad URI is GW_ERR_INVALID_ARGUMENT (message without the password); a mongodb+srv:// name that
+/* A bad URI, or one that contradicts `tls`, is GW_ERR_INVALID_ARGUMENT (message without the password); a mongodb+srv:// name that
  * does not resolve is GW_ERR_UNAVAILABLE. Timeouts in the URI win over the options'. Starts the
  * workers and a ping every second. */
 GW_CHECK gw_status gw_mongo_new(gw_loop *l, const gw_mongo_options *o, gw_log *log, gw_mongo **ret,

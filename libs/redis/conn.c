@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-typedef enum conn_state { RESOLVING, CONNECTING, GREETING, READY, CLOSED } conn_state;
+typedef enum conn_state { RESOLVING, CONNECTING, SECURING, GREETING, READY, CLOSED } conn_state;
 
 struct gw_redis_conn {
     gw_loop *loop;
@@ -24,6 +24,7 @@ struct gw_redis_conn {
     bool tcp_is_open;
     uv_connect_t connecting;
     int connect_error;
+    gw_tls *tls; /* NULL: plain, or CLOSED */
 
     unsigned greetings; /* replies to come before it is READY */
     redisReplyObjectFunctions reader_functions;
@@ -31,7 +32,7 @@ struct gw_redis_conn {
     int64_t heard_ms;
     char input[16 * 1024];
 
-    gw_buf out;
+    gw_buf out; /* plain commands */
     gw_buf leaving; /* what libuv is writing */
     uv_write_t writing;
     bool is_writing;
@@ -73,6 +74,8 @@ void gw_redis_conn_close(gw_redis_conn *c)
         return;
     c->state = CLOSED;
     gw_timer_cancel(c->loop, &c->deadline);
+    gw_tls_free(c->tls); /* now: its context may not outlive this call */
+    c->tls = NULL;
     close_tcp(c);
     release(c);
 }
@@ -110,19 +113,41 @@ static void on_written(uv_write_t *w, int status)
         flush(c);
 }
 
+/* What TLS makes of the commands, and what it says by itself. */
+static gw_status encrypt(gw_redis_conn *c, gw_error *err)
+{
+    gw_status rc = c->state == SECURING ? GW_OK : gw_tls_write(c->tls, gw_buf_str(&c->out), err);
+    if (rc != GW_OK)
+        return rc;
+    if (c->state != SECURING)
+        gw_buf_clear(&c->out);
+    gw_buf_append_str(&c->leaving, gw_tls_output(c->tls));
+    gw_tls_output_clear(c->tls);
+    return gw_buf_failed(&c->leaving) ? gw_fail(err, GW_ERR_NO_MEMORY, "out of memory for commands")
+                                      : GW_OK;
+}
+
 static void flush(gw_redis_conn *c)
 {
+    gw_error err = {0};
     if (c->is_writing || c->state == CLOSED)
         return;
     if (gw_buf_failed(&c->out)) { /* half a command must not go out */
         fail(c, GW_ERR_NO_MEMORY, "out of memory for commands");
         return;
     }
-    if (c->out.len == 0)
+    if (c->tls) {
+        if (encrypt(c, &err) != GW_OK) {
+            fail(c, err.code, "%s", err.message);
+            return;
+        }
+    } else {
+        gw_buf empty = c->leaving;
+        c->leaving = c->out;
+        c->out = empty;
+    }
+    if (c->leaving.len == 0)
         return;
-    gw_buf empty = c->leaving;
-    c->leaving = c->out;
-    c->out = empty;
     uv_buf_t bytes = {.base = c->leaving.data, .len = c->leaving.len};
     c->writing.data = c;
     int rc = uv_write(&c->writing, (uv_stream_t *)&c->tcp, &bytes, 1, on_written);
@@ -191,6 +216,56 @@ static void take_replies(gw_redis_conn *c)
              GW_REDIS_REPLY_BYTES_MAX);
 }
 
+static void take_bytes(gw_redis_conn *c, const char *bytes, size_t len)
+{
+    if (redisReaderFeed(c->reader, bytes, len) != REDIS_OK)
+        fail(c, GW_ERR_NO_MEMORY, "out of memory for a reply");
+    else
+        take_replies(c);
+}
+
+static void greet(gw_redis_conn *c);
+
+/* Goes on with the handshake; false until it is done. */
+static bool shake_hands(gw_redis_conn *c)
+{
+    gw_error err = {0};
+    bool done = false;
+    gw_status rc = gw_tls_handshake(c->tls, &done, &err);
+    flush(c); /* also the alert that says why */
+    if (rc != GW_OK)
+        fail(c, GW_ERR_UNAVAILABLE, "%s", err.message);
+    return done && c->state == SECURING;
+}
+
+static void take_cipher(gw_redis_conn *c, gw_str bytes)
+{
+    char plain[16 * 1024];
+    gw_error err = {0};
+    size_t len = 1;
+    if (gw_tls_feed(c->tls, bytes, &err) != GW_OK) {
+        fail(c, err.code, "%s", err.message);
+        return;
+    }
+    if (c->state == SECURING) {
+        if (!shake_hands(c))
+            return;
+        greet(c);
+    }
+    while (c->state != CLOSED && len > 0) { /* a callback may close it */
+        if (gw_tls_read(c->tls, plain, sizeof(plain), &len, &err) != GW_OK) {
+            fail(c, GW_ERR_UNAVAILABLE, "%s", err.message);
+            return;
+        }
+        if (len > 0)
+            take_bytes(c, plain, len);
+    }
+    if (c->state != CLOSED && gw_tls_is_closed(c->tls))
+        fail(c, GW_ERR_UNAVAILABLE, "closed the connection");
+    if (c->state != CLOSED && gw_tls_output(c->tls).len > 0) /* an answer to a key update */
+        flush(c);
+}
+
 static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *ret)
 {
     (void)suggested;
@@ -204,16 +279,16 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *bytes)
     if (n == 0 || c->state == CLOSED)
         return;
     if (n < 0) {
-        fail(c, GW_ERR_UNAVAILABLE, "%s",
-             n == UV_EOF ? "closed the connection" : uv_strerror((int)n));
+        fail(c, GW_ERR_UNAVAILABLE, "%s%s",
+             n == UV_EOF ? "closed the connection" : uv_strerror((int)n),
+             c->state == SECURING ? " during the TLS handshake" : "");
         return;
     }
     c->heard_ms = gw_loop_now_ms(c->loop);
-    if (redisReaderFeed(c->reader, bytes->base, (size_t)n) != REDIS_OK) {
-        fail(c, GW_ERR_NO_MEMORY, "out of memory for a reply");
-        return;
-    }
-    take_replies(c);
+    if (c->tls)
+        take_cipher(c, gw_str_n(bytes->base, (size_t)n));
+    else
+        take_bytes(c, bytes->base, (size_t)n);
 }
 
 /* ---- opening ---- */
@@ -240,9 +315,16 @@ static void greet(gw_redis_conn *c)
     }
     gw_resp_append_command(out, 1, (const gw_str[]){GW_STR("PING")});
     c->greetings++;
-    int rc = uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
-    if (rc != 0)
-        fail(c, GW_ERR_UNAVAILABLE, "cannot read: %s", uv_strerror(rc));
+}
+
+static void secure(gw_redis_conn *c)
+{
+    gw_error err = {0};
+    c->state = SECURING;
+    if (gw_tls_connect(c->target->tls, c->target->host, NULL, &c->tls, &err) != GW_OK)
+        fail(c, err.code, "%s", err.message);
+    else
+        (void)shake_hands(c); /* done only when the server has answered */
 }
 
 static void on_connected(uv_connect_t *r, int status)
@@ -251,7 +333,13 @@ static void on_connected(uv_connect_t *r, int status)
     if (c->state == CLOSED)
         return;
     if (status == 0) {
-        greet(c);
+        int rc = uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
+        if (rc != 0)
+            fail(c, GW_ERR_UNAVAILABLE, "cannot read: %s", uv_strerror(rc));
+        else if (c->target->is_tls)
+            secure(c);
+        else
+            greet(c);
         return;
     }
     c->connect_error = status;
@@ -310,7 +398,8 @@ static void start(void *arg)
 static void on_deadline(void *arg)
 {
     gw_redis_conn *c = arg;
-    fail(c, GW_ERR_UNAVAILABLE, "no answer within %" PRId64 " ms", c->target->connect_timeout_ms);
+    fail(c, GW_ERR_UNAVAILABLE, "no answer%s within %" PRId64 " ms",
+         c->state == SECURING ? " to the TLS handshake" : "", c->target->connect_timeout_ms);
 }
 
 gw_redis_conn *gw_redis_conn_open(gw_loop *l, gw_redis_resolver *v, const gw_redis_target *t,

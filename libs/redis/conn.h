@@ -1,7 +1,7 @@
 /*
  * Connection: one TCP connection to Redis from its opening to its end. Private to libs/redis.
  *
- *   RESOLVING -> CONNECTING (address by address) -> GREETING (AUTH, SELECT, PING) -> READY -> CLOSED
+ *   RESOLVING -> CONNECTING (address by address) -> SECURING (rediss://) -> GREETING (AUTH, SELECT, PING) -> READY -> CLOSED
  *
  * It belongs to whoever opened it until on_closed or gw_redis_conn_close(); the memory goes when libuv lets go.
  */

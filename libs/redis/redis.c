@@ -218,6 +218,8 @@ gw_status gw_redis_new(gw_loop *l, gw_log *log, const gw_redis_options *o, gw_re
     if (!r)
         return gw_fail(err, GW_ERR_NO_MEMORY, "out of memory");
     gw_status rc = gw_redis_target_init(&r->target, o, err);
+    if (rc == GW_OK && r->target.is_tls)
+        rc = gw_tls_client_context_new(o->tls, false, log, &r->target.tls, err);
     if (rc == GW_OK && !(r->resolver = gw_redis_resolver_new(l)))
         rc = gw_fail(err, GW_ERR_NO_MEMORY, "out of memory");
     if (rc != GW_OK) {

@@ -11,6 +11,9 @@
  * Nothing is sent twice: a command that was in flight when the connection broke may have run or
  * not, and fails with GW_ERR_UNAVAILABLE. Subscriptions have a connection of their own.
  *
+ * rediss:// is TLS over the same sockets (libs/tls), verified by certificate and host name; never a plain
+ * connection instead.
+ *
  * A connection on which nothing was heard for three command timeouts while replies are due is
  * dropped.
  *
@@ -21,25 +24,24 @@
 
 #include "log/log.h"
 #include "loop/loop.h"
+#include "tls/tls_files.h"
 
 #include <hiredis/hiredis.h>
 
 typedef struct gw_redis gw_redis;
 
 typedef struct gw_redis_options {
-    gw_str url; /* redis://[[user]:password@]host[:port][/db], percent-coded; default port 6379, db
-                   0 */
+    gw_str url; /* redis[s]://[[user]:password@]host[:port][/db], percent-coded; default port 6379,
+                   db 0 */
+    gw_tls_files *tls; /* of rediss://: authorities, own certificate; outlives the object. NULL: the
+                          system's, none */
     gw_str password; /* from a secret file; stands in for the URL's when not empty */
-    int64_t connect_timeout_ms; /* name, TCP, AUTH, SELECT together; 0 = 2000 */
+    int64_t connect_timeout_ms; /* name, TCP, TLS, AUTH, SELECT together; 0 = 2000 */
     int64_t command_timeout_ms; /* from the call to the reply; 0 = 1000 */
     size_t max_pending; /* commands without a reply yet, also those timed out; 0 = 10000 */
 } gw_redis_options;
 
-/*
- * Options are copied. GW_ERR_INVALID_ARGUMENT for a bad URL; GW_ERR_UNIMPLEMENTED for rediss://
- * (the hiredis we build with has no TLS, and a plain connection instead is out of the question).
- * `log` may be NULL.
- */
+/* Options are copied. GW_ERR_INVALID_ARGUMENT for a bad URL. `log` may be NULL. */
 GW_CHECK gw_status gw_redis_new(gw_loop *l, gw_log *log, const gw_redis_options *o, gw_redis **ret,
                                 gw_error *err);
 /* Callbacks still due are called inside, with GW_ERR_CANCELLED; they issue nothing new. Not from a

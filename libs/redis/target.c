@@ -5,14 +5,12 @@
 #include <openssl/crypto.h>
 #include <stdlib.h>
 
-static gw_status read_scheme(const gw_url *url, gw_error *err)
+static gw_status read_scheme(const gw_url *url, bool *ret_is_tls, gw_error *err)
 {
-    if (gw_str_eq_c(url->scheme, "rediss"))
-        return gw_fail(err, GW_ERR_UNIMPLEMENTED,
-                       "rediss:// needs hiredis 1.0 or newer; this build has %d.%d, without TLS",
-                       HIREDIS_MAJOR, HIREDIS_MINOR);
-    if (!gw_str_eq_c(url->scheme, "redis"))
-        return gw_fail(err, GW_ERR_INVALID_ARGUMENT, "a Redis URL starts with redis://");
+    *ret_is_tls = gw_str_eq_c(url->scheme, "rediss");
+    if (!*ret_is_tls && !gw_str_eq_c(url->scheme, "redis"))
+        return gw_fail(err, GW_ERR_INVALID_ARGUMENT,
+                       "a Redis URL starts with redis:// or rediss://");
     if (url->host.len == 0 || url->query.len > 0)
         return gw_fail(err, GW_ERR_INVALID_ARGUMENT, "a Redis URL has a host, and no query");
     return GW_OK;
@@ -73,8 +71,8 @@ gw_status gw_redis_target_init(gw_redis_target *t, const gw_redis_options *o, gw
     gw_url url;
     if (gw_url_parse(o->url, &url, NULL) != GW_OK)
         return gw_fail(err, GW_ERR_INVALID_ARGUMENT,
-                       "the Redis URL is not redis://[[user]:password@]host[:port][/db]");
-    gw_status rc = read_scheme(&url, err);
+                       "the Redis URL is not redis[s]://[[user]:password@]host[:port][/db]");
+    gw_status rc = read_scheme(&url, &t->is_tls, err);
     if (rc == GW_OK)
         rc = read_db(url.path, &t->db, err);
     if (rc == GW_OK)
@@ -93,5 +91,6 @@ void gw_redis_target_fini(gw_redis_target *t)
     free(t->password);
     free(t->user);
     free(t->host);
+    gw_tls_context_free(t->tls);
     *t = (gw_redis_target){0};
 }

@@ -4,11 +4,14 @@
 #pragma once
 
 #include "redis/redis.h"
+#include "tls/tls.h"
 
 typedef struct gw_redis_target {
     char *host; /* name or address, without brackets */
     char *user; /* "" for the default user */
     char *password; /* "" for none */
+    bool is_tls;
+    gw_tls_context *tls; /* made by gw_redis_new() when is_tls; NULL: plain */
     uint16_t port;
     uint32_t db;
     int64_t connect_timeout_ms;

@@ -8,12 +8,14 @@ static void urls_are_read_into_their_parts(void **state)
         const char *url, *host, *user, *password;
         uint16_t port;
         uint32_t db;
+        bool is_tls;
     } cases[] = {
-        {"redis://127.0.0.1", "127.0.0.1", "", "", 6379, 0},
-        {"redis://cache:6380/", "cache", "", "", 6380, 0},
-        {"redis://:secret@cache/7", "cache", "", "secret", 6379, 7},
-        {"redis://relay:p%40ss%3A%2f@cache:1/65535", "cache", "relay", "p@ss:/", 1, 65535},
-        {"redis://[::1]:6379/2", "::1", "", "", 6379, 2},
+        {"redis://127.0.0.1", "127.0.0.1", "", "", 6379, 0, false},
+        {"redis://cache:6380/", "cache", "", "", 6380, 0, false},
+        {"redis://:secret@cache/7", "cache", "", "secret", 6379, 7, false},
+        {"redis://relay:p%40ss%3A%2f@cache:1/65535", "cache", "relay", "p@ss:/", 1, 65535, false},
+        {"rediss://:secret@cache/7", "cache", "", "secret", 6379, 7, true},
+        {"redis://[::1]:6379/2", "::1", "", "", 6379, 2, false},
     };
     for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
         gw_redis_target t;
@@ -26,6 +28,7 @@ static void urls_are_read_into_their_parts(void **state)
         assert_string_equal(t.password, cases[i].password);
         assert_int_equal(t.port, cases[i].port);
         assert_int_equal(t.db, cases[i].db);
+        assert_int_equal(t.is_tls, cases[i].is_tls);
         assert_int_equal(t.connect_timeout_ms, 2000);
         gw_redis_target_fini(&t);
     }
@@ -64,7 +67,7 @@ static void bad_urls_are_refused_without_showing_the_password(void **state)
         {"redis://:hunter2%4@cache", GW_ERR_INVALID_ARGUMENT},
         {"redis://:hunter2%00@cache", GW_ERR_INVALID_ARGUMENT},
         {"redis://:hunter2@cache:99999", GW_ERR_INVALID_ARGUMENT},
-        {"rediss://:hunter2@cache", GW_ERR_UNIMPLEMENTED},
+        {"redisss://:hunter2@cache", GW_ERR_INVALID_ARGUMENT},
     };
     for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
         gw_redis_target t;

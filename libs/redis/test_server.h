@@ -67,12 +67,16 @@ static inline uint16_t free_port(void)
     return ntohs(a.sin_port);
 }
 
-/* Returns once it accepts connections. `password` may be NULL. */
-static inline void start_server(world *w, const char *password)
+/* Returns once it accepts connections. `settings` are redis-server's own, NULL at the end. */
+static inline void start_server_with(world *w, const char *const *settings)
 {
     int out[2];
-    char port[8];
-    snprintf(port, sizeof(port), "%u", w->port);
+    const char *argv[32] = {"redis-server", "--bind", "127.0.0.1", "--save", "",
+                            "--appendonly", "no"};
+    for (size_t n = 7; *settings; settings++) {
+        assert_true(n < GW_ARRAY_LEN(argv) - 1);
+        argv[n++] = *settings;
+    }
     assert_int_equal(pipe2(out, O_CLOEXEC), 0);
     w->server = fork();
     assert_true(w->server >= 0);
@@ -80,8 +84,7 @@ static inline void start_server(world *w, const char *password)
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         dup2(out[1], 1);
         dup2(out[1], 2);
-        execlp("redis-server", "redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "",
-               "--appendonly", "no", password ? "--requirepass" : NULL, password, NULL);
+        execvp(argv[0], (char **)(uintptr_t)argv);
         _exit(127);
     }
     close(out[1]);
@@ -94,6 +97,16 @@ static inline void start_server(world *w, const char *password)
     free(line);
     fclose(lines);
     assert_true(is_ready);
+}
+
+/* `password` may be NULL. */
+static inline void start_server(world *w, const char *password)
+{
+    char port[8];
+    snprintf(port, sizeof(port), "%u", w->port);
+    const char *const settings[] = {"--port", port, password ? "--requirepass" : NULL, password,
+                                    NULL};
+    start_server_with(w, settings);
 }
 
 static inline void kill_server(world *w)

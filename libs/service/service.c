@@ -22,11 +22,6 @@ void service_set_log_level(gw_service *s)
     gw_log_set_level(s->log, level);
 }
 
-gw_str gw_service_own_token(const gw_service *s)
-{
-    return gw_service_tokens_find(s->tokens, gw_str_of(s->kind->conf->service));
-}
-
 /* ---- readiness ---- */
 
 static bool is_ready(void *arg, const char **reason)
@@ -168,16 +163,6 @@ static gw_status open_base(gw_service *s, gw_error *err)
     return GW_OK;
 }
 
-static gw_status open_tokens(gw_service *s, gw_error *err)
-{
-    const char *path = service_common(s).service_tokens_file;
-    gw_status rc = gw_service_tokens_load(path, s->log, &s->tokens, err);
-    if (rc == GW_OK && s->kind->needs_own_token && gw_service_own_token(s).len == 0)
-        rc = gw_fail(err, GW_ERR_INVALID_ARGUMENT, "%s has no token of %s", path,
-                     s->kind->conf->service);
-    return rc;
-}
-
 gw_status gw_service_open_tls(gw_service *s, const gw_tls_paths *paths, gw_tls_files **ret,
                               gw_error *err)
 {
@@ -191,22 +176,6 @@ gw_status gw_service_open_tls(gw_service *s, const gw_tls_paths *paths, gw_tls_f
     }
     *ret = f;
     return GW_OK;
-}
-
-static gw_status open_tls(gw_service *s, gw_error *err)
-{
-    const gw_service_conf c = service_common(s);
-    const gw_tls_paths paths = {c.tls_cert_file, c.tls_key_file, c.tls_ca_file};
-    return gw_service_open_tls(s, &paths, &s->tls, err);
-}
-
-void gw_service_check_conf(const void *conf, gw_conf_errors *errs)
-{
-    gw_service_conf c;
-    memcpy(&c, conf, sizeof(c));
-    gw_conf_needs(errs, "tls_cert_file", c.tls_cert_file, "tls_key_file", c.tls_key_file);
-    gw_conf_needs(errs, "tls_key_file", c.tls_key_file, "tls_cert_file", c.tls_cert_file);
-    gw_conf_needs(errs, "ops_tls", c.ops_tls ? "true" : NULL, "tls_cert_file", c.tls_cert_file);
 }
 
 static gw_status open_ops(gw_service *s, gw_error *err)
@@ -227,7 +196,7 @@ static gw_status open_app(gw_service *s, gw_error *err)
 static gw_status open_all(gw_service *s, gw_error *err)
 {
     static gw_status (*const steps[])(gw_service * s, gw_error * err) = {
-        open_base, open_tokens, open_tls, open_ops, open_app, service_watch_files,
+        open_base, service_open_trust, open_ops, open_app, service_watch_files,
     };
     for (size_t i = 0; i < GW_ARRAY_LEN(steps); i++) {
         gw_status rc = steps[i](s, err);
@@ -243,7 +212,7 @@ static void close_all(gw_service *s)
 {
     gw_file_watch_free(s->watch);
     s->kind->close(s->app);
-    gw_service_tokens_free(s->tokens);
+    service_close_trust(s);
     for (size_t i = 0; i < s->tls_count; i++)
         gw_tls_files_free(s->tls_files[i]);
     gw_loop_free(s->loop);

@@ -1,7 +1,7 @@
 /*
  * Service: what the processes of all services have in common, from main() to the exit status.
  *
- *     settings ─▶ log ─▶ limits, user ─▶ loop ─▶ metrics ─▶ service tokens ─▶ TLS files ─▶ ops listener ─▶ open() ─▶ signals ─▶ run
+ *     settings ─▶ log ─▶ limits, user ─▶ loop ─▶ metrics ─▶ TLS files, service tokens ─▶ ops listener ─▶ open() ─▶ signals ─▶ run
  *
  *     SIGTERM ─▶ not ready ─▶ shutdown_delay ─▶ drain() … gw_service_drained() ─▶ ops listener closed ─▶ close() ─▶ exit 0
  *     a second SIGTERM ─▶ exit 130 at once
@@ -13,6 +13,7 @@
  */
 #pragma once
 
+#include "access/peers.h"
 #include "access/service_tokens.h"
 #include "conf/conf.h"
 #include "log/log.h"
@@ -36,7 +37,8 @@ typedef struct gw_service_kind {
     const gw_conf_table *conf;
     const gw_metric_info *metrics;
     size_t metric_count;
-    bool needs_own_token; /* no start, and no reload, without a token of the service's own name */
+    bool
+        needs_own_token; /* no start, and no reload, without a token of the service's own name where TLS is off */
 
     /* Runs the command of the positional arguments instead of the service, with settings and log alone. False when there
      * is no such command. NULL: there are none. */
@@ -75,9 +77,10 @@ struct gw_service {
     gw_loop *loop;
     gw_metrics *metrics;
     gw_metrics_shard *shard; /* of this loop */
-    gw_service_tokens *tokens;
     gw_tls_files
-        *tls; /* own identity and the authorities of the other services; NULL when none is set */
+        *tls; /* own identity and the authorities of the other services; NULL: TLS is off */
+    gw_peers *peers; /* whose certificate is whose; NULL where TLS is off */
+    gw_service_tokens *tokens; /* NULL where TLS is on and no file is named */
     gw_ops *ops;
 
     /* Private. */
@@ -97,8 +100,16 @@ struct gw_service {
 /* What main() returns; `app` outlives the call. */
 int gw_service_main(const gw_service_kind *kind, void *app, int argc, char **argv);
 
-/* The first token of the service's own name, "" when there is none. Until the next reload() returns. */
+/* What to call other services with: the first token of the service's own name; "" where TLS is on, as our certificate tells
+ * then who we are. Until the next reload() returns. */
 gw_str gw_service_own_token(const gw_service *s);
+
+/*
+ * Appends what all replicas have and nobody else, to derive the key of list cursors from: the bytes of `cursor_key_file`
+ * (32-4096), else, when it is NULL, our token in the service tokens. GW_ERR_INVALID_ARGUMENT, GW_ERR_IO. To be wiped.
+ */
+GW_CHECK gw_status gw_service_cursor_secret(const gw_service *s, const char *cursor_key_file,
+                                            gw_buf *ret, gw_error *err);
 
 /* drain() is over. */
 void gw_service_drained(gw_service *s);
@@ -112,3 +123,8 @@ GW_CHECK gw_status gw_service_open_tls(gw_service *s, const gw_tls_paths *paths,
 
 /* GW_CONF_CHECK of every service, alone or called from its own. */
 void gw_service_check_conf(const void *conf, gw_conf_errors *errs);
+/* Adds what is wrong with redis_cert_file, redis_key_file and redis_ca_file beside redis_url (may be NULL). */
+void gw_service_check_redis(const char *url, const gw_tls_paths *tls, gw_conf_errors *errs);
+/* The same of a service that reads a cursor secret. */
+void gw_service_check_cursor_key(const void *conf, const char *cursor_key_file,
+                                 gw_conf_errors *errs);

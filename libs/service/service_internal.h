@@ -15,6 +15,11 @@ static inline gw_service_conf service_common(const gw_service *s)
 
 void service_set_log_level(gw_service *s);
 
+/* service_trust.c */
+GW_CHECK gw_status service_open_trust(gw_service *s, gw_error *err);
+void service_reload_tokens(const gw_service *s);
+void service_close_trust(gw_service *s);
+
 /* service_reload.c */
 GW_CHECK gw_status service_watch_files(gw_service *s, gw_error *err);
 void service_reload(void *service);

@@ -49,17 +49,6 @@ static void *load_settings(const gw_service *s)
     return next;
 }
 
-static void reload_tokens(const gw_service *s)
-{
-    gw_error err = {0};
-    bool changed = false;
-    gw_str own = s->kind->needs_own_token ? gw_str_of(s->kind->conf->service) : GW_STR("");
-    if (gw_service_tokens_reload(s->tokens, own, s->log, &changed, &err) != GW_OK)
-        gw_log_error(s->log, "service_tokens_reload_failed", gw_kv_error(&err));
-    else if (changed)
-        gw_log_info(s->log, "service_tokens_reloaded");
-}
-
 void service_reload(void *service)
 {
     gw_service *s = service;
@@ -78,7 +67,7 @@ void service_reload(void *service)
         service_set_log_level(s);
         gw_log_info(s->log, "settings_reloaded", gw_kv("settings.changed", gw_buf_str(&d.changed)),
                     gw_kv("settings.need_restart", gw_buf_str(&d.needs_restart)));
-        reload_tokens(s);
+        service_reload_tokens(s);
         if (s->kind->reload)
             s->kind->reload(s->app);
         if (before)

@@ -99,7 +99,7 @@ static gw_status open_backends(admin_gw_app *a, gw_error *err)
     gw_rpc_pump_describe(a->pump, a->schema,
                          (gw_rpc_metrics){a->service->shard, M_rpc_server_calls_total});
     for (size_t i = 0; rc == GW_OK && i < GW_ARRAY_LEN(targets); i++)
-        rc = gw_rpc_channel_new(a->pump, targets[i], NULL, a->log, &a->backends[i], err);
+        rc = gw_rpc_channel_new(a->pump, targets[i], a->service->tls, a->log, &a->backends[i], err);
     return rc;
 }
 

@@ -68,13 +68,18 @@ static FILE *open_out(const char *path, gw_error *err)
 static gw_status run_loop(command *c, const auth_conf *conf, gw_log *log, gw_error *err)
 {
     gw_auto(gw_loop) loop = NULL;
+    gw_auto(gw_tls_files) tls = NULL;
     gw_auto(gw_mongo) mongo = NULL;
     gw_mongo_options options = gw_mongo_defaults;
     options.uri = conf->mongo_uri;
     options.database = conf->mongo_database;
     options.app_name = "auth import";
     options.threads = 2;
+    const gw_tls_paths paths = {.ca_file = conf->mongo_ca_file};
     gw_status rc = gw_loop_new(&gw_system_clock, &loop, err);
+    if (rc == GW_OK && paths.ca_file)
+        rc = gw_tls_files_new(loop, &paths, log, &tls, err);
+    options.tls = tls;
     if (rc == GW_OK)
         rc = gw_mongo_new(loop, &options, log, &mongo, err);
     if (rc != GW_OK)

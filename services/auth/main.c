@@ -94,7 +94,14 @@ static gw_status open_stores(app *a, gw_error *err)
     gw_redis_options redis = {.url = gw_str_of(a->conf->redis_url),
                               .password = gw_str_of(a->conf->redis_password)};
     gw_loop *loop = a->auth.loop;
-    gw_status rc = gw_mongo_new(loop, &mongo, a->auth.log, &a->auth.mongo, err);
+    const gw_tls_paths mongo_paths = {.ca_file = a->conf->mongo_ca_file};
+    const gw_tls_paths redis_paths = {a->conf->redis_cert_file, a->conf->redis_key_file,
+                                      a->conf->redis_ca_file};
+    gw_status rc = gw_service_open_tls(a->service, &mongo_paths, &mongo.tls, err);
+    if (rc == GW_OK)
+        rc = gw_service_open_tls(a->service, &redis_paths, &redis.tls, err);
+    if (rc == GW_OK)
+        rc = gw_mongo_new(loop, &mongo, a->auth.log, &a->auth.mongo, err);
     if (rc == GW_OK)
         rc = gw_redis_new(loop, a->auth.log, &redis, &a->auth.redis, err);
     if (rc == GW_OK)
@@ -122,6 +129,7 @@ static gw_status open_access(app *a, gw_error *err)
     if (rc != GW_OK)
         return rc;
     const gw_access_options options = {.tokens = a->service->tokens,
+                                       .peers = a->service->peers,
                                        .identify = identity_seam(&a->auth),
                                        .keeps_nothing = true,
                                        .log = a->auth.log};
@@ -141,6 +149,7 @@ static gw_status open_server(app *a, gw_error *err)
                                        .connection_age_ms = a->conf->grpc_connection_age_ms,
                                        .connection_age_grace_ms =
                                            a->conf->grpc_connection_age_grace_ms,
+                                       .tls = a->service->tls,
                                        .log = a->auth.log};
     gw_status rc = gw_rpc_server_new(a->auth.loop, &rpc, &a->server, err);
     for (size_t i = 0; rc == GW_OK && i < GW_ARRAY_LEN(handlers); i++)

@@ -42,9 +42,10 @@ static gw_status open_base(relay_app *a, gw_error *err)
     if (rc != GW_OK)
         return rc;
     gw_rpc_pump_describe(a->pump, a->schema, (gw_rpc_metrics){a->shard, M_rpc_server_calls_total});
-    rc = gw_rpc_channel_new(a->pump, a->conf->auth_target, NULL, a->log, &a->auth, err);
+    rc = gw_rpc_channel_new(a->pump, a->conf->auth_target, a->service->tls, a->log, &a->auth, err);
     if (rc == GW_OK)
-        rc = gw_rpc_channel_new(a->pump, a->conf->usage_target, NULL, a->log, &a->usage, err);
+        rc = gw_rpc_channel_new(a->pump, a->conf->usage_target, a->service->tls, a->log, &a->usage,
+                                err);
     return rc;
 }
 
@@ -65,7 +66,10 @@ static gw_status open_config(relay_app *a, gw_error *err)
     mongo.uri = conf->mongo_uri;
     mongo.database = conf->mongo_database;
     mongo.app_name = "relay";
-    gw_status rc = gw_mongo_new(a->loop, &mongo, a->log, &a->mongo, err);
+    const gw_tls_paths paths = {.ca_file = conf->mongo_ca_file};
+    gw_status rc = gw_service_open_tls(a->service, &paths, &mongo.tls, err);
+    if (rc == GW_OK)
+        rc = gw_mongo_new(a->loop, &mongo, a->log, &a->mongo, err);
     if (rc != GW_OK)
         return rc;
     options.mongo = a->mongo;
@@ -150,14 +154,17 @@ static void fill_core(relay_app *a)
                             .trusted_proxy_count = conf->trusted_proxies.n};
 }
 
-/* Cursors are signed with what every replica has: a key derived from the relay's own token. */
 static gw_status open_providers(relay_app *a, gw_error *err)
 {
-    gw_str token = gw_service_own_token(a->service);
+    gw_auto_buf secret = {0};
 
     a->providers = (provider_rpc){.mongo = a->mongo, .config = a->config, .log = a->log};
-    gw_status rc = gw_hkdf_sha256(token.ptr, token.len, GW_STR("provider list cursors"),
-                                  a->providers.cursor_key, sizeof(a->providers.cursor_key), err);
+    gw_status rc = gw_service_cursor_secret(a->service, a->conf->cursor_key_file, &secret, err);
+    if (rc == GW_OK)
+        rc = gw_hkdf_sha256(secret.data, secret.len, GW_STR("provider list cursors"),
+                            a->providers.cursor_key, sizeof(a->providers.cursor_key), err);
+    if (secret.data)
+        gw_secret_wipe(secret.data, secret.len);
     if (rc != GW_OK)
         return rc;
     provider_rpc_prepare(&a->providers);
@@ -168,6 +175,7 @@ static gw_status open_rpc(relay_app *a, gw_error *err)
 {
     gw_access_options access = {
         .tokens = a->service->tokens,
+        .peers = a->service->peers,
         .auth = a->auth,
         .own_token = gw_service_own_token(a->service),
         .log = a->log,
@@ -175,6 +183,7 @@ static gw_status open_rpc(relay_app *a, gw_error *err)
     gw_rpc_server_options options = {
         .listen = a->conf->grpc_listen,
         .reflection = a->conf->grpc_reflection,
+        .tls = a->service->tls,
         .log = a->log,
         .metrics = {a->shard, M_rpc_server_calls_total},
         .connection_age_ms = a->conf->grpc_connection_age_ms,

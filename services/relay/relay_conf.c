@@ -10,6 +10,7 @@ static void check(const void *conf, gw_conf_errors *errs)
     gw_conf_needs(errs, "listen_tls_key_file", c->listen_tls_key_file, "listen_tls_cert_file",
                   c->listen_tls_cert_file);
     gw_service_check_conf(conf, errs);
+    gw_service_check_cursor_key(conf, c->cursor_key_file, errs);
 }
 
 /* RELAY_CREDENTIAL_* are the providers' credentials, read by name from the settings files; RELAY_URL and

@@ -12,13 +12,9 @@
 #include "schema/all.h"
 #include "service/service.h"
 
-#include <stdio.h>
-
 #define INDEX_RETRY_MS 1000
 #define SETTLE_POLL_MS 20
 #define SETTLE_MAX_MS  5000
-#define CURSOR_KEY_MIN 32
-#define CURSOR_KEY_MAX 4096
 
 typedef struct app {
     gw_service *service;
@@ -136,7 +132,9 @@ static gw_status open_mongo(app *a, gw_error *err)
     mongo.database = a->conf->mongo_database;
     mongo.app_name = "usage";
     mongo.threads = (unsigned)a->conf->mongo_threads;
-    return gw_mongo_new(a->loop, &mongo, a->log, &a->mongo, err);
+    const gw_tls_paths paths = {.ca_file = a->conf->mongo_ca_file};
+    gw_status rc = gw_service_open_tls(a->service, &paths, &mongo.tls, err);
+    return rc == GW_OK ? gw_mongo_new(a->loop, &mongo, a->log, &a->mongo, err) : rc;
 }
 
 static gw_status open_redis(app *a, gw_error *err)
@@ -145,7 +143,11 @@ static gw_status open_redis(app *a, gw_error *err)
                               .password = gw_str_of(a->conf->redis_password)};
     if (!a->conf->redis_url)
         return GW_OK;
-    gw_status rc = gw_redis_new(a->loop, a->log, &redis, &a->redis, err);
+    const gw_tls_paths paths = {a->conf->redis_cert_file, a->conf->redis_key_file,
+                                a->conf->redis_ca_file};
+    gw_status rc = gw_service_open_tls(a->service, &paths, &redis.tls, err);
+    if (rc == GW_OK)
+        rc = gw_redis_new(a->loop, a->log, &redis, &a->redis, err);
     if (rc == GW_OK)
         gw_redis_connect(a->redis);
     return rc;
@@ -159,43 +161,21 @@ static gw_status open_access(app *a, gw_error *err)
     if (rc != GW_OK)
         return rc;
     gw_rpc_pump_describe(a->pump, a->schema, (gw_rpc_metrics){a->shard, M_rpc_server_calls_total});
-    rc = gw_rpc_channel_new(a->pump, a->conf->auth_target, NULL, a->log, &a->auth, err);
+    rc = gw_rpc_channel_new(a->pump, a->conf->auth_target, a->service->tls, a->log, &a->auth, err);
     if (rc != GW_OK)
         return rc;
     const gw_access_options options = {.tokens = a->service->tokens,
+                                       .peers = a->service->peers,
                                        .auth = a->auth,
                                        .own_token = gw_service_own_token(a->service),
                                        .log = a->log};
     return gw_access_checker_new(a->loop, &options, &a->access, err);
 }
 
-/* What all replicas have and nobody else: the key file, else our service token. */
-static gw_status read_cursor_secret(const app *a, gw_buf *ret, gw_error *err)
-{
-    char bytes[CURSOR_KEY_MAX];
-    if (!a->conf->cursor_key_file) {
-        gw_buf_append_str(ret, gw_service_own_token(a->service));
-    } else {
-        FILE *f = fopen(a->conf->cursor_key_file, "re");
-        size_t len = f ? fread(bytes, 1, sizeof(bytes), f) : 0;
-        gw_buf_append(ret, bytes, len);
-        gw_secret_wipe(bytes, sizeof(bytes));
-        if (f)
-            (void)fclose(f);
-    }
-    if (ret->len < CURSOR_KEY_MIN)
-        return gw_fail(err, GW_ERR_INVALID_ARGUMENT,
-                       "no key for cursors: %s has fewer than %d bytes",
-                       a->conf->cursor_key_file ? a->conf->cursor_key_file
-                                                : "the token of usage in the service tokens",
-                       CURSOR_KEY_MIN);
-    return GW_OK;
-}
-
 static gw_status open_queries(app *a, gw_error *err)
 {
     gw_auto_buf secret = {0};
-    gw_status rc = read_cursor_secret(a, &secret, err);
+    gw_status rc = gw_service_cursor_secret(a->service, a->conf->cursor_key_file, &secret, err);
     if (rc == GW_OK) {
         const usage_queries_options options = {.loop = a->loop,
                                                .mongo = a->mongo,
@@ -247,6 +227,7 @@ static gw_status open_server(app *a, gw_error *err)
                                        .connection_age_ms = a->conf->grpc_connection_age_ms,
                                        .connection_age_grace_ms =
                                            a->conf->grpc_connection_age_grace_ms,
+                                       .tls = a->service->tls,
                                        .log = a->log};
     gw_status rc = gw_rpc_server_new(a->loop, &rpc, &a->server, err);
     if (rc == GW_OK)

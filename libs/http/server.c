@@ -133,6 +133,23 @@ static void stop_accepting(gw_http_server *s)
         uv_close((uv_handle_t *)&s->listener, on_listener_closed);
 }
 
+void gw_http_server_adjust(gw_http_server *s, const gw_http_server_options *o)
+{
+    s->options.head_timeout_ms = o->head_timeout_ms;
+    s->options.body_timeout_ms = o->body_timeout_ms;
+    s->options.idle_timeout_ms = o->idle_timeout_ms;
+    s->options.write_idle_timeout_ms = o->write_idle_timeout_ms;
+    s->options.body_memory_max_bytes = o->body_memory_max_bytes;
+    s->options.connections_max = o->connections_max;
+}
+
+/* What bodies may still take; nothing when the bound was lowered below what they hold. */
+size_t server_body_room(const gw_http_server *s)
+{
+    size_t max = s->options.body_memory_max_bytes;
+    return max > s->body_bytes ? max - s->body_bytes : 0;
+}
+
 void gw_http_server_drain(gw_http_server *s)
 {
     if (s->is_draining)

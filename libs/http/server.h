@@ -89,6 +89,10 @@ GW_CHECK gw_status gw_http_server_new(gw_loop *l, const gw_http_server_options *
                                       gw_http_server **ret, gw_error *err);
 uint16_t gw_http_server_port(const gw_http_server *s);
 
+/* Other bounds from now on: the timeouts, body_memory_max_bytes and connections_max of `o`. What runs under the old ones
+ * goes on. */
+void gw_http_server_adjust(gw_http_server *s, const gw_http_server_options *o);
+
 /* Stops accepting and closes idle connections; answers from now on carry `Connection: close`. */
 void gw_http_server_drain(gw_http_server *s);
 size_t gw_http_server_connections(const gw_http_server *s);

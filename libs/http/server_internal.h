@@ -169,6 +169,7 @@ struct gw_http_server {
 gw_exchange *server_take_exchange(gw_http_server *s, connection *c); /* NULL when out of memory */
 void server_return_exchange(gw_http_server *s, gw_exchange *x);
 void server_forget_connection(gw_http_server *s, connection *c); /* frees it; may free the server */
+size_t server_body_room(const gw_http_server *s);
 const char *server_date_line(gw_http_server *s);
 
 /* server_connection.c */

@@ -137,7 +137,7 @@ static gw_status admit_body(connection *c)
     uint64_t length = c->parser.content_length;
     if (length > x->body_max)
         return GW_ERR_BODY_TOO_LARGE;
-    if (length > s->options.body_memory_max_bytes - s->body_bytes)
+    if (length > server_body_room(s))
         return GW_ERR_OVERLOADED;
     x->body_charged = (size_t)length;
     s->body_bytes += x->body_charged;

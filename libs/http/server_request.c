@@ -100,7 +100,7 @@ static int on_body(llhttp_t *p, const char *at, size_t len)
     size_t held = x->body.len + len;
     if (held > x->body_charged) { /* chunked: paid for as it comes */
         size_t more = held - x->body_charged;
-        if (more > s->options.body_memory_max_bytes - s->body_bytes)
+        if (more > server_body_room(s))
             return refuse(c, GW_ERR_OVERLOADED);
         s->body_bytes += more;
         x->body_charged = held;

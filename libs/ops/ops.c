@@ -20,6 +20,16 @@ static void respond(gw_exchange *x, int status, const char *type, gw_str body)
     gw_exchange_respond(x, &(gw_response_head){status, headers, GW_ARRAY_LEN(headers)}, body);
 }
 
+/* RFC 9110 §15.5.6: with what is allowed. */
+static void respond_wrong_method(gw_exchange *x)
+{
+    const gw_header headers[] = {{GW_STR("content-type"), GW_STR(TEXT_TYPE)},
+                                 {GW_STR("cache-control"), GW_STR("no-store")},
+                                 {GW_STR("allow"), GW_STR("GET, HEAD")}};
+    gw_exchange_respond(x, &(gw_response_head){405, headers, GW_ARRAY_LEN(headers)},
+                        GW_STR("use GET\n"));
+}
+
 static void respond_ready(gw_ops *o, gw_exchange *x)
 {
     const char *reason = "not ready";
@@ -44,7 +54,7 @@ static void on_head(gw_exchange *x, void *arg)
     gw_ops *o = arg;
     gw_str path = gw_exchange_path(x), method = gw_exchange_method(x);
     if (!gw_str_eq_c(method, "GET") && !gw_str_eq_c(method, "HEAD"))
-        respond(x, 405, TEXT_TYPE, GW_STR("use GET\n"));
+        respond_wrong_method(x);
     else if (gw_str_eq_c(path, "/healthz"))
         respond(x, 200, TEXT_TYPE, GW_STR("alive\n"));
     else if (gw_str_eq_c(path, "/readyz"))

@@ -1,3 +1,4 @@
+#define _GNU_SOURCE /* strcasestr */
 #include "ops/ops.h"
 
 #include "http/client.h"
@@ -118,7 +119,18 @@ static void metrics_are_rendered_as_prometheus_reads_them(void **state)
 static void anything_else_is_refused(void **state)
 {
     assert_non_null(strstr(answer_to(*state, "GET", "/admin"), "HTTP/1.1 404"));
-    assert_non_null(strstr(answer_to(*state, "DELETE", "/healthz"), "HTTP/1.1 405"));
+    assert_non_null(strstr(answer_to(*state, "GET", "/healthz/"), "HTTP/1.1 404"));
+    const char *answer = answer_to(*state, "DELETE", "/healthz");
+    assert_non_null(strstr(answer, "HTTP/1.1 405"));
+    assert_non_null(strcasestr(answer, "\r\nallow: GET, HEAD\r\n"));
+}
+
+static void head_is_get_without_the_body(void **state)
+{
+    const char *answer = answer_to(*state, "HEAD", "/healthz");
+    assert_non_null(strstr(answer, "HTTP/1.1 200"));
+    assert_non_null(strcasestr(answer, "\r\ncontent-length: 6\r\n"));
+    assert_null(strstr(answer, "alive"));
 }
 
 /* ---- the same over TLS ---- */
@@ -223,6 +235,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(metrics_are_rendered_as_prometheus_reads_them, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(anything_else_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(head_is_get_without_the_body, setup, teardown),
         cmocka_unit_test_setup_teardown(the_listener_speaks_tls_when_asked_to, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

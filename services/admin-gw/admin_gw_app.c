@@ -103,10 +103,34 @@ static gw_status open_backends(admin_gw_app *a, gw_error *err)
     return rc;
 }
 
+/* Settings that a reload may change, and our own token. */
+static void adjust_front(admin_gw_app *a)
+{
+    const admin_gw_conf *conf = a->conf;
+    a->front.service_token = gw_service_own_token(a->service);
+    a->front.rules = (edge_rules){.hosts = conf->allowed_hosts.items,
+                                  .host_count = conf->allowed_hosts.n,
+                                  .origins = conf->allowed_origins.items,
+                                  .origin_count = conf->allowed_origins.n};
+    a->front.body_max_bytes = (size_t)conf->body_max_bytes;
+    a->front.call_timeout_ms = conf->call_timeout_ms;
+}
+
+static gw_http_server_options http_options(const admin_gw_conf *conf)
+{
+    gw_http_server_options options = gw_http_server_defaults;
+    options.head_timeout_ms = conf->head_timeout_ms;
+    options.body_timeout_ms = conf->body_timeout_ms;
+    options.idle_timeout_ms = conf->idle_timeout_ms;
+    options.body_memory_max_bytes = (size_t)conf->body_memory_max_bytes;
+    options.connections_max = (size_t)conf->max_connections;
+    return options;
+}
+
 static gw_status open_http(admin_gw_app *a, gw_error *err)
 {
     const admin_gw_conf *conf = a->conf;
-    gw_http_server_options options = gw_http_server_defaults;
+    gw_http_server_options options = http_options(conf);
     gw_str host;
     if (!gw_host_port_split(gw_str_of(conf->listen), &host, &options.port))
         return gw_fail(err, GW_ERR_INVALID_ARGUMENT, "%s is no address", conf->listen);
@@ -116,25 +140,14 @@ static gw_status open_http(admin_gw_app *a, gw_error *err)
         return rc;
     gw_auto_free char *address = gw_str_dup(host);
     options.host = address;
-    options.head_timeout_ms = conf->head_timeout_ms;
-    options.body_timeout_ms = conf->body_timeout_ms;
-    options.idle_timeout_ms = conf->idle_timeout_ms;
-    options.body_memory_max_bytes = (size_t)conf->body_memory_max_bytes;
-    options.connections_max = (size_t)conf->max_connections;
     a->front = (rest_front){
         .routes = a->routes,
-        .service_token = gw_service_own_token(a->service),
-        .rules = {.hosts = conf->allowed_hosts.items,
-                  .host_count = conf->allowed_hosts.n,
-                  .origins = conf->allowed_origins.items,
-                  .origin_count = conf->allowed_origins.n},
         .openapi = gw_buf_str(&a->openapi),
-        .body_max_bytes = (size_t)conf->body_max_bytes,
-        .call_timeout_ms = conf->call_timeout_ms,
         .clock = &gw_system_clock,
         .log = a->log,
         .metrics = a->service->shard,
     };
+    adjust_front(a);
     gw_list_init(&a->front.exchanges);
     for (size_t i = 0; i < GW_ARRAY_LEN(a->backends); i++)
         a->front.backends[i] = a->backends[i];
@@ -145,6 +158,19 @@ static gw_status open_http(admin_gw_app *a, gw_error *err)
                 gw_kv("http.tls", options.tls != NULL),
                 gw_kv("routes", route_table_count(a->routes)));
     return GW_OK;
+}
+
+static uint64_t descriptors(const void *conf)
+{
+    return (uint64_t)((const admin_gw_conf *)conf)->max_connections;
+}
+
+static void reload(void *arg)
+{
+    admin_gw_app *a = arg;
+    const gw_http_server_options options = http_options(a->conf);
+    adjust_front(a);
+    gw_http_server_adjust(a->http, &options);
 }
 
 static gw_status open_app(void *arg, gw_service *service, gw_error *err)
@@ -189,8 +215,10 @@ int admin_gw_app_main(int argc, char **argv)
         .metrics = admin_gw_metric_table,
         .metric_count = ADMIN_GW_METRIC_COUNT,
         .needs_own_token = true,
+        .descriptors = descriptors,
         .open = open_app,
         .is_ready = is_ready,
+        .reload = reload,
         .drain = drain,
         .close = close_app,
     };

@@ -12,11 +12,17 @@
 #define POLL_INTERVAL_MS   500
 #define REREAD_INTERVAL_MS 30000
 
+/* What one reading of the settings files gave. */
+typedef struct config_files {
+    relay_config_file *providers;
+    price_book_message *prices; /* NULL: none */
+    struct config_files *before; /* of the reading before: workers may still look at it */
+} config_files;
+
 struct config_store {
     gw_loop *loop;
     config_store_options options;
-    relay_config_file *file;
-    price_book_message *file_prices; /* NULL: none */
+    config_files *files;
     config_snapshot *api; /* what MongoDB or the disk last gave; NULL: nothing */
     relay_config *current;
     gw_timer poll_timer;
@@ -41,11 +47,11 @@ static void log_warnings(config_store *s, const config_warnings *w)
 static gw_status rebuild(config_store *s, gw_error *err)
 {
     const relay_config_layer layers[] = {
-        {.providers = s->file->providers,
-         .provider_count = s->file->n_providers,
-         .routes = s->file->models,
-         .route_count = s->file->n_models,
-         .prices = s->file_prices},
+        {.providers = s->files->providers->providers,
+         .provider_count = s->files->providers->n_providers,
+         .routes = s->files->providers->models,
+         .route_count = s->files->providers->n_models,
+         .prices = s->files->prices},
         {.providers = s->api ? s->api->providers : NULL,
          .provider_count = s->api ? s->api->n_providers : 0,
          .routes = s->api ? s->api->models : NULL,
@@ -216,12 +222,22 @@ static gw_status run_poll(gw_mongo_job *base, mongoc_client_t *client, mongoc_da
 
 static void poll_now(void *arg);
 
+static void files_free(config_files *f)
+{
+    if (f->providers != &no_file)
+        apirelay__relay__v1__relay_config_file__free_unpacked(f->providers, NULL);
+    if (f->prices)
+        apirelay__relay__v1__price_book__free_unpacked(f->prices, NULL);
+    free(f);
+}
+
 static void release(config_store *s)
 {
-    if (s->file != &no_file)
-        apirelay__relay__v1__relay_config_file__free_unpacked(s->file, NULL);
-    if (s->file_prices)
-        apirelay__relay__v1__price_book__free_unpacked(s->file_prices, NULL);
+    config_files *next;
+    for (config_files *f = s->files; f; f = next) {
+        next = f->before;
+        files_free(f);
+    }
     if (s->api)
         apirelay__relay__v1__relay_config_snapshot__free_unpacked(s->api, NULL);
     relay_config_unref(s->current);
@@ -341,24 +357,32 @@ static void log_violations(gw_log *log, const gw_error *first, const gw_json_vio
                      gw_kv("error.message", (const char *)v->items[i].description));
 }
 
-static gw_status read_files(config_store *s, gw_error *err)
+static gw_status read_files(config_store *s, config_files **ret, gw_error *err)
 {
     gw_json_violations v = {0};
     gw_status rc = GW_OK, prices_rc = GW_OK;
     gw_error prices_err;
+    config_files *f = calloc(1, sizeof(*f));
+    if (!f)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the configuration");
+    f->providers = (relay_config_file *)(uintptr_t)&no_file;
     if (s->options.config_file)
-        rc = config_file_read(s->options.config_file, &s->file, &v, err);
+        rc = config_file_read(s->options.config_file, &f->providers, &v, err);
     if (rc != GW_OK)
         log_violations(s->options.log, err, &v);
     v.count = 0;
     if (s->options.price_book_file)
-        prices_rc =
-            price_book_file_read(s->options.price_book_file, &s->file_prices, &v, &prices_err);
+        prices_rc = price_book_file_read(s->options.price_book_file, &f->prices, &v, &prices_err);
     if (prices_rc != GW_OK)
         log_violations(s->options.log, &prices_err, &v);
     if (rc == GW_OK && prices_rc != GW_OK)
         *err = prices_err;
-    return rc != GW_OK ? rc : prices_rc;
+    rc = rc != GW_OK ? rc : prices_rc;
+    if (rc == GW_OK)
+        *ret = f;
+    else
+        files_free(f);
+    return rc;
 }
 
 static void read_snapshot(config_store *s)
@@ -379,9 +403,8 @@ gw_status config_store_new(gw_loop *l, const config_store_options *o, config_sto
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the configuration");
     s->loop = l;
     s->options = *o;
-    s->file = (relay_config_file *)(uintptr_t)&no_file;
     gw_timer_init(&s->poll_timer, poll_now, s);
-    gw_status rc = read_files(s, err);
+    gw_status rc = read_files(s, &s->files, err);
     if (rc == GW_OK) {
         read_snapshot(s);
         rc = rebuild(s, err);
@@ -393,6 +416,26 @@ gw_status config_store_new(gw_loop *l, const config_store_options *o, config_sto
     if (o->mongo)
         poll_now(s);
     *ret = s;
+    return GW_OK;
+}
+
+gw_status config_store_reload(config_store *s, gw_error *err)
+{
+    config_files *next = NULL;
+    gw_status rc = read_files(s, &next, err);
+    if (rc != GW_OK)
+        return rc;
+    config_files *before = s->files;
+    s->files = next;
+    rc = rebuild(s, err);
+    if (rc != GW_OK) {
+        s->files = before;
+        files_free(next);
+        return rc;
+    }
+    next->before = before;
+    if (s->options.changed)
+        s->options.changed(s->options.arg, s->current);
     return GW_OK;
 }
 
@@ -415,10 +458,10 @@ const relay_config *config_store_current(const config_store *s)
 
 const struct Apirelay__Relay__V1__RelayConfigFile *config_store_file(const config_store *s)
 {
-    return s->file;
+    return s->files->providers;
 }
 
 const struct Apirelay__Relay__V1__PriceBook *config_store_file_prices(const config_store *s)
 {
-    return s->file_prices;
+    return s->files->prices;
 }

@@ -57,7 +57,13 @@ typedef struct config_store_wait {
 } config_store_wait;
 void config_store_refresh(config_store *s, config_store_wait *w);
 
-/* The files' own entries, for lists over the API; borrowed for the store's life. */
+/*
+ * Reads files and credentials again now. Mistakes in the files are logged, each, and what was in force stays:
+ * GW_ERR_INVALID_ARGUMENT, GW_ERR_IO.
+ */
+GW_CHECK gw_status config_store_reload(config_store *s, gw_error *err);
+
+/* The files' own entries, for lists over the API; borrowed for the store's life, though a reload brings others. */
 struct Apirelay__Relay__V1__RelayConfigFile;
 struct Apirelay__Relay__V1__PriceBook;
 const struct Apirelay__Relay__V1__RelayConfigFile *

@@ -1,5 +1,7 @@
 #include "ingest_client_internal.h"
 
+#include "crypto/crypto.h"
+
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -251,6 +253,16 @@ static gw_status init_client(ingest_client *c, gw_error *err)
     if (gethostname(c->host, sizeof(c->host) - 1) != 0)
         c->host[0] = '\0';
     return GW_OK;
+}
+
+void ingest_client_set_token(ingest_client *c, gw_str service_token)
+{
+    char *token = gw_str_dup(service_token);
+    if (!token)
+        return; /* the one of before may still be good */
+    gw_secret_wipe(c->token, strlen(c->token));
+    free(c->token);
+    c->token = token;
 }
 
 gw_status ingest_client_new(gw_loop *l, const ingest_client_options *o, const spool_info *info,

@@ -47,6 +47,7 @@ typedef struct ingest_client_options {
 GW_CHECK gw_status ingest_client_new(gw_loop *l, const ingest_client_options *o,
                                      const spool_info *info, ingest_client **ret, gw_error *err);
 /* Cancels the stream; `closed(arg)` on the loop when it is gone and the client freed. */
+void ingest_client_set_token(ingest_client *c, gw_str service_token); /* for streams to come */
 void ingest_client_close(ingest_client *c, void (*closed)(void *arg), void *arg);
 
 void ingest_client_committed(ingest_client *c, const spool_info *info); /* the tail has moved */

@@ -399,6 +399,20 @@ gw_status key_cache_new(gw_loop *l, const key_cache_options *o, key_cache **ret,
     return GW_OK;
 }
 
+void key_cache_adjust(key_cache *c, gw_str service_token, int64_t stale_max_ms)
+{
+    gw_auto_buf token = {0};
+    c->options.stale_max_ms = stale_max_ms;
+    gw_buf_append_str(&token, service_token);
+    if (gw_buf_failed(&token))
+        return;
+    const gw_buf before = c->service_token;
+    c->service_token = token;
+    token = before;
+    if (token.data)
+        gw_secret_wipe(token.data, token.len);
+}
+
 static void release(key_cache *c)
 {
     gw_map_free(c->entries);

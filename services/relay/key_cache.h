@@ -36,6 +36,8 @@ typedef struct key_cache_options {
 /* Starts fetching the tag keys and the watch; both retry for ever with backoff. */
 GW_CHECK gw_status key_cache_new(gw_loop *l, const key_cache_options *o, key_cache **ret,
                                  gw_error *err);
+/* From now on: for calls that begin, for entries that are looked at. Out of memory keeps the token. */
+void key_cache_adjust(key_cache *c, gw_str service_token, int64_t stale_max_ms);
 void key_cache_free(key_cache *c); /* no wait is pending */
 bool key_cache_is_ready(const key_cache *c); /* has tag keys: can tell keys apart */
 

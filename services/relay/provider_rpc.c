@@ -20,6 +20,9 @@ typedef struct provider_op {
     provider_rpc *rpc;
     gw_rpc_call *call;
     const ProtobufCMessage *request;
+    /* As they were when the call came: the loop may read them again meanwhile. */
+    const struct Apirelay__Relay__V1__RelayConfigFile *file;
+    const struct Apirelay__Relay__V1__PriceBook *file_prices;
     gw_status (*run)(struct provider_op *o, provider_store *s, gw_error *err);
     entity_kind kind;
     bool changes;
@@ -34,8 +37,8 @@ static gw_status run_op(gw_mongo_job *job, mongoc_client_t *client, mongoc_datab
     provider_op *o = GW_CONTAINER_OF(job, provider_op, job);
     provider_store s = {
         .db = {db, o->rpc->mongo},
-        .file = config_store_file(o->rpc->config),
-        .file_prices = config_store_file_prices(o->rpc->config),
+        .file = o->file,
+        .file_prices = o->file_prices,
         .arena = gw_rpc_call_arena(o->call),
         .now_ms = gw_clock_wall_ms(&gw_system_clock),
     };
@@ -92,6 +95,8 @@ static void start_op(gw_rpc_call *call, const ProtobufCMessage *request, provide
     o->run = run;
     o->kind = kind;
     o->changes = changes;
+    o->file = config_store_file(rpc->config);
+    o->file_prices = config_store_file_prices(rpc->config);
     gw_mongo_submit(rpc->mongo, &o->job);
 }
 

@@ -29,6 +29,12 @@ static int64_t open_slots(const recorder *r)
     return sum_lanes(r, offsetof(recorder_lane, opened));
 }
 
+void recorder_set_service_token(recorder *r, gw_str service_token)
+{
+    if (r->ingest)
+        ingest_client_set_token(r->ingest, service_token);
+}
+
 void recorder_get_stats(const recorder *r, recorder_stats *ret)
 {
     *ret = (recorder_stats){.tail = atomic_load_explicit(&r->tail, memory_order_relaxed),

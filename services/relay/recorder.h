@@ -79,6 +79,8 @@ typedef struct recorder_stats {
 } recorder_stats;
 void recorder_get_stats(const recorder *r, recorder_stats *ret);
 
+void recorder_set_service_token(recorder *r, gw_str service_token); /* for streams to come */
+
 /* Commits what is done, sends and waits for acks at most `grace_ms`, stops the thread; then
  * `closed(arg)` on the loop and frees. */
 void recorder_close(recorder *r, int64_t grace_ms, void (*closed)(void *arg), void *arg);

@@ -140,6 +140,7 @@ int relay_app_main(int argc, char **argv)
         .open = relay_app_open,
         .is_ready = is_ready,
         .set_serving = set_serving,
+        .reload = relay_app_reload,
         .drain = drain,
         .close = close_app,
     };

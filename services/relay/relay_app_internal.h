@@ -34,6 +34,7 @@ typedef struct relay_app {
     gw_http_client *upstreams;
     relay_core core;
     front_http front;
+    int64_t inflight_bound; /* what the flight table was made for */
     gw_rpc_server *rpc;
     gw_http_server *http;
 
@@ -44,6 +45,7 @@ typedef struct relay_app {
 
 /* relay_app_start.c: every part, in order. */
 GW_CHECK gw_status relay_app_open(void *app, gw_service *service, gw_error *err);
+void relay_app_reload(void *app);
 uint64_t relay_app_descriptors(const void *conf);
 
 /* relay_app.c */

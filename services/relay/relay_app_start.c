@@ -10,9 +10,9 @@
 #define KEY_RESOLVE_MS  3000
 #define CONNECTIONS_MIN 1024
 
-static size_t connections_max(const relay_conf *conf)
+static size_t connections_max(int64_t max_inflight)
 {
-    return GW_MAX((size_t)conf->max_inflight * 2, CONNECTIONS_MIN);
+    return GW_MAX((size_t)max_inflight * 2, CONNECTIONS_MIN);
 }
 
 /* Every caller's connection, and one upstream for each request in flight. */
@@ -20,7 +20,7 @@ uint64_t relay_app_descriptors(const void *conf)
 {
     const relay_conf *c = conf;
 
-    return connections_max(c) + (uint64_t)c->max_inflight;
+    return connections_max(c->max_inflight) + (uint64_t)c->max_inflight;
 }
 
 static void on_config(void *arg, const relay_config *now)
@@ -126,9 +126,25 @@ static gw_status open_upstreams(relay_app *a, gw_error *err)
     return gw_http_client_new(a->loop, &options, a->log, &a->upstreams, err);
 }
 
-static void fill_core(relay_app *a)
+/* Settings that a reload may change, and our own token. */
+static void adjust_core(relay_app *a)
 {
     const relay_conf *conf = a->conf;
+    relay_limits *l = &a->core.limits;
+
+    a->core.service_token = gw_service_own_token(a->service);
+    l->body_max_bytes = (size_t)conf->body_max_bytes;
+    l->answer_max_bytes = (size_t)conf->answer_max_bytes;
+    l->request_timeout_ms = conf->request_timeout_ms;
+    l->drain_max_ms = conf->drain_max_ms;
+    l->keep_alive_ms = conf->stream_keep_alive_ms;
+    l->max_in_flight = GW_MIN(conf->max_inflight, a->inflight_bound);
+    a->front.trusted_proxies = conf->trusted_proxies.items;
+    a->front.trusted_proxy_count = conf->trusted_proxies.n;
+}
+
+static void fill_core(relay_app *a)
+{
     relay_core *c = &a->core;
 
     c->loop = a->loop;
@@ -140,18 +156,11 @@ static void fill_core(relay_app *a)
     c->lane = recorder_lane_at(a->recorder, 0);
     c->upstreams = a->upstreams;
     c->usage = a->usage;
-    c->service_token = gw_service_own_token(a->service);
-    c->limits.body_max_bytes = (size_t)conf->body_max_bytes;
-    c->limits.answer_max_bytes = (size_t)conf->answer_max_bytes;
-    c->limits.request_timeout_ms = conf->request_timeout_ms;
-    c->limits.drain_max_ms = conf->drain_max_ms;
-    c->limits.keep_alive_ms = conf->stream_keep_alive_ms;
-    c->limits.max_in_flight = conf->max_inflight;
     c->idle = relay_app_on_idle;
     c->idle_arg = a;
-    a->front = (front_http){.core = c,
-                            .trusted_proxies = conf->trusted_proxies.items,
-                            .trusted_proxy_count = conf->trusted_proxies.n};
+    a->front.core = c;
+    a->inflight_bound = a->conf->max_inflight;
+    adjust_core(a);
 }
 
 static gw_status open_providers(relay_app *a, gw_error *err)
@@ -210,10 +219,23 @@ static gw_status open_rpc(relay_app *a, gw_error *err)
     return rc;
 }
 
-static gw_status open_http(relay_app *a, gw_error *err)
+static gw_http_server_options http_options(const relay_app *a)
 {
     const relay_conf *conf = a->conf;
     gw_http_server_options options = gw_http_server_defaults;
+
+    options.head_timeout_ms = conf->head_timeout_ms;
+    options.body_timeout_ms = conf->body_timeout_ms;
+    options.idle_timeout_ms = conf->idle_timeout_ms;
+    options.body_memory_max_bytes = (size_t)conf->body_memory_max_bytes;
+    options.connections_max = connections_max(a->inflight_bound);
+    return options;
+}
+
+static gw_status open_http(relay_app *a, gw_error *err)
+{
+    const relay_conf *conf = a->conf;
+    gw_http_server_options options = http_options(a);
     gw_str host;
 
     if (!gw_host_port_split(gw_str_of(conf->listen), &host, &options.port))
@@ -224,11 +246,6 @@ static gw_status open_http(relay_app *a, gw_error *err)
         return rc;
     gw_auto_free char *host_text = gw_str_dup(host);
     options.host = host_text;
-    options.head_timeout_ms = conf->head_timeout_ms;
-    options.body_timeout_ms = conf->body_timeout_ms;
-    options.idle_timeout_ms = conf->idle_timeout_ms;
-    options.body_memory_max_bytes = (size_t)conf->body_memory_max_bytes;
-    options.connections_max = connections_max(conf);
     rc = gw_http_server_new(a->loop, &options, &front_http_ops, &a->front, a->log, &a->http, err);
     if (rc != GW_OK)
         return rc;
@@ -258,4 +275,22 @@ gw_status relay_app_open(void *app, gw_service *service, gw_error *err)
     fill_core(a);
     gw_status rc = open_rpc(a, err);
     return rc == GW_OK ? open_http(a, err) : rc;
+}
+
+void relay_app_reload(void *app)
+{
+    relay_app *a = app;
+    const gw_http_server_options options = http_options(a);
+    gw_error err;
+
+    adjust_core(a);
+    if (a->conf->max_inflight > a->inflight_bound)
+        gw_log_warn(a->log, "max_inflight_bounded", gw_kv("max_inflight", a->inflight_bound),
+                    gw_kv("hint", "the flight table was made for it: restart for more"));
+    gw_http_server_adjust(a->http, &options);
+    key_cache_adjust(a->keys, gw_service_own_token(a->service), a->conf->key_stale_max_ms);
+    recorder_set_service_token(a->recorder, gw_service_own_token(a->service));
+    gw_access_checker_set_own_token(a->access, gw_service_own_token(a->service));
+    if (config_store_reload(a->config, &err) != GW_OK)
+        gw_log_error(a->log, "relay_config_reload_failed", gw_kv_error(&err));
 }

@@ -20,21 +20,27 @@
 
 typedef struct ingest ingest;
 
+typedef struct ingest_limits {
+    int64_t retention_ms; /* events older than this are rejected */
+    int64_t memory_bytes; /* windows granted in all */
+    int64_t window_bytes; /* granted to one stream at most */
+    int64_t claim_delay_ms; /* how long events may wait for company */
+} ingest_limits;
+
 typedef struct ingest_options {
     gw_loop *loop;
     doc_pool *pool;
     fold_runner *folds;
     gw_log *log;
     gw_metrics_shard *metrics;
-    int64_t retention_ms; /* events older than this are rejected */
-    int64_t memory_bytes; /* windows granted in all */
-    int64_t window_bytes; /* granted to one stream at most */
-    int64_t claim_delay_ms; /* how long events may wait for company */
+    ingest_limits limits;
     void (*on_live)(void *arg, const Apirelay__Usage__V1__Live *live); /* may be NULL */
     void *live_arg;
 } ingest_options;
 
 GW_CHECK gw_status ingest_new(const ingest_options *o, ingest **ret, gw_error *err);
+/* From now on: windows that are granted stay as they are. */
+void ingest_adjust(ingest *in, const ingest_limits *limits);
 const gw_rpc_handler *ingest_handlers(void); /* with the ingest as their argument */
 /* No new streams; those open apply what they have claimed and end with GW_ERR_SHUTTING_DOWN. */
 void ingest_stop(ingest *in);

@@ -67,6 +67,7 @@ typedef struct ingest_stream {
     gw_status rc;
     gw_error error;
     int64_t now_ms, started_ms;
+    int64_t retention_ms; /* as it was when the step began */
     int64_t
         job_tail; /* `tail` and `status` as they were when the step began: they go on changing */
     spool_status job_status;

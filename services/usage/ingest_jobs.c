@@ -22,7 +22,7 @@ static gw_status step_resume(ingest_stream *st, const spool_db *s, gw_error *err
 
 static gw_status step_claim(ingest_stream *st, const spool_db *s, gw_error *err)
 {
-    gw_status rc = claim_judge(&st->claim, st->now_ms, st->in->o.retention_ms, err);
+    gw_status rc = claim_judge(&st->claim, st->now_ms, st->retention_ms, err);
     return rc == GW_OK ? spool_claim(s, st->hello.id, &st->claim, st->job_tail, &st->matched, err)
                        : rc;
 }
@@ -76,6 +76,7 @@ void ingest_start_step(ingest_stream *st, ingest_step step)
     st->busy = true;
     st->has_result = false;
     st->now_ms = ingest_now_ms(st->in);
+    st->retention_ms = st->in->o.limits.retention_ms;
     st->job_tail = st->tail;
     st->job_status = st->status;
     st->started_ms = gw_loop_now_ms(st->in->o.loop);

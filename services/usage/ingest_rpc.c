@@ -101,8 +101,8 @@ static void take_hello(ingest_stream *st, const Apirelay__Usage__V1__Hello *h)
     st->hello.tail = st->tail = h->tail;
     (void)snprintf(st->hello.host, sizeof(st->hello.host), "%.*s",
                    (int)gw_str_utf8_cut(gw_str_of(h->host), sizeof(st->hello.host) - 1), h->host);
-    int64_t window = GW_MIN(in->o.window_bytes, in->memory_left_bytes);
-    if (window < GW_MIN(WINDOW_BYTES_LEAST, in->o.window_bytes)) {
+    int64_t window = GW_MIN(in->o.limits.window_bytes, in->memory_left_bytes);
+    if (window < GW_MIN(WINDOW_BYTES_LEAST, in->o.limits.window_bytes)) {
         REFUSE(st, BUSY, "the memory for streams is given out; try another replica");
         return;
     }
@@ -240,11 +240,17 @@ gw_status ingest_new(const ingest_options *o, ingest **ret, gw_error *err)
     if (!in)
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the ingest");
     in->o = *o;
-    in->memory_left_bytes = o->memory_bytes;
+    in->memory_left_bytes = o->limits.memory_bytes;
     gw_list_init(&in->streams);
     ingest_start_sweeps(in);
     *ret = in;
     return GW_OK;
+}
+
+void ingest_adjust(ingest *in, const ingest_limits *limits)
+{
+    in->memory_left_bytes += limits->memory_bytes - in->o.limits.memory_bytes;
+    in->o.limits = *limits;
 }
 
 void ingest_stop(ingest *in)

@@ -288,7 +288,7 @@ static ingest_stage resume_flow(ingest_stream *st)
     } else if (st->waiting.count > 0) {
         st->idle_due = false;
         gw_timer_cancel(st->in->o.loop, &st->idle_timer);
-        arm(st, &st->collect_timer, st->in->o.claim_delay_ms);
+        arm(st, &st->collect_timer, st->in->o.limits.claim_delay_ms);
     } else {
         return rest(st);
     }

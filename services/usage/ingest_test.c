@@ -302,10 +302,10 @@ static void open_stores(fixture *f)
                          .pool = f->pool,
                          .folds = f->folds,
                          .metrics = shard,
-                         .retention_ms = TEST_RETENTION_MS,
-                         .memory_bytes = 8 << 20,
-                         .window_bytes = 4 << 20,
-                         .claim_delay_ms = 5,
+                         .limits = {.retention_ms = TEST_RETENTION_MS,
+                                    .memory_bytes = 8 << 20,
+                                    .window_bytes = 4 << 20,
+                                    .claim_delay_ms = 5},
                          .on_live = on_live,
                          .live_arg = f};
     assert_int_equal(ingest_new(&in, &f->ingest, &err), GW_OK);

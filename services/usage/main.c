@@ -38,6 +38,8 @@ typedef struct app {
     gw_timer timer; /* of the indexes, then of the drain */
     int64_t settle_until_ms;
     bool indexes_stand, draining;
+    bool index_job_runs;
+    bool indexes_due; /* again once the job is done: their expiry has changed */
 } app;
 
 /* ---- ready: when the indexes stand ---- */
@@ -66,6 +68,7 @@ static gw_status make_indexes(gw_mongo_job *j, mongoc_client_t *client, mongoc_d
 static void indexes_made(gw_mongo_job *j, gw_status rc, const gw_error *err)
 {
     app *a = GW_CONTAINER_OF(j, app, index_job);
+    a->index_job_runs = false;
     if (a->draining)
         return;
     if (rc != GW_OK) {
@@ -74,13 +77,17 @@ static void indexes_made(gw_mongo_job *j, gw_status rc, const gw_error *err)
         return;
     }
     a->indexes_stand = true;
+    if (a->indexes_due)
+        gw_timer_set(a->loop, &a->timer, 0);
 }
 
 static void start_indexes(void *arg)
 {
     app *a = (app *)arg;
-    if (a->draining)
+    a->indexes_due = a->index_job_runs;
+    if (a->draining || a->index_job_runs)
         return;
+    a->index_job_runs = true;
     a->retention = (usage_retention){.rows_days = a->conf->retention_days,
                                      .spools_days = a->conf->spool_retention_days,
                                      .rejects_days = a->conf->reject_retention_days,
@@ -196,6 +203,14 @@ static void take_live(void *arg, const Apirelay__Usage__V1__Live *frame)
     live_shared_add(usage_queries_live((usage_queries *)arg), frame);
 }
 
+static ingest_limits limits_of(const usage_conf *c)
+{
+    return (ingest_limits){.retention_ms = c->retention_days * GW_MS_PER_DAY,
+                           .memory_bytes = c->ingest_memory_bytes,
+                           .window_bytes = c->ingest_window_bytes,
+                           .claim_delay_ms = c->claim_delay_ms};
+}
+
 static gw_status open_ingest(app *a, gw_error *err)
 {
     gw_status rc = doc_pool_mongo_new(a->mongo, &a->pool, err);
@@ -208,10 +223,7 @@ static gw_status open_ingest(app *a, gw_error *err)
                                     .folds = a->folds,
                                     .log = a->log,
                                     .metrics = a->shard,
-                                    .retention_ms = a->conf->retention_days * GW_MS_PER_DAY,
-                                    .memory_bytes = a->conf->ingest_memory_bytes,
-                                    .window_bytes = a->conf->ingest_window_bytes,
-                                    .claim_delay_ms = a->conf->claim_delay_ms,
+                                    .limits = limits_of(a->conf),
                                     .on_live = take_live,
                                     .live_arg = a->queries};
     return ingest_new(&options, &a->ingest, err);
@@ -242,6 +254,16 @@ static gw_status open_server(app *a, gw_error *err)
     gw_log_info(a->log, "listening", gw_kv("grpc.port", (int64_t)gw_rpc_server_port(a->server)));
     gw_mongo_when_up(a->mongo, start_indexes, a);
     return GW_OK;
+}
+
+static void reload(void *arg)
+{
+    app *a = (app *)arg;
+    const ingest_limits limits = limits_of(a->conf);
+    ingest_adjust(a->ingest, &limits);
+    gw_access_checker_set_own_token(a->access, gw_service_own_token(a->service));
+    usage_queries_set_own_token(a->queries, gw_service_own_token(a->service));
+    gw_mongo_when_up(a->mongo, start_indexes, a);
 }
 
 static gw_status open_app(void *arg, gw_service *service, gw_error *err)
@@ -293,6 +315,7 @@ int main(int argc, char **argv)
         .open = open_app,
         .is_ready = is_ready,
         .set_serving = set_serving,
+        .reload = reload,
         .drain = drain,
         .close = close_app,
     };

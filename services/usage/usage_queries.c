@@ -31,6 +31,11 @@ void usage_queries_end_streams(usage_queries *q)
     metrics_stop_watching(q);
 }
 
+void usage_queries_set_own_token(usage_queries *q, gw_str own_token)
+{
+    q->o.own_token = own_token;
+}
+
 void usage_queries_stop(usage_queries *q)
 {
     alert_watch_stop(q->alerts);

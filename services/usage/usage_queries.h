@@ -33,6 +33,8 @@ GW_CHECK gw_status usage_queries_new(const usage_queries_options *o, usage_queri
 void usage_queries_end_streams(usage_queries *q);
 /* After the server is closed and before gw_mongo_free(), whose jobs end first: call
  * usage_queries_stop() before that, usage_queries_free() after it and after gw_redis_free(). */
+void usage_queries_set_own_token(usage_queries *q,
+                                 gw_str own_token); /* for calls to come; borrowed */
 void usage_queries_stop(usage_queries *q);
 void usage_queries_free(usage_queries *q);
 GW_DEFINE_FREEP(usage_queries)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 from pathlib import Path
+from typing import Any
 
 STOP_SECONDS = 20
 
@@ -67,3 +69,8 @@ class Process:
 
     def tail(self, lines: int = 30) -> str:
         return "\n".join(self.text().splitlines()[-lines:])
+
+    def events(self, action: str) -> list[dict[str, Any]]:
+        """The lines of the log with this `event.action`, oldest first."""
+        lines = (line for line in self.text().splitlines() if f'"event.action":"{action}"' in line)
+        return [json.loads(line) for line in lines]

@@ -14,7 +14,7 @@ uint64_t gw_random_below(uint64_t bound); /* unbiased, bound > 0 */
 /* `len` characters of [0-9A-Za-z], unbiased, NUL-terminated (out: len + 1). */
 void gw_random_base62(char *out, size_t len);
 
-/* A request id: "req_" and 24 characters of base62; sortable is no promise. */
+/* A request id: "req_" and 24 characters of base62; sortable is no promise. No secret: not for tokens. Any thread. */
 #define GW_REQUEST_ID_SIZE 29
 void gw_request_id(char out[GW_REQUEST_ID_SIZE]);
 

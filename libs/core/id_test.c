@@ -3,6 +3,9 @@
 #include "core/map.h"
 #include "testing/cmocka.h"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 static void random_bytes_fill_every_place(void **state)
 {
     (void)state;
@@ -73,6 +76,28 @@ static void request_ids_are_unlike_each_other(void **state)
     }
 }
 
+/* The child counts on from the same number; with the same key it would make the same ids. */
+static void a_child_process_makes_other_request_ids(void **state)
+{
+    (void)state;
+    char ours[GW_REQUEST_ID_SIZE] = "", theirs[GW_REQUEST_ID_SIZE] = "";
+    int ends[2];
+    gw_request_id(ours); /* the key is chosen */
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        gw_request_id(theirs);
+        _exit(write(ends[1], theirs, sizeof(theirs)) != (ssize_t)sizeof(theirs));
+    }
+    gw_request_id(ours);
+    assert_int_equal(read(ends[0], theirs, sizeof(theirs)), sizeof(theirs));
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    assert_string_not_equal(ours, theirs);
+    (void)close(ends[0]);
+    (void)close(ends[1]);
+}
+
 static void object_ids_carry_time_process_and_counter(void **state)
 {
     (void)state;
@@ -112,6 +137,7 @@ int main(void)
         cmocka_unit_test(bounded_numbers_stay_below_and_reach_all),
         cmocka_unit_test(base62_uses_the_whole_alphabet_evenly),
         cmocka_unit_test(request_ids_are_unlike_each_other),
+        cmocka_unit_test(a_child_process_makes_other_request_ids),
         cmocka_unit_test(object_ids_carry_time_process_and_counter),
         cmocka_unit_test(object_ids_go_through_text),
     };

@@ -4,7 +4,7 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
-#include <openssl/sha.h>
+#include <pthread.h>
 #include <stdlib.h>
 
 /* The callers of the infallible functions have no way to go on without a digest: only a broken
@@ -15,9 +15,20 @@ static void must(bool ok)
         abort();
 }
 
+/* Fetched once: SHA256() and EVP_sha256() look the algorithm up under a lock in each call. Never freed. */
+static pthread_once_t sha256_once = PTHREAD_ONCE_INIT;
+static EVP_MD *sha256;
+
+static void fetch_sha256(void)
+{
+    sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+    must(sha256 != NULL);
+}
+
 void gw_sha256(const void *data, size_t len, uint8_t out[GW_SHA256_SIZE])
 {
-    must(SHA256(len ? data : "", len, out) != NULL);
+    (void)pthread_once(&sha256_once, fetch_sha256);
+    must(EVP_Digest(len ? data : "", len, out, NULL, sha256, NULL) == 1);
 }
 
 void gw_hmac_sha256(const void *key, size_t key_len, const void *data, size_t len,

@@ -10,8 +10,10 @@
 #define KEY_RESOLVE_MS  3000
 #define CONNECTIONS_MIN 1024
 
-static size_t connections_max(int64_t max_inflight)
+static size_t connections_max(const relay_conf *conf, int64_t max_inflight)
 {
+    if (conf->connections_max > 0)
+        return (size_t)conf->connections_max;
     return GW_MAX((size_t)max_inflight * 2, CONNECTIONS_MIN);
 }
 
@@ -20,7 +22,7 @@ uint64_t relay_app_descriptors(const void *conf)
 {
     const relay_conf *c = conf;
 
-    return connections_max(c->max_inflight) + (uint64_t)c->max_inflight;
+    return connections_max(c, c->max_inflight) + (uint64_t)c->max_inflight;
 }
 
 static void on_config(void *arg, const relay_config *now)
@@ -228,7 +230,7 @@ static gw_http_server_options http_options(const relay_app *a)
     options.body_timeout_ms = conf->body_timeout_ms;
     options.idle_timeout_ms = conf->idle_timeout_ms;
     options.body_memory_max_bytes = (size_t)conf->body_memory_max_bytes;
-    options.connections_max = connections_max(a->inflight_bound);
+    options.connections_max = connections_max(a->conf, a->inflight_bound);
     return options;
 }
 

@@ -1,0 +1,506 @@
+#include "rebuild.h"
+
+#include "event_row.h"
+#include "usage_collections.h"
+
+#include "core/clock.h"
+#include "core/map.h"
+#include "crypto/crypto.h"
+#include "mongo/bson_read.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define HOUR_TRIES 20
+
+static const char *const sections[] = {"metrics", "hist", "minutes", "ledger"};
+
+/* ---- one hour as it stands ---- */
+
+typedef struct hour_doc {
+    bson_t *doc; /* NULL: there are rows, and no document */
+    int64_t rev;
+    hour_delta *delta; /* borrowed from the rollup; NULL: no rows */
+    sums *stored, *computed;
+    int64_t found; /* figures that differ */
+} hour_doc;
+
+typedef struct hour_read {
+    const spool_db *s;
+    const rebuild_options *o;
+    rebuild_report *report;
+    int64_t hour_ms;
+    gw_map *docs; /* id → hour_doc */
+    rollup *rows;
+    int64_t row_count;
+    bool settled; /* every claim that touches the hour is in it */
+    char pending[SPOOL_ID_SIZE]; /* a spool whose claim is not */
+    bson_t marks; /* m.S = n of all spools, for a document that is missing */
+} hour_read;
+
+static void hour_doc_free(void *p)
+{
+    hour_doc *h = (hour_doc *)p;
+    if (h->doc)
+        bson_destroy(h->doc);
+    sums_free(h->stored);
+    sums_free(h->computed);
+    free(h);
+}
+
+static hour_doc *doc_of(hour_read *r, gw_str id)
+{
+    hour_doc *h = (hour_doc *)gw_map_get(r->docs, id);
+    if (h)
+        return h;
+    h = (hour_doc *)calloc(1, sizeof(*h));
+    if (h && gw_map_put(r->docs, id, h))
+        return h;
+    free(h);
+    return NULL;
+}
+
+static gw_status take_hour(void *arg, const bson_t *doc, gw_error *err)
+{
+    hour_read *r = (hour_read *)arg;
+    gw_str id;
+    if (!gw_bson_str(doc, "_id", &id) || id.len >= ROLLUP_ID_SIZE)
+        return GW_OK;
+    hour_doc *h = doc_of(r, id);
+    if (h && !h->doc)
+        h->doc = bson_copy(doc);
+    if (!h || !h->doc)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for an hour");
+    (void)gw_bson_int64(doc, "rev", &h->rev);
+    return GW_OK;
+}
+
+static gw_status read_hours(hour_read *r, gw_error *err)
+{
+    gw_db_auto_bson filter = BSON_INITIALIZER;
+    (void)BSON_APPEND_DATE_TIME(&filter, "date", r->hour_ms);
+    return doc_store_find(r->s->store, COLLECTION_HOURS, &filter, NULL, take_hour, r,
+                          "read the documents of an hour", err);
+}
+
+/* ---- its rows ---- */
+
+static gw_status take_row(void *arg, const bson_t *row, gw_error *err)
+{
+    hour_read *r = (hour_read *)arg;
+    row_facts ignored;
+    if (!row_facts_of(row, &ignored)) /* not from us: it is in no rollup either */
+        return GW_OK;
+    r->row_count++;
+    return rollup_add_row(r->rows, row, err);
+}
+
+static gw_status read_rows(hour_read *r, gw_error *err)
+{
+    gw_db_auto_bson filter = BSON_INITIALIZER;
+    bson_t range;
+    (void)BSON_APPEND_DOCUMENT_BEGIN(&filter, "timestamp", &range);
+    (void)BSON_APPEND_DATE_TIME(&range, "$gte", r->hour_ms);
+    (void)BSON_APPEND_DATE_TIME(&range, "$lt", r->hour_ms + GW_MS_PER_HOUR);
+    (void)bson_append_document_end(&filter, &range);
+    gw_status rc = doc_store_find(r->s->store, COLLECTION_ROWS, &filter, NULL, take_row, r,
+                                  "read the rows of an hour", err);
+    for (size_t i = 0; rc == GW_OK && i < rollup_count(r->rows); i++) {
+        hour_doc *h = doc_of(r, gw_str_of(rollup_at(r->rows, i)->id));
+        if (!h)
+            return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for an hour");
+        h->delta = rollup_at(r->rows, i);
+    }
+    return rc;
+}
+
+/* ---- the spools: is a claim between its rows and this hour? ---- */
+
+static bool is_marked(const hour_read *r, gw_str hour_id, gw_str spool, int64_t n)
+{
+    char mark[8 + SPOOL_ID_SIZE];
+    int64_t marked = 0;
+    const hour_doc *h = (const hour_doc *)gw_map_get(r->docs, hour_id);
+    (void)snprintf(mark, sizeof(mark), "m." GW_STR_FMT, GW_STR_ARG(spool));
+    return h && h->doc && gw_bson_int64(h->doc, mark, &marked) && marked >= n;
+}
+
+/* False when an event of `c` belongs into this hour, and the hour as read does not have it. */
+static bool claim_is_in(const hour_read *r, const claim *c, gw_str spool)
+{
+    claim_cursor at = {0};
+    while (claim_next(c, &at)) {
+        usage_event *e = at.reason ? NULL : event_unpack(at.packed);
+        bool in = true;
+        if (e && e->timestamp_ms >= r->hour_ms && e->timestamp_ms < r->hour_ms + GW_MS_PER_HOUR) {
+            gw_object_id key;
+            char hex[GW_OBJECT_ID_HEX_SIZE];
+            char id[ROLLUP_ID_SIZE];
+            memcpy(key.bytes, e->api_key_id.data, sizeof(key.bytes)); /* judged: 12 bytes */
+            gw_object_id_format(&key, hex);
+            rollup_hour_id(gw_str_of(hex), r->hour_ms, id);
+            in = is_marked(r, gw_str_of(id), spool, claim_to(c));
+            rollup_hour_id(GW_STR(ALL_KEYS), r->hour_ms, id);
+            in = in && is_marked(r, gw_str_of(id), spool, claim_to(c));
+        }
+        event_free(e);
+        if (!in)
+            return false;
+    }
+    return true;
+}
+
+static gw_status take_spool(void *arg, const bson_t *d, gw_error *err)
+{
+    hour_read *r = (hour_read *)arg;
+    gw_str id;
+    int64_t n = 0;
+    int64_t done = 0;
+    bson_t p;
+    if (!gw_bson_str(d, "_id", &id) || id.len != SPOOL_ID_SIZE - 1 || !gw_bson_int64(d, "n", &n) ||
+        !gw_bson_int64(d, "done", &done))
+        return GW_OK;
+    (void)bson_append_int64(&r->marks, id.ptr, (int)id.len, n);
+    if (done >= n || !r->settled)
+        return GW_OK;
+    claim c = {0};
+    if (!gw_bson_doc(d, "p", &p))
+        return gw_fail(err, GW_ERR_DATA_LOSS, "a document of %s lacks its claim",
+                       COLLECTION_SPOOLS);
+    gw_status rc = claim_parse(&p, &c, err);
+    if (rc != GW_OK)
+        return rc;
+    if (!claim_is_in(r, &c, id)) {
+        r->settled = false;
+        memcpy(r->pending, id.ptr, id.len);
+        r->pending[id.len] = '\0';
+    }
+    claim_fini(&c);
+    return GW_OK;
+}
+
+static gw_status read_spools(hour_read *r, gw_error *err)
+{
+    gw_db_auto_bson all = BSON_INITIALIZER;
+    r->settled = true;
+    return doc_store_find(r->s->store, COLLECTION_SPOOLS, &all, NULL, take_spool, r,
+                          "read the spools", err);
+}
+
+/* ---- comparing ---- */
+
+/* The sums of a document, as those of its rows are made. NULL when out of memory. */
+static sums *stored_sums(const hour_doc *h)
+{
+    gw_auto(sums) s = sums_new();
+    for (size_t i = 0; s && h->doc && i < GW_ARRAY_LEN(sections); i++) {
+        bson_t part;
+        if (gw_bson_doc(h->doc, sections[i], &part))
+            sums_add_document(s, gw_str_of(sections[i]), &part);
+    }
+    return s && !sums_failed(s) ? gw_steal(&s) : NULL;
+}
+
+static bool add_load(sums *s, const ledger_load *l, const char *name, int64_t value)
+{
+    gw_auto_buf path = {0};
+    gw_buf_append_str(&path, gw_buf_str(&l->path));
+    gw_buf_appendf(&path, ".load.%s", name);
+    if (gw_buf_failed(&path))
+        return false;
+    sums_add(s, gw_buf_str(&path), value);
+    return true;
+}
+
+/* All that an hour document says, as figures; `h` may be NULL. Consumes its loads. */
+static sums *computed_sums(hour_delta *h)
+{
+    gw_auto(sums) none = NULL;
+    if (!h) {
+        none = sums_new();
+        return gw_steal(&none);
+    }
+    bool fine = true;
+    for (size_t i = 0; i < h->load_count && fine; i++) {
+        const ledger_load *l = &h->loads[i];
+        fine = add_load(h->sums, l, "id", l->id) && add_load(h->sums, l, "requests", l->requests) &&
+               add_load(h->sums, l, "tokens", l->tokens) &&
+               add_load(h->sums, l, "costNanoUsd", l->cost_nano_usd);
+    }
+    if (!fine || sums_failed(h->sums))
+        return NULL;
+    return gw_steal(&h->sums);
+}
+
+/* Both sorted by path; what one lacks is 0. The number of figures that differ. */
+static int64_t compare(const hour_doc *h, const char *hour_id, const rebuild_options *tell)
+{
+    gw_db_auto_bson have = BSON_INITIALIZER;
+    gw_db_auto_bson want = BSON_INITIALIZER;
+    bson_iter_t a;
+    bson_iter_t b;
+    int64_t found = 0;
+    sums_append_flat(h->stored, &have);
+    sums_append_flat(h->computed, &want);
+    bool more_a = bson_iter_init(&a, &have) && bson_iter_next(&a);
+    bool more_b = bson_iter_init(&b, &want) && bson_iter_next(&b);
+    while (more_a || more_b) {
+        int order = more_a && more_b
+                        ? gw_str_cmp(gw_str_of(bson_iter_key(&a)), gw_str_of(bson_iter_key(&b)))
+                    : more_a ? -1
+                             : 1;
+        const rebuild_difference d = {.hour_id = hour_id,
+                                      .path = bson_iter_key(order <= 0 ? &a : &b),
+                                      .stored = order <= 0 ? bson_iter_as_int64(&a) : 0,
+                                      .computed = order >= 0 ? bson_iter_as_int64(&b) : 0};
+        if (d.stored != d.computed) {
+            found++;
+            if (tell && tell->on_difference)
+                tell->on_difference(tell->arg, &d);
+        }
+        if (order <= 0)
+            more_a = bson_iter_next(&a);
+        if (order >= 0)
+            more_b = bson_iter_next(&b);
+    }
+    return found;
+}
+
+static gw_status note_found(void *arg, const bson_t *doc, gw_error *err)
+{
+    (void)doc;
+    (void)err;
+    *(bool *)arg = true;
+    return GW_OK;
+}
+
+/* A claim that came between the documents and their rows makes a difference that is none. */
+static gw_status is_as_read(const hour_read *r, const char *id, const hour_doc *h, bool *ret,
+                            gw_error *err)
+{
+    gw_db_auto_bson filter = BSON_INITIALIZER;
+    bool found = false;
+    (void)BSON_APPEND_UTF8(&filter, "_id", id);
+    if (h->doc)
+        (void)BSON_APPEND_INT64(&filter, "rev", h->rev);
+    gw_status rc = doc_store_find(r->s->store, COLLECTION_HOURS, &filter, NULL, note_found, &found,
+                                  "look at an hour again", err);
+    *ret = found == (h->doc != NULL);
+    return rc;
+}
+
+static gw_status compare_document(hour_read *r, const char *id, hour_doc *h, bool *ret_settled,
+                                  gw_error *err)
+{
+    h->stored = stored_sums(h);
+    h->computed = computed_sums(h->delta);
+    if (!h->stored || !h->computed)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory to compare an hour");
+    h->found = compare(h, id, NULL);
+    return h->found ? is_as_read(r, id, h, ret_settled, err) : GW_OK;
+}
+
+/* ---- writing ---- */
+
+static void append_sections(bson_t *d, sums *computed)
+{
+    gw_db_auto_bson nested = BSON_INITIALIZER;
+    gw_db_auto_bson nothing = BSON_INITIALIZER;
+    sums_append_nested(computed, &nested);
+    for (size_t i = 0; i < GW_ARRAY_LEN(sections); i++) {
+        bson_t part;
+        bool has = gw_bson_doc(&nested, sections[i], &part);
+        (void)bson_append_document(d, sections[i], -1, has ? &part : &nothing);
+    }
+    (void)BSON_APPEND_BOOL(d, "dirty", true);
+    (void)BSON_APPEND_INT64(d, "rev", (int64_t)(gw_random_u64() >> 1));
+}
+
+/* A document that lost its marks must not take a claim of old again: all that is claimed is in it. */
+static gw_status insert_hour(hour_read *r, const char *id, const hour_doc *h, bool *ret_written,
+                             gw_error *err)
+{
+    bson_t *d = bson_new();
+    (void)BSON_APPEND_UTF8(d, "_id", id);
+    if (h->delta->is_all_keys)
+        (void)BSON_APPEND_UTF8(d, "apiKeyId", ALL_KEYS);
+    else
+        gw_bson_append_oid(d, "apiKeyId", &h->delta->api_key_id);
+    (void)BSON_APPEND_DATE_TIME(d, "date", r->hour_ms);
+    append_sections(d, h->computed);
+    (void)BSON_APPEND_DOCUMENT(d, "m", &r->marks);
+    gw_status rc = doc_store_insert(r->s->store, COLLECTION_HOURS, d, "make an hour again", err);
+    *ret_written = rc == GW_OK;
+    return rc == GW_ERR_ALREADY_EXISTS ? GW_OK : rc;
+}
+
+static gw_status update_hour(hour_read *r, const char *id, const hour_doc *h, bool *ret_written,
+                             gw_error *err)
+{
+    bson_t *filter = BCON_NEW("_id", BCON_UTF8(id), "rev", BCON_INT64(h->rev));
+    bson_t *update = bson_new();
+    bson_t set;
+    (void)BSON_APPEND_DOCUMENT_BEGIN(update, "$set", &set);
+    append_sections(&set, h->computed);
+    (void)bson_append_document_end(update, &set);
+    return doc_store_update(r->s->store, COLLECTION_HOURS, filter, update, ret_written,
+                            "make an hour again", err);
+}
+
+/* The hour's rows may have begun to expire when there is none before them. */
+static gw_status rows_may_be_gone(const hour_read *r, bool *ret, gw_error *err)
+{
+    gw_db_auto_bson filter = BSON_INITIALIZER;
+    gw_db_auto_bson opts = BSON_INITIALIZER;
+    bson_t range;
+    bool found = false;
+    (void)BSON_APPEND_DOCUMENT_BEGIN(&filter, "timestamp", &range);
+    (void)BSON_APPEND_DATE_TIME(&range, "$lt", r->hour_ms);
+    (void)bson_append_document_end(&filter, &range);
+    (void)BSON_APPEND_INT64(&opts, "limit", 1);
+    gw_status rc = doc_store_find(r->s->store, COLLECTION_ROWS, &filter, &opts, note_found, &found,
+                                  "look for older rows", err);
+    *ret = !found;
+    return rc;
+}
+
+static gw_status write_document(hour_read *r, const char *id, const hour_doc *h,
+                                touched_days *touched, bool *ret_written, gw_error *err)
+{
+    gw_str day = gw_str_of(id);
+    day.len -= sizeof("T00") - 1;
+    gw_status rc =
+        h->doc ? update_hour(r, id, h, ret_written, err) : insert_hour(r, id, h, ret_written, err);
+    if (rc != GW_OK || !*ret_written)
+        return rc;
+    r->report->rewritten++;
+    return touched_days_add(touched, day)
+               ? GW_OK
+               : gw_fail(err, GW_ERR_NO_MEMORY, "no memory for a list of days");
+}
+
+/* Of a document that differs: *ret_settled false when it changed meanwhile. */
+static gw_status settle_document(hour_read *r, const char *id, const hour_doc *h,
+                                 touched_days *touched, bool *ret_settled, gw_error *err)
+{
+    static const gw_str total = {"metrics.requests.total", sizeof("metrics.requests.total") - 1};
+    bool gone = false;
+    gw_status rc = GW_OK;
+    if (sums_get(h->stored, total) > sums_get(h->computed, total))
+        rc = rows_may_be_gone(r, &gone, err);
+    if (rc == GW_OK && !gone && !r->o->dry_run)
+        rc = write_document(r, id, h, touched, ret_settled, err);
+    if (rc != GW_OK || !*ret_settled)
+        return rc;
+    r->report->kept += gone;
+    r->report->differing++;
+    r->report->differences += compare(h, id, r->o);
+    return GW_OK;
+}
+
+/* ---- an hour ---- */
+
+/* First all are compared; only when all of it holds is anything told or written. */
+static gw_status settle_documents(hour_read *r, touched_days *touched, bool *ret_settled,
+                                  gw_error *err)
+{
+    gw_status rc = GW_OK;
+    for (int writing = 0; writing <= 1; writing++) {
+        size_t at = 0;
+        gw_str id;
+        void *value;
+        while (rc == GW_OK && *ret_settled && gw_map_next(r->docs, &at, &id, &value)) {
+            char text[ROLLUP_ID_SIZE];
+            hour_doc *h = (hour_doc *)value;
+            (void)snprintf(text, sizeof(text), GW_STR_FMT, GW_STR_ARG(id));
+            if (!writing)
+                rc = compare_document(r, text, h, ret_settled, err);
+            else if (h->found)
+                rc = settle_document(r, text, h, touched, ret_settled, err);
+        }
+    }
+    return rc;
+}
+
+/* What is unsettled is finished as a resume would, so that the next try finds it done. */
+static gw_status finish_claim(const hour_read *r, touched_days *touched, gw_error *err)
+{
+    spool_position ignored;
+    gw_status rc = spool_resume(r->s, r->pending, 0, &ignored, touched, err);
+    return rc == GW_ERR_ABORTED ? GW_OK : rc; /* another one moves it: so it is done soon */
+}
+
+/* *ret_settled false: something moved; what was found is not to be counted. */
+static gw_status try_hour(hour_read *r, touched_days *touched, bool *ret_settled, gw_error *err)
+{
+    gw_status rc = read_hours(r, err);
+    if (rc == GW_OK)
+        rc = read_rows(r, err);
+    if (rc == GW_OK)
+        rc = read_spools(r, err);
+    *ret_settled = r->settled;
+    if (rc != GW_OK)
+        return rc;
+    return r->settled ? settle_documents(r, touched, ret_settled, err)
+                      : finish_claim(r, touched, err);
+}
+
+static gw_status start_try(hour_read *r, gw_error *err)
+{
+    r->docs = gw_map_new(hour_doc_free);
+    r->rows = rollup_new();
+    bson_init(&r->marks);
+    r->row_count = 0;
+    return r->docs && r->rows ? GW_OK : gw_fail(err, GW_ERR_NO_MEMORY, "no memory for an hour");
+}
+
+static void end_try(hour_read *r)
+{
+    gw_map_free(r->docs);
+    rollup_free(r->rows);
+    bson_destroy(&r->marks);
+}
+
+static gw_status rebuild_hour(const spool_db *s, const rebuild_options *o, int64_t hour_ms,
+                              rebuild_report *report, touched_days *touched, gw_error *err)
+{
+    for (int i = 0; i < HOUR_TRIES; i++) {
+        hour_read r = {.s = s, .o = o, .report = report, .hour_ms = hour_ms};
+        bool settled = false;
+        gw_status rc = start_try(&r, err);
+        if (rc == GW_OK)
+            rc = try_hour(&r, touched, &settled, err);
+        if (rc == GW_OK && settled) {
+            report->hours++;
+            report->rows += r.row_count;
+            report->documents += (int64_t)gw_map_count(r.docs);
+        }
+        end_try(&r);
+        if (rc != GW_OK || settled)
+            return rc;
+    }
+    return gw_fail(err, GW_ERR_ABORTED, "the hour went on changing; try again");
+}
+
+static int64_t floor_hour(int64_t ms)
+{
+    int64_t rest = ms % GW_MS_PER_HOUR;
+    return ms - (rest < 0 ? rest + GW_MS_PER_HOUR : rest);
+}
+
+gw_status rebuild_run(const spool_db *s, const rebuild_options *o, rebuild_report *ret,
+                      touched_days *touched, gw_error *err)
+{
+    gw_status rc = GW_OK;
+    *ret = (rebuild_report){0};
+    if (o->from_ms >= o->to_ms)
+        return gw_fail(err, GW_ERR_INVALID_ARGUMENT, "from must be before to");
+    if (floor_hour(o->from_ms) < s->now_ms - o->retention_ms + GW_MS_PER_HOUR)
+        return gw_fail(err, GW_ERR_FAILED_PRECONDITION,
+                       "rows of the range have begun to expire: its sums are all there is");
+    int64_t end_ms = GW_MIN(o->to_ms, s->now_ms + EVENT_AHEAD_MS);
+    for (int64_t hour_ms = floor_hour(o->from_ms); hour_ms < end_ms && rc == GW_OK;
+         hour_ms += GW_MS_PER_HOUR)
+        rc = rebuild_hour(s, o, hour_ms, ret, touched, err);
+    return rc;
+}

@@ -1,4 +1,5 @@
 /* Wiring of usage: stores → access → queries, ingest → server; the rest is service/service.h. */
+#include "accounting_command.h"
 #include "doc_store_mongo.h"
 #include "ingest.h"
 #include "usage_conf.h"
@@ -179,6 +180,17 @@ static gw_status open_access(app *a, gw_error *err)
     return gw_access_checker_new(a->loop, &options, &a->access, err);
 }
 
+static gw_status open_folds(app *a, gw_error *err)
+{
+    gw_status rc = doc_pool_mongo_new(a->mongo, &a->pool, err);
+    return rc == GW_OK ? fold_runner_new(a->loop, a->pool, a->log, a->shard, &a->folds, err) : rc;
+}
+
+static spool_care spools_of(const usage_conf *c)
+{
+    return (spool_care){.silent_ms = c->spool_silent_ms, .lost_ms = c->spool_lost_ms};
+}
+
 static gw_status open_queries(app *a, gw_error *err)
 {
     gw_auto_buf secret = {0};
@@ -190,7 +202,12 @@ static gw_status open_queries(app *a, gw_error *err)
                                                .auth = a->auth,
                                                .own_token = gw_service_own_token(a->service),
                                                .cursor_secret = gw_buf_str(&secret),
-                                               .log = a->log};
+                                               .log = a->log,
+                                               .metrics = a->shard,
+                                               .folds = a->folds,
+                                               .retention_ms =
+                                                   a->conf->retention_days * GW_MS_PER_DAY,
+                                               .spools = spools_of(a->conf)};
         rc = usage_queries_new(&options, &a->queries, err);
     }
     if (secret.data)
@@ -213,11 +230,6 @@ static ingest_limits limits_of(const usage_conf *c)
 
 static gw_status open_ingest(app *a, gw_error *err)
 {
-    gw_status rc = doc_pool_mongo_new(a->mongo, &a->pool, err);
-    if (rc == GW_OK)
-        rc = fold_runner_new(a->loop, a->pool, a->log, a->shard, &a->folds, err);
-    if (rc != GW_OK)
-        return rc;
     const ingest_options options = {.loop = a->loop,
                                     .pool = a->pool,
                                     .folds = a->folds,
@@ -263,13 +275,14 @@ static void reload(void *arg)
     ingest_adjust(a->ingest, &limits);
     gw_access_checker_set_own_token(a->access, gw_service_own_token(a->service));
     usage_queries_set_own_token(a->queries, gw_service_own_token(a->service));
+    usage_queries_adjust(a->queries, limits.retention_ms, spools_of(a->conf));
     gw_mongo_when_up(a->mongo, start_indexes, a);
 }
 
 static gw_status open_app(void *arg, gw_service *service, gw_error *err)
 {
     static gw_status (*const steps[])(app * a, gw_error * err) = {
-        open_mongo, open_redis, open_access, open_queries, open_ingest, open_server,
+        open_mongo, open_redis, open_access, open_folds, open_queries, open_ingest, open_server,
     };
     app *a = (app *)arg;
     a->service = service;
@@ -306,12 +319,19 @@ static void close_app(void *arg)
     gw_schema_free(a->schema);
 }
 
+static bool command(gw_service *s, int *ret_exit_status)
+{
+    const usage_conf *conf = s->conf;
+    return accounting_command(conf, s->log, ret_exit_status);
+}
+
 int main(int argc, char **argv)
 {
     static const gw_service_kind kind = {
         .conf = &usage_conf_table,
         .metrics = usage_metric_table,
         .metric_count = USAGE_METRIC_COUNT,
+        .command = command,
         .open = open_app,
         .is_ready = is_ready,
         .set_serving = set_serving,

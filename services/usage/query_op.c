@@ -5,6 +5,8 @@
 static void op_free(query_op *o)
 {
     gw_arena *arena = o->arena; /* holds the op itself */
+    if (o->release)
+        o->release(o);
     gw_arena_free(arena);
 }
 

@@ -27,6 +27,8 @@ struct query_op {
     ProtobufCMessage *response;
     /* On the loop, after a run that went well, before the answer; may be NULL. */
     void (*finish)(query_op *o);
+    /* On the loop, last, whatever became of it; may be NULL. */
+    void (*release)(query_op *o);
     gw_violations further; /* beside the one in the error it is started with */
     void *data; /* the handler's */
 };

@@ -15,6 +15,7 @@ static void check(const void *conf, gw_conf_errors *errs)
 #define GW_CONF_DEF         "usage_conf.def"
 #define GW_CONF_SERVICE     "usage"
 #define GW_CONF_PREFIX      "USAGE"
+#define GW_CONF_USAGE       "[rebuild | rejects list | rejects replay | spool list | spool lost ID]"
 #define GW_CONF_ENV_ALLOWED "USAGE_GRPC"
 #define GW_CONF_CHECK       check
 #include "conf/conf_table.h"

@@ -98,6 +98,8 @@ gw_status usage_indexes_ensure(mongoc_database_t *db, const usage_retention *kee
         {COLLECTION_DAYS, "[{\"name\":\"apiKeyId_1_date_1\",\"key\":{\"apiKeyId\":1,\"date\":1},"
                           "\"unique\":true}]"},
         {COLLECTION_TOTALS, "[{\"name\":\"date_1\",\"key\":{\"date\":1},\"unique\":true}]"},
+        {COLLECTION_REJECTS, "[{\"name\":\"replay_1\",\"key\":{\"replay\":1},"
+                             "\"partialFilterExpression\":{\"replay\":{\"$exists\":true}}}]"},
         {COLLECTION_SPOOLS, "[{\"name\":\"claimedAt_of_claims\",\"key\":{\"claimedAt\":1},"
                             "\"partialFilterExpression\":{\"p\":{\"$exists\":true}}}]"},
     };

@@ -7,11 +7,14 @@
 #pragma once
 
 #include "live_shared.h"
+#include "spool_care.h"
 
 #include "log/log.h"
 #include "mongo/mongo.h"
 #include "rpc/client.h"
 #include "rpc/server.h"
+
+typedef struct fold_runner fold_runner;
 
 typedef struct usage_queries_options {
     gw_loop *loop;
@@ -22,6 +25,10 @@ typedef struct usage_queries_options {
     gw_str cursor_secret; /* cursors are signed with a key derived from it; all replicas have the
                              same; copied */
     gw_log *log; /* may be NULL */
+    gw_metrics_shard *metrics; /* may be NULL, and folds too */
+    fold_runner *folds; /* told of days whose hours were changed */
+    int64_t retention_ms; /* of rows */
+    spool_care spools;
 } usage_queries_options;
 
 typedef struct usage_queries usage_queries;
@@ -29,6 +36,8 @@ typedef struct usage_queries usage_queries;
 /* Everything is borrowed. Makes its indexes and begins to evaluate alert rules once MongoDB is up. */
 GW_CHECK gw_status usage_queries_new(const usage_queries_options *o, usage_queries **ret,
                                      gw_error *err);
+/* As the options of these names, from now on. */
+void usage_queries_adjust(usage_queries *q, int64_t retention_ms, spool_care spools);
 /* Ends the streams that have no end; when the drain begins. */
 void usage_queries_end_streams(usage_queries *q);
 /* After the server is closed and before gw_mongo_free(), whose jobs end first: call

@@ -8,14 +8,17 @@
 #include "crypto/cursor.h"
 
 typedef struct alert_watch alert_watch;
+typedef struct spool_watch spool_watch;
 
 struct usage_queries {
     usage_queries_options o;
     live_shared *live;
     gw_list watchers; /* of metrics_rpc.c */
     alert_watch *alerts;
+    spool_watch *spools;
     uint8_t cursor_key[GW_CURSOR_KEY_SIZE];
 };
 
 extern const gw_rpc_handler usage_handlers[];
 extern const gw_rpc_handler alert_handlers[];
+extern const gw_rpc_handler accounting_handlers[];

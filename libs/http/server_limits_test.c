@@ -284,6 +284,40 @@ static void bodies_of_all_connections_share_one_bound(void **state)
     assert_int_equal(kit_status(fourth), 200);
 }
 
+static void bounds_that_change_hold_from_then_on(void **state)
+{
+    kit *k = *state;
+    gw_http_server_options o = options();
+    kit_client *first = kit_client_new(k);
+    kit_send(first, "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 4000\r\n\r\nabc");
+    kit_settle(k);
+    o.body_memory_max_bytes = 100; /* less than is held: nothing more, not everything more */
+    o.idle_timeout_ms = 500;
+    gw_http_server_adjust(k->server, &o);
+    kit_client *second = kit_client_new(k);
+    kit_send(second, "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n");
+    kit_wait(k, second->is_ended);
+    assert_int_equal(kit_status(second), 503);
+    assert_false(first->is_ended);
+
+    kit_client *third = kit_client_new(k);
+    kit_send(third, GET("/x"));
+    kit_wait(k, kit_saw(third, "GET /x? "));
+    kit_settle(k);
+    kit_advance_ms(k, 499);
+    assert_false(third->is_ended);
+    kit_advance_ms(k, 1);
+    kit_wait(k, third->is_ended);
+
+    kit_client_free(second);
+    kit_client_free(third);
+    kit_wait(k, gw_http_server_connections(k->server) == 1);
+    o.connections_max = 1;
+    gw_http_server_adjust(k->server, &o);
+    kit_client *fourth = kit_client_new(k);
+    kit_wait(k, fourth->is_ended);
+}
+
 static void running_out_of_memory_anywhere_ends_in_an_answer_or_the_end(void **state)
 {
     kit *k = *state;
@@ -333,6 +367,7 @@ int main(void)
         CASE(a_body_over_the_handler_s_limit_is_answered_413),
         CASE(bodies_of_just_the_limit_are_served),
         CASE(bodies_of_all_connections_share_one_bound),
+        CASE(bounds_that_change_hold_from_then_on),
         CASE(running_out_of_memory_anywhere_ends_in_an_answer_or_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
 #define _GNU_SOURCE /* memfd_create */
 
+#include "testing/failing_alloc.h"
 #include "tls/tls_files_internal.h"
 #include "tls/tls_testing.h"
 
@@ -317,6 +318,34 @@ static void a_key_that_others_may_read_is_warned_of(void **state)
     assert_int_equal(log_count(f, "tls_key_readable_by_others"), 1);
 }
 
+static void without_memory_opening_and_reloading_fail_cleanly(void **state)
+{
+    fixture *f = *state;
+    const gw_tls_paths paths = tls_test_paths(&f->folder);
+    for (size_t n = 1;; n++) {
+        gw_failing_alloc_arm(n);
+        gw_status rc = tls_files_open(f->loop, &paths, INTERVAL_MS, NULL, &f->files, NULL);
+        bool failed = gw_failing_alloc_disarm();
+        if (rc == GW_OK && !failed)
+            break;
+        if (rc == GW_OK) /* the loop's own tables may fail to grow and go on */
+            gw_tls_files_free(gw_steal(&f->files));
+        else
+            assert_int_equal(rc, GW_ERR_NO_MEMORY);
+        uv_run(gw_loop_uv(f->loop), UV_RUN_NOWAIT);
+    }
+    swap_to_second(f);
+    for (size_t n = 1;; n++) {
+        gw_failing_alloc_arm(n);
+        gw_status rc = gw_tls_files_reload(f->files, NULL);
+        if (!gw_failing_alloc_disarm())
+            break;
+        assert_int_equal(rc, GW_ERR_NO_MEMORY);
+        assert_true(holds_cert(f, &f->first));
+    }
+    assert_true(holds_cert(f, &f->second));
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -333,6 +362,7 @@ int main(void)
         TEST(who_unsubscribed_is_not_told),
         TEST(an_own_certificate_near_or_out_of_its_time_is_warned_of),
         TEST(a_key_that_others_may_read_is_warned_of),
+        TEST(without_memory_opening_and_reloading_fail_cleanly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 #include "tls/tls.h"
 
+#include "testing/failing_alloc.h"
 #include "tls/tls_testing.h"
 
 #include <openssl/err.h>
@@ -474,6 +475,41 @@ static void a_server_without_what_it_needs_is_an_error_at_start(void **state)
     gw_tls_files_free(files);
 }
 
+/* As far as our own memory goes; OpenSSL's comes from its own library. */
+static void without_memory_a_connection_fails_cleanly(void **state)
+{
+    fixture *f = *state;
+    for (size_t n = 1;; n++) {
+        gw_tls *s = NULL, *c = NULL;
+        bool s_done = false, c_done = false;
+        gw_failing_alloc_arm(n);
+        gw_status rc = gw_tls_accept(f->server, &s, NULL);
+        if (rc == GW_OK)
+            rc = gw_tls_connect(f->client, "server.test", NULL, &c, NULL);
+        for (int turn = 0; turn < 4 && rc == GW_OK && !(s_done && c_done); turn++) {
+            rc = gw_tls_handshake(c, &c_done, NULL);
+            if (rc == GW_OK)
+                rc = gw_tls_feed(s, gw_tls_output(c), NULL);
+            gw_tls_output_clear(c);
+            if (rc == GW_OK)
+                rc = gw_tls_handshake(s, &s_done, NULL);
+            if (rc == GW_OK)
+                rc = gw_tls_feed(c, gw_tls_output(s), NULL);
+            gw_tls_output_clear(s);
+        }
+        if (rc == GW_OK)
+            rc = gw_tls_write(c, GW_STR("hello"), NULL);
+        bool failed = gw_failing_alloc_disarm();
+        gw_tls_free(s);
+        gw_tls_free(c);
+        if (!failed) {
+            assert_int_equal(rc, GW_OK);
+            break;
+        }
+        assert_int_equal(rc, GW_ERR_NO_MEMORY);
+    }
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -493,6 +529,7 @@ int main(void)
         TEST(what_is_no_tls_is_refused_and_half_a_handshake_waits),
         TEST(a_changed_byte_ends_the_connection),
         TEST(a_server_without_what_it_needs_is_an_error_at_start),
+        TEST(without_memory_a_connection_fails_cleanly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

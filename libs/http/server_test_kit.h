@@ -364,7 +364,7 @@ static inline void kit_on_write(uv_write_t *r, int status)
 
 static inline void kit_send_raw(kit_client *c, gw_str bytes)
 {
-    if (bytes.len == 0)
+    if (!bytes.ptr || bytes.len == 0)
         return;
     kit_write *w = malloc(sizeof(*w) + bytes.len);
     assert_non_null(w);

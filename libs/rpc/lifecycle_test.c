@@ -96,6 +96,7 @@ typedef struct reflected {
     fixture *f;
     size_t files, services;
     bool has_service, has_file;
+    size_t numbers; /* of extensions */
     int32_t error_code;
 } reflected;
 
@@ -105,7 +106,7 @@ static void on_reflected(void *arg, const ProtobufCMessage *m)
     const Grpc__Reflection__V1__ServerReflectionResponse *a =
         (const Grpc__Reflection__V1__ServerReflectionResponse *)m;
     r->error_code = 0;
-    r->files = r->services = 0;
+    r->files = r->services = r->numbers = 0;
     if (a->message_response_case ==
         GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_LIST_SERVICES_RESPONSE) {
         r->services = a->list_services_response->n_service;
@@ -115,6 +116,12 @@ static void on_reflected(void *arg, const ProtobufCMessage *m)
     } else if (a->message_response_case ==
                GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_ERROR_RESPONSE) {
         r->error_code = a->error_response->error_code;
+    } else if (
+        a->message_response_case ==
+        GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_ALL_EXTENSION_NUMBERS_RESPONSE) {
+        r->numbers = a->all_extension_numbers_response->n_extension_number;
+        assert_string_equal(a->all_extension_numbers_response->base_type_name,
+                            "google.protobuf.MethodOptions");
     } else {
         r->files = a->file_descriptor_response->n_file_descriptor_proto;
         gw_str bytes, first = gw_str_n(a->file_descriptor_response->file_descriptor_proto[0].data,
@@ -169,6 +176,37 @@ static void ask_reflection(reflected *r, const char *path)
     gw_rpc_stream_send(c, &q.base);
     gw_loop_run(f->loop);
     assert_true(r->has_file);
+
+    Grpc__Reflection__V1__ExtensionRequest e = GRPC__REFLECTION__V1__EXTENSION_REQUEST__INIT;
+    q.message_request_case =
+        GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_CONTAINING_EXTENSION;
+    q.file_containing_extension = &e;
+    e.containing_type = "google.protobuf.MethodOptions";
+    e.extension_number = 50501;
+    gw_rpc_stream_send(c, &q.base);
+    gw_loop_run(f->loop);
+    assert_int_equal(r->files, 2); /* with descriptor.proto */
+    e.extension_number = 9;
+    gw_rpc_stream_send(c, &q.base);
+    gw_loop_run(f->loop);
+    assert_int_equal(r->error_code, GW_RPC_NOT_FOUND);
+
+    q.message_request_case =
+        GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_ALL_EXTENSION_NUMBERS_OF_TYPE;
+    q.all_extension_numbers_of_type = "google.protobuf.MethodOptions";
+    gw_rpc_stream_send(c, &q.base);
+    gw_loop_run(f->loop);
+    assert_int_equal(r->numbers, 3);
+    q.all_extension_numbers_of_type = "no.such.Message";
+    gw_rpc_stream_send(c, &q.base);
+    gw_loop_run(f->loop);
+    assert_int_equal(r->error_code, GW_RPC_NOT_FOUND);
+
+    q.message_request_case =
+        GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST__NOT_SET;
+    gw_rpc_stream_send(c, &q.base);
+    gw_loop_run(f->loop);
+    assert_int_equal(r->error_code, GW_RPC_INVALID_ARGUMENT);
     gw_rpc_stream_close_send(c);
     run_until_done(f, f->done + 1);
     assert_int_equal(f->rc, GW_OK);

@@ -54,7 +54,7 @@ static void answer_file(gw_rpc_call *c, const gw_schema *schema, gw_str name, re
         add_file(schema, files, name);
     if (!files || files->count == 0) {
         free(files);
-        answer_error(c, r, GW_RPC_NOT_FOUND, "no such file or symbol");
+        answer_error(c, r, GW_RPC_NOT_FOUND, "no such file, symbol or extension");
         return;
     }
     for (size_t i = 0; i < files->count; i++) {
@@ -117,6 +117,27 @@ static void answer_services(gw_rpc_call *c, const gw_rpc_server *s, reflection_r
     gw_rpc_send(c, &r.base);
 }
 
+#define EXTENSIONS_MAX 64
+
+static void answer_extension_numbers(gw_rpc_call *c, const gw_schema *schema, gw_str type,
+                                     reflection_response r)
+{
+    if (!gw_schema_has_message(schema, type)) {
+        answer_error(c, r, GW_RPC_NOT_FOUND, "no such message type");
+        return;
+    }
+    int32_t numbers[EXTENSIONS_MAX];
+    Grpc__Reflection__V1__ExtensionNumberResponse e =
+        GRPC__REFLECTION__V1__EXTENSION_NUMBER_RESPONSE__INIT;
+    e.base_type_name = (char *)(uintptr_t)type.ptr; /* the request's, NUL-terminated */
+    e.extension_number = numbers;
+    e.n_extension_number = gw_schema_extension_numbers(schema, type, numbers, EXTENSIONS_MAX);
+    r.message_response_case =
+        GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_ALL_EXTENSION_NUMBERS_RESPONSE;
+    r.all_extension_numbers_response = &e;
+    gw_rpc_send(c, &r.base);
+}
+
 static void on_message(gw_rpc_call *c, const ProtobufCMessage *request, void *arg)
 {
     const gw_rpc_server *s = arg;
@@ -135,8 +156,18 @@ static void on_message(gw_rpc_call *c, const ProtobufCMessage *request, void *ar
     case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_LIST_SERVICES:
         answer_services(c, s, r);
         break;
+    case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_CONTAINING_EXTENSION:
+        answer_file(c, s->schema,
+                    gw_schema_file_of_extension(
+                        s->schema, gw_str_of(q->file_containing_extension->containing_type),
+                        q->file_containing_extension->extension_number),
+                    r);
+        break;
+    case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_ALL_EXTENSION_NUMBERS_OF_TYPE:
+        answer_extension_numbers(c, s->schema, gw_str_of(q->all_extension_numbers_of_type), r);
+        break;
     default:
-        answer_error(c, r, GW_RPC_UNIMPLEMENTED, "extensions cannot be asked for");
+        answer_error(c, r, GW_RPC_INVALID_ARGUMENT, "the request asks for nothing");
         break;
     }
     if (gw_rpc_call_queued(c) > QUEUE_MAX)

@@ -47,12 +47,13 @@ static gw_schema *new_empty(size_t method_count)
     s->arena = gw_arena_new();
     s->files_by_name = gw_map_new(NULL);
     s->symbols = gw_map_new(NULL);
+    s->messages = gw_map_new(NULL);
     s->services = gw_map_new(NULL);
     s->comments = gw_map_new(NULL);
     s->methods_by_path = gw_map_new(NULL);
     s->methods = calloc(method_count ? method_count : 1, sizeof *s->methods);
-    if (!s->arena || !s->files_by_name || !s->symbols || !s->services || !s->comments ||
-        !s->methods_by_path || !s->methods) {
+    if (!s->arena || !s->files_by_name || !s->symbols || !s->messages || !s->services ||
+        !s->comments || !s->methods_by_path || !s->methods) {
         gw_schema_free(s);
         return NULL;
     }
@@ -85,6 +86,7 @@ void gw_schema_free(gw_schema *s)
         google__protobuf__file_descriptor_proto__free_unpacked(s->files[i].proto, NULL);
     gw_map_free(s->files_by_name);
     gw_map_free(s->symbols);
+    gw_map_free(s->messages);
     gw_map_free(s->services);
     gw_map_free(s->comments);
     gw_map_free(s->methods_by_path);

@@ -80,6 +80,13 @@ gw_str gw_schema_file_of_symbol(const gw_schema *s, gw_str symbol);
 /* Names of the files that a file imports, directly; for sending a file with its dependencies. */
 size_t gw_schema_file_imports(const gw_schema *s, gw_str name, const gw_str **ret_names);
 
+/* Whether a message type of that full name is known. */
+bool gw_schema_has_message(const gw_schema *s, gw_str full_name);
+/* Name of the file that defines the extension of a message type with that number; "" when unknown. */
+gw_str gw_schema_file_of_extension(const gw_schema *s, gw_str type, int32_t number);
+/* The numbers of a message type's extensions, at most `max`, in no order; returns how many. */
+size_t gw_schema_extension_numbers(const gw_schema *s, gw_str type, int32_t *ret, size_t max);
+
 /* Leading comment of a message, field ("pkg.Message.field") or method, for openapi; "" when the set
  * has none. */
 gw_str gw_schema_comment(const gw_schema *s, gw_str full_name);

@@ -58,7 +58,8 @@ static bool add_message(gw_schema *s, schema_file *file, gw_str scope,
                         const Google__Protobuf__DescriptorProto *m, int nesting)
 {
     gw_str full = join(s, scope, m->name);
-    bool ok = nesting < NESTING_MAX && full.ptr && gw_map_put(s->symbols, full, file);
+    bool ok = nesting < NESTING_MAX && full.ptr && gw_map_put(s->symbols, full, file) &&
+              gw_map_put(s->messages, full, file);
     for (size_t i = 0; ok && i < m->n_field; i++)
         ok = add_symbol(s, file, full, m->field[i]->name);
     for (size_t i = 0; ok && i < m->n_extension; i++)
@@ -167,4 +168,40 @@ size_t gw_schema_file_imports(const gw_schema *s, gw_str name, const gw_str **re
         return 0;
     *ret_names = file->imports;
     return file->import_count;
+}
+
+/* Descriptors name what is extended with a dot in front; none of the files extends inside a message. */
+static bool extends(const Google__Protobuf__FieldDescriptorProto *e, gw_str type)
+{
+    return e->extendee && e->extendee[0] == '.' && gw_str_eq_c(type, e->extendee + 1);
+}
+
+gw_str gw_schema_file_of_extension(const gw_schema *s, gw_str type, int32_t number)
+{
+    for (size_t i = 0; i < s->file_count; i++) {
+        const Google__Protobuf__FileDescriptorProto *f = s->files[i].proto;
+        for (size_t k = 0; k < f->n_extension; k++) {
+            if (extends(f->extension[k], type) && f->extension[k]->number == number)
+                return s->files[i].name;
+        }
+    }
+    return GW_STR_NULL;
+}
+
+size_t gw_schema_extension_numbers(const gw_schema *s, gw_str type, int32_t *ret, size_t max)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s->file_count; i++) {
+        const Google__Protobuf__FileDescriptorProto *f = s->files[i].proto;
+        for (size_t k = 0; k < f->n_extension && n < max; k++) {
+            if (extends(f->extension[k], type))
+                ret[n++] = f->extension[k]->number;
+        }
+    }
+    return n;
+}
+
+bool gw_schema_has_message(const gw_schema *s, gw_str full_name)
+{
+    return gw_map_get(s->messages, full_name) != NULL;
 }

@@ -29,6 +29,7 @@ struct gw_schema {
     size_t file_count;
     gw_map *files_by_name; /* -> schema_file */
     gw_map *symbols; /* full name -> schema_file */
+    gw_map *messages; /* likewise, messages only */
     gw_map *services; /* full name -> schema_service */
     gw_map *comments; /* full name -> gw_str */
     gw_map *methods_by_path; /* -> gw_method */

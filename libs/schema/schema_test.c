@@ -88,6 +88,24 @@ static void the_access_option_is_read(void **state)
     assert_false(method("/grpc.health.v1.Health/Check")->access.declared);
 }
 
+static void extensions_are_found_by_type_and_number(void **state)
+{
+    (void)state;
+    gw_str options = GW_STR("google.protobuf.MethodOptions");
+    assert_true(gw_str_eq_c(gw_schema_file_of_extension(schema, options, 50501),
+                            "apirelay/options/v1/options.proto"));
+    assert_true(gw_str_eq_c(gw_schema_file_of_extension(schema, options, 72295728),
+                            "google/api/annotations.proto"));
+    assert_int_equal(gw_schema_file_of_extension(schema, options, 1).len, 0);
+    int32_t numbers[8];
+    assert_int_equal(gw_schema_extension_numbers(schema, options, numbers, 8), 3);
+    assert_int_equal(gw_schema_extension_numbers(schema, options, numbers, 1), 1);
+    assert_int_equal(
+        gw_schema_extension_numbers(schema, GW_STR("apirelay.auth.v1.ApiKey"), numbers, 8), 0);
+    assert_true(gw_schema_has_message(schema, options));
+    assert_false(gw_schema_has_message(schema, GW_STR("apirelay.auth.v1.ApiKeyService")));
+}
+
 static void deadlines_and_repeatability_are_read(void **state)
 {
     (void)state;
@@ -247,6 +265,7 @@ int main(void)
         cmocka_unit_test(every_service_of_the_descriptor_set_is_in_the_schema),
         cmocka_unit_test(every_rpc_of_ours_says_who_may_call_it),
         cmocka_unit_test(the_access_option_is_read),
+        cmocka_unit_test(extensions_are_found_by_type_and_number),
         cmocka_unit_test(deadlines_and_repeatability_are_read),
         cmocka_unit_test(http_bindings_are_read_with_the_additional_ones),
         cmocka_unit_test(a_method_knows_its_types_and_its_kind),

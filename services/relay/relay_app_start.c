@@ -121,7 +121,8 @@ static gw_status open_upstreams(relay_app *a, gw_error *err)
 
     options.allow_cidrs = a->conf->upstream_allow_cidrs.items;
     options.allow_cidr_count = a->conf->upstream_allow_cidrs.n;
-    const gw_tls_paths paths = {.ca_file = a->conf->upstream_ca_file};
+    const gw_tls_paths paths = {a->conf->upstream_cert_file, a->conf->upstream_key_file,
+                                a->conf->upstream_ca_file};
     gw_status rc = gw_service_open_tls(a->service, &paths, &options.tls, err);
     if (rc != GW_OK)
         return rc;

@@ -9,6 +9,10 @@ static void check(const void *conf, gw_conf_errors *errs)
                   c->listen_tls_key_file);
     gw_conf_needs(errs, "listen_tls_key_file", c->listen_tls_key_file, "listen_tls_cert_file",
                   c->listen_tls_cert_file);
+    gw_conf_needs(errs, "upstream_cert_file", c->upstream_cert_file, "upstream_key_file",
+                  c->upstream_key_file);
+    gw_conf_needs(errs, "upstream_key_file", c->upstream_key_file, "upstream_cert_file",
+                  c->upstream_cert_file);
     gw_service_check_conf(conf, errs);
     gw_service_check_cursor_key(conf, c->cursor_key_file, errs);
 }

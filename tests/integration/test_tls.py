@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -21,14 +23,58 @@ PARTS = ("mongo", "redis", "openai", "librechat", "auth", "relay", "admin-gw")
 SWAPS_SECONDS = 10.0
 
 
+class Provider(BaseHTTPRequestHandler):
+    """Answers every request alike, and says whom the client's certificate names."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        assert isinstance(self.connection, ssl.SSLSocket)
+        certificate = self.connection.getpeercert()
+        name = certificate["subjectAltName"][0][1] if certificate else "nobody"
+        message = {"role": "assistant", "content": f"Hello {name}"}
+        answer = {"id": "1", "object": "chat.completion", "created": 1, "model": "secure", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+        body = json.dumps({**answer, "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
 class TlsSuite(Suite):
-    """The relay and admin-gw speak HTTPS, Redis nothing but TLS."""
+    """The relay and admin-gw speak HTTPS, Redis nothing but TLS; a provider asks for the relay's certificate."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.authority = Authority(folder / "authority")
-        for name in ("relay", "admin-gw", "redis"):
+        for name in ("relay", "admin-gw", "redis", "provider"):
             self.authority.issue(self.cert(name), self.key_file(name))
+        self.authority.issue(self.cert("upstream"), self.key_file("upstream"), "DNS:relay.test")
+        for setting, path in (("CA", self.authority.file), ("CERT", self.cert("upstream")), ("KEY", self.key_file("upstream"))):
+            self.processes["relay"].env[f"RELAY_UPSTREAM_{setting}_FILE"] = str(path)
+        self.provider = ThreadingHTTPServer(("127.0.0.1", 0), Provider)
+        asks = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(self.authority.file))
+        asks.verify_mode = ssl.CERT_REQUIRED
+        asks.load_cert_chain(self.cert("provider"), self.key_file("provider"))
+        self.provider.socket = asks.wrap_socket(self.provider.socket, server_side=True)
+        threading.Thread(target=self.provider.serve_forever, daemon=True).start()
+        credential = "env:RELAY_CREDENTIAL_SCRIPTED"
+        secure = f"https://localhost:{self.provider.server_port}/v1"
+        self.write_relay_config(
+            providers=[
+                {"name": "scripted", "kind": "openai", "baseUrl": f"{self.upstream_url}/v1", "credential": credential},
+                {"name": "secure", "kind": "openai", "baseUrl": secure, "credential": credential},
+            ],
+            models=[
+                {"model": "gpt-*", "targets": [{"provider": "scripted"}], "listedModels": ["gpt-4o"]},
+                {"model": "secure", "targets": [{"provider": "secure"}]},
+            ],
+        )
         for name in ("relay", "admin-gw"):
             prefix = name.upper().replace("-", "_") + "_LISTEN_TLS_"
             self.processes[name].env[prefix + "CERT_FILE"] = str(self.cert(name))
@@ -61,6 +107,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsSuite]:
     suite.start(only=PARTS)
     yield suite
     statuses = suite.stop()
+    suite.provider.shutdown()
+    suite.provider.server_close()
     assert not any(statuses[name] for name in ("auth", "relay", "admin-gw"))
 
 
@@ -111,6 +159,14 @@ def test_sessions_live_in_redis_over_tls_and_their_cookie_is_the_secure_one(stac
         assert cookie.startswith("__Host-session=") and "; Secure" in cookie
         token = cookie.split(";")[0]
         assert http.get(f"{stack.admin_url}/admin/session", headers={"Cookie": token}).status_code == 200
+
+
+def test_a_provider_of_our_own_authority_sees_the_relays_certificate(stack: TlsSuite, key: str) -> None:
+    with client(stack) as http:
+        request = {"model": "secure", "messages": [{"role": "user", "content": "Who am I?"}]}
+        answer = http.post(f"{stack.relay_url}/v1/chat/completions", json=request, headers={"Authorization": f"Bearer {key}"})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["choices"][0]["message"]["content"] == "Hello relay.test"
 
 
 def test_a_certificate_changes_under_load_and_no_request_fails(stack: TlsSuite, key: str) -> None:
@@ -169,8 +225,9 @@ def test_a_start_with_files_that_do_not_do_says_all_that_is_wrong(stack: TlsSuit
         ports = {f"RELAY_{k}LISTEN": "127.0.0.1:0" for k in ("", "GRPC_", "OPS_")}
         return subprocess.run(relay.command, env={**relay.env, **ports, **places, **names}, capture_output=True, text=True, timeout=60)
 
-    half = start(listen_tls_key_file="", ops_tls="true")
+    half = start(listen_tls_key_file="", ops_tls="true", upstream_cert_file="")
     assert half.returncode == 2
+    assert "upstream_key_file: needs upstream_cert_file" in half.stderr
     assert "listen_tls_cert_file: needs listen_tls_key_file" in half.stderr and "ops_tls: needs tls_cert_file" in half.stderr
 
     strange = start(listen_tls_cert_file=str(cert))

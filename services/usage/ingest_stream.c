@@ -8,7 +8,7 @@
 #define CLAIM_EVENTS_ENOUGH 2000
 #define CLAIM_BYTES_ENOUGH  (2 << 20)
 #define IDLE_MS             1000
-#define STATUS_INTERVAL_MS  5000
+#define STATUS_INTERVAL_MS  900 /* relays tell each second; LoadLedger waits for it */
 
 /* ---- frames to the relay ---- */
 
@@ -214,7 +214,9 @@ static ingest_stage take_result(ingest_stream *st, ingest_stage here)
         if (st->rc == GW_OK)
             st->finished = st->n;
         return st->rc == GW_OK ? here : INGEST_END;
-    default: /* a status may be lost */
+    default:
+        /* A status may be lost. The next one noted has come after this one was (ledger_barrier.h). */
+        st->has_new_status = false;
         return here;
     }
 }
@@ -262,10 +264,6 @@ static ingest_stage rest(ingest_stream *st)
         st->call_ended = true;
         gw_rpc_finish(st->call);
         return INGEST_END;
-    } else if (status_is_due(st)) {
-        st->has_new_status = false;
-        st->status_noted_ms = gw_loop_now_ms(st->in->o.loop);
-        ingest_start_step(st, STEP_STATUS);
     } else if (st->finished < st->n) {
         arm(st, &st->idle_timer, IDLE_MS);
     }
@@ -283,6 +281,9 @@ static ingest_stage resume_flow(ingest_stream *st)
         return INGEST_END;
     if (st->claim_is_made) {
         ingest_start_step(st, STEP_APPLY);
+    } else if (status_is_due(st)) { /* a busy stream tells it, too */
+        st->status_noted_ms = gw_loop_now_ms(st->in->o.loop);
+        ingest_start_step(st, STEP_STATUS);
     } else if (should_claim(st)) {
         return start_claim(st) ? INGEST_FLOW : INGEST_END;
     } else if (st->waiting.count > 0) {

@@ -233,15 +233,15 @@ gw_status spool_finish(const spool_db *s, const char *id, int64_t n, gw_error *e
 gw_status spool_note_status(const spool_db *s, const char *id, const spool_status *status,
                             gw_error *err)
 {
-    return update_spool(s, BCON_NEW("_id", BCON_UTF8(id)),
-                        BCON_NEW("$set", "{", "seen", BCON_DATE_TIME(s->now_ms), "status", "{",
-                                 "oldest", BCON_INT64(status->oldest), "oldestAt",
-                                 BCON_DATE_TIME(status->oldest_timestamp_ms), "openSlots",
-                                 BCON_INT64(status->open_slots), "dropped",
-                                 BCON_INT64(status->dropped), "spoolBytes",
-                                 BCON_INT64(status->spool_bytes), "}", "}", "$max", "{", "tail",
-                                 BCON_INT64(status->tail), "}"),
-                        "note a spool's status", NULL, err);
+    return update_spool(
+        s, BCON_NEW("_id", BCON_UTF8(id)),
+        BCON_NEW("$set", "{", "seen", BCON_DATE_TIME(s->now_ms), "status", "{", "oldest",
+                 BCON_INT64(status->oldest), "oldestAt",
+                 BCON_DATE_TIME(status->oldest_timestamp_ms), "openSlots",
+                 BCON_INT64(status->open_slots), "dropped", BCON_INT64(status->dropped),
+                 "spoolBytes", BCON_INT64(status->spool_bytes), "}", "}", "$max", "{", "tail",
+                 BCON_INT64(status->tail), "}", "$inc", "{", "statusSeq", BCON_INT64(1), "}"),
+        "note a spool's status", NULL, err);
 }
 
 typedef struct spool_ids {

@@ -5,6 +5,7 @@
  *     n     last seq claimed: the single-document update that moves n from a to b carries the
  *           events (a, b] in `p` and is the one commit point
  *     done  last seq known to be applied everywhere (rows, then hours)
+ *     status, statusSeq   what the relay told last, and how often that was noted
  *
  * Every write is durable (j:true, majority on a replica set) before its step returns GW_OK. Any
  * step may be repeated, by any replica, at any time.

@@ -14,6 +14,7 @@ gw_status usage_queries_new(const usage_queries_options *o, usage_queries **ret,
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for usage queries");
     q->o = *o;
     gw_list_init(&q->watchers);
+    gw_list_init(&q->ledger_calls);
     q->o.cursor_secret = GW_STR_NULL; /* only its derived key is kept */
     q->live = live_shared_new(o->loop, o->redis);
     q->alerts = alert_watch_new(o->loop, o->mongo, o->log);
@@ -37,6 +38,7 @@ void usage_queries_adjust(usage_queries *q, int64_t retention_ms, spool_care spo
 void usage_queries_end_streams(usage_queries *q)
 {
     metrics_stop_watching(q);
+    ledger_stop_waiting(q);
 }
 
 void usage_queries_set_own_token(usage_queries *q, gw_str own_token)
@@ -66,7 +68,9 @@ gw_status usage_queries_register(usage_queries *q, gw_rpc_server *server, gw_err
     gw_status rc = gw_rpc_server_add(server, usage_handlers, q, err);
     if (rc == GW_OK)
         rc = gw_rpc_server_add(server, alert_handlers, q, err);
-    return rc == GW_OK ? gw_rpc_server_add(server, accounting_handlers, q, err) : rc;
+    if (rc == GW_OK)
+        rc = gw_rpc_server_add(server, accounting_handlers, q, err);
+    return rc == GW_OK ? gw_rpc_server_add(server, ledger_handlers, q, err) : rc;
 }
 
 live_shared *usage_queries_live(usage_queries *q)

@@ -14,6 +14,7 @@ struct usage_queries {
     usage_queries_options o;
     live_shared *live;
     gw_list watchers; /* of metrics_rpc.c */
+    gw_list ledger_calls; /* of ledger_rpc.c, that wait */
     alert_watch *alerts;
     spool_watch *spools;
     uint8_t cursor_key[GW_CURSOR_KEY_SIZE];
@@ -22,3 +23,5 @@ struct usage_queries {
 extern const gw_rpc_handler usage_handlers[];
 extern const gw_rpc_handler alert_handlers[];
 extern const gw_rpc_handler accounting_handlers[];
+extern const gw_rpc_handler ledger_handlers[];
+void ledger_stop_waiting(usage_queries *q);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import subprocess
 import time
@@ -146,6 +147,19 @@ def test_the_command_line_rebuilds_too(stack: Suite, relay: RpcClient) -> None:
     assert usage_command(stack, "rebuild", *period)[0] == 0
     assert usage_command(stack, "rebuild", "--from", "yesterday", "--to", "now")[0] == 2
     assert usage_command(stack, "rebuild", "--from", iso(0), "--to", iso(now))[0] == 1
+
+
+def test_totals_do_not_shrink_because_rows_expire(stack: Suite, relay: RpcClient, owner: RpcClient) -> None:
+    spool = Spool()
+    now = time.time()
+    sent(relay, spool, 8, timestamp_ms=int((now - 50 * HOUR) * 1000)).close()
+    hour_is_settled(stack, spool, 8)
+    stack.mongo()["api_usage"].delete_many({"timestamp": {"$lt": datetime.datetime.fromtimestamp(now - 49 * HOUR, datetime.UTC)}})
+    asked = {"apiKeyId": str(spool.api_key_id), "from": iso(now - 72 * HOUR), "to": iso(now)}
+    assert owner.call("apirelay.usage.v1.UsageService/GetKeyUsage", asked).totals.requests == 8
+    rebuilt = owner.call(f"{ACCOUNTING}/RebuildHours", {"from": iso(now - 51 * HOUR), "to": iso(now - 49 * HOUR)})
+    assert rebuilt.kept_documents == rebuilt.differing_documents >= 2 and rebuilt.rewritten_documents == 0
+    assert owner.call("apirelay.usage.v1.UsageService/GetKeyUsage", asked).totals.requests == 8
 
 
 # ---- lost spools ----

@@ -1,0 +1,97 @@
+#include "ledger_sums.h"
+
+#include "usage_collections.h"
+
+#include "core/clock.h"
+
+typedef struct adding {
+    gw_str path; /* "ledger.k" */
+    int64_t load_id, day_ms;
+    ledger_amounts *to;
+} adding;
+
+/* Of one figure: all of it, but for what the load id has. */
+static int64_t figure(const adding *a, const bson_t *hour, const char *name)
+{
+    gw_auto_buf path = {0};
+    int64_t all = 0, id = 0, loaded = 0;
+    gw_buf_appendf(&path, GW_STR_FMT ".%s", GW_STR_ARG(a->path), name);
+    if (gw_buf_failed(&path) || !gw_bson_int64(hour, path.data, &all))
+        return 0;
+    gw_buf_clear(&path);
+    gw_buf_appendf(&path, GW_STR_FMT ".load.id", GW_STR_ARG(a->path));
+    if (gw_buf_failed(&path) || !gw_bson_int64(hour, path.data, &id) || id != a->load_id)
+        return all;
+    gw_buf_clear(&path);
+    gw_buf_appendf(&path, GW_STR_FMT ".load.%s", GW_STR_ARG(a->path), name);
+    if (!gw_buf_failed(&path))
+        (void)gw_bson_int64(hour, path.data, &loaded);
+    return all - loaded;
+}
+
+static gw_status add_hour(void *arg, const bson_t *hour, gw_error *err)
+{
+    const adding *a = arg;
+    int64_t date_ms;
+    (void)err;
+    if (!gw_bson_date_ms(hour, "date", &date_ms))
+        return GW_OK;
+    int64_t tokens = figure(a, hour, "tokens");
+    a->to->tokens_this_month += tokens;
+    a->to->cost_nano_usd_this_month += figure(a, hour, "costNanoUsd");
+    if (date_ms < a->day_ms)
+        return GW_OK;
+    a->to->tokens_today += tokens;
+    a->to->requests_today += figure(a, hour, "requests");
+    return GW_OK;
+}
+
+static int64_t month_start_ms(int64_t day_ms)
+{
+    return day_ms - (gw_date_of_ms(day_ms).day - 1) * GW_MS_PER_DAY;
+}
+
+static void append_subject(const ledger_subject *s, bson_t *filter, gw_buf *path)
+{
+    char hex[GW_OBJECT_ID_HEX_SIZE];
+    if (s->kind == LEDGER_KEY) {
+        gw_bson_append_oid(filter, "apiKeyId", &s->id);
+        gw_buf_append_c(path, "ledger.k");
+        return;
+    }
+    gw_bson_append_str(filter, "apiKeyId", GW_STR(ALL_KEYS));
+    if (s->kind == LEDGER_CLIENT) {
+        gw_buf_append_c(path, "ledger.c.");
+        gw_bson_key_escape(path, s->client);
+        return;
+    }
+    gw_object_id_format(&s->id, hex);
+    gw_buf_append_c(path, "ledger.o.");
+    gw_buf_append_c(path, hex);
+}
+
+gw_status ledger_sums_read(const gw_db *d, const ledger_subject *s, int64_t load_id, int64_t day,
+                           ledger_amounts *ret, gw_error *err)
+{
+    gw_db_auto_bson filter = BSON_INITIALIZER, opts = BSON_INITIALIZER;
+    gw_auto_buf path = {0};
+    bson_t part;
+    ledger_amounts sum = {0};
+    int64_t day_ms = day * GW_MS_PER_DAY;
+    append_subject(s, &filter, &path);
+    if (gw_buf_failed(&path))
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for a ledger's name");
+    BSON_APPEND_DOCUMENT_BEGIN(&filter, "date", &part);
+    BSON_APPEND_DATE_TIME(&part, "$gte", month_start_ms(day_ms));
+    BSON_APPEND_DATE_TIME(&part, "$lt", day_ms + GW_MS_PER_DAY);
+    bson_append_document_end(&filter, &part);
+    BSON_APPEND_DOCUMENT_BEGIN(&opts, "projection", &part);
+    BSON_APPEND_INT32(&part, "date", 1);
+    BSON_APPEND_INT32(&part, path.data, 1);
+    bson_append_document_end(&opts, &part);
+    adding a = {gw_buf_str(&path), load_id, day_ms, &sum};
+    gw_status rc = gw_db_find(d, COLLECTION_HOURS, &filter, &opts, add_hour, &a, err);
+    if (rc == GW_OK)
+        *ret = sum;
+    return rc;
+}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import shutil
 import signal
@@ -124,6 +125,86 @@ def test_the_open_streams_of_a_relay_do_not_hold_a_service_back(stack: Suite, pr
     began = time.monotonic()
     assert process.stop() == 0
     assert time.monotonic() - began < DELAY_SECONDS + 5 * PATIENCE
+
+
+# A call that each service answers from MongoDB.
+SLOW_CALLS = {
+    "auth": "apirelay.auth.v1.ApiKeyService/ListApiKeys",
+    "usage": "apirelay.usage.v1.AlertService/ListAlertRules",
+    "relay": "apirelay.relay.v1.ProviderService/ListProviders",
+}
+
+
+def calls_in_flight(stack: Suite, service: str) -> int:
+    metrics = httpx.get(stack.ops_url(service, "/metrics")).text
+    method = SLOW_CALLS[service]
+    return sum(int(value) for value in re.findall(rf'^rpc_server_calls_in_flight{{method="{method}"}} (\d+)', metrics, re.M))
+
+
+@pytest.fixture
+def frozen_mongo(stack: Suite) -> Iterator[Process]:
+    """MongoDB, to be frozen and thawed by the test; it goes on in any case."""
+    if "mongo" not in stack.processes:
+        pytest.skip("the database is not ours to stop")
+    yield stack.processes["mongo"]
+    stack.processes["mongo"].send(signal.SIGCONT)
+
+
+@pytest.mark.parametrize("process", OF_GRPC, indirect=True)
+def test_a_call_in_flight_is_answered_though_its_service_stops(stack: Suite, process: Process, frozen_mongo: Process) -> None:
+    service = process.name
+    with stack.rpc(service, stack.admin_key) as client:
+        method = SLOW_CALLS[service]
+        client.call(method, {})  # who we are is known for a second
+        frozen_mongo.send(signal.SIGSTOP)
+        answers: list[object] = []
+        thread = threading.Thread(target=lambda: answers.append(client.call(method, {})))
+        thread.start()
+        eventually(lambda: calls_in_flight(stack, service) == 1, "the call is in flight")
+        drains = len(process.events("drain_started"))
+        begin_shutdown(process)
+        eventually(lambda: len(process.events("drain_started")) > drains, "the drain")
+        frozen_mongo.send(signal.SIGCONT)
+        thread.join()
+    assert len(answers) == 1
+    assert process.wait() == 0
+
+
+@pytest.mark.parametrize("process", ["admin-gw"], indirect=True)
+def test_a_rest_call_in_flight_is_answered_though_admin_gw_stops(stack: Suite, process: Process, frozen_mongo: Process) -> None:
+    frozen_mongo.send(signal.SIGSTOP)
+    answers: list[httpx.Response] = []
+    thread = threading.Thread(target=lambda: answers.append(stack.admin("GET", "/admin/api-keys")))
+    thread.start()
+    eventually(lambda: calls_in_flight(stack, "auth") == 1, "the call has reached auth")
+    drains = len(process.events("drain_started"))
+    begin_shutdown(process)
+    eventually(lambda: len(process.events("drain_started")) > drains, "the drain")
+    frozen_mongo.send(signal.SIGCONT)
+    thread.join()
+    assert answers[0].status_code == 200, answers[0].text
+    assert process.wait() == 0
+
+
+@pytest.mark.parametrize("process", ["admin-gw"], indirect=True)
+def test_a_rest_call_that_outlasts_the_grace_is_told_so(stack: Suite, process: Process, frozen_mongo: Process) -> None:
+    process.kill()
+    before = process.env.get("ADMIN_GW_SHUTDOWN_GRACE")
+    process.env["ADMIN_GW_SHUTDOWN_GRACE"] = "100ms"
+    try:
+        process.start()
+        stack.await_ready("admin-gw")
+    finally:
+        process.env.pop("ADMIN_GW_SHUTDOWN_GRACE") if before is None else process.env.update(ADMIN_GW_SHUTDOWN_GRACE=before)
+    frozen_mongo.send(signal.SIGSTOP)
+    answers: list[httpx.Response] = []
+    thread = threading.Thread(target=lambda: answers.append(stack.admin("GET", "/admin/api-keys")))
+    thread.start()
+    eventually(lambda: calls_in_flight(stack, "auth") == 1, "the call has reached auth")
+    process.send(signal.SIGTERM)
+    thread.join()
+    assert answers[0].status_code == 503 and "shut" in answers[0].text, answers[0].text
+    assert process.wait() == 0
 
 
 @pytest.mark.parametrize("service", SERVICES)

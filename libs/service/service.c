@@ -128,7 +128,9 @@ static gw_status lower_privileges(gw_service *s, gw_error *err)
         return gw_fail(err, GW_ERR_INVALID_ARGUMENT, "run_as: %s is no user of this system",
                        run_as);
     gw_status rc = make_folders(s, geteuid() == 0 ? &user : NULL, err);
-    return rc == GW_OK ? gw_privileges_lower(&user, err) : rc;
+    if (rc == GW_OK)
+        rc = gw_privileges_lower(&user, err);
+    return rc == GW_OK ? service_check_reload(s, err) : rc;
 }
 
 static gw_status drop_privileges(const gw_service *s, gw_error *err)

@@ -23,3 +23,5 @@ void service_close_trust(gw_service *s);
 /* service_reload.c */
 GW_CHECK gw_status service_watch_files(gw_service *s, gw_error *err);
 void service_reload(void *service);
+/* Whether this user can read what the settings were read from: root could, and a reload would find out too late. */
+GW_CHECK gw_status service_check_reload(const gw_service *s, gw_error *err);

@@ -20,17 +20,41 @@ static void add_name(void *arg, const gw_conf_field *f, const char *name)
 
 /* ---- the steps ---- */
 
+static void append_mistakes(const gw_conf_errors *errs, gw_buf *out)
+{
+    for (size_t i = 0; i < errs->n; i++) {
+        const gw_error *e = &errs->items[i];
+        gw_buf_appendf(out, "%s%s%s%s", i ? "; " : "", e->field, e->field[0] ? ": " : "",
+                       e->message);
+    }
+}
+
 static void log_mistakes(const gw_service *s, gw_status rc, const gw_conf_errors *errs)
 {
     gw_auto_buf text = {0};
-    for (size_t i = 0; i < errs->n; i++) {
-        const gw_error *e = &errs->items[i];
-        gw_buf_appendf(&text, "%s%s%s%s", i ? "; " : "", e->field, e->field[0] ? ": " : "",
-                       e->message);
-    }
+    append_mistakes(errs, &text);
     gw_log_error(s->log, "settings_reload_failed",
                  gw_kv("error.code", gw_status_describe(rc)->name),
                  gw_kv("error.message", gw_buf_str(&text)), gw_kv("mistakes", (int64_t)errs->n));
+}
+
+gw_status service_check_reload(const gw_service *s, gw_error *err)
+{
+    gw_conf_errors errs = {0};
+    gw_auto_buf text = {0};
+    gw_auto_free void *trial = calloc(1, s->kind->conf->struct_size);
+    if (!trial)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for settings");
+    gw_status rc = gw_conf_load(s->kind->conf, s->argc, s->argv, environ, trial, &errs);
+    if (rc == GW_OK) {
+        gw_conf_free(s->kind->conf, trial);
+    } else {
+        append_mistakes(&errs, &text);
+        gw_fail(err, rc, "as user %s: " GW_STR_FMT, service_common(s).run_as,
+                GW_STR_ARG(gw_buf_str(&text)));
+    }
+    gw_conf_errors_fini(&errs);
+    return rc;
 }
 
 /* The settings of now, or NULL with all mistakes logged. */

@@ -316,6 +316,18 @@ def test_root_becomes_the_user_it_is_told_and_can_read_its_files_again(stack: Su
         shutil.rmtree(folder)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_what_the_user_could_not_read_again_fails_the_start(stack: Suite) -> None:
+    process = stack.processes["usage"]
+    password = stack.path("redis-password")
+    password.write_text("a password that only root can read")
+    env = {**process.env, "USAGE_RUN_AS": "nobody", "USAGE_REDIS_PASSWORD_FILE": str(password)}
+    done = subprocess.run(process.command, env=env, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 1
+    assert "start_failed" in done.stderr and "as user nobody: redis_password: " in done.stderr and "Permission denied" in done.stderr
+    assert "only root can read" not in done.stderr
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_user_that_does_not_exist_is_a_mistake_in_the_settings(stack: Suite, service: str) -> None:
     process = stack.processes[service]

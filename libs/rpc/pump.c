@@ -23,6 +23,7 @@ void gw_rpc_init(void)
     if (!getenv("GRPC_VERBOSITY") && !getenv("GRPC_TRACE")) /* someone looks into gRPC itself */
         gpr_set_log_function(drop_log);
     sigset_t all, before;
+    rpc_accept_prepare();
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     grpc_init();

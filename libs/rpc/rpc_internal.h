@@ -47,6 +47,9 @@ void rpc_pump_untake(gw_rpc_pump *p);
 GW_CHECK bool rpc_start_batch(gw_rpc_pump *p, grpc_call *core, const grpc_op *ops, size_t n,
                               rpc_tag *t);
 
+/* accept.c: from now on a lack of descriptors closes connections, and not the listener. */
+void rpc_accept_prepare(void);
+
 /* A message to send, packed. NULL when out of memory. */
 grpc_byte_buffer *rpc_pack(const ProtobufCMessage *m);
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import resource
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -204,6 +205,22 @@ def test_a_reader_that_opens_no_window_is_held_within_bounds(stack: Suite, port:
         client.start(1, path)
         for _ in range(WINDOW // (10 * len(message(LIST_SERVICES)))):
             assert client.send(frame(h2.DATA, 0, 1, message(LIST_SERVICES) * 10))
+
+
+def test_being_out_of_descriptors_closes_connections_and_not_the_listener(stack: Suite, port: int) -> None:
+    pid = stack.processes["auth"].pid
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    room = len(list(Path(f"/proc/{pid}/fd").iterdir())) + 20
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (room, before[1]))
+    try:
+        sockets = [socket.create_connection(("127.0.0.1", port), timeout=h2.TIMEOUT_S) for _ in range(100)]
+        refused = sockets[-1]
+        with contextlib.suppress(ConnectionResetError):
+            assert refused.recv(1) == b""
+        for s in sockets:
+            s.close()
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
 
 
 def test_connections_that_say_nothing_are_closed(stack: Suite, port: int) -> None:

@@ -142,7 +142,7 @@ static int on_headers_end(llhttp_t *p)
         if (p->status_code < 100)
             return refuse(conn, "its status code is out of range");
         gw_http_answer_drop_head(conn);
-        return 0;
+        return SKIP_BODY; /* RFC 9112 §6.3: it ends with its head, whatever a Content-Length says */
     }
     gw_http_call_enter(call, GW_HTTP_ANSWERING);
     bool skip_body = call->is_head_method;

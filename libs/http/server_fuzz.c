@@ -8,6 +8,7 @@
 #include "testing/fuzz.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
@@ -132,7 +133,10 @@ static void converse(fuzz_pieces pieces, gw_buf *answer)
     gw_str piece;
 
     fuzz_require(fd >= 0);
-    fuzz_require(connect(fd, (const struct sockaddr *)&world.address, sizeof(world.address)) == 0);
+    /* libFuzzer's alarm may interrupt it. */
+    while (connect(fd, (const struct sockaddr *)&world.address, sizeof(world.address)) != 0 &&
+           errno != EISCONN)
+        fuzz_require(errno == EINTR || errno == EALREADY);
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &resets, sizeof(resets));
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)); /* each piece at once */
     gw_buf_clear(&world.seen);

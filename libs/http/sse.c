@@ -133,9 +133,16 @@ static void empty(gw_buf *b)
         gw_buf_clear(b);
 }
 
+/* Without the LF of a last CRLF: when that comes alone it finds the event gone already. */
+static size_t counted_bytes(gw_str part)
+{
+    return gw_str_ends_with(part, GW_STR("\r\n")) ? part.len - 1 : part.len;
+}
+
 static gw_status keep(gw_sse_reader *r, gw_str part, gw_error *err)
 {
-    if (part.len > r->event_max_bytes || r->pending.len > r->event_max_bytes - part.len)
+    size_t count = counted_bytes(part);
+    if (count > r->event_max_bytes || r->pending.len > r->event_max_bytes - count)
         return gw_fail(err, GW_ERR_UPSTREAM_PROTOCOL, "an event is longer than %zu bytes",
                        r->event_max_bytes);
     gw_buf_append_str(&r->pending, part);
@@ -179,7 +186,7 @@ gw_status gw_sse_feed(gw_sse_reader *r, gw_str bytes, gw_error *err)
         bytes = gw_str_slice(bytes, part.len, bytes.len);
 
         gw_status rc;
-        if (end > 0 && r->pending.len == 0 && part.len <= r->event_max_bytes &&
+        if (end > 0 && r->pending.len == 0 && counted_bytes(part) <= r->event_max_bytes &&
             !lf_is_to_come(r, part)) {
             rc = give_event(r, part, err);
         } else {

@@ -159,6 +159,24 @@ static void an_event_longer_than_the_bound_is_refused_whole_or_in_parts(void **s
     }
 }
 
+/* Found by fuzzing: the bound took one byte more when the last LF came alone. */
+static void the_bound_is_the_same_however_a_last_crlf_is_cut(void **state)
+{
+    (void)state;
+    gw_str event = GW_STR("data: 4567890\r\n\r\n"); /* 16 bytes without the last LF */
+    for (size_t step = 1; step <= event.len; step++) {
+        for (size_t bound = 15; bound <= 17; bound++) {
+            recorder r = {0};
+            gw_auto(gw_sse_reader) reader = gw_sse_reader_new(bound, record, &r);
+            gw_status rc = GW_OK;
+            for (size_t at = 0; rc == GW_OK && at < event.len; at += step)
+                rc = feed(reader, &r, gw_str_slice(event, at, at + step));
+            assert_int_equal(rc, bound < 16 ? GW_ERR_UPSTREAM_PROTOCOL : GW_OK);
+            finish(&r);
+        }
+    }
+}
+
 static void a_refusing_callback_ends_the_feed(void **state)
 {
     (void)state;
@@ -193,6 +211,7 @@ int main(void)
         cmocka_unit_test(the_raw_bytes_of_all_events_are_the_stream),
         cmocka_unit_test(an_event_goes_out_at_the_cr_of_its_blank_line),
         cmocka_unit_test(an_event_longer_than_the_bound_is_refused_whole_or_in_parts),
+        cmocka_unit_test(the_bound_is_the_same_however_a_last_crlf_is_cut),
         cmocka_unit_test(a_refusing_callback_ends_the_feed),
         cmocka_unit_test(written_data_reads_back),
     };

@@ -22,7 +22,7 @@ gw_status gw_json_write_double(gw_buf *out, double v, int digits)
             if (digits == 17 ? back == v : (float)back == (float)v)
                 break;
         }
-        gw_buf_append_c(out, text);
+        gw_buf_append_c(out, v == 0 && signbit(v) ? "-0.0" : text); /* "-0" is read as an integer */
     }
     return GW_OK;
 }

@@ -91,6 +91,21 @@ static void doubles_without_a_number_are_named(void **state)
     assert_string_equal(out.data, "\"NaN\"\"-Infinity\"");
 }
 
+/* Found by fuzzing: "-0" is read as an integer, which has no sign to keep. */
+static void a_negative_zero_is_read_back(void **state)
+{
+    Google__Protobuf__DoubleValue v = GOOGLE__PROTOBUF__DOUBLE_VALUE__INIT;
+    gw_auto_buf out = {0};
+    ProtobufCMessage *back = NULL;
+    (void)state;
+    v.value = -0.0;
+    assert_int_equal(gw_json_write(&v.base, &out, NULL), GW_OK);
+    assert_string_equal(out.data, "-0.0");
+    assert_int_equal(gw_json_read(v.base.descriptor, gw_buf_str(&out), &back, NULL, NULL), GW_OK);
+    assert_true(signbit(((Google__Protobuf__DoubleValue *)(void *)back)->value));
+    protobuf_c_message_free_unpacked(back, NULL);
+}
+
 static void a_failure_leaves_the_buffer_as_it_was(void **state)
 {
     Google__Protobuf__Timestamp t = GOOGLE__PROTOBUF__TIMESTAMP__INIT;
@@ -138,6 +153,7 @@ int main(void)
         cmocka_unit_test(strings_that_are_no_utf8_stay_valid_json),
         cmocka_unit_test(an_enum_of_a_newer_peer_goes_by_number),
         cmocka_unit_test(doubles_without_a_number_are_named),
+        cmocka_unit_test(a_negative_zero_is_read_back),
         cmocka_unit_test(a_failure_leaves_the_buffer_as_it_was),
         cmocka_unit_test(nesting_is_bounded_when_writing),
     };

@@ -19,6 +19,13 @@ static void check_value(yyjson_val *v, unsigned depth)
     }
 }
 
+/* NEL, LS, PS: line breaks for libyaml, which folds them even between quotes. */
+static bool has_line_break(gw_str s)
+{
+    return gw_str_contains(s, GW_STR("\xc2\x85")) || gw_str_contains(s, GW_STR("\xe2\x80\xa8")) ||
+           gw_str_contains(s, GW_STR("\xe2\x80\xa9"));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     yyjson_mut_doc *doc = NULL;
@@ -36,6 +43,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fuzz_require(strict != NULL);
     check_value(yyjson_doc_get_root(strict), 0);
 
+    if (has_line_break(gw_str_n(json, len))) {
+        yyjson_doc_free(strict);
+        free(json);
+        yyjson_mut_doc_free(doc);
+        return 0;
+    }
     yyjson_mut_doc *again = NULL; /* YAML 1.2 holds JSON */
     fuzz_require(gw_yaml_read(gw_str_n(json, len), &again, &err) == GW_OK);
     fuzz_require(yyjson_mut_equals(yyjson_mut_doc_get_root(doc), yyjson_mut_doc_get_root(again)));

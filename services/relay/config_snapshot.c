@@ -2,6 +2,7 @@
 
 #include "core/str.h"
 #include "crypto/crypto.h"
+#include "rpc/walk.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -86,9 +87,11 @@ gw_status config_snapshot_read(const char *dir, config_snapshot **ret, gw_error 
         return gw_fail(err, GW_ERR_DATA_LOSS, "%s is cut", path);
     gw_sha256(body, bytes.len - sizeof(digest), digest);
     config_snapshot *s = NULL;
-    if (memcmp(digest, bytes.data, sizeof(digest)) == 0)
-        s = apirelay__relay__v1__relay_config_snapshot__unpack(NULL, bytes.len - sizeof(digest),
-                                                               body);
+    size_t len = bytes.len - sizeof(digest);
+    if (memcmp(digest, bytes.data, sizeof(digest)) == 0 &&
+        gw_walk(&apirelay__relay__v1__relay_config_snapshot__descriptor, gw_str_n(body, len),
+                NULL) == GW_OK)
+        s = apirelay__relay__v1__relay_config_snapshot__unpack(NULL, len, body);
     if (!s)
         return gw_fail(err, GW_ERR_DATA_LOSS, "%s is damaged", path);
     *ret = s;

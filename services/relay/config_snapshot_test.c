@@ -81,6 +81,22 @@ static void damage_anywhere_is_noticed(void **state)
     close(fd);
 }
 
+/* Found by fuzzing: a digest that fits says nothing of the message behind it. */
+static void texts_of_bad_bytes_are_damage(void **state)
+{
+    (void)state;
+    config_snapshot s = APIRELAY__RELAY__V1__RELAY_CONFIG_SNAPSHOT__INIT;
+    Apirelay__Relay__V1__Provider p = APIRELAY__RELAY__V1__PROVIDER__INIT, *providers[] = {&p};
+    char name[] = "\xff";
+    int64_t version;
+    gw_error err;
+    p.name = name;
+    s.providers = providers;
+    s.n_providers = 1;
+    assert_int_equal(config_snapshot_write(dir, &s, &err), GW_OK);
+    assert_int_equal(read_version(&version), GW_ERR_DATA_LOSS);
+}
+
 static void a_folder_that_is_not_there_is_an_error(void **state)
 {
     (void)state;
@@ -94,6 +110,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_written_last_is_read),
         cmocka_unit_test(damage_anywhere_is_noticed),
+        cmocka_unit_test(texts_of_bad_bytes_are_damage),
         cmocka_unit_test(a_folder_that_is_not_there_is_an_error),
     };
     return cmocka_run_group_tests(tests, make_dir, drop_dir);

@@ -210,7 +210,8 @@ static void fetch_done(void *arg, gw_status rc, const ProtobufCMessage *response
     if (answer_is_outdated(e, answer)) {
         if (++e->fetch_attempts < FETCH_ATTEMPTS_MAX) {
             fetch(e);
-            return;
+            if (e->fetch)
+                return;
         }
         rc = auth_unavailable(&own);
         fetch_failed(e, rc, &own);

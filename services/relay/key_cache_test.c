@@ -1,9 +1,10 @@
-#include "key_cache.h"
+#include "key_cache_internal.h"
 
 #include "rpc/init.h"
 #include "rpc/server.h"
 #include "schema/all.h"
 #include "testing/cmocka.h"
+#include "testing/failing_alloc.h"
 #include "testing/fake_clock.h"
 
 #include <stdio.h>
@@ -397,6 +398,36 @@ static void a_key_revoked_while_its_resolve_is_in_flight_stays_revoked(void **st
     assert_string_equal(f->policy_status, "revoked");
 }
 
+/* A question that cannot be asked again for want of memory left who waited waiting for ever. */
+static void who_waits_is_answered_when_memory_ends_before_the_second_question(void **state)
+{
+    fixture *f = *state;
+    char text[GW_KEY_MAX_LEN + 1], key_id[GW_KEY_ID_LEN + 1];
+    bool has_failed = true;
+    size_t refused = 0;
+    for (size_t n = 1; has_failed; n++) {
+        size_t answers = f->answers, resolves = f->resolves + 1;
+        (void)snprintf(key_id, sizeof(key_id), "aB%010zu", n);
+        f->hold = true;
+        f->held = NULL;
+        f->generation = 1;
+        assert_int_equal(ask(f, key_text(text, key_id, 'x')), KEY_PENDING);
+        until(f->held);
+        key_cache_apply_change(f->cache, gw_str_of(key_id), 2);
+        f->hold = false;
+        answer_resolve(f, f->held); /* from before the change: not believed */
+        f->generation = 2;
+        gw_failing_alloc_arm(n);
+        until(f->answers > answers || f->resolves > resolves);
+        has_failed = gw_failing_alloc_disarm();
+        until(f->answers > answers);
+        assert_int_equal(f->answers, answers + 1);
+        refused += f->rc == GW_ERR_UNAVAILABLE;
+    }
+    assert_int_equal(f->rc, GW_OK);
+    assert_true(refused > 0);
+}
+
 static void a_reset_drops_everything(void **state)
 {
     fixture *f = *state;
@@ -477,6 +508,7 @@ int main(void)
         WITH_AUTH(an_unknown_key_is_remembered_for_a_while),
         WITH_AUTH(a_change_drops_what_is_cached_of_that_key_only),
         WITH_AUTH(a_key_revoked_while_its_resolve_is_in_flight_stays_revoked),
+        WITH_AUTH(who_waits_is_answered_when_memory_ends_before_the_second_question),
         WITH_AUTH(a_reset_drops_everything),
         WITH_AUTH(without_heartbeats_policies_live_for_a_bounded_time),
         WITH_AUTH(a_lost_watch_goes_on_from_the_last_generation),

@@ -176,9 +176,13 @@ static relay_stage ask_usage(relay_request *r)
     if (rc == GW_OK) {
         char *own = m->api_key_id;
         m->api_key_id = gw_arena_strdup(r->arena, r->policy->api_key_id);
-        r->operations++;
-        r->usage_call = gw_rpc_unary(r->core->usage, &options, &m->base, on_usage, r);
+        if (m->api_key_id)
+            r->usage_call = gw_rpc_unary(r->core->usage, &options, &m->base, on_usage, r);
         m->api_key_id = own;
+        if (r->usage_call)
+            r->operations++;
+        else
+            rc = relay_request_no_memory(&err);
     }
     apirelay__usage__v1__get_own_usage_request__free_unpacked(m, NULL);
     return rc == GW_OK ? STAGE_FORWARD : relay_request_fail(r, &err);

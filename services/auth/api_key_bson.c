@@ -224,7 +224,7 @@ gw_status api_key_from_bson(gw_arena *a, const bson_t *doc, api_key_record *ret,
     gw_object_id id;
     gw_str text;
     char hex[GW_OBJECT_ID_HEX_SIZE];
-    if (!gw_bson_oid(doc, "_id", &id) || !gw_bson_str(doc, "keyId", &text))
+    if (!gw_bson_oid(doc, "_id", &id) || !gw_bson_str(doc, "keyId", &text) || text.len == 0)
         return gw_fail(err, GW_ERR_DATA_LOSS, "a document of api_keys has no _id or keyId");
     for (unsigned i = 0; i < k.view->base.descriptor->n_fields; i++) {
         const ProtobufCFieldDescriptor *f = &k.view->base.descriptor->fields[i];

@@ -167,6 +167,7 @@ static void what_narrows_a_key_must_be_readable(void **state)
     static const char *const docs[] = {
         "{\"keyId\":\"x\"}",
         "{\"_id\":{\"$oid\":\"65f000000000000000000001\"}}",
+        "{\"_id\":{\"$oid\":\"65f000000000000000000001\"},\"keyId\":\"\"}",
         "{" OTHERS ",\"status\":5}",
         "{" OTHERS ",\"security\":{\"expiresAt\":\"2020-01-01\"}}",
         "{" OTHERS ",\"security\":{\"ipWhitelist\":\"10.0.0.1\"}}",

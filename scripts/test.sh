@@ -35,6 +35,7 @@ set_sanitizer_options() {
 patience_of() {
     case $1 in
     asan | tsan) echo 4 ;;
+    coverage) echo 2 ;;
     *) echo 1 ;;
     esac
 }
@@ -81,6 +82,7 @@ run_tests() {
         pytest_suite asan tests/e2e
         pytest_suite tsan tests/e2e
         ;;
+    --coverage) coverage_tests ;;
     all)
         unit_tests dev
         unit_tests asan
@@ -88,6 +90,6 @@ run_tests() {
         pytest_suite dev tests/integration tests/e2e
         bench_smoke
         ;;
-    *) die "test: no part called '$what' (unit, integration, e2e, smoke, --sanitizers)" ;;
+    *) die "test: no part called '$what' (unit, integration, e2e, smoke, --sanitizers, --coverage)" ;;
     esac
 }

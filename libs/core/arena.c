@@ -166,12 +166,31 @@ gw_str gw_arena_dup(gw_arena *a, gw_str s)
     return copy ? gw_str_n(copy, s.len) : GW_STR_NULL;
 }
 
+gw_str gw_arena_join(gw_arena *a, gw_str first, gw_str second)
+{
+    size_t len;
+    if (__builtin_add_overflow(first.len, second.len, &len) || len == SIZE_MAX)
+        return GW_STR_NULL;
+    char *text = gw_arena_alloc(a, len + 1);
+    if (!text)
+        return GW_STR_NULL;
+    if (first.len > 0)
+        memcpy(text, first.ptr, first.len);
+    if (second.len > 0)
+        memcpy(text + first.len, second.ptr, second.len);
+    text[len] = '\0';
+    return gw_str_n(text, len);
+}
+
 gw_str gw_arena_printf(gw_arena *a, const char *format, ...)
 {
+    GW_UNINITIALIZED char guess[256]; /* most texts are short: formatted once, then copied */
     va_list args;
     va_start(args, format);
-    int n = vsnprintf(NULL, 0, format, args);
+    int n = vsnprintf(guess, sizeof(guess), format, args);
     va_end(args);
+    if (n >= 0 && (size_t)n < sizeof(guess))
+        return gw_arena_dup(a, gw_str_n(guess, (size_t)n));
     char *text = n < 0 ? NULL : gw_arena_alloc(a, (size_t)n + 1);
     if (!text)
         return GW_STR_NULL;

@@ -56,6 +56,14 @@ static void strings_are_terminated_copies(void **state)
     assert_string_equal(formatted.ptr, "n-00042");
     assert_int_equal(formatted.len, 7);
     assert_int_equal(gw_arena_printf(a, "%0*d", 9000, 1).len, 9000);
+    for (int len = 254; len < 259; len++) { /* around what is formatted at once */
+        gw_str padded = gw_arena_printf(a, "%0*d", len, 7);
+        assert_int_equal(padded.len, len);
+        assert_int_equal(strlen(padded.ptr), len);
+        assert_int_equal(padded.ptr[len - 1], '7');
+    }
+    assert_string_equal(gw_arena_join(a, GW_STR("/v1"), GW_STR("/chat")).ptr, "/v1/chat");
+    assert_string_equal(gw_arena_join(a, GW_STR_NULL, GW_STR_NULL).ptr, "");
 }
 
 static char order[8];

@@ -112,6 +112,7 @@ void gw_buf_append(gw_buf *b, const void *bytes, size_t len);
 void gw_buf_append_str(gw_buf *b, gw_str s);
 void gw_buf_append_c(gw_buf *b, const char *text);
 void gw_buf_append_char(gw_buf *b, char c);
+void gw_buf_append_int(gw_buf *b, int64_t value); /* decimal */
 void gw_buf_appendf(gw_buf *b, const char *format, ...) GW_PRINTF(2, 3);
 void gw_buf_append_json(
     gw_buf *b, gw_str s); /* as a quoted JSON string (RFC 8259 §7); bad UTF-8 becomes U+FFFD */

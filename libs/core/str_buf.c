@@ -75,6 +75,12 @@ void gw_buf_append_char(gw_buf *b, char c)
     gw_buf_append(b, &c, 1);
 }
 
+void gw_buf_append_int(gw_buf *b, int64_t value)
+{
+    char text[GW_INT_TEXT_SIZE];
+    gw_buf_append(b, text, gw_int_format(value, text));
+}
+
 void gw_buf_appendf(gw_buf *b, const char *format, ...)
 {
     if (b->failed)

@@ -157,8 +157,11 @@ static void append_head(gw_buf *b, const gw_http_origin *o, const gw_http_reques
         gw_buf_append_str(b, r->headers[i].value);
         gw_buf_append(b, "\r\n", 2);
     }
-    if (body_bytes > 0 || method_has_body(r->method))
-        gw_buf_appendf(b, "Content-Length: %zu\r\n", body_bytes);
+    if (body_bytes > 0 || method_has_body(r->method)) {
+        gw_buf_append_c(b, "Content-Length: ");
+        gw_buf_append_int(b, (int64_t)body_bytes);
+        gw_buf_append(b, "\r\n", 2);
+    }
     gw_buf_append(b, "\r\n", 2);
 }
 

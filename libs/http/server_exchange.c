@@ -1,9 +1,9 @@
 #include "http/server_internal.h"
 
 #include <assert.h>
-#include <stdio.h>
 
 enum { PARTS_MAX = 24 }; /* of one writev, without framing */
+enum { SIZE_LINE_MAX = 18 }; /* 16 digits and the line's end */
 enum { ERROR_HEADERS_MAX = 4 }; /* of an answer of the server's own */
 
 /* ---- the request ---- */
@@ -116,24 +116,13 @@ static bool status_has_body(int status)
     return status != 204 && status != 304;
 }
 
-static void append_uint(gw_buf *out, uint64_t value)
-{
-    char digits[20];
-    size_t at = sizeof(digits);
-    do {
-        digits[--at] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value > 0);
-    gw_buf_append(out, digits + at, sizeof(digits) - at);
-}
-
 /* The status line and headers of an answer, in the server's scratch buffer; its last part are framing and connection. */
 static gw_buf *begin_head(gw_http_server *s, const gw_response_head *head)
 {
     gw_buf *out = &s->scratch;
     gw_buf_clear(out);
     gw_buf_append(out, "HTTP/1.1 ", 9);
-    append_uint(out, (uint64_t)head->status);
+    gw_buf_append_int(out, head->status);
     gw_buf_append_char(out, ' ');
     gw_buf_append_c(out, gw_http_reason(head->status));
     gw_buf_append(out, "\r\n", 2);
@@ -145,7 +134,7 @@ static gw_buf *begin_head(gw_http_server *s, const gw_response_head *head)
 static void append_length(gw_buf *out, uint64_t length)
 {
     gw_buf_append_c(out, "Content-Length: ");
-    append_uint(out, length);
+    gw_buf_append_int(out, (int64_t)length);
     gw_buf_append(out, "\r\n", 2);
 }
 
@@ -312,17 +301,34 @@ void gw_exchange_flush_head(gw_exchange *x)
         connection_write(x->connection, &part, count);
 }
 
+/* A chunk's size line (RFC 9112 §7.1); its length. */
+static unsigned write_size_line(size_t size, char out[SIZE_LINE_MAX])
+{
+    static const char digits[] = "0123456789abcdef";
+    unsigned shift = 0;
+    unsigned at = 0;
+    while (size >> shift > 15)
+        shift += 4;
+    for (;; shift -= 4) {
+        out[at++] = digits[size >> shift & 15];
+        if (shift == 0)
+            break;
+    }
+    out[at++] = '\r';
+    out[at++] = '\n';
+    return at;
+}
+
 /* At most PARTS_MAX parts, `total` > 0 bytes: one chunk, one writev. */
 static void write_some(gw_exchange *x, const gw_str *parts, size_t count, size_t total)
 {
     static char crlf[] = "\r\n";
     uv_buf_t out[PARTS_MAX + 3];
-    char size_line[sizeof("ffffffffffffffff\r\n")];
+    char size_line[SIZE_LINE_MAX];
     unsigned n = put_head(x, out);
     bool is_chunk = x->framing == FRAMING_CHUNKED;
     if (is_chunk)
-        out[n++] = uv_buf_init(size_line,
-                               (unsigned)snprintf(size_line, sizeof(size_line), "%zx\r\n", total));
+        out[n++] = uv_buf_init(size_line, write_size_line(total, size_line));
     for (size_t i = 0; i < count; i++)
         if (parts[i].len > 0)
             out[n++] = part_of(parts[i]);

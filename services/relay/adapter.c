@@ -59,18 +59,20 @@ static void add_header(adapter_request *r, const char *name, gw_str value)
 gw_status adapter_write_headers(const adapter_job *job, adapter_request *ret, gw_error *err)
 {
     gw_str credential = job->route->provider->credential;
+    char hop[GW_INT_TEXT_SIZE];
 
     add_header(ret, "content-type", GW_STR("application/json"));
     add_header(ret, "accept",
                job->stream ? GW_STR("text/event-stream") : GW_STR("application/json"));
     add_header(ret, "user-agent", GW_STR("api-relay/0.1"));
     if (credential.len > 0) {
-        gw_str value = gw_arena_printf(job->arena, "Bearer %.*s", GW_STR_ARG(credential));
+        gw_str value = gw_arena_join(job->arena, GW_STR("Bearer "), credential);
         if (!value.ptr)
             return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the upstream request");
         add_header(ret, "authorization", value);
     }
-    add_header(ret, "x-relay-hop", gw_arena_printf(job->arena, "%lld", (long long)job->hop));
+    add_header(ret, "x-relay-hop",
+               gw_arena_dup(job->arena, gw_str_n(hop, gw_int_format(job->hop, hop))));
     for (size_t i = 0; i < GW_ARRAY_LEN(passed); i++) {
         gw_str value = gw_headers_get(job->client_headers, passed[i]);
         if (gw_header_value_is_valid(value))

@@ -27,8 +27,7 @@ static gw_status write_request(const adapter_job *job, adapter_request *ret, gw_
     };
 
     ret->upstream_model = route->upstream_model.len > 0 ? route->upstream_model : job->body->model;
-    ret->target =
-        gw_arena_printf(job->arena, "%.*s%s", GW_STR_ARG(route->provider->base_path), path);
+    ret->target = gw_arena_join(job->arena, route->provider->base_path, gw_str_of(path));
     if (!ret->target.ptr)
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the upstream request");
     gw_status rc =

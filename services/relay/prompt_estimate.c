@@ -10,10 +10,21 @@ enum {
 
 void text_size_add(text_size *t, gw_str text)
 {
-    for (size_t i = 0; i < text.len; i++) {
-        unsigned char c = (unsigned char)text.ptr[i];
+    const uint64_t top_bits = 0x8080808080808080ULL;
+    size_t at = 0;
+    uint64_t word;
+
+    for (; text.len - at >= sizeof(word); at += sizeof(word)) { /* eight bytes at once */
+        memcpy(&word, text.ptr + at, sizeof(word));
+        int64_t others = word & top_bits ? __builtin_popcountll(word & top_bits) : 0;
+        t->ascii_bytes += (int64_t)sizeof(word) - others;
+        if (others > 0) /* lead bytes only: both upper bits */
+            t->other_chars += __builtin_popcountll(word & (word << 1) & top_bits);
+    }
+    for (; at < text.len; at++) {
+        unsigned char c = (unsigned char)text.ptr[at];
         t->ascii_bytes += c < 0x80;
-        t->other_chars += c >= 0xC0; /* lead bytes only */
+        t->other_chars += c >= 0xC0;
     }
 }
 

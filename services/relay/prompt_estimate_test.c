@@ -13,6 +13,27 @@ static int64_t estimate(relay_endpoint endpoint, const char *json)
     return prompt_estimate(&b);
 }
 
+/* Eight bytes are looked at together: wherever characters stand, the sum is as of one at a time. */
+static void text_is_measured_the_same_wherever_characters_stand(void **state)
+{
+    (void)state;
+    static const char text[] = "ab\xc3\xbc"
+                               "cdefgh\xe2\x82\xac\xf0\x9f\x98\x80ijklmnopqrstuvwxyz\xc3\xa9";
+    for (size_t from = 0; from < sizeof(text); from++) {
+        for (size_t to = from; to < sizeof(text); to++) {
+            text_size size = {0};
+            int64_t ascii = 0, others = 0;
+            text_size_add(&size, gw_str_n(text + from, to - from));
+            for (size_t i = from; i < to; i++) {
+                ascii += (unsigned char)text[i] < 0x80;
+                others += (unsigned char)text[i] >= 0xC0;
+            }
+            assert_int_equal(size.ascii_bytes, ascii);
+            assert_int_equal(size.other_chars, others);
+        }
+    }
+}
+
 static void prompts_are_estimated_by_the_stated_rule(void **state)
 {
     static const struct {
@@ -57,6 +78,9 @@ static void prompts_are_estimated_by_the_stated_rule(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(prompts_are_estimated_by_the_stated_rule)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(text_is_measured_the_same_wherever_characters_stand),
+        cmocka_unit_test(prompts_are_estimated_by_the_stated_rule),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

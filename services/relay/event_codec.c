@@ -4,6 +4,9 @@
 
 #define STATUS_CLIENT_CLOSED 499 /* nginx's word for a client that got no status */
 #define SHORT_TEXT_MAX       48
+#define TAG_MAX              2 /* bytes; numbers of fields are below 2048 */
+#define VARINT_MAX           10
+#define LENGTH_MAX           5 /* of a text or a header */
 
 /* One text field cut to what fits; the copy lives as long as the packing. */
 typedef struct cut_text {
@@ -54,9 +57,44 @@ static bool cut_to_fit(usage_event *e, size_t cap, cut_text texts[2],
     return packed_size(e) <= cap;
 }
 
+static size_t text_bound(size_t len)
+{
+    return len > 0 ? TAG_MAX + LENGTH_MAX + len : 0;
+}
+
+static size_t field_bound(const ProtobufCFieldDescriptor *f, const void *at)
+{
+    switch (f->type) {
+    case PROTOBUF_C_TYPE_STRING:
+        return text_bound(strlen(*(char *const *)at));
+    case PROTOBUF_C_TYPE_BYTES:
+        return text_bound(((const ProtobufCBinaryData *)at)->len);
+    case PROTOBUF_C_TYPE_INT64:
+        return *(const int64_t *)at ? TAG_MAX + VARINT_MAX : 0;
+    case PROTOBUF_C_TYPE_INT32:
+        return *(const int32_t *)at ? TAG_MAX + VARINT_MAX : 0;
+    default: /* a bool, or a oneof's member */
+        return TAG_MAX + VARINT_MAX;
+    }
+}
+
+/* No less than packed_size(), and for an event of ordinary size all that is to be known, for a fourth of the work. */
+static size_t packed_bound(const usage_event *e)
+{
+    const ProtobufCMessageDescriptor *d = e->base.descriptor;
+    size_t bound = 0;
+    for (unsigned i = 0; i < d->n_fields; i++)
+        if (d->fields[i].label != PROTOBUF_C_LABEL_REPEATED)
+            bound += field_bound(&d->fields[i], (const char *)e + d->fields[i].offset);
+    for (size_t i = 0; i < e->n_headers; i++)
+        bound += TAG_MAX + LENGTH_MAX + text_bound(strlen(e->headers[i]->name)) +
+                 text_bound(strlen(e->headers[i]->value));
+    return bound;
+}
+
 size_t event_pack(const usage_event *e, uint8_t *out, size_t cap)
 {
-    if (packed_size(e) <= cap)
+    if (packed_bound(e) <= cap || packed_size(e) <= cap)
         return apirelay__usage__v1__usage_event__pack(e, out);
     usage_event copy = *e;
     cut_text texts[2];

@@ -37,6 +37,34 @@ static void a_usual_event_is_packed_whole(void **state)
     apirelay__usage__v1__usage_event__free_unpacked(back, NULL);
 }
 
+/* The quick look at an event's size must not let one through that does not fit. */
+static void no_event_is_packed_beyond_its_cap(void **state)
+{
+    (void)state;
+    uint8_t out[EVENT_MAX_BYTES + 64];
+    Apirelay__Usage__V1__EventHeader header = APIRELAY__USAGE__V1__EVENT_HEADER__INIT;
+    Apirelay__Usage__V1__EventHeader *headers[] = {&header, &header};
+    char name[] = "accept";
+    header.name = name;
+    for (size_t len = 0; len < 1300; len += 7) {
+        char *text = long_text(len);
+        usage_event e = APIRELAY__USAGE__V1__USAGE_EVENT__INIT;
+        e.timestamp_ms = e.cost_nano_usd = e.duration_ms = e.prompt_tokens = INT64_MAX;
+        e.status_code = e.attempts = -1; /* ten bytes each */
+        e.stream = e.truncated = e.upstream_accepted = true;
+        e.user_agent = header.value = text;
+        e.headers = headers;
+        e.n_headers = len % 3;
+        for (size_t cap = 512; cap <= EVENT_MAX_BYTES; cap += 92) {
+            memset(out, 0xa5, sizeof(out));
+            size_t packed = event_pack(&e, out, cap);
+            assert_true(packed > 0 && packed <= cap);
+            assert_int_equal(out[cap], 0xa5);
+        }
+        free(text);
+    }
+}
+
 static void headers_go_first_then_the_user_agent_then_the_error(void **state)
 {
     (void)state;
@@ -173,6 +201,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_usual_event_is_packed_whole),
+        cmocka_unit_test(no_event_is_packed_beyond_its_cap),
         cmocka_unit_test(headers_go_first_then_the_user_agent_then_the_error),
         cmocka_unit_test(a_megabyte_of_error_text_still_fits),
         cmocka_unit_test(a_cut_never_splits_a_character),

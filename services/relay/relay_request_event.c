@@ -130,12 +130,15 @@ static void set_request(relay_request *r, usage_event *e)
     set_headers(r, e);
 }
 
-/* What is known before the provider is asked. */
-static void fill_event(relay_request *r, usage_event *e)
+/* What is known before the provider is asked; filled in once. */
+static usage_event *event_of(relay_request *r)
 {
-    if (!r->has_event_id)
-        recorder_event_id(r->core->lane, r->event_id);
-    r->has_event_id = true;
+    usage_event *e = &r->event;
+
+    if (r->event_is_filled)
+        return e;
+    r->event_is_filled = true;
+    recorder_event_id(r->core->lane, r->event_id);
     apirelay__usage__v1__usage_event__init(e);
     e->event_id.data = r->event_id;
     e->event_id.len = sizeof(r->event_id);
@@ -143,25 +146,25 @@ static void fill_event(relay_request *r, usage_event *e)
     set_key(r, e);
     set_request(r, e);
     e->prompt_estimate_tokens = r->prompt_estimate;
-    if (!r->route)
-        return;
-    e->route = text_of(r, r->route->pattern, NAME_MAX_BYTES);
-    e->provider = text_of(r, r->route->provider->name, HEADER_MAX);
-    e->upstream_model = text_of(r, r->upstream_request.upstream_model, NAME_MAX_BYTES);
-    e->price_book_version = text_of(r, r->config->price_book_version, HEADER_MAX);
+    if (r->route) {
+        e->route = text_of(r, r->route->pattern, NAME_MAX_BYTES);
+        e->provider = text_of(r, r->route->provider->name, HEADER_MAX);
+        e->upstream_model = text_of(r, r->upstream_request.upstream_model, NAME_MAX_BYTES);
+        e->price_book_version = text_of(r, r->config->price_book_version, HEADER_MAX);
+    }
+    return e;
 }
 
 void relay_request_open_event(relay_request *r)
 {
-    usage_event e;
+    usage_event *e = event_of(r);
     token_counts prompt = {.prompt = r->prompt_estimate};
 
-    fill_event(r, &e);
-    e.attempts = 1;
+    e->attempts = 1;
     /* What a crash before the first byte of the answer is billed by. */
-    e.billing_basis = constant(r->price ? "estimated" : "unpriced");
-    e.cost_nano_usd = r->price ? price_of(r->price, &prompt) : 0;
-    recorder_open_event(r->core->lane, r->slot, &e);
+    e->billing_basis = constant(r->price ? "estimated" : "unpriced");
+    e->cost_nano_usd = r->price ? price_of(r->price, &prompt) : 0;
+    recorder_open_event(r->core->lane, r->slot, e);
 }
 
 int relay_request_status_code(const relay_request *r)
@@ -175,31 +178,30 @@ int relay_request_status_code(const relay_request *r)
 
 void relay_request_write_event(relay_request *r)
 {
-    usage_event e;
+    usage_event *e = event_of(r);
     const relay_bill *b = &r->bill;
 
-    fill_event(r, &e);
-    e.attempts = r->attempts;
+    e->attempts = r->attempts;
     if (r->attempts == 0)
-        e.provider = e.upstream_model = constant("");
-    e.status_code = relay_request_status_code(r);
-    e.duration_ms = r->duration_ms;
+        e->provider = e->upstream_model = constant("");
+    e->status_code = relay_request_status_code(r);
+    e->duration_ms = r->duration_ms;
     if (r->ttft_ms >= 0) {
-        e.ttft_ms_presence_case = APIRELAY__USAGE__V1__USAGE_EVENT__TTFT_MS_PRESENCE_TTFT_MS;
-        e.ttft_ms = r->ttft_ms;
+        e->ttft_ms_presence_case = APIRELAY__USAGE__V1__USAGE_EVENT__TTFT_MS_PRESENCE_TTFT_MS;
+        e->ttft_ms = r->ttft_ms;
     }
-    e.prompt_tokens = b->tokens.prompt;
-    e.completion_tokens = b->tokens.completion;
-    e.total_tokens = b->total_tokens;
-    e.cached_tokens = b->tokens.cached;
-    e.reasoning_tokens = b->tokens.reasoning;
-    e.cost_nano_usd = b->cost_nano_usd;
-    e.billing_basis = constant(b->basis);
-    e.outcome = constant(b->outcome);
-    e.finish_reason = text_of(r, gw_str_of(b->finish_reason), HEADER_MAX);
+    e->prompt_tokens = b->tokens.prompt;
+    e->completion_tokens = b->tokens.completion;
+    e->total_tokens = b->total_tokens;
+    e->cached_tokens = b->tokens.cached;
+    e->reasoning_tokens = b->tokens.reasoning;
+    e->cost_nano_usd = b->cost_nano_usd;
+    e->billing_basis = constant(b->basis);
+    e->outcome = constant(b->outcome);
+    e->finish_reason = text_of(r, gw_str_of(b->finish_reason), HEADER_MAX);
     if (r->has_failed)
-        e.error = constant(gw_status_describe(r->failure.error.code)->openai_code);
-    e.upstream_accepted = r->upstream_accepted;
-    e.repeat_count = 1;
-    recorder_done(r->core->lane, r->slot, &e);
+        e->error = constant(gw_status_describe(r->failure.error.code)->openai_code);
+    e->upstream_accepted = r->upstream_accepted;
+    e->repeat_count = 1;
+    recorder_done(r->core->lane, r->slot, e);
 }

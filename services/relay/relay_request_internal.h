@@ -83,7 +83,8 @@ struct relay_request {
     /* ADMIT */
     flight_slot *slot;
     uint8_t event_id[12];
-    bool has_event_id;
+    bool event_is_filled;
+    usage_event event; /* texts in the arena */
     int64_t prompt_estimate;
 
     /* FORWARD, STREAM */

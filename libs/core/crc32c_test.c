@@ -1,0 +1,43 @@
+#include "core/crc32c.h"
+
+#include "core/macros.h"
+#include "testing/cmocka.h"
+
+#include <string.h>
+
+static void known_sums_come_out(void **state)
+{
+    (void)state;
+    uint8_t bytes[32] = {0};
+    assert_int_equal(gw_crc32c(0, "", 0), 0);
+    assert_int_equal(gw_crc32c(0, "123456789", 9), 0xe3069283);
+    /* RFC 3720 §B.4 */
+    assert_int_equal(gw_crc32c(0, bytes, sizeof(bytes)), 0x8a9136aa);
+    memset(bytes, 0xff, sizeof(bytes));
+    assert_int_equal(gw_crc32c(0, bytes, sizeof(bytes)), 0x62a8ab43);
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        bytes[i] = (uint8_t)i;
+    assert_int_equal(gw_crc32c(0, bytes, sizeof(bytes)), 0x46dd794e);
+}
+
+/* Also where the processor's eight bytes at a time do not fit. */
+static void a_sum_goes_on_from_wherever_it_was(void **state)
+{
+    (void)state;
+    uint8_t bytes[67];
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        bytes[i] = (uint8_t)(i * 37);
+    uint32_t whole = gw_crc32c(0, bytes, sizeof(bytes));
+    for (size_t cut = 0; cut <= sizeof(bytes); cut++)
+        assert_int_equal(gw_crc32c(gw_crc32c(0, bytes, cut), bytes + cut, sizeof(bytes) - cut),
+                         whole);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(known_sums_come_out),
+        cmocka_unit_test(a_sum_goes_on_from_wherever_it_was),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -148,15 +148,25 @@ gw_metrics_shard *gw_metrics_shard_new(gw_metrics *m)
     return s;
 }
 
+gw_metric_series *gw_metric_series_of(gw_metrics_shard *s, unsigned metric, const gw_str *labels,
+                                      size_t n)
+{
+    return cell_of(s, metric, GW_METRIC_COUNTER, labels, n);
+}
+
+void gw_metric_series_add(gw_metric_series *series, int64_t delta)
+{
+    if (!series)
+        return;
+    /* One writer: a plain add, which only must not tear for the reader. */
+    int64_t value = atomic_load_explicit(&series->value, memory_order_relaxed);
+    atomic_store_explicit(&series->value, value + delta, memory_order_relaxed);
+}
+
 void gw_metric_add(gw_metrics_shard *s, unsigned metric, int64_t delta, const gw_str *labels,
                    size_t n)
 {
-    gw_metric_cell *cell = cell_of(s, metric, GW_METRIC_COUNTER, labels, n);
-    if (!cell)
-        return;
-    /* One writer: a plain add, which only must not tear for the reader. */
-    int64_t value = atomic_load_explicit(&cell->value, memory_order_relaxed);
-    atomic_store_explicit(&cell->value, value + delta, memory_order_relaxed);
+    gw_metric_series_add(cell_of(s, metric, GW_METRIC_COUNTER, labels, n), delta);
 }
 
 void gw_metric_set(gw_metrics_shard *s, unsigned metric, int64_t value, const gw_str *labels,

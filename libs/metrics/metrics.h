@@ -56,6 +56,14 @@ void gw_metric_set(gw_metrics_shard *s, unsigned metric, int64_t value, const gw
                    size_t n); /* gauges: shards add up */
 void gw_metric_observe(gw_metrics_shard *s, unsigned metric, double value, const gw_str *labels,
                        size_t n);
+/*
+ * One series of a counter or a gauge, found once, for what is counted often: lives as long as the shard. NULL when out of
+ * memory; adding to NULL is lost.
+ */
+typedef struct gw_metric_cell gw_metric_series;
+gw_metric_series *gw_metric_series_of(gw_metrics_shard *s, unsigned metric, const gw_str *labels,
+                                      size_t n);
+void gw_metric_series_add(gw_metric_series *series, int64_t delta);
 #define gw_metric_count(s, metric, ...)                                                            \
     gw_metric_add((s), (metric), 1, (const gw_str[]){__VA_ARGS__},                                 \
                   sizeof((const gw_str[]){__VA_ARGS__}) / sizeof(gw_str))

@@ -62,6 +62,21 @@ static void assert_line(fixture *f, const char *line)
         fail_msg("no line %s in\n%s", line, f->out.data);
 }
 
+static void a_series_found_once_is_the_one_its_labels_name(void **state)
+{
+    fixture *f = *state;
+    const gw_str labels[] = {GW_STR("chat"), GW_STR("ok")};
+    gw_metric_series *series = gw_metric_series_of(f->a, M_requests, labels, 2);
+    assert_non_null(series);
+    gw_metric_series_add(series, 2);
+    gw_metric_add(f->a, M_requests, 3, labels, 2);
+    gw_metric_series_add(series, 4);
+    gw_metric_series_add(NULL, 1);
+    (void)render(f);
+    assert_non_null(strstr(f->out.data, "\"chat\""));
+    assert_non_null(strstr(f->out.data, "} 9\n"));
+}
+
 static void the_text_is_exactly_the_format(void **state)
 {
     fixture *f = *state;
@@ -319,6 +334,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
+        TEST(a_series_found_once_is_the_one_its_labels_name),
         TEST(the_text_is_exactly_the_format),
         TEST(shards_are_added_up),
         TEST(a_bound_belongs_to_its_own_bucket),

@@ -28,11 +28,14 @@ typedef struct relay_limits {
 
 extern const relay_limits relay_limits_defaults;
 
+#define RELAY_STAGES_MAX 16
+
 typedef struct relay_core {
     gw_loop *loop;
     const gw_clock *clock;
     gw_log *log;
     gw_metrics_shard *metrics;
+    gw_metric_series *stage_series[RELAY_STAGES_MAX]; /* found when first counted */
     key_cache *keys;
     recorder *recorder;
     recorder_lane *lane;

@@ -42,12 +42,23 @@ static void end_request(relay_request *r)
 
 /* ---- the machine ---- */
 
+/* Ten of them a request: each series is found once. */
+static void count_transition(relay_core *core, relay_stage next)
+{
+    _Static_assert(STAGE_DONE <= RELAY_STAGES_MAX, "each stage has its series");
+    gw_metric_series **series = &core->stage_series[next];
+    gw_str name = gw_str_of(stages[next].name);
+
+    if (!*series)
+        *series = gw_metric_series_of(core->metrics, M_relay_stage_transitions_total, &name, 1);
+    gw_metric_series_add(*series, 1);
+}
+
 static void change_stage(relay_request *r, relay_stage next)
 {
     r->stage = next;
     if (next != STAGE_DONE)
-        gw_metric_count(r->core->metrics, M_relay_stage_transitions_total,
-                        gw_str_of(stages[next].name));
+        count_transition(r->core, next);
 }
 
 static void end_when_done(relay_request *r)

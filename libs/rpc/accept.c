@@ -58,6 +58,7 @@ static bool drop_one(int fd)
     return taken >= 0;
 }
 
+// NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): libc's own are reserved names
 int accept4(int fd, struct sockaddr *address, socklen_t *len, int flags)
 {
     for (;;) {

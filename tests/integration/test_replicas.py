@@ -46,9 +46,9 @@ class Load:
                     else:
                         self.bad.append(f"{answer.status_code} {answer.text[:200]}")
 
-    def await_more(self, count: int = SETTLED) -> None:
+    def await_more(self, count: int = SETTLED, seconds: float = 30) -> None:
         before = self.good
-        eventually(lambda: self.good >= before + count, f"{count} more good calls; bad: {self.bad[:5]}", 30)
+        eventually(lambda: self.good >= before + count, f"{count} more good calls; bad: {self.bad[:5]}", seconds)
 
     def __enter__(self) -> "Load":
         for thread in self._threads:
@@ -135,6 +135,23 @@ def test_a_rolling_restart_fails_no_write_either(stack: Suite) -> None:
             stack.await_ready(name)
             await_share(stack, name)
     assert load.bad == []
+
+
+def test_a_frozen_replica_is_given_up_by_keepalive(stack: Suite) -> None:
+    """It still holds its connections: only pings without an answer tell, 25 s after it fell silent."""
+    frozen = stack.processes["auth-2"]
+    with reads(stack, "auth") as load:
+        await_share(stack, "auth-2")
+        frozen.send(signal.SIGSTOP)
+        try:
+            load.await_more(10 * SETTLED, 60)
+            bad = len(load.bad)
+            load.await_more(10 * SETTLED)
+            assert len(load.bad) == bad
+        finally:
+            frozen.send(signal.SIGCONT)
+        await_share(stack, "auth-2")
+    assert all(text.startswith("504") for text in load.bad), load.bad
 
 
 def test_requests_and_their_usage_survive_the_loss_of_an_auth_and_a_usage(stack: Suite) -> None:

@@ -52,16 +52,19 @@ static void warn_of_validity(const gw_tls_files *f)
 /* Takes `s`. */
 static void make_current(gw_tls_files *f, tls_pem_set *s)
 {
-    char end[GW_RFC3339_SIZE] = "";
+    char end[GW_RFC3339_SIZE];
     tls_pem_fini(&f->set);
     f->set = *s;
     *s = (tls_pem_set){0};
     f->texts =
         (gw_tls_pem){gw_buf_str(&f->set.cert), gw_buf_str(&f->set.key), gw_buf_str(&f->set.ca)};
-    if (f->cert_file)
+    if (f->cert_file) {
         gw_rfc3339_format(f->set.not_after_ms, end);
-    gw_log_info(f->log, "tls_files_loaded", gw_kv("file.path", name_of(f)),
-                gw_kv("x509.not_after", (const char *)end));
+        gw_log_info(f->log, "tls_files_loaded", gw_kv("file.path", f->cert_file),
+                    gw_kv("x509.not_after", (const char *)end));
+    } else {
+        gw_log_info(f->log, "tls_files_loaded", gw_kv("file.path", name_of(f)));
+    }
     if (f->set.key_is_open)
         gw_log_warn(f->log, "tls_key_readable_by_others", gw_kv("file.path", f->key_file));
     warn_of_validity(f);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import ssl
 import subprocess
@@ -14,8 +15,9 @@ from pathlib import Path
 import httpx
 import openai
 import pytest
-from harness.certificates import Authority
-from harness.ports import eventually
+from harness.certificates import SERVER_NAMES, Authority
+from harness.ports import eventually, free_ports
+from harness.process import Process
 from harness.suite import Suite
 
 KEYS = "apirelay.auth.v1.ApiKeyService"
@@ -212,6 +214,27 @@ def test_a_certificate_changes_under_load_and_no_request_fails(stack: TlsSuite, 
         for thread in threads:
             thread.join()
     assert not failures, failures
+
+
+def test_an_ops_listener_shows_the_services_own_certificate(stack: TlsSuite, tmp_path: Path) -> None:
+    cert, key_file = tmp_path / "cert.pem", tmp_path / "key.pem"
+    stack.authority.issue(cert, key_file, f"DNS:admin-gw,{SERVER_NAMES}")
+    stack.port["ops_alone"], stack.port["alone"] = free_ports(2)
+    settings = {"OPS_TLS": "true", "TLS_CERT_FILE": cert, "TLS_KEY_FILE": key_file, "TLS_CA_FILE": stack.authority.file}
+    addresses = {"OPS_LISTEN": f"127.0.0.1:{stack.port['ops_alone']}", "LISTEN": f"127.0.0.1:{stack.port['alone']}"}
+    env = {f"ADMIN_GW_{k}": str(v) for k, v in {**settings, **addresses}.items()}
+    alone = Process("alone", stack.processes["admin-gw"].command, tmp_path / "log", {**stack.processes["admin-gw"].env, **env})
+    alone.start()
+    try:
+        with client(stack) as http:
+            health = f"https://127.0.0.1:{stack.port['ops_alone']}/healthz"
+            eventually(lambda: http.get(health).status_code == 200, "the ops listener")
+        before = serial(stack, "ops_alone")
+        stack.authority.issue(cert, key_file, f"DNS:admin-gw,{SERVER_NAMES}")
+        alone.send(signal.SIGHUP)
+        eventually(lambda: serial(stack, "ops_alone") != before, "the new certificate", SWAPS_SECONDS)
+    finally:
+        assert alone.stop() == 0
 
 
 def test_a_start_with_files_that_do_not_do_says_all_that_is_wrong(stack: TlsSuite, tmp_path: Path) -> None:

@@ -74,7 +74,10 @@ run_tests() {
         unit_tests dev
         ;;
     integration) pytest_suite dev tests/integration ;;
-    e2e) pytest_suite dev tests/e2e ;;
+    e2e)
+        [[ -z ${2:-} || $2 == --tls ]] || die "test e2e: unknown argument '$2'"
+        SUITE_TLS=$([[ ${2:-} != --tls ]] || echo 1) pytest_suite dev tests/e2e
+        ;;
     smoke) pytest_suite dev -m smoke tests ;;
     --sanitizers)
         unit_tests asan
@@ -88,6 +91,7 @@ run_tests() {
         unit_tests asan
         upstream_tests
         pytest_suite dev tests/integration tests/e2e
+        SUITE_TLS=1 pytest_suite dev tests/e2e
         bench_smoke
         ;;
     *) die "test: no part called '$what' (unit, integration, e2e, smoke, --sanitizers, --coverage)" ;;

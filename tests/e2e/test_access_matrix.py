@@ -9,6 +9,7 @@ import grpc
 import httpx
 import pytest
 from google.protobuf.descriptor import MethodDescriptor
+from harness.certificates import authority
 from harness.rpc import ACCESS_FIELD, RpcClient, schema
 from harness.suite import SERVICES, Suite, base62
 
@@ -29,13 +30,13 @@ def service_of(method: MethodDescriptor) -> str:
 def sign_in(suite: Suite, username: str, password: str) -> str:
     answer = httpx.post(f"{suite.admin_url}/admin/session", json={"username": username, "password": password})
     assert answer.status_code == 200, answer.text
-    return str(answer.cookies["session"])
+    return str(answer.cookies[suite.session_cookie])
 
 
 @pytest.fixture(scope="module")
 def callers(suite: Suite) -> dict[str, str]:
-    """Credentials by kind of caller."""
-    found = {f"service {name}": token for name, token in suite.tokens.items()}
+    """Credentials by kind of caller. Where TLS is on, a service has none: its certificate tells."""
+    found = {f"service {name}": "" if suite.tls else token for name, token in suite.tokens.items()}
     for role in ROLES:
         made = suite.admin("POST", "/admin/admin-keys", json={"name": f"matrix {role}", "role": role})
         assert made.status_code == 200, made.text
@@ -50,6 +51,7 @@ def callers(suite: Suite) -> dict[str, str]:
     return found | {
         "api key": suite.make_key()["key"],
         "nobody": "",
+        **({"token of a service": suite.tokens["relay"]} if suite.tls else {}),
         "revoked admin key": revoked["key"],
         "suspended api key": suspended["key"],
         "made-up admin key": f"lcadm_{base62(44)}",
@@ -60,9 +62,25 @@ def callers(suite: Suite) -> dict[str, str]:
     }
 
 
+GRPC_SERVICES = ("auth", "relay", "usage")
+
+
 @pytest.fixture(scope="module")
 def channels(suite: Suite) -> Iterator[dict[str, RpcClient]]:
-    clients = {name: suite.rpc(name) for name in ("auth", "relay", "usage")}
+    clients = {name: suite.rpc(name) for name in GRPC_SERVICES}
+    yield clients
+    for client in clients.values():
+        client.__exit__()
+
+
+@pytest.fixture(scope="module")
+def identified(suite: Suite) -> Iterator[dict[tuple[str, str], RpcClient]]:
+    """Channels by kind of caller and service, of callers that have a certificate."""
+    if not suite.tls:
+        yield {}
+        return
+    names = {f"service {caller}": caller for caller in SERVICES} | {"certificate of a stranger": "stranger"}
+    clients = {(kind, service): suite.rpc(service, "", authority().identity(name)) for kind, name in names.items() for service in GRPC_SERVICES}
     yield clients
     for client in clients.values():
         client.__exit__()
@@ -79,10 +97,12 @@ def is_allowed(access: Any, caller: str) -> bool:
     return caller == "api key" and bool(access.api_key)
 
 
-def expected(access: Any, caller: str) -> set[grpc.StatusCode] | None:
+def expected(access: Any, caller: str, has_certificate: bool) -> set[grpc.StatusCode] | None:
     """The statuses a refusal has; None when the caller is let in."""
     if is_allowed(access, caller):
         return None
+    if caller.startswith("service") and has_certificate and not access.services:
+        return {grpc.StatusCode.UNAUTHENTICATED}  # it wants somebody's credential, whoever brings it
     recognised = caller == "api key" or caller.split()[0] in ("service", "session") or caller.startswith("admin key")
     if caller == "suspended api key":
         return REFUSED
@@ -97,12 +117,16 @@ def test_every_rpc_says_who_may_call_it() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS, ids=full_name)
-def test_each_caller_gets_what_the_option_says(callers: dict[str, str], channels: dict[str, RpcClient], method: MethodDescriptor) -> None:
+def test_each_caller_gets_what_the_option_says(
+    callers: dict[str, str], channels: dict[str, RpcClient], identified: dict[tuple[str, str], RpcClient], method: MethodDescriptor
+) -> None:
     access = schema().option(method, ACCESS_FIELD)
     wrong = {}
-    for caller, credential in callers.items():
-        status = channels[service_of(method)].outcome(full_name(method), credential)
-        refusal = expected(access, caller)
+    for caller in [*callers, *{kind for kind, _ in identified if kind not in callers}]:
+        certified = identified.get((caller, service_of(method)))
+        client = certified or channels[service_of(method)]
+        status = client.outcome(full_name(method), callers.get(caller, ""))
+        refusal = expected(access, caller, certified is not None)
         fine = status not in REFUSED if refusal is None else status in refusal
         # an rpc may itself judge a credential inside its (here empty) request
         if not fine:
@@ -127,7 +151,9 @@ def _reflected_services(client: RpcClient) -> Any:
 
 
 def test_an_unknown_rpc_and_a_malformed_message_are_told_apart(suite: Suite) -> None:
-    with grpc.insecure_channel(suite.grpc_target("auth"), options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    target = suite.grpc_target("auth")
+    with grpc.secure_channel(target, authority().grpc_credentials(), options) if suite.tls else grpc.insecure_channel(target, options) as channel:
         metadata = [("authorization", f"Bearer {suite.admin_key}")]
         for path, data, code in (
             ("/apirelay.auth.v1.ApiKeyService/Nothing", b"", grpc.StatusCode.UNIMPLEMENTED),

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from harness.raw_http import RawClient, request_bytes
+from harness.raw_http import request_bytes
 from harness.rpc import HTTP_FIELD, schema
 from harness.suite import Suite, base62
 
@@ -266,7 +266,7 @@ def test_a_bad_page_or_cursor_is_refused(suite: Suite) -> None:
 
 def test_a_host_we_do_not_serve_and_bodies_too_large_are_refused(suite: Suite) -> None:
     for host in ("evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80"):
-        with RawClient(suite.port["admin"]) as raw:
+        with suite.raw("admin") as raw:
             raw.send(request_bytes("GET", KEYS, {"Authorization": f"Bearer {suite.admin_key}"}, host=host))
             answer = raw.answer()
             assert answer is not None and answer.status in (403, 421), answer

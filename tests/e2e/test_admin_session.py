@@ -43,7 +43,7 @@ def test_sign_in_gives_a_cookie_that_no_script_reads_and_a_csrf_token(suite: Sui
     cookie = answer.headers["set-cookie"]
     assert "HttpOnly" in cookie and "SameSite=Strict" in cookie and "Path=/" in cookie and "Domain" not in cookie
     assert body["csrfToken"] and body["expiresAt"] and body["admin"]["role"] == "owner" and "token" not in body
-    assert browser.cookies["session"] not in answer.text
+    assert browser.cookies[suite.session_cookie] not in answer.text
     who = browser.get("/admin/session").json()
     assert who["admin"]["username"] == "admin" and who["csrfToken"] == body["csrfToken"]
     assert browser.get(KEYS).status_code == 200
@@ -75,11 +75,11 @@ def test_a_page_of_another_site_can_change_nothing_and_not_sign_in(suite: Suite,
 
 def test_sign_out_ends_the_session_for_good(suite: Suite, browser: httpx.Client) -> None:
     token = sign_in(browser, "admin", suite.owner_password)["csrfToken"]
-    stolen = browser.cookies["session"]
+    stolen = browser.cookies[suite.session_cookie]
     answer = browser.delete("/admin/session", headers={"X-CSRF-Token": token})
     assert answer.status_code == 200, answer.text
     # a positive answer of auth may be kept for a second
-    eventually(lambda: httpx.get(suite.admin_url + KEYS, cookies={"session": stolen}).status_code == 401, "signed out", 2)
+    eventually(lambda: httpx.get(suite.admin_url + KEYS, cookies={suite.session_cookie: stolen}).status_code == 401, "signed out", 2)
 
 
 def test_wrong_passwords_and_unknown_users_look_the_same_and_are_throttled(suite: Suite) -> None:

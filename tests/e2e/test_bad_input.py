@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from harness.ports import PATIENCE
-from harness.raw_http import RawClient, request_bytes
+from harness.raw_http import request_bytes
 from harness.suite import Suite
 
 CHAT = "/v1/chat/completions"
@@ -46,7 +46,7 @@ def assert_openai_error(answer: httpx.Response, status: int, code: str | None) -
     ],
 )
 def test_a_wrong_path_is_404_and_a_wrong_method_405_with_allow(suite: Suite, shared_key: str, method: str, path: str, status: int, allow: str) -> None:
-    with RawClient(suite.port["relay"]) as raw:
+    with suite.raw("relay") as raw:
         raw.send(request_bytes(method, path, {"Authorization": f"Bearer {shared_key}"}, b"{}" if method == "POST" else b""))
         answer = raw.answer()
     assert answer is not None and answer.status == status
@@ -56,7 +56,7 @@ def test_a_wrong_path_is_404_and_a_wrong_method_405_with_allow(suite: Suite, sha
 
 def test_a_head_too_large_is_431_and_closed(suite: Suite, shared_key: str) -> None:
     for headers in ({"X-Large": "a" * 40_000}, {f"X-{i}": "a" * 100 for i in range(400)}):
-        with RawClient(suite.port["relay"]) as raw:
+        with suite.raw("relay") as raw:
             raw.send(request_bytes("GET", "/v1/models", {"Authorization": f"Bearer {shared_key}", **headers}))
             answer = raw.answer()
             assert answer is not None and answer.status == 431 and raw.is_closed()
@@ -64,11 +64,11 @@ def test_a_head_too_large_is_431_and_closed(suite: Suite, shared_key: str) -> No
 
 def test_a_body_too_large_is_413_announced_or_not(suite: Suite, shared_key: str) -> None:
     auth = {"Authorization": f"Bearer {shared_key}"}
-    with RawClient(suite.port["relay"]) as raw:
+    with suite.raw("relay") as raw:
         raw.send(request_bytes("POST", CHAT, {**auth, "Content-Length": str(5 << 20)}))
         answer = raw.answer()
         assert answer is not None and answer.status == 413 and answer.json()["error"]["code"] == "request_too_large"
-    with RawClient(suite.port["relay"]) as raw:
+    with suite.raw("relay") as raw:
         raw.send(request_bytes("POST", CHAT, {**auth, "Transfer-Encoding": "chunked"}))
         chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
         for _ in range(70):
@@ -81,7 +81,7 @@ def test_a_slow_head_or_body_is_408_and_closed(suite: Suite, shared_key: str) ->
     whole = request_bytes("POST", CHAT, {"Authorization": f"Bearer {shared_key}"}, GOOD)
     head = whole.index(b"\r\n\r\n") + 4
     for part in (whole[:20], whole[: head - 2], whole[: head + 10]):
-        with RawClient(suite.port["relay"]) as raw:
+        with suite.raw("relay") as raw:
             raw.send(part)
             answer = raw.answer()
             assert answer is not None and answer.status == 408, part
@@ -91,7 +91,7 @@ def test_a_slow_head_or_body_is_408_and_closed(suite: Suite, shared_key: str) ->
 def test_a_truncated_request_is_dropped_without_a_call_upstream(suite: Suite, shared_key: str) -> None:
     body = {**GOOD, "messages": [{"role": "user", "content": "truncated"}]}
     whole = request_bytes("POST", CHAT, {"Authorization": f"Bearer {shared_key}"}, body)
-    with RawClient(suite.port["relay"]) as raw:
+    with suite.raw("relay") as raw:
         raw.send(whole[:-5])
         raw.end_sending()
         answer = raw.answer()
@@ -101,7 +101,7 @@ def test_a_truncated_request_is_dropped_without_a_call_upstream(suite: Suite, sh
 
 def test_garbage_instead_of_http_is_400_and_closed(suite: Suite) -> None:
     for garbage in (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 32, b"hello\r\n\r\n", b"\x00\xff\xfe\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"):
-        with RawClient(suite.port["relay"]) as raw:
+        with suite.raw("relay") as raw:
             raw.send(garbage)
             answer = raw.answer()
             assert answer is None or answer.status == 400
@@ -257,7 +257,7 @@ def test_a_caller_that_leaves_ends_the_call_upstream(suite: Suite, shared_key: s
     cancelled = suite.upstream_stats()["cancelled"]
     key = suite.make_key()
     body = {**GOOD, "model": "gpt-4o-mini+slow-50+long-2000", "stream": True}
-    with RawClient(suite.port["relay"]) as raw:
+    with suite.raw("relay") as raw:
         raw.send(request_bytes("POST", CHAT, {"Authorization": f"Bearer {key['key']}"}, body))
         answer = raw.answer(head_only=True)
         assert answer is not None and answer.status == 200
@@ -270,7 +270,7 @@ def test_a_caller_that_leaves_ends_the_call_upstream(suite: Suite, shared_key: s
 def test_a_key_that_drains_lets_the_call_finish_without_its_caller(suite: Suite) -> None:
     key = suite.make_key(onDisconnect="drain")
     body = {**GOOD, "model": "gpt-4o-mini+slow-5+long-60", "stream": True}
-    with RawClient(suite.port["relay"]) as raw:
+    with suite.raw("relay") as raw:
         raw.send(request_bytes("POST", CHAT, {"Authorization": f"Bearer {key['key']}"}, body))
         answer = raw.answer(head_only=True)
         assert answer is not None and raw.receive()
@@ -281,7 +281,7 @@ def test_a_key_that_drains_lets_the_call_finish_without_its_caller(suite: Suite)
 def test_a_slow_reader_does_not_make_the_relay_hold_everything(suite: Suite, shared_key: str) -> None:
     """A megabyte of stream, read only at the end: it all arrives, in order."""
     body = {**GOOD, "model": "gpt-4o-mini+long-4000", "stream": True}
-    with RawClient(suite.port["relay"], timeout=30 * PATIENCE) as raw:
+    with suite.raw("relay", timeout=30 * PATIENCE) as raw:
         raw.send(request_bytes("POST", CHAT, {"Authorization": f"Bearer {shared_key}"}, body))
         assert suite.chat(shared_key).status_code == 200  # the loop is free meanwhile
         answer = raw.answer()

@@ -49,7 +49,7 @@ def canaries(suite: Suite) -> dict[str, str]:
     assert last is not None
     return {
         "API key": key, "secret of the API key": key[-38:-6], "regenerated key": regenerated, "prompt": PROMPT, "admin password": ADMIN_PASSWORD,
-        "session token": signed_in.cookies["session"], "admin key": admin_key, "bootstrap key": suite.admin_key, "owner's password": suite.owner_password,
+        "session token": signed_in.cookies[suite.session_cookie], "admin key": admin_key, "bootstrap key": suite.admin_key, "owner's password": suite.owner_password,
         "provider key": "sk-scripted-provider-key", "LibreChat key": "sk-librechat-provider-key", "client header": CLIENT_SECRET, "query": QUERY_SECRET,
         **{f"service token of {name}": token for name, token in suite.tokens.items()},
     }

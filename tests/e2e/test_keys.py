@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from harness.ports import PATIENCE, eventually
-from harness.raw_http import RawClient, request_bytes
+from harness.raw_http import request_bytes
 from harness.suite import Suite
 
 APPLIES_SECONDS = 1.0  # the bound of DESIGN.md, on every replica
@@ -206,7 +206,7 @@ def test_forwarded_addresses_are_not_believed_by_default(suite: Suite) -> None:
 def test_a_body_is_only_asked_for_when_the_key_holds(suite: Suite, shared_key: str) -> None:
     for key, expected in ((shared_key, 100), ("lc_prod_" + "a" * 50, 401)):
         head = {"Authorization": f"Bearer {key}", "Content-Type": "application/json", "Content-Length": "20", "Expect": "100-continue"}
-        with RawClient(suite.port["relay"]) as raw:
+        with suite.raw("relay") as raw:
             raw.send(request_bytes("POST", "/v1/chat/completions", head))
             answer = raw.answer()
             assert answer is not None and answer.status == expected

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from harness.ports import PATIENCE, eventually
-from harness.raw_http import RawClient, request_bytes
+from harness.raw_http import request_bytes
 from harness.suite import SERVICES, Suite
 
 BACK_SECONDS = 20.0
@@ -173,7 +173,7 @@ def test_a_relay_killed_in_mid_stream_bills_what_was_delivered_and_loses_no_answ
     key = fragile.make_key()
     answered = [fragile.chat(key["key"]).headers["x-request-id"] for _ in range(30)]
     body = {"model": "gpt-4o-mini+slow-20+long-2000", "messages": [{"role": "user", "content": "Hello there"}], "stream": True}
-    with RawClient(fragile.port["relay"]) as raw:
+    with fragile.raw("relay") as raw:
         raw.send(request_bytes("POST", CHAT, {"Authorization": f"Bearer {key['key']}"}, body))
         head = raw.answer(head_only=True)
         assert head is not None

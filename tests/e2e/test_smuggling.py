@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from harness.raw_http import RawAnswer, RawClient, request_bytes
+from harness.raw_http import RawAnswer, request_bytes
 from harness.suite import Suite
 
 BODY = b'{"model":"gpt-4o","messages":[{"role":"user","content":"smuggled"}]}'
@@ -63,7 +63,7 @@ TABLE: dict[str, tuple[list[str], bytes]] = {
 
 def exchange(suite: Suite, key: str, lines: list[str], body: bytes) -> tuple[RawAnswer | None, bool]:
     """The first answer, and whether the connection was closed right after it."""
-    with RawClient(suite.port["relay"]) as raw:
+    with suite.raw("relay") as raw:
         lines = [lines[0], *lines[1:], f"Authorization: Bearer {key}", "Content-Type: application/json"]
         raw.send("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body)
         answer = raw.answer()
@@ -87,7 +87,7 @@ def test_nothing_of_the_table_reached_a_provider(suite: Suite, shared_key: str) 
 def test_a_smuggled_second_request_is_not_answered(suite: Suite, shared_key: str) -> None:
     """The classic: a front reads the length, a back reads the chunks."""
     inner = request_bytes("GET", "/v1/models", {"Authorization": f"Bearer {shared_key}"})
-    with RawClient(suite.port["relay"]) as raw:
+    with suite.raw("relay") as raw:
         body = b"0\r\n\r\n" + inner
         head = f"{START}\r\n{HOST}\r\nAuthorization: Bearer {shared_key}\r\nContent-Length: {len(body)}\r\n{TE}\r\n\r\n"
         raw.send(head.encode() + body)
@@ -106,7 +106,7 @@ def test_well_formed_requests_of_every_framing_pass(suite: Suite, shared_key: st
         ),
         "absolute form for the same host": ([f"POST http://relay.test/v1/chat/completions HTTP/1.1", HOST, LENGTH], BODY.replace(b"smuggled", b"wellmade")),
     }.items():
-        with RawClient(suite.port["relay"]) as raw:
+        with suite.raw("relay") as raw:
             raw.send("\r\n".join([*lines, f"Authorization: Bearer {shared_key}"]).encode() + b"\r\n\r\n" + body)
             answer = raw.answer()
             assert answer is not None and answer.status == 200, name
@@ -114,7 +114,7 @@ def test_well_formed_requests_of_every_framing_pass(suite: Suite, shared_key: st
 
 def test_pipelined_requests_are_answered_one_by_one_and_in_order(suite: Suite, shared_key: str) -> None:
     auth = {"Authorization": f"Bearer {shared_key}"}
-    with RawClient(suite.port["relay"]) as raw:
+    with suite.raw("relay") as raw:
         texts = [f"piped {i}" for i in range(5)]
         for text in texts:
             body = {"model": "gpt-4o", "messages": [{"role": "user", "content": text}]}

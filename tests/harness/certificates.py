@@ -2,16 +2,48 @@
 
 from __future__ import annotations
 
+import functools
+import ipaddress
 import os
 import ssl
 import subprocess
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
+import grpc
+
 SERVER_NAMES = "DNS:localhost,IP:127.0.0.1"
+NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+DAYS = 2
+EXPIRED = -1  # days; openssl allows it for tests of expiry
 
 
 def _openssl(*arguments: str) -> None:
     subprocess.run(["openssl", *arguments], check=True, capture_output=True)
+
+
+def _san(names: tuple[str, ...]) -> str:
+    """The openssl notation of "relay", "127.0.0.1" and "spiffe://apirelay/relay"."""
+
+    def kind(name: str) -> str:
+        if "://" in name:
+            return "URI"
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return "DNS"
+        return "IP"
+
+    return ",".join(f"{kind(name)}:{name}" for name in names)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A certificate and its key, as PEM."""
+
+    cert: bytes
+    key: bytes
 
 
 class Authority:
@@ -22,20 +54,50 @@ class Authority:
         self.folder = folder
         self.file = folder / "ca.pem"
         self._key = folder / "ca-key.pem"
-        _openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-                 "-subj", f"/CN={name}", "-keyout", str(self._key), "-out", str(self.file))
+        _openssl("req", "-x509", *NEW_KEY, "-days", str(DAYS), "-subj", f"/CN={name}", "-keyout", str(self._key), "-out", str(self.file))
 
-    def issue(self, cert: Path, key: Path, san: str = SERVER_NAMES) -> None:
+    def issue(self, cert: Path, key: Path, san: str = SERVER_NAMES, days: int = DAYS) -> None:
         """A new certificate and key for these names, each put in place of the file that is there as a whole."""
         new_cert, new_key, request, names = (self.folder / n for n in ("cert.new", "key.new", "request.new", "names.new"))
         names.write_text(f"subjectAltName={san}\n")
-        _openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=test",
-                 "-keyout", str(new_key), "-out", str(request))
+        _openssl("req", *NEW_KEY, "-subj", "/CN=test", "-keyout", str(new_key), "-out", str(request))
         _openssl("x509", "-req", "-in", str(request), "-CA", str(self.file), "-CAkey", str(self._key), "-CAcreateserial",
-                 "-days", "2", "-extfile", str(names), "-out", str(new_cert))
+                 "-days", str(days), "-extfile", str(names), "-out", str(new_cert))
         os.replace(new_key, key)
         os.replace(new_cert, cert)
+
+    def identity(self, *names: str, days: int = DAYS) -> Identity:
+        """Of a caller with these names."""
+        cert, key = self.folder / "cert.pem", self.folder / "key.pem"
+        self.issue(cert, key, _san(names), days)
+        return Identity(cert.read_bytes(), key.read_bytes())
 
     def context(self) -> ssl.SSLContext:
         """A client's, that trusts this authority and no other."""
         return ssl.create_default_context(cafile=str(self.file))
+
+    def grpc_credentials(self, identity: Identity | None = None) -> grpc.ChannelCredentials:
+        """A client's, that trusts this authority and shows `identity`, if any."""
+        if identity is None:
+            return grpc.ssl_channel_credentials(self.file.read_bytes())
+        return grpc.ssl_channel_credentials(self.file.read_bytes(), identity.key, identity.cert)
+
+
+def self_signed(folder: Path, *names: str) -> Identity:
+    cert, key = folder / "self.pem", folder / "self-key.pem"
+    _openssl("req", "-x509", *NEW_KEY, "-days", str(DAYS), "-subj", "/CN=test", "-addext", f"subjectAltName={_san(names)}",
+             "-keyout", str(key), "-out", str(cert))
+    return Identity(cert.read_bytes(), key.read_bytes())
+
+
+@functools.cache
+def authority() -> Authority:
+    """One for all suites of a run. Every client of this process trusts it, as those of a machine trust the system's."""
+    found = Authority(Path(tempfile.mkdtemp(prefix="test-authority-")))
+    os.environ["SSL_CERT_FILE"] = str(found.file)
+    return found
+
+
+@functools.cache
+def client_context() -> ssl.SSLContext:
+    return authority().context()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,8 +27,10 @@ class RawAnswer:
 class RawClient:
     """One connection. Reading past its end gives None, so that "closed" can be asserted."""
 
-    def __init__(self, port: int, timeout: float = TIMEOUT_S) -> None:
+    def __init__(self, port: int, timeout: float = TIMEOUT_S, tls: ssl.SSLContext | None = None) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+        if tls:
+            self._socket = tls.wrap_socket(self._socket, server_hostname="127.0.0.1")
         self._pending = b""
 
     def __enter__(self) -> "RawClient":
@@ -40,7 +43,7 @@ class RawClient:
         """A peer that refuses early may have closed already: what it said is still to be read."""
         try:
             self._socket.sendall(data)
-        except (BrokenPipeError, ConnectionResetError):
+        except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
             pass
 
     def end_sending(self) -> None:
@@ -50,7 +53,7 @@ class RawClient:
         """The next bytes; b"" at the end."""
         try:
             return self._socket.recv(65536)
-        except ConnectionResetError:
+        except (ConnectionResetError, ssl.SSLEOFError):
             return b""
 
     def _until(self, end: bytes) -> bytes | None:

@@ -73,12 +73,12 @@ def schema() -> Schema:
 
 
 class RpcClient:
-    """A channel to one service. `credential` goes as `authorization: Bearer …`."""
+    """A channel to one service. `credential` goes as `authorization: Bearer …`; `tls` makes it a channel over TLS."""
 
-    def __init__(self, target: str, credential: str | None = None) -> None:
+    def __init__(self, target: str, credential: str | None = None, tls: grpc.ChannelCredentials | None = None) -> None:
         # A channel of its own: gRPC shares connections between channels with equal arguments.
         options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
-        self._channel = grpc.insecure_channel(target, options=options)
+        self._channel = grpc.secure_channel(target, tls, options=options) if tls else grpc.insecure_channel(target, options=options)
         self.credential = credential
 
     def __enter__(self) -> "RpcClient":

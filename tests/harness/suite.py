@@ -17,8 +17,10 @@ import httpx
 import pymongo
 import redis
 
+from harness.certificates import SERVER_NAMES, Identity, authority, client_context
 from harness.ports import eventually, free_ports
 from harness.process import Process
+from harness.raw_http import TIMEOUT_S, RawClient
 from harness.rpc import RpcClient
 
 TOP = Path(__file__).resolve().parents[2]
@@ -34,17 +36,31 @@ def base62(count: int) -> str:
     return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(count))
 
 
-# httpx reads the system's authorities for each call, 15 ms; nothing here speaks TLS.
+# httpx reads the system's authorities for each call, 15 ms.
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 class Suite:
-    """Addresses, credentials and processes. `start()` brings everything up, `stop()` leaves nothing running."""
+    """
+    Addresses, credentials and processes. `start()` brings everything up, `stop()` leaves nothing running.
+
+    With `tls` (by default what SUITE_TLS says) everything but the ops listeners and the scripted upstreams speaks TLS, the
+    services among themselves mutually and without service tokens.
+    """
 
     def __init__(
-        self, folder: Path, build: Path | None = None, relay_settings: dict[str, str] | None = None, replicas: bool = False
+        self,
+        folder: Path,
+        build: Path | None = None,
+        relay_settings: dict[str, str] | None = None,
+        replicas: bool = False,
+        tls: bool | None = None,
     ) -> None:
-        """`replicas`: auth, usage and relay twice, the second ones at 127.0.0.2 as "auth-2", …; the others call both."""
+        """
+        `replicas`: auth, usage and relay twice, the second ones at 127.0.0.2 as "auth-2", …; the others call both. Never
+        with TLS: a list of addresses has no name that a certificate could be for.
+        """
+        self.tls = (os.environ.get("SUITE_TLS") == "1" if tls is None else tls) and not replicas
         self.folder = folder
         self.bin = (build or Path(os.environ.get("BUILD_DIR", TOP / "build" / "dev"))) / "bin"
         self.relay_settings = relay_settings or {}
@@ -54,8 +70,10 @@ class Suite:
         names += [f"{kind}_{service}-2" for service in self.replicated for kind in ("grpc", "ops", "http")]
         self.port = dict(zip(names, free_ports(len(names))))
         self.mongo_uri = os.environ.get("MONGO_URI") or f"mongodb://127.0.0.1:{self.port['mongo']}"
+        if self.tls and not os.environ.get("MONGO_URI"):
+            self.mongo_uri += f"/?tls=true&tlsCAFile={authority().file}"
         self.database = f"apirelay_{base62(8)}"
-        self.redis_url = f"redis://127.0.0.1:{self.port['redis']}"
+        self.redis_url = f"{'rediss' if self.tls else 'redis'}://127.0.0.1:{self.port['redis']}"
         self.admin_key = f"lcadm_{base62(44)}"
         self.owner_password = base62(24)
         self.tokens = {service: f"lcsvc_{base62(40)}" for service in SERVICES}
@@ -66,12 +84,16 @@ class Suite:
     # ---- addresses ----
 
     @property
+    def _scheme(self) -> str:
+        return "https" if self.tls else "http"
+
+    @property
     def relay_url(self) -> str:
-        return f"http://127.0.0.1:{self.port['relay']}"
+        return f"{self._scheme}://127.0.0.1:{self.port['relay']}"
 
     @property
     def admin_url(self) -> str:
-        return f"http://127.0.0.1:{self.port['admin']}"
+        return f"{self._scheme}://127.0.0.1:{self.port['admin']}"
 
     @property
     def upstream_url(self) -> str:
@@ -98,6 +120,15 @@ class Suite:
     def path(self, *parts: str) -> Path:
         return self.folder.joinpath(*parts)
 
+    def certificate_paths(self, service: str) -> tuple[Path, Path]:
+        """Certificate and key of a service, or of "mongo" and "redis"."""
+        return self.path("tls", f"{service}.pem"), self.path("tls", f"{service}.key")
+
+    def _write_certificates(self) -> None:
+        self.path("tls").mkdir(mode=0o700)
+        for name in (*SERVICES, "mongo", "redis"):
+            authority().issue(*self.certificate_paths(name), san=f"DNS:{name},{SERVER_NAMES}")
+
     def _write(self, name: str, text: str) -> Path:
         path = self.path(name)
         path.touch(mode=0o600)
@@ -108,12 +139,15 @@ class Suite:
         key = base64.b64encode(secrets.token_bytes(32)).decode()
         self._write("peppers", f"a {key}\n")
         self._write("master-keys", f"k1 {key}\n")
+        self._write("cursor-key", base62(40))
         self._write("service-tokens", "".join(f"{name} {token}\n" for name, token in self.tokens.items()))
         self._write("owner-password", self.owner_password)
         self._write("admin-key", self.admin_key)
         for name in ("mongo", "redis", "spool", "relay-state", "log"):
             self.path(name).mkdir(exist_ok=True)
         self.write_relay_config()
+        if self.tls:
+            self._write_certificates()
 
     def write_relay_config(self, providers: list[dict[str, Any]] | None = None, models: list[dict[str, Any]] | None = None) -> None:
         """
@@ -147,22 +181,42 @@ class Suite:
         prefix = name.upper().replace("-", "_") + "_"
         common = {
             "OPS_LISTEN": f"127.0.0.1:{self.port['ops_' + name]}",
-            "SERVICE_TOKENS_FILE": str(self.path("service-tokens")),
             "LOG_LEVEL": "debug",
+            **(self._tls_settings(name) if self.tls else {"SERVICE_TOKENS_FILE": str(self.path("service-tokens"))}),
         }
         env = {prefix + k: v for k, v in {**common, **settings}.items()}
         self.processes[name] = Process(name, [str(self.bin / name)], self.path("log", f"{name}.log"), env)
 
+    def _tls_settings(self, service: str) -> dict[str, str]:
+        cert, key = (str(path) for path in self.certificate_paths(service))
+        settings = {"TLS_CERT_FILE": cert, "TLS_KEY_FILE": key, "TLS_CA_FILE": str(authority().file)}
+        if service in ("relay", "admin-gw"):
+            settings |= {"LISTEN_TLS_CERT_FILE": cert, "LISTEN_TLS_KEY_FILE": key}
+        if service in ("auth", "usage"):
+            settings["REDIS_CA_FILE"] = str(authority().file)
+        if service in ("relay", "usage"):
+            settings["CURSOR_KEY_FILE"] = str(self.path("cursor-key"))
+        return settings
+
     def _stores(self) -> dict[str, str]:
         return {"MONGO_URI": self.mongo_uri, "MONGO_DATABASE": self.database, "REDIS_URL": self.redis_url}
+
+    def _redis_tls(self) -> list[str]:
+        cert, key = (str(path) for path in self.certificate_paths("redis"))
+        flags = ["--port", "0", "--tls-port", str(self.port["redis"]), "--tls-auth-clients", "no"]
+        return [*flags, "--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", str(authority().file)]
 
     def _define_processes(self) -> None:
         log = self.path("log")
         if not os.environ.get("MONGO_URI"):
             command = [str(TOP / ".venv-mongo/bin/secantusd-py"), "--host", "127.0.0.1", "--port", str(self.port["mongo"])]
             command += ["--storage-path", str(self.path("mongo")), "--sync-on-commit"]
+            if self.tls:
+                cert, key = self.certificate_paths("mongo")
+                command += ["--tls-cert-file", str(cert), "--tls-key-file", str(key)]
             self.processes["mongo"] = Process("mongo", command, log / "mongo.log")
-        command = ["redis-server", "--bind", "127.0.0.1", "--port", str(self.port["redis"]), "--dir", str(self.path("redis"))]
+        command = ["redis-server", "--bind", "127.0.0.1", "--dir", str(self.path("redis"))]
+        command += self._redis_tls() if self.tls else ["--port", str(self.port["redis"])]
         self.processes["redis"] = Process("redis", [*command, "--save", "", "--appendonly", "yes"], log / "redis.log")
         for name in ("openai", "librechat"):
             script = str(TOP / "tests" / "upstreams" / f"{name}.py")
@@ -278,7 +332,7 @@ class Suite:
 
     def admin(self, method: str, path: str, *, credential: str | None = None, **kwargs: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {credential or self.admin_key}", **kwargs.pop("headers", {})}
-        return httpx.request(method, self.admin_url + path, headers=headers, timeout=30, verify=NO_TLS, **kwargs)
+        return httpx.request(method, self.admin_url + path, headers=headers, timeout=30, verify=self.verify, **kwargs)
 
     def shown(self, path: str) -> Any:
         """What GET answers an admin; anything but 200 fails with its text."""
@@ -300,13 +354,31 @@ class Suite:
 
     def post(self, path: str, key: str, *, headers: dict[str, str] | None = None, **kwargs: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {key}", **(headers or {})}
-        return httpx.post(self.relay_url + path, headers=headers, timeout=30, verify=NO_TLS, **kwargs)
+        return httpx.post(self.relay_url + path, headers=headers, timeout=30, verify=self.verify, **kwargs)
 
     def get(self, path: str, key: str, **kwargs: Any) -> httpx.Response:
-        return httpx.get(self.relay_url + path, headers={"Authorization": f"Bearer {key}"}, timeout=30, verify=NO_TLS, **kwargs)
+        return httpx.get(self.relay_url + path, headers={"Authorization": f"Bearer {key}"}, timeout=30, verify=self.verify, **kwargs)
 
-    def rpc(self, service: str, credential: str | None = None) -> RpcClient:
-        return RpcClient(self.grpc_target(service), credential)
+    def rpc(self, service: str, credential: str | None = None, identity: Identity | None = None) -> RpcClient:
+        """`identity`: the certificate of a caller that has one, where TLS is on."""
+        tls = authority().grpc_credentials(identity) if self.tls else None
+        return RpcClient(self.grpc_target(service), credential, tls)
+
+    def rpc_as(self, caller: str, service: str) -> RpcClient:
+        """As the service `caller`: by its certificate, where TLS is on, else by its token."""
+        return self.rpc(service, None, authority().identity(caller)) if self.tls else self.rpc(service, self.tokens[caller])
+
+    def raw(self, port: str, timeout: float = TIMEOUT_S) -> RawClient:
+        """A connection to "relay" or "admin"."""
+        return RawClient(self.port[port], timeout, client_context() if self.tls else None)
+
+    @property
+    def verify(self) -> ssl.SSLContext:
+        return client_context() if self.tls else NO_TLS
+
+    @property
+    def session_cookie(self) -> str:
+        return "__Host-session" if self.tls else "session"
 
     def upstream_log(self, librechat: bool = False) -> list[dict[str, Any]]:
         return httpx.get((self.librechat_url if librechat else self.upstream_url) + "/_log").json()
@@ -324,7 +396,7 @@ class Suite:
         return self._mongo_client[self.database]
 
     def redis(self) -> redis.Redis:
-        return redis.Redis.from_url(self.redis_url)
+        return redis.Redis.from_url(self.redis_url, **({"ssl_ca_certs": str(authority().file)} if self.tls else {}))
 
     def rows(self, **filter: Any) -> list[dict[str, Any]]:
         return list(self.mongo()["api_usage"].find(filter))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 from harness.ports import eventually
-from harness.raw_http import RawClient, request_bytes
+from harness.raw_http import request_bytes
 from harness.suite import Suite
 
 KEYS = "/admin/api-keys"
@@ -55,7 +55,7 @@ SMUGGLED = {
 
 @pytest.mark.parametrize("case", SMUGGLED, ids=str)
 def test_its_edge_is_as_strict_as_the_relays(stack: Suite, case: str) -> None:
-    with RawClient(stack.port["admin"]) as raw:
+    with stack.raw("admin") as raw:
         raw.send(SMUGGLED[case].encode())
         answer = raw.answer()
         assert answer is not None and answer.status == 400 and raw.is_closed()
@@ -64,12 +64,12 @@ def test_its_edge_is_as_strict_as_the_relays(stack: Suite, case: str) -> None:
 def test_a_credential_given_twice_or_in_two_ways_is_not_guessed_at(stack: Suite) -> None:
     key = stack.admin_key
     two = f"GET {KEYS} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nAuthorization: Bearer {key}x\r\n\r\n"
-    with RawClient(stack.port["admin"]) as raw:
+    with stack.raw("admin") as raw:
         raw.send(two.encode())
         answer = raw.answer()
         assert answer is not None and answer.status in (400, 401)
     cookies = f"session=lcses_{'a' * 43}; session=lcses_{'b' * 43}"
-    with RawClient(stack.port["admin"]) as raw:
+    with stack.raw("admin") as raw:
         raw.send(request_bytes("GET", KEYS, {"Cookie": cookies}))
         answer = raw.answer()
         assert answer is not None and answer.status == 401

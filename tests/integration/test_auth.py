@@ -37,7 +37,7 @@ def admin(stack: Suite) -> Iterator[RpcClient]:
 
 @pytest.fixture(scope="module")
 def relay(stack: Suite) -> Iterator[RpcClient]:
-    with stack.rpc("auth", stack.tokens["relay"]) as client:
+    with stack.rpc_as("relay", "auth") as client:
         yield client
 
 
@@ -142,7 +142,7 @@ def test_two_changes_at_once_get_two_generations(admin: RpcClient, stack: Suite)
 
 def test_every_credential_is_recognised_for_what_it_is(admin: RpcClient, relay: RpcClient, stack: Suite) -> None:
     made = create(admin)
-    with stack.rpc("auth", stack.tokens["admin-gw"]) as gateway:
+    with stack.rpc_as("admin-gw", "auth") as gateway:
         session = gateway.call(
             "apirelay.auth.v1.SessionService/CreateSession", {"username": "admin", "password": stack.owner_password, "address": "127.0.0.1"}
         )
@@ -155,7 +155,7 @@ def test_every_credential_is_recognised_for_what_it_is(admin: RpcClient, relay: 
 
 
 def test_sessions_are_hashed_in_redis(stack: Suite) -> None:
-    with stack.rpc("auth", stack.tokens["admin-gw"]) as gateway:
+    with stack.rpc_as("admin-gw", "auth") as gateway:
         session = gateway.call("apirelay.auth.v1.SessionService/CreateSession", {"username": "admin", "password": stack.owner_password})
     store = stack.redis()
     keys = list(store.scan_iter())

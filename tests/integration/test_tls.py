@@ -52,7 +52,7 @@ class TlsSuite(Suite):
     """The relay and admin-gw speak HTTPS, Redis nothing but TLS; a provider asks for the relay's certificate."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+        super().__init__(folder, tls=False)
         self.authority = Authority(folder / "authority")
         for name in ("relay", "admin-gw", "redis", "provider"):
             self.authority.issue(self.cert(name), self.key_file(name))

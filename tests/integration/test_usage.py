@@ -27,7 +27,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
 
 @pytest.fixture(scope="module")
 def relay(stack: Suite) -> Iterator[RpcClient]:
-    with stack.rpc("usage", stack.tokens["relay"]) as client:
+    with stack.rpc_as("relay", "usage") as client:
         yield client
 
 

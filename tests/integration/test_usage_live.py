@@ -65,7 +65,7 @@ def asked(client: RpcClient, spool: Spool) -> Any:
 def test_any_replica_shows_what_all_relays_reported(stack: Suite, second: str) -> None:
     spool, other = Spool(), Spool()
     other.api_key_id = spool.api_key_id
-    with stack.rpc("usage", stack.tokens["relay"]) as one, RpcClient(second, stack.tokens["relay"]) as two:
+    with stack.rpc_as("relay", "usage") as one, RpcClient(second, stack.tokens["relay"]) as two:
         streams = [welcomed(one, spool), welcomed(two, other)]
         streams[0].send(live=live_frame(spool, 4))
         streams[1].send(live=live_frame(other, 6))
@@ -104,7 +104,7 @@ def test_a_watch_tells_each_second_and_ends_with_its_replica(stack: Suite) -> No
 
 def test_while_redis_is_away_a_replica_shows_its_own(stack: Suite) -> None:
     spool = Spool()
-    with stack.rpc("usage", stack.tokens["relay"]) as relay, stack.rpc("usage", stack.admin_key) as admin:
+    with stack.rpc_as("relay", "usage") as relay, stack.rpc("usage", stack.admin_key) as admin:
         stream = welcomed(relay, spool)
         stack.processes["redis"].kill()
 

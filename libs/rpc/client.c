@@ -111,6 +111,11 @@ static void on_tls_changed(void *arg)
 gw_status gw_rpc_channel_new(gw_rpc_pump *p, const char *target, gw_tls_files *tls, gw_log *log,
                              gw_rpc_channel **ret, gw_error *err)
 {
+    if (tls && strchr(target, ','))
+        return gw_fail(err, GW_ERR_INVALID_ARGUMENT,
+                       "rpc: %s: over TLS a target is one host, whose name the certificate bears; "
+                       "dns:/// reaches all addresses of a name",
+                       target);
     gw_rpc_channel *c = calloc(1, sizeof *c);
     if (c)
         c->target = gw_str_dup(gw_str_of(target));

@@ -38,7 +38,8 @@ void gw_rpc_pump_describe(gw_rpc_pump *p, const gw_schema *schema, gw_rpc_metric
 
 typedef struct gw_rpc_channel gw_rpc_channel;
 /*
- * `tls` (borrowed; NULL: plain): the server's certificate has to be of the set's authorities and for the target's host; our
+ * `tls` (borrowed; NULL: plain): the server's certificate has to be of the set's authorities and for the target's host, so
+ * a list of addresses is no target here; our
  * own is presented. After a change of the set new calls take a new connection, those that have one end on it; a
  * stream that waits for a connection with the old set ends UNAVAILABLE some seconds later.
  */

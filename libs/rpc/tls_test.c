@@ -266,6 +266,20 @@ static void who_waits_with_old_files_is_let_go_and_who_is_connected_stays(void *
     tls_test_drop(&bad);
 }
 
+/* The core takes the whole list for the name, and no certificate would ever do. */
+static void a_list_of_addresses_is_no_target_over_tls(void **state)
+{
+    tls_fixture *t = *state;
+    gw_rpc_channel *channel = NULL;
+    gw_error err;
+    start_both(t);
+    assert_int_equal(gw_rpc_channel_new(t->f->pump, "ipv4:127.0.0.1:1,127.0.0.2:1",
+                                        t->f->client_tls, NULL, &channel, &err),
+                     GW_ERR_INVALID_ARGUMENT);
+    assert_non_null(strstr(err.message, "dns:///"));
+    assert_null(channel);
+}
+
 #define TLS_TEST(name) cmocka_unit_test_setup_teardown(name, tls_setup, tls_teardown)
 
 int main(void)
@@ -277,6 +291,7 @@ int main(void)
         TLS_TEST(a_bad_certificate_of_a_caller_is_refused),
         TLS_TEST(a_bad_certificate_of_a_server_is_refused),
         TLS_TEST(plain_and_tls_do_not_mix),
+        TLS_TEST(a_list_of_addresses_is_no_target_over_tls),
         TLS_TEST(certificates_change_under_load_without_a_failed_call),
         TLS_TEST(who_waits_with_old_files_is_let_go_and_who_is_connected_stays),
     };

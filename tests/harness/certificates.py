@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import ipaddress
 import os
+import secrets
 import ssl
 import subprocess
 import tempfile
@@ -58,19 +59,21 @@ class Authority:
 
     def issue(self, cert: Path, key: Path, san: str = SERVER_NAMES, days: int = DAYS) -> None:
         """A new certificate and key for these names, each put in place of the file that is there as a whole."""
-        new_cert, new_key, request, names = (self.folder / n for n in ("cert.new", "key.new", "request.new", "names.new"))
-        names.write_text(f"subjectAltName={san}\n")
-        _openssl("req", *NEW_KEY, "-subj", "/CN=test", "-keyout", str(new_key), "-out", str(request))
-        _openssl("x509", "-req", "-in", str(request), "-CA", str(self.file), "-CAkey", str(self._key), "-CAcreateserial",
-                 "-days", str(days), "-extfile", str(names), "-out", str(new_cert))
-        os.replace(new_key, key)
-        os.replace(new_cert, cert)
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            new_cert, new_key, request, names = (Path(folder, n) for n in ("cert", "key", "request", "names"))
+            names.write_text(f"subjectAltName={san}\n")
+            _openssl("req", *NEW_KEY, "-subj", "/CN=test", "-keyout", str(new_key), "-out", str(request))
+            _openssl("x509", "-req", "-in", str(request), "-CA", str(self.file), "-CAkey", str(self._key),
+                     "-set_serial", str(secrets.randbits(64)), "-days", str(days), "-extfile", str(names), "-out", str(new_cert))
+            os.replace(new_key, key)
+            os.replace(new_cert, cert)
 
     def identity(self, *names: str, days: int = DAYS) -> Identity:
         """Of a caller with these names."""
-        cert, key = self.folder / "cert.pem", self.folder / "key.pem"
-        self.issue(cert, key, _san(names), days)
-        return Identity(cert.read_bytes(), key.read_bytes())
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            cert, key = Path(folder, "cert"), Path(folder, "key")
+            self.issue(cert, key, _san(names), days)
+            return Identity(cert.read_bytes(), key.read_bytes())
 
     def context(self) -> ssl.SSLContext:
         """A client's, that trusts this authority and no other."""

@@ -175,12 +175,13 @@ static bool holds_events(gw_str bytes, size_t count)
     return at == bytes.len;
 }
 
-static bool parse_verdicts(const bson_t *p, claim *c)
+/* GW_ERR_NO_MEMORY is no damage: the claim stands as it was made. */
+static gw_status parse_verdicts(const bson_t *p, claim *c)
 {
     bson_t array;
     bson_iter_t at;
     if (!gw_bson_array(p, "rejected", &array) || !bson_iter_init(&at, &array))
-        return false;
+        return GW_ERR_DATA_LOSS;
     for (int64_t last = -1; bson_iter_next(&at);) {
         bson_t verdict;
         uint32_t len = 0;
@@ -188,15 +189,17 @@ static bool parse_verdicts(const bson_t *p, claim *c)
         int64_t index;
         gw_str reason;
         if (!BSON_ITER_HOLDS_DOCUMENT(&at))
-            return false;
+            return GW_ERR_DATA_LOSS;
         bson_iter_document(&at, &len, &bytes);
         if (!bson_init_static(&verdict, bytes, len) || !gw_bson_int64(&verdict, "i", &index) ||
             !gw_bson_str(&verdict, "reason", &reason) || index <= last ||
-            index >= (int64_t)c->count || !reject(c, (size_t)index, reason))
-            return false;
+            index >= (int64_t)c->count)
+            return GW_ERR_DATA_LOSS;
+        if (!reject(c, (size_t)index, reason))
+            return GW_ERR_NO_MEMORY;
         last = index;
     }
-    return true;
+    return GW_OK;
 }
 
 gw_status claim_parse(const bson_t *p, claim *ret, gw_error *err)
@@ -211,13 +214,16 @@ gw_status claim_parse(const bson_t *p, claim *ret, gw_error *err)
     bool whole = format == EVENT_FORMAT && gw_bson_int64(p, "from", &c.from) &&
                  gw_bson_int64(p, "count", &count) && count > 0 && count <= CLAIM_EVENTS_MAX &&
                  gw_bson_binary(p, "events", &events) && holds_events(events, (size_t)count);
+    gw_status rc = GW_ERR_DATA_LOSS;
     if (whole) {
         c.count = (size_t)count;
         gw_buf_append_str(&c.events, events);
-        whole = !gw_buf_failed(&c.events) && parse_verdicts(p, &c);
+        rc = gw_buf_failed(&c.events) ? GW_ERR_NO_MEMORY : parse_verdicts(p, &c);
     }
-    if (!whole) {
+    if (rc != GW_OK) {
         claim_fini(&c);
+        if (rc == GW_ERR_NO_MEMORY)
+            return gw_fail(err, rc, "no memory for a claim");
         return gw_fail(err, GW_ERR_DATA_LOSS, "a claim in usage_spools is damaged");
     }
     *ret = c;

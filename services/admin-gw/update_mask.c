@@ -29,6 +29,11 @@ static void empty_objects_become_null(yyjson_doc *doc)
     }
 }
 
+static gw_status no_memory(gw_error *err)
+{
+    return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the update mask");
+}
+
 static gw_status mask_of_body(const ProtobufCMessageDescriptor *d, gw_str body, gw_buf *out,
                               gw_error *err)
 {
@@ -39,13 +44,15 @@ static gw_status mask_of_body(const ProtobufCMessageDescriptor *d, gw_str body, 
     gw_auto_buf all = {0};
     gw_status rc = gw_json_mask_of(d, yyjson_doc_get_root(doc), &all, err);
     yyjson_doc_free(doc);
+    if (rc == GW_OK && gw_buf_failed(&all))
+        return no_memory(err); /* a part of the mask would write a part of the body */
     gw_str rest = gw_buf_str(&all);
     gw_str path;
     while (rc == GW_OK && rest.len > 0 && gw_str_split(&rest, ',', &path)) {
         if (!gw_str_eq_c(path, "etag"))
             append_path(out, path);
     }
-    return rc;
+    return rc == GW_OK && gw_buf_failed(out) ? no_memory(err) : rc;
 }
 
 /* Adds what `wanted` leaves of `mask`; false when it is nothing. */
@@ -75,7 +82,10 @@ static gw_status narrow_mask(gw_str mask, gw_str narrow, gw_buf *out, gw_error *
             memcpy(text, path.ptr, n);
         text[n] = '\0';
         gw_json_name(text, camel);
-        if (path.len == 0 || path.len > n || !add_common(mask, gw_str_of(camel), out))
+        bool found = path.len > 0 && path.len == n && add_common(mask, gw_str_of(camel), out);
+        if (gw_buf_failed(out))
+            return no_memory(err);
+        if (!found)
             return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, "updateMask",
                                  "updateMask: the body has no member \"%s\"", text);
     }
@@ -97,8 +107,6 @@ gw_status update_mask_make(const ProtobufCMessageDescriptor *d, gw_str body, gw_
         rc = narrow_mask(gw_buf_str(&mask), narrow, &narrowed, err);
     if (rc != GW_OK)
         return rc;
-    if (gw_buf_failed(&mask) || gw_buf_failed(&narrowed))
-        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the update mask");
     *ret = gw_arena_dup(a, gw_buf_str(narrow.ptr ? &narrowed : &mask));
-    return ret->ptr ? GW_OK : gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the update mask");
+    return ret->ptr ? GW_OK : no_memory(err);
 }

@@ -11,11 +11,11 @@ coverage_report() {
     local report=$COVERAGE_BUILD/report status=0
     rm -rf "$report"
     mkdir -p "$report"
-    "$COVERAGE_VENV/bin/gcovr" --root "$TOP" --object-directory "$COVERAGE_BUILD" --quiet -j "$(nproc)" \
+    "$COVERAGE_VENV/bin/gcovr" --root "$TOP" --object-directory "$COVERAGE_BUILD" -j "$(nproc)" \
         --filter "$TOP/libs/" --filter "$TOP/services/" --exclude "$TOP/libs/testing/" \
         --exclude '.*_(test|fuzz)\.c$' --exclude '.*(_kit|_testing|_fixture|test_server)\.h$' --exclude '.*/fake_[a-z_]+\.h$' \
-        --exclude-throw-branches --gcov-ignore-errors all --gcov-ignore-parse-errors all \
-        --json-summary "$report/summary.json" --html-details "$report/index.html" "$COVERAGE_BUILD"
+        --exclude-throw-branches --gcov-ignore-parse-errors all \
+        --json-summary "$report/summary.json" --html-details "$report/index.html" "$COVERAGE_BUILD/libs" "$COVERAGE_BUILD/services"
     python3 "$TOP/scripts/coverage.py" "$report/summary.json" "$COVERAGE_MINIMUM" || status=1
     say "the report: $report/index.html"
     return "$status"

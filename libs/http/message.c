@@ -8,9 +8,9 @@ static const gw_header *find(gw_headers h, gw_str name, size_t from)
     return NULL;
 }
 
-gw_str gw_headers_get(gw_headers h, const char *name)
+gw_str gw_headers_find(gw_headers h, gw_str name)
 {
-    const gw_header *found = find(h, gw_str_of(name), 0);
+    const gw_header *found = find(h, name, 0);
     if (!found)
         return GW_STR_NULL;
     /* A present but empty value is not an absent one. */
@@ -30,9 +30,9 @@ size_t gw_headers_count_of(gw_headers h, const char *name)
 /* tchar of RFC 9110 §5.6.2 */
 static bool is_token_char(unsigned char c)
 {
-    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'))
+    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-')
         return true;
-    return c != 0 && strchr("!#$%&'*+-.^_`|~", c) != NULL;
+    return c != 0 && strchr("!#$%&'*+.^_`|~", c) != NULL;
 }
 
 bool gw_header_name_is_valid(gw_str name)
@@ -45,7 +45,7 @@ bool gw_header_name_is_valid(gw_str name)
 
 bool gw_header_value_is_valid(gw_str value)
 {
-    for (size_t i = 0; i < value.len; i++) {
+    for (size_t i = gw_str_plain_prefix(value); i < value.len; i++) {
         unsigned char c = (unsigned char)value.ptr[i];
         if ((c < 0x20 && c != '\t') || c == 0x7f)
             return false;

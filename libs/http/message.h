@@ -17,7 +17,11 @@ typedef struct gw_headers {
 } gw_headers;
 
 /* The first value of `name` (any case); the empty view with ptr NULL when absent. */
-gw_str gw_headers_get(gw_headers h, const char *name);
+gw_str gw_headers_find(gw_headers h, gw_str name);
+static inline gw_str gw_headers_get(gw_headers h, const char *name)
+{
+    return gw_headers_find(h, gw_str_of(name)); /* inline: the length of a literal is known */
+}
 size_t gw_headers_count_of(gw_headers h, const char *name); /* how many lines carry that name */
 
 /* True when `value` is a legal field value: no CR, LF, NUL (RFC 9110 §5.5). `name` must be a token

@@ -21,6 +21,7 @@ gw_status relay_core_init(relay_core *c, gw_error *err)
 {
     *c = (relay_core){.limits = relay_limits_defaults};
     gw_list_init(&c->requests);
+    gw_list_init(&c->spares);
     c->scratch.size = SCRATCH_BYTES;
     c->scratch.bytes = malloc(SCRATCH_BYTES);
     return c->scratch.bytes ? GW_OK : relay_request_no_memory(err);
@@ -28,6 +29,7 @@ gw_status relay_core_init(relay_core *c, gw_error *err)
 
 void relay_core_fini(relay_core *c)
 {
+    relay_request_free_spares(c);
     relay_config_unref(c->config);
     c->config = NULL;
     free(c->scratch.bytes);

@@ -46,6 +46,8 @@ typedef struct relay_core {
     relay_config *config; /* current snapshot; never NULL once serving */
     json_scratch scratch;
     gw_list requests; /* in flight */
+    gw_list spares; /* memory of ended ones, to be used again */
+    size_t spare_count;
     int64_t in_flight;
     bool ending; /* the grace period is over: nothing new starts */
     void (*idle)(void *arg); /* called when the last request has gone, if set */

@@ -14,6 +14,60 @@ static const struct {
 
 /* ---- life ---- */
 
+/* Under the sanitizer memory is not used again, so that it sees who comes too late. */
+#ifdef __SANITIZE_ADDRESS__
+#define SPARES_MAX 0
+#else
+#define SPARES_MAX 128
+#endif
+#define SPARE_ARENA_MAX ((size_t)16 * 1024)
+
+static void free_memory(relay_request *r)
+{
+    gw_arena_free(r->arena);
+    free(r);
+}
+
+/* A zeroed request with an empty arena; NULL when out of memory. */
+static relay_request *take_memory(relay_core *core)
+{
+    gw_list *node = gw_list_pop_front(&core->spares);
+    relay_request *r = node ? GW_CONTAINER_OF(node, relay_request, node) : NULL;
+
+    if (r) {
+        gw_arena *arena = r->arena;
+        core->spare_count--;
+        memset(r, 0, sizeof(*r));
+        r->arena = arena;
+        return r;
+    }
+    r = calloc(1, sizeof(*r));
+    if (r && !(r->arena = gw_arena_new())) {
+        free(r);
+        r = NULL;
+    }
+    return r;
+}
+
+static void return_memory(relay_request *r)
+{
+    relay_core *core = r->core;
+
+    gw_arena_reset(r->arena);
+    if (core->spare_count >= SPARES_MAX || gw_arena_bytes(r->arena) > SPARE_ARENA_MAX) {
+        free_memory(r);
+        return;
+    }
+    gw_list_push_front(&core->spares, &r->node);
+    core->spare_count++;
+}
+
+void relay_request_free_spares(relay_core *core)
+{
+    for (gw_list *node; (node = gw_list_pop_front(&core->spares));)
+        free_memory(GW_CONTAINER_OF(node, relay_request, node));
+}
+
 static void free_request(void *arg)
 {
     relay_request *r = arg;
@@ -26,8 +80,7 @@ static void free_request(void *arg)
     gw_sse_reader_free(r->events);
     adapter_stream_fini(&r->adapted);
     gw_buf_fini(&r->held);
-    gw_arena_free(r->arena);
-    free(r);
+    return_memory(r);
     if (gw_list_is_empty(&core->requests) && core->idle)
         core->idle(core->idle_arg);
 }
@@ -164,17 +217,12 @@ static void arm_deadline(relay_request *r)
 bool relay_request_start(relay_core *core, const relay_call *call, relay_sink *sink,
                          relay_request **ret)
 {
-    relay_request *r = calloc(1, sizeof(*r));
-    gw_arena *arena = gw_arena_new();
+    relay_request *r = take_memory(core);
 
-    if (!r || !arena) {
-        gw_arena_free(arena);
-        free(r);
+    if (!r)
         return false;
-    }
     r->core = core;
     r->sink = sink;
-    r->arena = arena;
     r->stage = STAGE_NEW;
     r->ttft_ms = -1;
     r->tap.scratch = core->scratch;

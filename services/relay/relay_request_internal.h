@@ -52,7 +52,7 @@ struct relay_request {
     relay_core *core;
     relay_sink *sink; /* NULL once released or the caller has left */
     gw_arena *arena;
-    gw_list node; /* of core->requests */
+    gw_list node; /* of core->requests, later of core->spares */
 
     relay_stage stage;
     bool running, woken;
@@ -163,6 +163,8 @@ int relay_request_status_code(const relay_request *r);
 /* relay_request_answer.c: heads of answers. */
 void relay_request_success_head(relay_request *r, relay_answer *a);
 void relay_request_failure_head(relay_request *r, relay_answer *a);
+
+void relay_request_free_spares(relay_core *core);
 
 /* ms since arrival. */
 int64_t relay_request_elapsed_ms(const relay_request *r);

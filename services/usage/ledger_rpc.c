@@ -152,8 +152,8 @@ static void load_ledger(gw_rpc_call *call, const ProtobufCMessage *request, void
     gw_status rc = parse(r, gw_rpc_call_arena(call), &subject, &further, &err);
     ledger_call *c = rc == GW_OK ? calloc(1, sizeof(*c)) : NULL;
     if (rc == GW_OK && !c)
-        rc = gw_fail(&err, GW_ERR_NO_MEMORY, "no memory for a ledger");
-    if (rc != GW_OK) {
+        (void)gw_fail(&err, GW_ERR_NO_MEMORY, "no memory for a ledger");
+    if (!c) {
         gw_rpc_fail_all(call, &err, &further);
         return;
     }

@@ -150,8 +150,8 @@ void watch_metrics(gw_rpc_call *call, const ProtobufCMessage *request, void *arg
     gw_status rc = parse(r->window_seconds, r->api_key_id, &asked_for, &further, &err);
     watcher *w = rc == GW_OK ? calloc(1, sizeof(*w)) : NULL;
     if (rc == GW_OK && !w)
-        rc = gw_fail(&err, GW_ERR_NO_MEMORY, "no memory for a watch");
-    if (rc != GW_OK) {
+        (void)gw_fail(&err, GW_ERR_NO_MEMORY, "no memory for a watch");
+    if (!w) {
         gw_rpc_fail_all(call, &err, &further);
         return;
     }

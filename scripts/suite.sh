@@ -1,7 +1,7 @@
 # The running suite: MongoDB-compatible server, Redis, scripted upstreams, the four services.
 #
 #   .run/env      what a user needs, NAME=value (0600)
-#   .run/secrets  peppers, service tokens, bootstrap credentials (0700)
+#   .run/secrets  peppers, service tokens, bootstrap credentials (0700); tls/: an authority and its certificates
 #   .run/config   the relay's providers and routes
 #   .run/data     databases and the relay's spool
 #   .run/log      one file a process; .run/pid likewise
@@ -87,6 +87,31 @@ service_token_lines() {
 }
 admin_key_text() { printf 'lcadm_%s' "$(random_base62 44)"; }
 
+# An authority of this folder's own, and a certificate for each name; those that end within a day are made anew.
+ends_soon() { ! openssl x509 -in "$1" -noout -checkend 86400 >/dev/null 2>&1; }
+new_key_request() { openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes "$@" 2>/dev/null; }
+
+make_certificate() {
+    local name=$1 dir=$STATE/secrets/tls
+    ! ends_soon "$dir/$name.pem" && return
+    new_key_request -subj "/CN=$name" -keyout "$dir/$name.key" -out "$dir/$name.csr"
+    openssl x509 -req -in "$dir/$name.csr" -CA "$dir/ca.pem" -CAkey "$dir/ca.key" -set_serial "0x$(openssl rand -hex 8)" \
+        -days 397 -out "$dir/$name.part" -extfile <(printf 'subjectAltName=DNS:%s,DNS:localhost,IP:127.0.0.1,IP:::1\n' "$name") 2>/dev/null
+    mv "$dir/$name.part" "$dir/$name.pem"
+    rm -f "$dir/$name.csr"
+}
+
+make_certificates() {
+    local name dir=$STATE/secrets/tls
+    mkdir -p "$dir"
+    if ends_soon "$dir/ca.pem"; then
+        rm -f "$dir"/*.pem
+        new_key_request -x509 -days 3650 -subj "/CN=API Relay development $(openssl rand -hex 4)" -keyout "$dir/ca.key" -out "$dir/ca.pem"
+    fi
+    make_secret cursor-key random_base62 40
+    for name in "${SERVICES[@]}" mongo redis; do make_certificate "$name"; done
+}
+
 make_secrets() {
     make_secret peppers pepper_line
     make_secret service-tokens service_token_lines
@@ -143,8 +168,12 @@ write_relay_config() {
 # Stores of the user's, or our own. A shell that has .run/env exported names our own: they are started all the same.
 choose_stores() {
     local own_mongo=mongodb://127.0.0.1:$PORT_MONGO/LibreChat own_redis=redis://127.0.0.1:$PORT_REDIS
-    [[ ${MONGO_URI:-} != "$own_mongo" ]] || unset MONGO_URI
-    [[ ${REDIS_URL:-} != "$own_redis" ]] || unset REDIS_URL
+    [[ ${MONGO_URI:-} != "$own_mongo"* ]] || unset MONGO_URI
+    [[ ${REDIS_URL:-} != "$own_redis" && ${REDIS_URL:-} != "rediss${own_redis#redis}" ]] || unset REDIS_URL
+    if [[ $TLS == 1 ]]; then
+        own_mongo+="?tls=true&tlsCAFile=$CA_FILE"
+        own_redis=rediss${own_redis#redis}
+    fi
     MONGO=${MONGO_URI:-$own_mongo} REDIS=${REDIS_URL:-$own_redis}
     DATABASE=$(sed -E 's|^[^/]*//[^/]*/?([^?]*).*|\1|' <<<"$MONGO")
     DATABASE=${DATABASE:-LibreChat}
@@ -152,11 +181,16 @@ choose_stores() {
 
 start_stores() {
     if [[ -z ${MONGO_URI:-} ]] && ! is_running mongo; then
+        local mongo_tls=()
+        [[ $TLS == 0 ]] || mongo_tls=(--tls-cert-file "$STATE/secrets/tls/mongo.pem" --tls-key-file "$STATE/secrets/tls/mongo.key")
         start mongo "$PORT_MONGO" DEV_PORT_MONGO "$MONGO_VENV/bin/secantusd-py" --host 127.0.0.1 \
-            --port "$PORT_MONGO" --storage-path "$STATE/data/mongo" --sync-on-commit
+            --port "$PORT_MONGO" --storage-path "$STATE/data/mongo" --sync-on-commit "${mongo_tls[@]}"
     fi
     if [[ -z ${REDIS_URL:-} ]] && ! is_running redis; then
-        start redis "$PORT_REDIS" DEV_PORT_REDIS redis-server --bind 127.0.0.1 --port "$PORT_REDIS" \
+        local redis_port=(--port "$PORT_REDIS")
+        [[ $TLS == 0 ]] || redis_port=(--port 0 --tls-port "$PORT_REDIS" --tls-auth-clients no --tls-ca-cert-file "$CA_FILE"
+            --tls-cert-file "$STATE/secrets/tls/redis.pem" --tls-key-file "$STATE/secrets/tls/redis.key")
+        start redis "$PORT_REDIS" DEV_PORT_REDIS redis-server --bind 127.0.0.1 "${redis_port[@]}" \
             --dir "$STATE/data/redis" --appendonly yes --appendfsync everysec --daemonize no
     fi
     # The services would wait for their stores by themselves, but look again only every few seconds.
@@ -174,9 +208,25 @@ start_upstreams() {
     fi
 }
 
+# How a service and the others know each other: certificates, or tokens. Settings, one a line.
+trust_settings() {
+    local name=$1 prefix=$2 dir=$STATE/secrets/tls
+    if [[ $TLS == 0 ]]; then
+        printf '%s\n' "${prefix}_SERVICE_TOKENS_FILE=$STATE/secrets/service-tokens"
+        return
+    fi
+    printf '%s\n' "${prefix}_TLS_CERT_FILE=$dir/$name.pem" "${prefix}_TLS_KEY_FILE=$dir/$name.key" "${prefix}_TLS_CA_FILE=$CA_FILE"
+    case $name in relay | admin-gw)
+        printf '%s\n' "${prefix}_LISTEN_TLS_CERT_FILE=$dir/$name.pem" "${prefix}_LISTEN_TLS_KEY_FILE=$dir/$name.key"
+        ;;
+    esac
+    case $name in relay | usage) printf '%s\n' "${prefix}_CURSOR_KEY_FILE=$STATE/secrets/cursor-key" ;; esac
+    case $name in auth | usage) [[ -n ${REDIS_URL:-} ]] || printf '%s\n' "${prefix}_REDIS_CA_FILE=$CA_FILE" ;; esac
+}
+
 # start_service NAME PORT VARIABLE SETTING=VALUE…: with these settings and nothing else of our environment.
 start_service() {
-    local name=$1 port=$2 variable=$3 prefix=$1 number=0 service
+    local name=$1 port=$2 variable=$3 prefix=$1 number=0 service trust
     shift 3
     is_running "$name" && return
     prefix=${prefix^^}
@@ -185,9 +235,10 @@ start_service() {
         [[ $service == "$name" ]] && break
         number=$((number + 1))
     done
+    mapfile -t trust < <(trust_settings "$name" "$prefix")
     start "$name" "$port" "$variable" env -i PATH="$PATH" LANG=C.UTF-8 \
         "${prefix}_OPS_LISTEN=127.0.0.1:$((PORT_OPS + number))" \
-        "${prefix}_SERVICE_TOKENS_FILE=$STATE/secrets/service-tokens" \
+        "${trust[@]}" \
         "$@" "$BIN/$name"
 }
 
@@ -236,8 +287,8 @@ await_services() {
 make_api_key() {
     [[ -s $STATE/secrets/api-key ]] && return
     local answer key
-    answer=$(curl -fsS --max-time 10 -H "Authorization: Bearer $(secret admin-key)" -H 'Content-Type: application/json' \
-        -d '{"name": "first key", "clientId": "dev"}' "http://127.0.0.1:$PORT_ADMIN/admin/api-keys") ||
+    answer=$(curl -fsS --max-time 10 "${CURL_CA[@]}" -H "Authorization: Bearer $(secret admin-key)" -H 'Content-Type: application/json' \
+        -d '{"name": "first key", "clientId": "dev"}' "$SCHEME://127.0.0.1:$PORT_ADMIN/admin/api-keys") ||
         die "the first key could not be made; see $STATE/log/admin-gw.log"
     key=$(grep -o '"key" *: *"lc_[A-Za-z0-9_]*"' <<<"$answer" | grep -o 'lc_[A-Za-z0-9_]*')
     (umask 077 && printf '%s' "$key" >"$STATE/secrets/api-key")
@@ -245,8 +296,8 @@ make_api_key() {
 
 write_env() {
     (umask 077 && cat >"$STATE/env.part" <<TEXT
-RELAY_URL=http://127.0.0.1:$PORT_RELAY
-ADMIN_URL=http://127.0.0.1:$PORT_ADMIN
+RELAY_URL=$SCHEME://127.0.0.1:$PORT_RELAY
+ADMIN_URL=$SCHEME://127.0.0.1:$PORT_ADMIN
 ADMIN_KEY=$(secret admin-key)
 ADMIN_USER=admin
 ADMIN_PASSWORD=$(secret owner-password)
@@ -254,10 +305,14 @@ API_KEY=$(secret api-key)
 AUTH_GRPC=127.0.0.1:$PORT_AUTH_GRPC
 RELAY_GRPC=127.0.0.1:$PORT_RELAY_GRPC
 USAGE_GRPC=127.0.0.1:$PORT_USAGE_GRPC
-SERVICE_TOKEN=$(service_token relay)
-MONGO_URI=$MONGO
+MONGO_URI=$([[ $MONGO != *'&'* ]] && printf '%s' "$MONGO" || printf "'%s'" "$MONGO")
 REDIS_URL=$REDIS
 TEXT
+        if [[ $TLS == 1 ]]; then
+            printf 'CA_FILE=%s\n' "$CA_FILE"
+        else
+            printf 'SERVICE_TOKEN=%s\n' "$(service_token relay)"
+        fi >>"$STATE/env.part"
     )
     mv "$STATE/env.part" "$STATE/env"
 }
@@ -266,21 +321,22 @@ print_welcome() {
     cat <<TEXT
 
 API Relay is up.
-  OpenAI-compatible API   http://127.0.0.1:$PORT_RELAY/v1
-  Admin REST              http://127.0.0.1:$PORT_ADMIN/admin/…   (OpenAPI: /openapi.json)
+  OpenAI-compatible API   $SCHEME://127.0.0.1:$PORT_RELAY/v1
+  Admin REST              $SCHEME://127.0.0.1:$PORT_ADMIN/admin/…   (OpenAPI: /openapi.json)
   gRPC                    auth 127.0.0.1:$PORT_AUTH_GRPC · relay 127.0.0.1:$PORT_RELAY_GRPC · usage 127.0.0.1:$PORT_USAGE_GRPC
   Admin sign-in           admin / $(secret owner-password)
   Admin key               $(secret admin-key)
-  API key                 $(secret api-key)
+  API key                 $(secret api-key)$([[ $TLS == 0 ]] || printf '\n  Authority to trust      %s' "$CA_FILE")
   All of it               $STATE/env
 
 Try it:
-  curl -s http://127.0.0.1:$PORT_RELAY/v1/chat/completions -H 'Authorization: Bearer $(secret api-key)' -H 'Content-Type: application/json' -d '{"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Say hello"}]}'
+  curl -s${CURL_CA[*]:+ ${CURL_CA[*]}} $SCHEME://127.0.0.1:$PORT_RELAY/v1/chat/completions -H 'Authorization: Bearer $(secret api-key)' -H 'Content-Type: application/json' -d '{"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Say hello"}]}'
 TEXT
 }
 
 suite_up() {
     local upstream= upstream_given=0
+    TLS=0
     while (($#)); do
         case $1 in
         --upstream)
@@ -288,10 +344,16 @@ suite_up() {
             upstream=${2%/} upstream_given=1
             shift 2
             ;;
+        --tls)
+            TLS=1
+            shift
+            ;;
         *) die "up: unknown argument '$1'" ;;
         esac
     done
     set_ports
+    CA_FILE=$STATE/secrets/tls/ca.pem SCHEME=http CURL_CA=()
+    [[ $TLS == 0 ]] || SCHEME=https CURL_CA=(--cacert "$CA_FILE")
     choose_stores
     (umask 077 && mkdir -p "$STATE"/{secrets,config,data/{mongo,redis,spool,relay},log,pid})
     exec 9>"$STATE/lock"
@@ -303,6 +365,8 @@ suite_up() {
     BIN=$TOP/build/release/bin STARTED=0
 
     make_secrets
+    [[ $TLS == 0 ]] || (umask 077 && make_certificates)
+    choose_tls
     choose_upstream "$upstream_given" "$upstream"
     source "$STATE/config/choice"
     start_stores 9>&-
@@ -325,6 +389,14 @@ choose_upstream() {
     write_relay_config "$upstream"
 }
 
+# A suite that runs the other way stops first: nobody speaks both.
+choose_tls() {
+    local current
+    current=$(cat "$STATE/config/tls" 2>/dev/null || echo 0)
+    [[ $current == "$TLS" ]] || stop_suite
+    printf '%s\n' "$TLS" >"$STATE/config/tls"
+}
+
 # ---- down, logs ----
 
 stop_all() {
@@ -333,12 +405,16 @@ stop_all() {
     wait
 }
 
-suite_down() {
-    # What hands over comes before what takes over: the relay's last events still find usage, and usage its store.
+# What hands over comes before what takes over: the relay's last events still find usage, and usage its store.
+stop_suite() {
     stop_all admin-gw relay
     stop_all usage
     stop_all auth upstream librechat
     stop_all redis mongo
+}
+
+suite_down() {
+    stop_suite
     if [[ ${1:-} == --wipe ]]; then
         rm -rf "$STATE"
     elif [[ -n ${1:-} ]]; then

@@ -185,3 +185,12 @@ def test_a_start_says_all_that_is_missing(stack: Suite) -> None:
     assert "tls_cert_file: needs tls_key_file" in half and "tls_cert_file: needs tls_ca_file" in half
     assert "cursor_key_file: is required" in half and "auth=*.example" in half and "service_tokens_file" not in half.split("cursor_key_file")[0]
     assert "tls_ca_file: needs tls_cert_file" in mistakes(tls_ca_file="ca.pem")
+
+
+def test_a_cursor_key_has_to_be_long_enough(stack: Suite, tmp_path: Path) -> None:
+    usage, short = stack.processes["usage"], tmp_path / "cursor-key"
+    short.write_text("too short")
+    env = {**usage.env, "USAGE_CURSOR_KEY_FILE": str(short), "USAGE_OPS_LISTEN": "127.0.0.1:0", "USAGE_GRPC_LISTEN": "127.0.0.1:0"}
+    done = subprocess.run(usage.command, env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and "start_failed" in done.stderr and "fewer than 32 bytes" in done.stderr
+    assert "too short" not in done.stderr

@@ -6,6 +6,7 @@
 
 #define ORIGINS_KEPT   256 /* without a connection, for their TLS sessions */
 #define FREE_HEADS_MAX 4
+#define TRANSFERS_KEPT 256L /* connections that libcurl keeps */
 
 const gw_http_client_options gw_http_client_defaults = {
     .idle_max_per_origin = 64,
@@ -159,9 +160,26 @@ static void free_client(gw_http_client *c)
         c->free_heads = h->next;
         free(h);
     }
+    for (size_t i = 0; i < c->free_easy_count; i++)
+        curl_easy_cleanup(c->free_easy[i]);
     gw_map_free(c->origins);
     gw_tls_context_free(c->tls);
     free(c);
+}
+
+/* What stands on libcurl: the connector of our own connections, and its transfers. */
+static gw_status open_curl(gw_http_client *c, const gw_http_client_options *o, gw_error *err)
+{
+    const gw_cidr *allow = o ? o->allow_cidrs : NULL;
+    size_t allow_count = o ? o->allow_cidr_count : 0;
+    gw_status rc = gw_curl_loop_new(c->loop, allow, allow_count, &c->transfers, err);
+    if (rc != GW_OK)
+        return rc;
+    curl_multi_setopt(gw_curl_loop_multi(c->transfers), CURLMOPT_MAXCONNECTS, TRANSFERS_KEPT);
+    rc = gw_connector_new(c->loop, allow, allow_count, &c->connector, err);
+    if (rc != GW_OK)
+        gw_curl_loop_close(c->transfers, NULL, NULL);
+    return rc;
 }
 
 gw_status gw_http_client_new(gw_loop *l, const gw_http_client_options *o, gw_log *log,
@@ -187,8 +205,7 @@ gw_status gw_http_client_new(gw_loop *l, const gw_http_client_options *o, gw_log
     if (rc == GW_OK)
         rc = gw_tls_client_context_new(c->options.tls, true, log, &c->tls, err);
     if (rc == GW_OK)
-        rc = gw_connector_new(l, o ? o->allow_cidrs : NULL, o ? o->allow_cidr_count : 0,
-                              &c->connector, err);
+        rc = open_curl(c, o, err);
     if (rc != GW_OK) {
         free_client(c);
         return rc;
@@ -197,11 +214,13 @@ gw_status gw_http_client_new(gw_loop *l, const gw_http_client_options *o, gw_log
     return GW_OK;
 }
 
-static void on_connector_closed(void *arg)
+static void on_part_closed(void *arg)
 {
     gw_http_client *c = arg;
     void (*closed)(void *) = c->closed;
     void *closed_arg = c->closed_arg;
+    if (--c->finishing > 0)
+        return;
     free_client(c);
     if (closed)
         closed(closed_arg);
@@ -210,15 +229,16 @@ static void on_connector_closed(void *arg)
 static void finish_close(void *arg)
 {
     gw_http_client *c = arg;
-    gw_connector_close(c->connector, on_connector_closed, c);
+    gw_connector_close(c->connector, on_part_closed, c);
+    gw_curl_loop_close(c->transfers, on_part_closed, c);
 }
 
 void gw_http_client_check_closed(gw_http_client *c)
 {
-    if (!c->closing || c->finishing || c->connections > 0 || c->work_is_deferred ||
+    if (!c->closing || c->finishing > 0 || c->connections > 0 || c->work_is_deferred ||
         !gw_list_is_empty(&c->calls))
         return;
-    c->finishing = true;
+    c->finishing = 2;
     gw_loop_defer(c->loop, finish_close, c); /* libcurl may be on the stack */
 }
 
@@ -256,7 +276,9 @@ gw_status gw_http_send(gw_http_client *c, const gw_http_request *request,
 
     rc = gw_http_call_format(call, o, request, err);
     gw_list *kept = gw_list_first(&o->idle);
-    if (rc == GW_OK && kept)
+    if (rc == GW_OK && request->transport == GW_HTTP_CURL)
+        rc = gw_http_transfer_open(o, call, request, err);
+    else if (rc == GW_OK && kept)
         gw_http_conn_start(GW_CONTAINER_OF(kept, gw_http_conn, origin_node), call);
     else if (rc == GW_OK)
         rc = gw_http_conn_open(o, call, err);

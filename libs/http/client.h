@@ -1,6 +1,7 @@
 /*
  * HTTP/1.1 client for upstreams: keep-alive pools on llhttp, connections opened by libcurl (DNS,
- * happy eyeballs), TLS by OpenSSL with hostname verification.
+ * happy eyeballs), TLS by OpenSSL with hostname verification. A request may ask for libcurl's own
+ * transfer instead (gw_http_transport).
  *
  * Limits and rules: connect, first-byte, idle and total timeouts; head <= 64 KiB; 1xx answers are
  * skipped; a reused connection that dies before any answer byte is retried once on a fresh one; a
@@ -46,7 +47,15 @@ typedef struct gw_http_timeouts { /* ms; 0 = none */
     int64_t total_ms;
 } gw_http_timeouts;
 
+/*
+ * Who speaks HTTP. The limits and rules above hold for both; GW_HTTP_OWN is twice as fast. libcurl's is there for a
+ * provider that ours does not get on with, and for cold work. Over TLS it refuses
+ * an answer that only the connection's end ends.
+ */
+typedef enum gw_http_transport { GW_HTTP_OWN, GW_HTTP_CURL } gw_http_transport;
+
 typedef struct gw_http_request {
+    gw_http_transport transport;
     const char *method; /* "POST" */
     gw_url url; /* http or https; views must live during the call of gw_http_send only */
     gw_str target; /* path and query as sent; starts with "/" */

@@ -108,10 +108,9 @@ static int on_line_end(llhttp_t *p)
     return 0;
 }
 
-/* RFC 9112 §6.1: the framing must be beyond doubt, or the next answer on this connection is somebody else's. */
-static const char *framing_problem(const llhttp_t *p, gw_headers headers)
+const char *gw_http_answer_framing_problem(unsigned major, unsigned minor, gw_headers headers)
 {
-    if (p->http_major != 1)
+    if (major != 1)
         return "its answer is not HTTP/1.x";
     size_t codings = gw_headers_count_of(headers, "transfer-encoding");
     if (codings == 0)
@@ -120,7 +119,7 @@ static const char *framing_problem(const llhttp_t *p, gw_headers headers)
                    : NULL;
     if (gw_headers_get(headers, "content-length").ptr)
         return "its answer has Content-Length and Transfer-Encoding";
-    if (codings > 1 || p->http_minor == 0 ||
+    if (codings > 1 || minor == 0 ||
         !gw_str_eq_nocase(gw_headers_get(headers, "transfer-encoding"), GW_STR("chunked")))
         return "its answer has a Transfer-Encoding other than chunked";
     return NULL;
@@ -133,7 +132,7 @@ static int on_headers_end(llhttp_t *p)
     gw_headers headers = {0};
     if (conn->head)
         headers = (gw_headers){conn->head->items, conn->head->count};
-    const char *problem = framing_problem(p, headers);
+    const char *problem = gw_http_answer_framing_problem(p->http_major, p->http_minor, headers);
     if (problem)
         return refuse(conn, problem);
     if (p->status_code == 101)

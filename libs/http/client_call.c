@@ -104,7 +104,7 @@ gw_http_call *gw_http_call_take(gw_http_client *c)
         gw_list_init(&call->work_node);
     }
     gw_list_push_back(&c->calls, &call->node);
-    call->conn = NULL;
+    call->carrier = NULL;
     call->paused = call->was_sent = call->request_is_sent = call->was_retried = call->has_ended =
         false;
     call->unsent_seen = 0;
@@ -135,8 +135,7 @@ void gw_http_call_return(gw_http_call *call)
 
 /* ---- the request's bytes ---- */
 
-static bool
-method_has_body(const char *method) /* RFC 9110 §8.6: says Content-Length: 0 when empty */
+bool gw_http_method_has_body(const char *method)
 {
     return strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0 ||
            strcmp(method, "PATCH") == 0;
@@ -157,7 +156,7 @@ static void append_head(gw_buf *b, const gw_http_origin *o, const gw_http_reques
         gw_buf_append_str(b, r->headers[i].value);
         gw_buf_append(b, "\r\n", 2);
     }
-    if (body_bytes > 0 || method_has_body(r->method)) {
+    if (body_bytes > 0 || gw_http_method_has_body(r->method)) {
         gw_buf_append_c(b, "Content-Length: ");
         gw_buf_append_int(b, (int64_t)body_bytes);
         gw_buf_append(b, "\r\n", 2);
@@ -241,27 +240,36 @@ void gw_http_call_touch(gw_http_call *call)
 /* A slow upload that moves is no silence of the upstream. */
 static bool upload_moved(gw_http_call *call)
 {
-    if (call->stage != GW_HTTP_AWAITING || call->request_is_sent || !call->conn)
+    if (call->stage != GW_HTTP_AWAITING || call->request_is_sent || !call->carrier)
         return false;
-    size_t unsent = gw_http_conn_unsent(call->conn);
+    size_t unsent = call->carrier->ops->unsent(call->carrier);
     bool moved = unsent != call->unsent_seen;
     call->unsent_seen = unsent;
     return moved;
+}
+
+static void fail(gw_http_call *call, const char *format, ...) GW_PRINTF(2, 3);
+static void fail(gw_http_call *call, const char *format, ...)
+{
+    gw_error err = {0};
+    va_list args;
+    va_start(args, format);
+    gw_vfail(&err, GW_ERR_UPSTREAM_TIMEOUT, format, args);
+    va_end(args);
+    call->carrier->ops->end(call->carrier, &err);
 }
 
 static void fail_stage(gw_http_call *call)
 {
     long long limit = stage_limit_ms(call);
     if (call->stage == GW_HTTP_CONNECTING)
-        gw_http_conn_fail(call->conn, GW_ERR_UPSTREAM_TIMEOUT, "no connection within %lld ms",
-                          limit);
+        fail(call, "no connection within %lld ms", limit);
     else if (call->stage == GW_HTTP_ANSWERING)
-        gw_http_conn_fail(call->conn, GW_ERR_UPSTREAM_TIMEOUT, "no answer byte for %lld ms", limit);
+        fail(call, "no answer byte for %lld ms", limit);
     else if (call->request_is_sent)
-        gw_http_conn_fail(call->conn, GW_ERR_UPSTREAM_TIMEOUT, "no answer within %lld ms", limit);
+        fail(call, "no answer within %lld ms", limit);
     else
-        gw_http_conn_fail(call->conn, GW_ERR_UPSTREAM_TIMEOUT,
-                          "it took no request byte for %lld ms", limit);
+        fail(call, "it took no request byte for %lld ms", limit);
 }
 
 static void on_timer(void *arg)
@@ -269,9 +277,7 @@ static void on_timer(void *arg)
     gw_http_call *call = arg;
     int64_t now = gw_loop_now_ms(call->client->loop);
     if (now >= call->total_due_ms) {
-        gw_http_conn_fail(call->conn, GW_ERR_UPSTREAM_TIMEOUT,
-                          "the whole exchange took more than %lld ms",
-                          (long long)call->timeouts.total_ms);
+        fail(call, "the whole exchange took more than %lld ms", (long long)call->timeouts.total_ms);
         return;
     }
     if (now >= due_ms(call)) {
@@ -290,7 +296,7 @@ void gw_http_call_end(gw_http_call *call, gw_status rc, const gw_error *err)
 {
     gw_http_client *c = call->client;
     call->has_ended = true;
-    call->conn = NULL;
+    call->carrier = NULL;
     gw_timer_cancel(c->loop, &call->timer);
     call->ops.on_done(call, rc, rc == GW_OK ? NULL : err, call->arg);
     gw_http_call_return(call);
@@ -300,7 +306,7 @@ void gw_http_call_end(gw_http_call *call, gw_status rc, const gw_error *err)
 void gw_http_call_end_later(gw_http_call *call, gw_status rc, const gw_error *err)
 {
     call->has_ended = true;
-    call->conn = NULL;
+    call->carrier = NULL;
     call->rc = rc;
     call->err = *err;
     gw_timer_cancel(call->client->loop, &call->timer);
@@ -311,22 +317,20 @@ void gw_http_cancel(gw_http_call *call)
 {
     if (call->has_ended)
         return;
-    gw_http_conn *conn = call->conn;
+    gw_http_carrier *carrier = call->carrier;
     gw_error err;
     gw_status rc = gw_fail(&err, GW_ERR_CANCELLED, "the call was cancelled");
     gw_http_call_end_later(call, rc, &err);
-    if (conn) {
-        conn->call = NULL;
-        gw_http_conn_close(conn);
-    }
+    if (carrier)
+        carrier->ops->drop(carrier);
 }
 
 void gw_http_call_work(gw_http_call *call)
 {
     if (call->has_ended)
         gw_http_call_end(call, call->rc, &call->err);
-    else if (!call->paused && call->conn)
-        gw_http_conn_resume(call->conn);
+    else if (!call->paused && call->carrier)
+        call->carrier->ops->resume(call->carrier);
 }
 
 void gw_http_pause(gw_http_call *call)
@@ -334,8 +338,8 @@ void gw_http_pause(gw_http_call *call)
     if (call->has_ended || call->paused)
         return;
     call->paused = true;
-    if (call->conn)
-        gw_http_conn_stop_reading(call->conn);
+    if (call->carrier)
+        call->carrier->ops->pause(call->carrier);
 }
 
 void gw_http_resume(gw_http_call *call)

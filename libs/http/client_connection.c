@@ -110,7 +110,7 @@ static void complete(gw_http_conn *conn, size_t bytes_left)
     bool fit = conn->keep_alive && bytes_left == 0 && call->request_is_sent && !conn->writing &&
                !conn->write_failed && !conn->client->closing && !has_bytes_left(conn);
     conn->call = NULL;
-    call->conn = NULL;
+    call->carrier = NULL;
     if (fit) {
         gw_http_conn_read_on(
             conn); /* it may have been stopped: an idle connection hears of its end */
@@ -244,8 +244,9 @@ void gw_http_conn_stop_reading(gw_http_conn *conn)
         uv_read_stop(gw_http_conn_stream(conn));
 }
 
-void gw_http_conn_resume(gw_http_conn *conn)
+static void resume(gw_http_carrier *k)
 {
+    gw_http_conn *conn = GW_CONTAINER_OF(k, gw_http_conn, carrier);
     if (conn->state != GW_HTTP_CONN_BUSY)
         return;
     gw_http_call *call = conn->call;
@@ -263,6 +264,38 @@ void gw_http_conn_resume(gw_http_conn *conn)
     if (conn->call == call && conn->state == GW_HTTP_CONN_BUSY && !call->paused)
         gw_http_conn_read_on(conn);
 }
+
+/* ---- what a call may ask of its connection ---- */
+
+static void end_call(gw_http_carrier *k, gw_error *err)
+{
+    gw_http_conn_end(GW_CONTAINER_OF(k, gw_http_conn, carrier), err);
+}
+
+static void drop(gw_http_carrier *k)
+{
+    gw_http_conn *conn = GW_CONTAINER_OF(k, gw_http_conn, carrier);
+    conn->call = NULL;
+    gw_http_conn_close(conn);
+}
+
+static void pause_reading(gw_http_carrier *k)
+{
+    gw_http_conn_stop_reading(GW_CONTAINER_OF(k, gw_http_conn, carrier));
+}
+
+static size_t unsent(gw_http_carrier *k)
+{
+    return gw_http_conn_unsent(GW_CONTAINER_OF(k, gw_http_conn, carrier));
+}
+
+const gw_http_carrier_ops gw_http_conn_ops = {
+    .end = end_call,
+    .drop = drop,
+    .pause = pause_reading,
+    .resume = resume,
+    .unsent = unsent,
+};
 
 /* ---- TLS, inwards ---- */
 

@@ -53,6 +53,7 @@ gw_status gw_http_conn_open(gw_http_origin *o, gw_http_call *call, gw_error *err
     gw_http_conn *conn = calloc(1, sizeof(*conn));
     if (!conn)
         return gw_fail(err, GW_ERR_NO_MEMORY, "out of memory for a connection");
+    conn->carrier.ops = &gw_http_conn_ops;
     conn->client = c;
     conn->origin = o;
     conn->call = call;
@@ -67,7 +68,7 @@ gw_status gw_http_conn_open(gw_http_origin *o, gw_http_call *call, gw_error *err
     }
     c->connections++;
     o->connections++;
-    call->conn = conn;
+    call->carrier = &conn->carrier;
     gw_http_call_enter(call, GW_HTTP_CONNECTING);
     return GW_OK;
 }

@@ -435,28 +435,26 @@ static void a_bad_request_is_refused_without_a_callback(void **state)
     assert_bad(k, &r, "url");
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, kit_setup, kit_teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_silent_upstream_runs_into_the_first_byte_timeout),
-        TEST(interim_answers_do_not_count_as_the_answer),
-        TEST(a_stalled_answer_runs_into_the_idle_timeout),
-        TEST(the_total_timeout_covers_everything),
-        TEST(the_connect_timeout_covers_the_tls_handshake),
-        TEST(an_upstream_that_takes_no_request_bytes_times_out),
-        TEST(a_large_body_arrives_whole),
-        TEST(an_answer_may_come_before_the_request_is_sent),
-        TEST(a_paused_answer_loses_nothing),
-        TEST(a_paused_call_reads_nothing_and_its_idle_time_does_not_run),
-        TEST(a_call_can_be_cancelled_at_every_stage),
-        TEST(cancelling_in_mid_upload_lets_the_body_go),
-        TEST(closing_the_client_cancels_what_is_in_flight),
-        TEST(private_addresses_need_the_allow_list),
-        TEST(forbidden_addresses_are_refused_even_when_listed),
-        TEST(an_upstream_that_is_not_there_is_unavailable),
-        TEST(a_bad_request_is_refused_without_a_callback),
+        KIT_TEST_BOTH(a_silent_upstream_runs_into_the_first_byte_timeout),
+        KIT_TEST_BOTH(interim_answers_do_not_count_as_the_answer),
+        KIT_TEST_BOTH(a_stalled_answer_runs_into_the_idle_timeout),
+        KIT_TEST_BOTH(the_total_timeout_covers_everything),
+        KIT_TEST_BOTH(the_connect_timeout_covers_the_tls_handshake),
+        KIT_TEST_BOTH(an_upstream_that_takes_no_request_bytes_times_out),
+        KIT_TEST_BOTH(a_large_body_arrives_whole),
+        KIT_TEST_BOTH(an_answer_may_come_before_the_request_is_sent),
+        KIT_TEST_BOTH(a_paused_answer_loses_nothing),
+        KIT_TEST_BOTH(a_paused_call_reads_nothing_and_its_idle_time_does_not_run),
+        KIT_TEST_BOTH(a_call_can_be_cancelled_at_every_stage),
+        KIT_TEST_BOTH(cancelling_in_mid_upload_lets_the_body_go),
+        KIT_TEST_BOTH(closing_the_client_cancels_what_is_in_flight),
+        KIT_TEST_BOTH(private_addresses_need_the_allow_list),
+        KIT_TEST_BOTH(forbidden_addresses_are_refused_even_when_listed),
+        KIT_TEST_BOTH(an_upstream_that_is_not_there_is_unavailable),
+        KIT_TEST_BOTH(a_bad_request_is_refused_without_a_callback),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,7 +2,7 @@
  * Inside of the HTTP client: who owns what, and how its files talk to each other.
  *
  *   client ── origins ── idle connections (LIFO)
- *      └───── calls ──── at most one connection each
+ *      └───── calls ──── at most one carrier each: a connection of ours or a transfer of libcurl's
  *
  * client.c             client, origins, pools, gw_http_send()
  * client_call.c        one call: request head, deadline, pause, cancel, end
@@ -10,6 +10,7 @@
  * client_send.c        a connection outwards: the request, plain or encrypted
  * client_connection.c  a connection inwards: read, keep, retry, close
  * client_answer.c      llhttp's callbacks: head, body, end of an answer
+ * client_transfer.c    a call that libcurl carries; libcurl's callbacks
  *
  * A call ends exactly once, by gw_http_call_end(), from the loop. A connection with anything odd about it is closed; its
  * memory goes with its handle. Nothing here is called from two threads.
@@ -19,6 +20,7 @@
 #include "core/map.h"
 #include "http/client.h"
 #include "http/connector.h"
+#include "http/curl_loop.h"
 #include "tls/tls.h"
 
 #include <llhttp.h>
@@ -26,6 +28,7 @@
 #define GW_HTTP_READ_BYTES         ((size_t)64 * 1024)
 #define GW_HTTP_RECORD_BYTES       ((size_t)16 * 1024) /* of plain text in one TLS record */
 #define GW_HTTP_ANSWER_HEADERS_MAX 256
+#define GW_HTTP_FREE_EASY_MAX      64 /* handles of libcurl kept for the next transfers */
 
 /* An answer's head while it comes in; lent to a connection from its first header to on_head. */
 typedef struct gw_http_head {
@@ -52,11 +55,30 @@ typedef struct gw_http_origin {
 
 typedef struct gw_http_conn gw_http_conn;
 
+/* What carries a call, the first member of a connection and of a transfer. */
+typedef struct gw_http_carrier gw_http_carrier;
+typedef struct gw_http_carrier_ops {
+    /* Ends the call from the loop; the message gets the origin's name in front. */
+    void (*end)(gw_http_carrier *k, gw_error *err);
+    void (*drop)(gw_http_carrier *k); /* the call lets go of it */
+    void (*pause)(gw_http_carrier *k);
+    void (*resume)(gw_http_carrier *k); /* from the loop; also when nothing was paused */
+    size_t (*unsent)(gw_http_carrier *k); /* bytes of the request that are still here */
+} gw_http_carrier_ops;
+struct gw_http_carrier {
+    const gw_http_carrier_ops *ops;
+};
+
+typedef struct gw_http_transfer gw_http_transfer;
+
 struct gw_http_client {
     gw_loop *loop;
     gw_log *log;
     gw_http_client_options options;
     gw_connector *connector;
+    gw_curl_loop *transfers;
+    CURL *free_easy[GW_HTTP_FREE_EASY_MAX];
+    size_t free_easy_count;
     gw_tls_context *tls;
     gw_map *origins;
     llhttp_settings_t parser_settings;
@@ -69,9 +91,9 @@ struct gw_http_client {
     size_t free_call_count;
     gw_http_head *free_heads;
     size_t free_head_count;
-    size_t connections; /* memory not yet returned */
+    size_t connections; /* and transfers: memory not yet returned */
     bool closing;
-    bool finishing;
+    unsigned finishing; /* parts that have still to close, once all calls are gone */
     void (*closed)(void *arg);
     void *closed_arg;
     char read_buffer[GW_HTTP_READ_BYTES]; /* from the sockets */
@@ -88,7 +110,7 @@ struct gw_http_call {
     gw_list node; /* client->calls or free_calls */
     gw_list work_node; /* client->work */
     gw_http_client *client;
-    gw_http_conn *conn;
+    gw_http_carrier *carrier;
     gw_http_call_ops ops;
     void *arg;
     gw_buf head;
@@ -121,6 +143,7 @@ typedef enum gw_http_conn_state {
 } gw_http_conn_state;
 
 struct gw_http_conn {
+    gw_http_carrier carrier;
     gw_http_client *client;
     gw_http_origin *origin;
     gw_http_call *call;
@@ -160,6 +183,8 @@ void gw_http_client_return_head(gw_http_client *c, gw_http_head *h);
 
 /* client_call.c */
 GW_CHECK gw_status gw_http_call_check(const gw_http_request *r, gw_error *err);
+bool gw_http_method_has_body(
+    const char *method); /* RFC 9110 §8.6: says Content-Length: 0 when empty */
 gw_http_call *gw_http_call_take(gw_http_client *c); /* NULL when out of memory */
 void gw_http_call_return(gw_http_call *call); /* to the free list, without a callback */
 void gw_http_call_free(gw_http_call *call);
@@ -176,11 +201,11 @@ void gw_http_call_work(gw_http_call *call); /* what gw_http_client_schedule() as
 GW_CHECK gw_status gw_http_conn_open(gw_http_origin *o, gw_http_call *call, gw_error *err);
 
 /* client_connection.c */
+extern const gw_http_carrier_ops gw_http_conn_ops;
 void gw_http_conn_close(gw_http_conn *conn);
 void gw_http_conn_leave_pool(gw_http_conn *conn);
 void gw_http_conn_read_on(gw_http_conn *conn);
 void gw_http_conn_stop_reading(gw_http_conn *conn);
-void gw_http_conn_resume(gw_http_conn *conn);
 void gw_http_conn_handshake(
     gw_http_conn *conn); /* as far as the bytes go; then the exchange starts */
 /* Closes the connection; its call ends from the loop. The message gets the origin's name in front. */
@@ -200,3 +225,12 @@ size_t gw_http_conn_unsent(const gw_http_conn *conn);
 void gw_http_answer_settings(llhttp_settings_t *s);
 void gw_http_answer_begin(gw_http_conn *conn);
 void gw_http_answer_drop_head(gw_http_conn *conn);
+/*
+ * RFC 9112 §6.1: the framing must be beyond doubt, or the next answer on this connection is somebody else's. NULL when
+ * it is.
+ */
+const char *gw_http_answer_framing_problem(unsigned major, unsigned minor, gw_headers headers);
+
+/* client_transfer.c */
+GW_CHECK gw_status gw_http_transfer_open(gw_http_origin *o, gw_http_call *call,
+                                         const gw_http_request *r, gw_error *err);

@@ -144,7 +144,7 @@ void gw_http_conn_start(gw_http_conn *conn, gw_http_call *call)
         gw_http_conn_leave_pool(conn);
     conn->state = GW_HTTP_CONN_BUSY;
     conn->call = call;
-    call->conn = conn;
+    call->carrier = &conn->carrier;
     conn->part = conn->part_offset = 0;
     conn->may_have_more = false;
     gw_http_answer_begin(conn);

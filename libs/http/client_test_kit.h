@@ -55,6 +55,7 @@ typedef struct kit {
     size_t pending; /* calls */
     void *mine; /* the test's own */
     gw_timer nudge; /* see kit_turn */
+    gw_http_transport transport; /* of every request */
 } kit;
 
 typedef struct kit_call {
@@ -330,6 +331,13 @@ static inline int kit_setup(void **state)
     return 0;
 }
 
+static inline int kit_setup_curl(void **state)
+{
+    kit_setup(state);
+    ((kit *)*state)->transport = GW_HTTP_CURL;
+    return 0;
+}
+
 static inline int kit_teardown(void **state)
 {
     kit *k = *state;
@@ -394,7 +402,8 @@ static const gw_http_call_ops kit_ops = {kit_on_head, kit_on_body, kit_on_done};
 
 static inline gw_http_request kit_request(const kit *k, const char *method)
 {
-    gw_http_request r = {.method = method, .target = GW_STR("/v1/x?y=1")};
+    gw_http_request r = {
+        .transport = k->transport, .method = method, .target = GW_STR("/v1/x?y=1")};
     r.url.scheme = k->server.tls ? GW_STR("https") : GW_STR("http");
     r.url.host = GW_STR("127.0.0.1");
     r.url.port = k->server.port;
@@ -431,6 +440,13 @@ static inline void kit_get(kit *k, kit_call *c)
     kit_run(k);
     assert_int_equal(c->dones, 1);
 }
+
+#define KIT_TEST(f) cmocka_unit_test_setup_teardown(f, kit_setup, kit_teardown)
+#define KIT_TEST_CURL(f)                                                                           \
+    {                                                                                              \
+#f " (libcurl)", f, kit_setup_curl, kit_teardown, NULL                                     \
+    }
+#define KIT_TEST_BOTH(f) KIT_TEST(f), KIT_TEST_CURL(f)
 
 #define kit_assert_ok(c)                                                                           \
     do {                                                                                           \

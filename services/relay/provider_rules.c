@@ -71,6 +71,13 @@ static void check_status(check *c, const char *status)
         violation(c, "status", "must be \"active\" or \"disabled\"");
 }
 
+static void check_transport(check *c, const char *transport)
+{
+    gw_str s = gw_str_of(transport);
+    if (s.len && !gw_str_eq_c(s, "own") && !gw_str_eq_c(s, "curl"))
+        violation(c, "transport", "must be \"own\" or \"curl\"");
+}
+
 static void check_base_url(check *c, const char *text)
 {
     gw_url url;
@@ -119,6 +126,7 @@ gw_status provider_check(const provider_message *p, const char *path, gw_json_vi
     check_base_url(&c, p->base_url);
     check_credential(&c, p->credential);
     check_status(&c, p->status);
+    check_transport(&c, p->transport);
     check_timeout(&c, "connectTimeoutMs", p->connect_timeout_ms);
     check_timeout(&c, "firstByteTimeoutMs", p->first_byte_timeout_ms);
     check_timeout(&c, "idleTimeoutMs", p->idle_timeout_ms);

@@ -122,6 +122,8 @@ gw_status entity_create(provider_store *s, entity_kind kind, const entity_change
     *(Google__Protobuf__Timestamp **)message_field(m, "created_at") = config_timestamp(s);
     if (*message_text(m, "status") == '\0')
         message_set_text(m, "status", "active");
+    if (kind == ENTITY_PROVIDER && *message_text(m, "transport") == '\0')
+        message_set_text(m, "transport", "own");
     if (kind == ENTITY_ROUTE) {
         gw_object_id id;
         char *hex = gw_arena_alloc(s->arena, GW_OBJECT_ID_HEX_SIZE);

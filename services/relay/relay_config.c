@@ -209,6 +209,7 @@ static void build_provider(builder *b, provider_config *p, const provider_messag
     if (gw_url_parse(url, &p->base_url, NULL) != GW_OK)
         p->unusable = "its base URL is none";
     p->base_path = base_path_of(b, p);
+    p->transport = gw_str_eq_c(gw_str_of(m->transport), "curl") ? GW_HTTP_CURL : GW_HTTP_OWN;
     p->connect_timeout_ms =
         m->connect_timeout_ms ? m->connect_timeout_ms : default_timeouts[p->kind].connect_ms;
     p->first_byte_timeout_ms = m->first_byte_timeout_ms ? m->first_byte_timeout_ms

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "core/url.h"
+#include "http/client.h"
 #include "price_book.h"
 
 typedef enum provider_kind { PROVIDER_OPENAI, PROVIDER_LIBRECHAT } provider_kind;
@@ -23,6 +24,7 @@ typedef struct provider_config {
                           "/api/agents/v1" */
     gw_str credential; /* resolved secret, never logged; "" when the provider needs none */
     const char *unusable; /* why it cannot be used (credential missing …), NULL when fine */
+    gw_http_transport transport;
     int64_t connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, total_timeout_ms;
 } provider_config;
 

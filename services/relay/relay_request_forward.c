@@ -78,6 +78,7 @@ static gw_status send_upstream(relay_request *r, gw_error *err)
 {
     const adapter_request *u = &r->upstream_request;
     gw_http_request request = {
+        .transport = r->route->provider->transport,
         .method = "POST",
         .url = r->route->provider->base_url,
         .target = u->target,

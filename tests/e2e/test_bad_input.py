@@ -221,6 +221,8 @@ MID_STREAM: dict[str, str] = {
     "gpt-4o-mini+fail-error-event-4": "upstream_error",
     "gpt-4o-mini+fail-error-named-4": "upstream_error",
     "gpt-4o-mini+fail-garbage-stream-4": "upstream_invalid_response",
+    "curled+fail-cut-4": "upstream_cut",
+    "curled+fail-error-event-4": "upstream_error",
 }
 
 
@@ -253,10 +255,11 @@ def test_a_stale_pooled_connection_is_not_the_callers_problem(suite: Suite, shar
         assert answer.status_code == 200, answer.text
 
 
-def test_a_caller_that_leaves_ends_the_call_upstream(suite: Suite, shared_key: str) -> None:
+@pytest.mark.parametrize(("model", "basis"), [("gpt-4o-mini", "estimated"), ("curled", "unpriced")])
+def test_a_caller_that_leaves_ends_the_call_upstream(suite: Suite, shared_key: str, model: str, basis: str) -> None:
     cancelled = suite.upstream_stats()["cancelled"]
     key = suite.make_key()
-    body = {**GOOD, "model": "gpt-4o-mini+slow-50+long-2000", "stream": True}
+    body = {**GOOD, "model": f"{model}+slow-50+long-2000", "stream": True}
     with suite.raw("relay") as raw:
         raw.send(request_bytes("POST", CHAT, {"Authorization": f"Bearer {key['key']}"}, body))
         answer = raw.answer(head_only=True)
@@ -264,7 +267,7 @@ def test_a_caller_that_leaves_ends_the_call_upstream(suite: Suite, shared_key: s
         assert raw.receive()
     assert suite.upstream_stats(f"cancelled={cancelled + 1}")["cancelled"] == cancelled + 1
     row = suite.row(str(answer.header("x-request-id")))
-    assert row["outcome"] == "partial" and row["billingBasis"] == "estimated" and 0 < row["usage"]["completionTokens"] < 500
+    assert row["outcome"] == "partial" and row["billingBasis"] == basis and 0 < row["usage"]["completionTokens"] < 500
 
 
 def test_a_key_that_drains_lets_the_call_finish_without_its_caller(suite: Suite) -> None:

@@ -26,6 +26,14 @@ def figures(usage: Any) -> tuple[int, int, int]:
     return usage.prompt_tokens, usage.completion_tokens, usage.total_tokens
 
 
+@pytest.mark.parametrize("mark", ["", "+crlf", "+bytes-1"])
+def test_a_provider_over_libcurl_answers_alike(client: openai.OpenAI, mark: str) -> None:
+    answer = client.chat.completions.create(model="curled+plain" + mark, messages=HELLO)
+    assert (answer.choices[0].message.content or "").endswith("Echo: Hello there") and figures(answer.usage)[0] == HELLO_USAGE[0]
+    chunks = list(client.chat.completions.create(model="curled+plain" + mark, messages=HELLO, stream=True))
+    assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices).endswith("Echo: Hello there")
+
+
 @pytest.mark.smoke
 def test_a_chat_completion_comes_back_whole(client: openai.OpenAI) -> None:
     answer = client.chat.completions.create(model="gpt-4o", messages=HELLO)

@@ -151,8 +151,8 @@ class Suite:
 
     def write_relay_config(self, providers: list[dict[str, Any]] | None = None, models: list[dict[str, Any]] | None = None) -> None:
         """
-        JSON is YAML. By default gpt-*, org/* and text-embedding-* go to the scripted upstream, impatient+* too but with
-        short timeouts, refused-* to a port where nobody listens, agent_* to the small LibreChat. What the upstream is to
+        JSON is YAML. By default gpt-*, org/* and text-embedding-* go to the scripted upstream, curled+* too but over
+        libcurl, impatient+* with short timeouts, refused-* to a port where nobody listens, agent_* to the small LibreChat. What the upstream is to
         do wrong is added to the name, as in "gpt-4o-mini+fail-cut-3": such a name has a price.
         """
         scripted = {"kind": "openai", "baseUrl": f"{self.upstream_url}/v1", "credential": "env:RELAY_CREDENTIAL_SCRIPTED"}
@@ -161,6 +161,7 @@ class Suite:
             or [
                 {"name": "scripted", **scripted},
                 {"name": "impatient", **scripted, "firstByteTimeoutMs": IMPATIENT_MS, "idleTimeoutMs": IMPATIENT_MS},
+                {"name": "curled", **scripted, "transport": "curl"},
                 {"name": "refused", **scripted, "baseUrl": f"http://127.0.0.1:{self.port['nobody']}/v1"},
                 {"name": "librechat", "kind": "librechat", "baseUrl": self.librechat_url, "credential": "env:RELAY_CREDENTIAL_LIBRECHAT"},
             ],
@@ -169,6 +170,7 @@ class Suite:
                 {"model": "gpt-*", "targets": [{"provider": "scripted"}], "listedModels": ["gpt-4o", "gpt-4o-mini"]},
                 {"model": "org/*", "targets": [{"provider": "scripted"}], "listedModels": ["org/model/with-slashes"]},
                 {"model": "text-embedding-*", "targets": [{"provider": "scripted"}], "listedModels": ["text-embedding-3-small"]},
+                {"model": "curled+*", "targets": [{"provider": "curled"}]},
                 {"model": "impatient+*", "targets": [{"provider": "impatient"}]},
                 {"model": "refused-*", "targets": [{"provider": "refused"}]},
                 {"model": "alias-gpt", "targets": [{"provider": "scripted", "upstreamModel": "gpt-4o"}], "listedModels": ["alias-gpt"]},

@@ -96,6 +96,7 @@ BAD_PROVIDERS: dict[str, dict[str, Any]] = {
     "environment at large": {"credential": "env:PATH"},
     "a path": {"credential": "file:../../etc/passwd"},
     "a negative time": {"connectTimeoutMs": -1},
+    "an unknown transport": {"transport": "pigeon"},
 }
 
 

@@ -198,6 +198,13 @@ static void pause_for_good(kit_call *c)
     gw_http_pause(c->call);
 }
 
+static void resume_for_good(void *arg)
+{
+    kit_call *c = arg;
+    c->in_body = NULL;
+    gw_http_resume(c->call);
+}
+
 static void a_paused_call_reads_nothing_and_its_idle_time_does_not_run(void **state)
 {
     kit *k = *state;
@@ -210,14 +217,13 @@ static void a_paused_call_reads_nothing_and_its_idle_time_does_not_run(void **st
     send_with(k, &c, (gw_http_timeouts){.idle_ms = 150});
     while (c.bodies == 0)
         kit_turn(k);
-    gw_timer_init(&c.timer, resume, &c);
+    gw_timer_init(&c.timer, resume_for_good, &c);
     gw_timer_set(k->loop, &c.timer, 200);
     while (gw_timer_is_armed(&c.timer)) {
         assert_int_equal(c.bodies, 1);
         assert_int_equal(c.dones, 0);
         kit_turn(k);
     }
-    c.in_body = NULL;
     kit_run(k);
     kit_assert_ok(&c);
     assert_int_equal(c.body.len, BIG_BYTES);

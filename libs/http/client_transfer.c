@@ -31,6 +31,8 @@ struct gw_http_transfer {
     bool ends_by_close; /* the answer has no framing of its own */
     bool is_running; /* libcurl has it */
     bool is_paused; /* libcurl holds bytes back for us */
+    bool is_finished; /* libcurl is through; a paused call hears of it when it goes on */
+    CURLcode code; /* then: how it ended */
     bool is_going; /* to be freed by the loop */
     gw_status problem_rc; /* found by our own checks */
     const char *problem;
@@ -229,13 +231,16 @@ static bool keep_line(gw_http_transfer *t, gw_str line)
     return true;
 }
 
-static bool begin_head(gw_http_transfer *t)
+static bool begin_head(gw_http_transfer *t, gw_str line)
 {
-    long status = 0, version = 0;
+    long status = 0;
     curl_easy_getinfo(t->job.easy, CURLINFO_RESPONSE_CODE, &status);
-    curl_easy_getinfo(t->job.easy, CURLINFO_HTTP_VERSION, &version);
     t->status = (int)status;
-    t->minor_version = version == CURL_HTTP_VERSION_1_0 ? 0 : 1;
+    if (!gw_str_starts_with(line, GW_STR("HTTP/1.")) || line.len < 8) {
+        refuse(t, GW_ERR_UPSTREAM_PROTOCOL, "its answer is not HTTP/1.x");
+        return false;
+    }
+    t->minor_version = line.ptr[7] == '0' ? 0 : 1;
     drop_head(t); /* of a 1xx answer */
     t->head = gw_http_client_take_head(t->client);
     if (!t->head)
@@ -243,14 +248,13 @@ static bool begin_head(gw_http_transfer *t)
     return t->head != NULL;
 }
 
-/* libcurl takes the first number it finds (RFC 9110 §8.6: digits alone). */
+/* RFC 9110 §8.6: digits alone. libcurl takes the first number it finds, and one that is too large for none. */
 static bool length_is_plain(gw_headers headers)
 {
     gw_str length = gw_headers_get(headers, "content-length");
-    for (size_t i = 0; i < length.len; i++)
-        if (length.ptr[i] < '0' || length.ptr[i] > '9')
-            return false;
-    return !length.ptr || length.len > 0;
+    int64_t bytes;
+    return !length.ptr || (length.len > 0 && length.ptr[0] >= '0' && length.ptr[0] <= '9' &&
+                           gw_str_to_int64(length, &bytes));
 }
 
 /* The end of a head: of an interim answer (RFC 9110 §15.2: any number of them may come first), or of the answer. */
@@ -294,8 +298,8 @@ static size_t on_header(char *at, size_t size, size_t n, void *arg)
     while (line.len > 0 && (line.ptr[line.len - 1] == '\n' || line.ptr[line.len - 1] == '\r'))
         line.len--;
     bool fine;
-    if (!t->head || (line.len > 5 && memcmp(line.ptr, "HTTP/", 5) == 0))
-        fine = begin_head(t);
+    if (!t->head || gw_str_starts_with(line, GW_STR("HTTP/")))
+        fine = begin_head(t, line);
     else
         fine = line.len > 0 ? keep_line(t, line) : end_head(t);
     return fine ? size * n : 0;
@@ -337,9 +341,15 @@ static gw_status judge(gw_http_transfer *t, CURLcode code, gw_error *err)
                        "it closed the connection in the middle of its answer");
     case CURLE_GOT_NOTHING:
         return gw_fail(err, GW_ERR_UPSTREAM_CUT, "it closed the connection before it answered");
-    case CURLE_PARTIAL_FILE:
     case CURLE_RECV_ERROR:
     case CURLE_SEND_ERROR:
+        if (t->origin->is_tls && strstr(t->curl_says, "SSL")) /* an alert, not the end of TCP */
+            return gw_fail(err, GW_ERR_UPSTREAM_FAILED, "TLS failed: %s", t->curl_says);
+        if (strstr(t->curl_says, "chunked")) /* libcurl has no code of its own for it */
+            return gw_fail(err, GW_ERR_UPSTREAM_PROTOCOL, "its answer is not HTTP: %s",
+                           t->curl_says);
+        __attribute__((fallthrough));
+    case CURLE_PARTIAL_FILE:
         return gw_fail(err, GW_ERR_UPSTREAM_CUT,
                        "it closed the connection in the middle of its answer");
     case CURLE_COULDNT_RESOLVE_HOST:
@@ -367,18 +377,24 @@ static gw_status judge(gw_http_transfer *t, CURLcode code, gw_error *err)
     }
 }
 
-static void on_finished(gw_curl_job *j, CURLcode code)
+static void conclude(gw_http_transfer *t)
 {
-    gw_http_transfer *t = GW_CONTAINER_OF(j, gw_http_transfer, job);
     gw_http_call *call = t->call;
     gw_error err = {0};
-    if (!call) /* it went away; the loop frees the transfer */
-        return;
-    gw_status rc = judge(t, code, &err);
+    gw_status rc = judge(t, t->code, &err);
     if (rc != GW_OK)
         gw_error_prefix(&err, "upstream %s", t->origin->authority);
     let_go(t);
     gw_http_call_end(call, rc, &err);
+}
+
+static void on_finished(gw_curl_job *j, CURLcode code)
+{
+    gw_http_transfer *t = GW_CONTAINER_OF(j, gw_http_transfer, job);
+    t->is_finished = true;
+    t->code = code;
+    if (t->call && !t->call->paused) /* without a call the loop frees the transfer */
+        conclude(t);
 }
 
 /* ---- what a call may ask of its transfer ---- */
@@ -416,7 +432,9 @@ static void start(gw_http_transfer *t)
 static void resume(gw_http_carrier *k)
 {
     gw_http_transfer *t = GW_CONTAINER_OF(k, gw_http_transfer, carrier);
-    if (!t->is_running) {
+    if (t->is_finished) {
+        conclude(t);
+    } else if (!t->is_running) {
         start(t);
     } else if (t->is_paused) {
         t->is_paused = false;

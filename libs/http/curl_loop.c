@@ -102,9 +102,20 @@ static int on_timeout(CURLM *multi, long timeout_ms, void *arg)
     return 0;
 }
 
+/*
+ * libcurl tells a due time once. Where its clock is a moment behind ours it finds nothing due yet, and would not be asked
+ * again.
+ */
 static void on_timer(void *arg)
 {
-    act(arg, CURL_SOCKET_TIMEOUT, 0);
+    gw_curl_loop *c = arg;
+    long left_ms = -1;
+    act(c, CURL_SOCKET_TIMEOUT, 0);
+    if (!c->multi || gw_timer_is_armed(&c->timer))
+        return;
+    curl_multi_timeout(c->multi, &left_ms);
+    if (left_ms >= 0)
+        gw_timer_set(c->loop, &c->timer, GW_MAX(left_ms, 1L));
 }
 
 static bool is_allowed(const gw_curl_loop *c, const gw_ip *ip)

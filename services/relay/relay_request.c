@@ -54,7 +54,7 @@ static void return_memory(relay_request *r)
     relay_core *core = r->core;
 
     gw_arena_reset(r->arena);
-    if (core->spare_count >= SPARES_MAX || gw_arena_bytes(r->arena) > SPARE_ARENA_MAX) {
+    if (core->spare_count + 1 > SPARES_MAX || gw_arena_bytes(r->arena) > SPARE_ARENA_MAX) {
         free_memory(r);
         return;
     }

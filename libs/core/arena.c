@@ -10,7 +10,10 @@
 #define ASAN_UNPOISON_MEMORY_REGION(ptr, size) ((void)(ptr), (void)(size))
 #endif
 
-enum { FIRST_BLOCK = 4096, LARGEST_BLOCK = 65536 };
+enum {
+    FIRST_BLOCK = 2032,
+    LARGEST_BLOCK = 65536
+}; /* with the head of a block and of malloc: half a page */
 
 typedef struct block {
     struct block *next;
@@ -116,7 +119,7 @@ static size_t next_block_size(const gw_arena *a)
 {
     if (!a->blocks)
         return FIRST_BLOCK;
-    return GW_MIN(GW_MAX(a->blocks->size, FIRST_BLOCK / 2) * 2, LARGEST_BLOCK);
+    return GW_MIN(GW_MAX(a->bytes, FIRST_BLOCK), LARGEST_BLOCK); /* twice as much, all in all */
 }
 
 void *gw_arena_alloc(gw_arena *a, size_t size)

@@ -14,7 +14,7 @@ void adapter_stream_fini(adapter_stream *s)
 
 gw_status adapter_fail(adapter_stream *s, const gw_error *err)
 {
-    openai_error_from(&s->failure, err);
+    openai_error_from(s->failure, err);
     return err->code;
 }
 
@@ -22,8 +22,8 @@ gw_status adapter_fail_inband(adapter_stream *s, gw_str json)
 {
     const provider_config *p = s->job->route->provider;
 
-    openai_error_from_inband(&s->failure, s->job->arena, p->name, json, p->credential);
-    return s->failure.error.code;
+    openai_error_from_inband(s->failure, s->job->arena, p->name, json, p->credential);
+    return s->failure->error.code;
 }
 
 void adapter_emit(adapter_stream *s, answer_event_kind kind, gw_str raw, gw_str data)

@@ -59,7 +59,7 @@ typedef struct adapter_stream {
     usage_tap *tap;
     void (*emit)(void *arg, const answer_event *e);
     void *arg;
-    openai_error failure; /* filled when a call below does not return GW_OK */
+    openai_error *failure; /* filled when a call below does not return GW_OK; the owner's */
     bool done; /* [DONE] was emitted */
     gw_buf suspect; /* librechat: an event that may be an error in disguise */
 } adapter_stream;

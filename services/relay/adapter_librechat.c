@@ -288,9 +288,9 @@ static gw_status fail_disguised(adapter_stream *s)
     gw_buf_append_json(&json, gw_str_slice(text, strlen("\n\nError: "), text.len));
     gw_buf_append_c(&json, "}");
     (void)adapter_fail_inband(s, gw_buf_str(&json));
-    s->failure.type = GW_STR("upstream_error");
+    s->failure->type = GW_STR("upstream_error");
     yyjson_doc_free(doc);
-    return s->failure.error.code;
+    return s->failure->error.code;
 }
 
 static gw_status on_event(adapter_stream *s, const gw_sse_event *e)

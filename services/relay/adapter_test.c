@@ -26,6 +26,7 @@ typedef struct fixture {
     adapter_job job;
     usage_tap tap;
     adapter_stream stream;
+    openai_error failure;
     const adapter_ops *ops;
     gw_buf sent; /* raw bytes of what was emitted, usage in <>, preamble in () */
 } fixture;
@@ -83,7 +84,8 @@ static void ask(fixture *f, provider_kind kind, relay_endpoint endpoint, const c
                            .stream = f->body.stream,
                            .hop = 1};
     f->tap = (usage_tap){0};
-    f->stream = (adapter_stream){.job = &f->job, .tap = &f->tap, .emit = on_emit, .arg = f};
+    f->stream = (adapter_stream){
+        .job = &f->job, .tap = &f->tap, .emit = on_emit, .arg = f, .failure = &f->failure};
     gw_buf_clear(&f->sent);
 }
 
@@ -103,7 +105,7 @@ static gw_status on_event(void *arg, const gw_sse_event *e, gw_error *err)
     gw_status rc = f->ops->on_event(&f->stream, e);
 
     if (rc != GW_OK)
-        *err = f->stream.failure.error;
+        *err = f->stream.failure->error;
     return rc;
 }
 
@@ -355,9 +357,9 @@ static void an_error_in_disguise_comes_to_light(void **state)
     ask(f, PROVIDER_LIBRECHAT, ENDPOINT_CHAT,
         "{\"model\":\"agent_x\",\"messages\":[],\"stream\":true}");
     assert_int_equal(play(f, in.data), GW_ERR_UPSTREAM_FAILED);
-    assert_true(gw_str_eq_c(f->stream.failure.type, "upstream_error"));
+    assert_true(gw_str_eq_c(f->stream.failure->type, "upstream_error"));
     assert_true(
-        gw_str_contains(gw_str_of(f->stream.failure.error.message), GW_STR("quota of ***")));
+        gw_str_contains(gw_str_of(f->stream.failure->error.message), GW_STR("quota of ***")));
     assert_false(gw_str_contains(gw_buf_str(&f->sent), GW_STR("Error: ")));
     adapter_stream_fini(&f->stream);
 

@@ -100,7 +100,7 @@ static gw_status write_usage(relay_request *r, const ProtobufCMessage *response,
     Apirelay__Usage__V1__GetOwnUsageResponse shown =
         *(const Apirelay__Usage__V1__GetOwnUsageResponse *)(const void *)response;
     shown.limits = r->policy->message->limits ? r->policy->message->limits : &unlimited;
-    return gw_json_write(&shown.base, out, &r->upstream_err);
+    return gw_json_write(&shown.base, out, &relay_request_troubles(r)->upstream_err);
 }
 
 static void on_usage(void *arg, gw_status rc, const ProtobufCMessage *response, const gw_error *err)
@@ -115,11 +115,11 @@ static void on_usage(void *arg, gw_status rc, const ProtobufCMessage *response, 
     if (rc == GW_OK)
         r->upstream_rc = write_usage(r, response, &out);
     else
-        r->upstream_err = *err;
+        relay_request_troubles(r)->upstream_err = *err;
     if (r->upstream_rc == GW_OK) {
         r->answer = gw_arena_dup(r->arena, gw_buf_str(&out));
         if (!r->answer.ptr)
-            r->upstream_rc = relay_request_no_memory(&r->upstream_err);
+            r->upstream_rc = relay_request_no_memory(&relay_request_troubles(r)->upstream_err);
     }
     relay_request_wake(r);
 }
@@ -205,7 +205,7 @@ relay_stage local_answer_resume(relay_request *r)
     if (!r->upstream_ended)
         return STAGE_FORWARD;
     if (r->upstream_rc == GW_ERR_INVALID_ARGUMENT || r->upstream_rc == GW_ERR_OUT_OF_RANGE)
-        return relay_request_fail(r, &r->upstream_err); /* the caller's own query */
+        return relay_request_fail(r, &r->troubles->upstream_err); /* the caller's own query */
     if (r->upstream_rc != GW_OK) {
         gw_error err;
         (void)gw_fail(&err, GW_ERR_UNAVAILABLE, "usage cannot be read right now");

@@ -51,6 +51,7 @@ static void usage_that_cannot_be_asked_for_want_of_memory_is_a_failure_at_once(v
     bool has_failed = true;
     for (size_t n = 1; has_failed; n++) {
         relay_request r = {.core = &f->core,
+                           .troubles = &f->core.no_troubles,
                            .arena = gw_arena_new(),
                            .policy = &f->policy,
                            .call = {.endpoint = ENDPOINT_USAGE,

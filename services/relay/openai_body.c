@@ -266,9 +266,28 @@ static gw_status take_members(openai_body *b, relay_endpoint endpoint, const fou
     return GW_OK;
 }
 
-static void free_doc(void *doc)
+struct openai_parsed {
+    yyjson_doc *doc;
+};
+
+static void free_parsed(void *arg)
 {
-    yyjson_doc_free(doc);
+    openai_parsed *p = arg;
+
+    yyjson_doc_free(p->doc);
+    p->doc = NULL;
+}
+
+void openai_body_forget_json(openai_body *b, gw_arena *arena)
+{
+    gw_str model = gw_arena_dup(arena, b->model), user = gw_arena_dup(arena, b->user);
+
+    if (!b->parsed || !model.ptr || !user.ptr)
+        return;
+    b->model = model;
+    b->user = user;
+    b->root = NULL;
+    free_parsed(b->parsed);
 }
 
 gw_status openai_body_read(gw_arena *arena, relay_endpoint endpoint, gw_str raw, openai_body *ret,
@@ -288,7 +307,10 @@ gw_status openai_body_read(gw_arena *arena, relay_endpoint endpoint, gw_str raw,
     if (!doc)
         return gw_fail(err, GW_ERR_INVALID_JSON, "the body is not valid JSON: %s at byte %zu",
                        why.msg, why.pos);
-    if (!gw_arena_defer(arena, free_doc, doc)) {
+    b.parsed = gw_arena_new_of(arena, openai_parsed);
+    if (b.parsed)
+        b.parsed->doc = doc;
+    if (!b.parsed || !gw_arena_defer(arena, free_parsed, b.parsed)) {
         yyjson_doc_free(doc);
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory to read the body");
     }

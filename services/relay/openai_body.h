@@ -18,9 +18,12 @@
 
 #include <yyjson.h>
 
+typedef struct openai_parsed openai_parsed;
+
 typedef struct openai_body {
     gw_str raw;
-    yyjson_val *root;
+    openai_parsed *parsed; /* what `root` is a part of */
+    yyjson_val *root; /* NULL once forgotten */
     gw_str model; /* not empty */
     bool stream;
     bool stream_given;
@@ -37,6 +40,12 @@ typedef struct openai_body {
  */
 GW_CHECK gw_status openai_body_read(gw_arena *arena, relay_endpoint endpoint, gw_str raw,
                                     openai_body *ret, gw_error *err);
+
+/*
+ * Gives back the memory of the JSON, which is a multiple of its text: for when everything that reads it has done so. The
+ * texts of `b` are copied to the arena; when that has no memory nothing happens.
+ */
+void openai_body_forget_json(openai_body *b, gw_arena *arena);
 
 /* What the upstream is to read instead. */
 typedef struct openai_splices {

@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "openai_error.h"
 #include "key_cache.h"
 #include "recorder.h"
 #include "relay_config.h"
@@ -30,6 +31,12 @@ extern const relay_limits relay_limits_defaults;
 
 #define RELAY_STAGES_MAX 16
 
+/* What went wrong with a request. Few have any, and 1.5 KiB for each open stream would be seen. */
+typedef struct request_troubles {
+    gw_error key_err, upstream_err;
+    openai_error failure;
+} request_troubles;
+
 typedef struct relay_core {
     gw_loop *loop;
     const gw_clock *clock;
@@ -45,6 +52,9 @@ typedef struct relay_core {
     relay_limits limits;
     relay_config *config; /* current snapshot; never NULL once serving */
     json_scratch scratch;
+    openai_error adapter_failure; /* for the moment between an adapter's call and its stage */
+    request_troubles no_troubles; /* all zeroes */
+    request_troubles last_troubles; /* of whoever finds no memory for its own */
     gw_list requests; /* in flight */
     gw_list spares; /* memory of ended ones, to be used again */
     size_t spare_count;

@@ -223,6 +223,7 @@ bool relay_request_start(relay_core *core, const relay_call *call, relay_sink *s
         return false;
     r->core = core;
     r->sink = sink;
+    r->troubles = &core->no_troubles;
     r->stage = STAGE_NEW;
     r->ttft_ms = -1;
     r->tap.scratch = core->scratch;
@@ -256,11 +257,21 @@ gw_status relay_request_no_memory(gw_error *err)
 
 /* ---- failure ---- */
 
+request_troubles *relay_request_troubles(relay_request *r)
+{
+    if (r->troubles == &r->core->no_troubles) {
+        r->troubles = gw_arena_new_of(r->arena, request_troubles);
+        if (!r->troubles)
+            r->troubles = &r->core->last_troubles;
+    }
+    return r->troubles;
+}
+
 relay_stage relay_request_fail_with(relay_request *r, const openai_error *e)
 {
     if (!r->has_failed) {
         r->has_failed = true;
-        r->failure = *e;
+        relay_request_troubles(r)->failure = *e;
     }
     return STAGE_SETTLE;
 }

@@ -21,7 +21,7 @@ static void on_key(void *arg, gw_status rc, key_policy *policy, const gw_error *
     r->key_rc = rc;
     r->policy = policy;
     if (rc != GW_OK)
-        r->key_err = *err;
+        relay_request_troubles(r)->key_err = *err;
     relay_request_wake(r);
 }
 
@@ -74,7 +74,7 @@ relay_stage authenticate_resume(relay_request *r)
     if (r->key_rc == GW_OK)
         return check_key(r);
     count_lookup(r, r->key_rc == GW_ERR_KEY_INVALID ? "refused" : "failed");
-    return relay_request_fail(r, &r->key_err);
+    return relay_request_fail(r, &r->troubles->key_err);
 }
 
 /* ---- READ_BODY ---- */

@@ -38,7 +38,7 @@ void relay_request_success_head(relay_request *r, relay_answer *a)
 
 void relay_request_failure_head(relay_request *r, relay_answer *a)
 {
-    const openai_error *e = &r->failure;
+    const openai_error *e = &r->troubles->failure;
 
     a->status = e->http_status;
     add(a, "content-type", GW_STR("application/json"));

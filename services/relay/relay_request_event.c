@@ -76,19 +76,20 @@ static char *lower_name(relay_request *r, gw_str name)
 
 static void set_headers(relay_request *r, usage_event *e)
 {
-    Apirelay__Usage__V1__EventHeader *items =
-        gw_arena_array(r->arena, Apirelay__Usage__V1__EventHeader, HEADERS_MAX);
+    const gw_header *kept[HEADERS_MAX];
+    size_t count = 0;
 
-    e->headers = gw_arena_array(r->arena, Apirelay__Usage__V1__EventHeader *, HEADERS_MAX);
-    for (size_t i = 0; items && e->headers && i < r->call.headers.count; i++) {
-        const gw_header *h = &r->call.headers.items[i];
-        if (!is_kept_header(h->name) || e->n_headers == HEADERS_MAX)
-            continue;
-        Apirelay__Usage__V1__EventHeader *item = &items[e->n_headers];
-        apirelay__usage__v1__event_header__init(item);
-        item->name = lower_name(r, h->name);
-        item->value = text_of(r, h->value, HEADER_MAX);
-        e->headers[e->n_headers++] = item;
+    for (size_t i = 0; i < r->call.headers.count && count < HEADERS_MAX; i++)
+        if (is_kept_header(r->call.headers.items[i].name))
+            kept[count++] = &r->call.headers.items[i];
+    Apirelay__Usage__V1__EventHeader *items =
+        gw_arena_array(r->arena, Apirelay__Usage__V1__EventHeader, count);
+    e->headers = gw_arena_array(r->arena, Apirelay__Usage__V1__EventHeader *, count);
+    for (size_t i = 0; items && e->headers && i < count; i++) {
+        apirelay__usage__v1__event_header__init(&items[i]);
+        items[i].name = lower_name(r, kept[i]->name);
+        items[i].value = text_of(r, kept[i]->value, HEADER_MAX);
+        e->headers[e->n_headers++] = &items[i];
     }
 }
 
@@ -173,7 +174,7 @@ int relay_request_status_code(const relay_request *r)
         return 200;
     if (r->caller_gone)
         return 499;
-    return r->has_failed ? r->failure.http_status : 200;
+    return r->has_failed ? r->troubles->failure.http_status : 200;
 }
 
 void relay_request_write_event(relay_request *r)
@@ -200,7 +201,7 @@ void relay_request_write_event(relay_request *r)
     e->outcome = constant(b->outcome);
     e->finish_reason = text_of(r, gw_str_of(b->finish_reason), HEADER_MAX);
     if (r->has_failed)
-        e->error = constant(gw_status_describe(r->failure.error.code)->openai_code);
+        e->error = constant(gw_status_describe(r->troubles->failure.error.code)->openai_code);
     e->upstream_accepted = r->upstream_accepted;
     e->repeat_count = 1;
     recorder_done(r->core->lane, r->slot, e);

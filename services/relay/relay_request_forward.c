@@ -17,8 +17,11 @@ static void make_job(relay_request *r)
     r->job.stream = r->stream;
     r->job.hop++;
     r->adapter = adapter_of(r->route->provider->kind);
-    r->adapted =
-        (adapter_stream){.job = &r->job, .tap = &r->tap, .emit = relay_request_deliver, .arg = r};
+    r->adapted = (adapter_stream){.job = &r->job,
+                                  .tap = &r->tap,
+                                  .emit = relay_request_deliver,
+                                  .arg = r,
+                                  .failure = &r->core->adapter_failure};
 }
 
 /*
@@ -48,6 +51,17 @@ static gw_status own_body(relay_request *r, gw_error *err)
     u->body_parts = 1;
     r->owns_body = true;
     return GW_OK;
+}
+
+/* A stream may stay open for minutes; its request's JSON has been read. */
+static void forget_json(relay_request *r)
+{
+    adapter_request *u = &r->upstream_request;
+    bool is_callers = u->upstream_model.ptr == r->body.model.ptr;
+
+    openai_body_forget_json(&r->body, r->arena);
+    if (is_callers)
+        u->upstream_model = r->body.model;
 }
 
 /* By the name sent upstream, else by the one asked for: an alias may have a price of its own. */
@@ -136,6 +150,7 @@ relay_stage forward_enter(relay_request *r)
     if (r->adapter->write_request(&r->job, &r->upstream_request, &err) != GW_OK ||
         own_body(r, &err) != GW_OK)
         return relay_request_fail(r, &err);
+    forget_json(r);
     find_price(r);
     relay_request_open_event(r);
     if (send_upstream(r, &err) != GW_OK)
@@ -161,7 +176,7 @@ static relay_stage end_of_events(relay_request *r)
     if (r->upstream_rc != GW_OK)
         return fail_upstream(r);
     if (r->adapter->on_end(&r->adapted) != GW_OK)
-        return relay_request_fail_with(r, &r->adapted.failure);
+        return relay_request_fail_with(r, r->adapted.failure);
     r->answer_complete = true;
     return STAGE_SETTLE;
 }
@@ -173,9 +188,9 @@ static relay_stage end_of_json(relay_request *r)
     if (r->upstream_rc != GW_OK)
         return fail_upstream(r);
     if (r->adapter->on_answer(&r->adapted, json, &r->answer) != GW_OK)
-        return relay_request_fail_with(r, &r->adapted.failure);
+        return relay_request_fail_with(r, r->adapted.failure);
     if (r->stream && adapter_stream_from_answer(&r->adapted, r->answer) != GW_OK)
-        return relay_request_fail_with(r, &r->adapted.failure);
+        return relay_request_fail_with(r, r->adapted.failure);
     r->answer_complete = true;
     return STAGE_SETTLE;
 }

@@ -69,7 +69,6 @@ struct relay_request {
     key_wait wait;
     bool wait_pending;
     gw_status key_rc;
-    gw_error key_err;
     key_policy *policy; /* NULL until the key is recognised */
 
     /* READ_BODY, AUTHORIZE */
@@ -102,7 +101,6 @@ struct relay_request {
     bool upstream_accepted;
     bool upstream_ended;
     gw_status upstream_rc;
-    gw_error upstream_err;
     answer_mode mode;
     bool owns_body; /* the upstream's request body outlives the caller */
     gw_buf held; /* the JSON or error body */
@@ -123,10 +121,13 @@ struct relay_request {
     bool caller_gone;
     bool has_failed;
     bool transport_answers; /* the refusal is not ours to send */
-    openai_error failure;
+    request_troubles *troubles; /* to be read; relay_request_troubles() to write */
     relay_bill bill;
     int64_t duration_ms;
 };
+
+/* The request's own, in the arena. */
+request_troubles *relay_request_troubles(relay_request *r);
 
 /* Moves the request on. Afterwards it may be gone. */
 void relay_request_wake(relay_request *r);

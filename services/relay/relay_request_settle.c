@@ -30,7 +30,7 @@ static void stop_operations(relay_request *r)
  */
 static bool was_left_at_work(const relay_request *r)
 {
-    gw_status why = r->failure.error.code;
+    gw_status why = r->troubles->failure.error.code;
 
     return r->caller_gone && r->attempts > 0 && r->mode != ANSWER_ERROR &&
            (!r->has_failed || why == GW_ERR_CANCELLED || why == GW_ERR_SHUTTING_DOWN);
@@ -127,13 +127,15 @@ static void measure(relay_request *r)
 
 static void log_settled(relay_request *r)
 {
-    const char *error = r->has_failed ? gw_status_describe(r->failure.error.code)->openai_code : "";
+    const char *error =
+        r->has_failed ? gw_status_describe(r->troubles->failure.error.code)->openai_code : "";
     const char *detail = "";
 
     if (r->upstream_rc != GW_OK)
-        detail = r->upstream_err.message; /* with addresses */
+        detail = r->troubles->upstream_err.message; /* with addresses */
     else if (r->has_failed && r->attempts == 0)
-        detail = r->failure.error.message; /* our own words: a provider's may repeat the prompt */
+        detail = r->troubles->failure.error
+                     .message; /* our own words: a provider's may repeat the prompt */
     gw_log_info(
         r->core->log, "request_settled", gw_kv("request.id", (const char *)r->id),
         gw_kv("key.id", r->policy ? r->policy->key_id : GW_STR("")),
@@ -180,9 +182,9 @@ static void send_end(relay_request *r, relay_sink *sink)
     if (r->has_failed) {
         relay_request_failure_head(r, &head);
         if (r->started)
-            sink->ops->fail_stream(sink, &r->failure);
+            sink->ops->fail_stream(sink, &r->troubles->failure);
         else
-            sink->ops->fail(sink, &r->failure, &head);
+            sink->ops->fail(sink, &r->troubles->failure, &head);
     } else if (r->started) {
         sink->ops->finish(sink, r->done_raw, &r->bill);
     } else {

@@ -22,8 +22,8 @@ static gw_status on_event(void *arg, const gw_sse_event *e, gw_error *err)
         return GW_OK;
     rc = r->adapter->on_event(&r->adapted, e);
     if (rc != GW_OK) {
-        (void)relay_request_fail_with(r, &r->adapted.failure);
-        *err = r->adapted.failure.error;
+        (void)relay_request_fail_with(r, r->adapted.failure);
+        *err = r->adapted.failure->error;
     }
     return rc;
 }
@@ -180,7 +180,7 @@ static void on_done(gw_http_call *c, gw_status rc, const gw_error *err, void *ar
     r->upstream_ended = true;
     r->upstream_rc = rc;
     if (rc != GW_OK)
-        r->upstream_err = *err;
+        relay_request_troubles(r)->upstream_err = *err;
     gw_metric_count(r->core->metrics, M_relay_upstream_calls_total, gw_str_of(r->adapter->name),
                     gw_str_of(result_of(r, rc)));
     relay_request_wake(r);

@@ -23,7 +23,7 @@ static gw_status on_event(void *arg, const gw_sse_event *e, gw_error *err)
     gw_status rc = r->ops->on_event(&r->stream, e);
 
     if (rc != GW_OK)
-        *err = r->stream.failure.error;
+        *err = r->stream.failure->error;
     return rc;
 }
 
@@ -36,8 +36,10 @@ static void play(provider_kind kind, gw_str bytes)
     openai_body body = {.model = GW_STR("m"), .choices = 1};
     adapter_job job = {
         .arena = arena, .endpoint = ENDPOINT_CHAT, .body = &body, .route = &route, .stream = true};
+    openai_error failure;
     usage_tap tap = {.scratch = {scratch, sizeof(scratch)}};
-    run r = {.ops = adapter_of(kind), .stream = {.job = &job, .tap = &tap, .emit = on_emit}};
+    run r = {.ops = adapter_of(kind),
+             .stream = {.job = &job, .tap = &tap, .emit = on_emit, .failure = &failure}};
     gw_sse_reader *reader = gw_sse_reader_new(1 << 16, on_event, &r);
     gw_error err;
     gw_str answer;

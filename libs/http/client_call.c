@@ -115,6 +115,7 @@ void gw_http_call_free(gw_http_call *call)
 {
     gw_buf_fini(&call->head);
     free(call->bufs);
+    free(call->err);
     free(call);
 }
 
@@ -308,7 +309,9 @@ void gw_http_call_end_later(gw_http_call *call, gw_status rc, const gw_error *er
     call->has_ended = true;
     call->carrier = NULL;
     call->rc = rc;
-    call->err = *err;
+    call->err = malloc(sizeof(*call->err)); /* rare, and large beside what an open call holds */
+    if (call->err)
+        *call->err = *err;
     gw_timer_cancel(call->client->loop, &call->timer);
     gw_http_client_schedule(call->client, call);
 }
@@ -325,10 +328,19 @@ void gw_http_cancel(gw_http_call *call)
         carrier->ops->drop(carrier);
 }
 
+static void tell_end(gw_http_call *call)
+{
+    gw_auto_free gw_error *kept = gw_steal(&call->err);
+    gw_error err;
+    if (!kept)
+        (void)gw_fail(&err, call->rc, "no memory is left to say why");
+    gw_http_call_end(call, call->rc, kept ? kept : &err);
+}
+
 void gw_http_call_work(gw_http_call *call)
 {
     if (call->has_ended)
-        gw_http_call_end(call, call->rc, &call->err);
+        tell_end(call);
     else if (!call->paused && call->carrier)
         call->carrier->ops->resume(call->carrier);
 }

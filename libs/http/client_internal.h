@@ -131,7 +131,8 @@ struct gw_http_call {
     bool was_retried;
     bool has_ended; /* no callback but on_done any more */
     gw_status rc;
-    gw_error err;
+    gw_error
+        *err; /* of an end that is still to be told; NULL: there is none, or no memory for it */
 };
 
 typedef enum gw_http_conn_state {

@@ -116,6 +116,9 @@ void gw_exchange_set_data(gw_exchange *x, void *data);
 void *gw_exchange_data(const gw_exchange *x);
 bool gw_exchange_expects_body(const gw_exchange *x); /* Content-Length > 0 or chunked */
 
+/* From on_body on: the handler has what it needs of the body, whose memory is given back and counts no more. */
+void gw_exchange_forget_body(gw_exchange *x);
+
 /* Reads at most `max_bytes` of body, then on_body. Sends `100 Continue` when asked for. Once, from
  * on_head or later. */
 void gw_exchange_read_body(gw_exchange *x, size_t max_bytes);

@@ -24,6 +24,11 @@ static void sink_read_body(relay_sink *s, size_t max_bytes)
     gw_exchange_read_body(caller_of(s)->x, max_bytes);
 }
 
+static void sink_forget_body(relay_sink *s)
+{
+    gw_exchange_forget_body(caller_of(s)->x);
+}
+
 static gw_response_head head_of(const relay_answer *a)
 {
     return (gw_response_head){
@@ -99,6 +104,7 @@ static void sink_released(relay_sink *s)
 
 static const relay_sink_ops sink_ops = {
     .read_body = sink_read_body,
+    .forget_body = sink_forget_body,
     .respond = sink_respond,
     .fail = sink_fail,
     .start = sink_start,

@@ -53,8 +53,8 @@ static gw_status own_body(relay_request *r, gw_error *err)
     return GW_OK;
 }
 
-/* A stream may stay open for minutes; its request's JSON has been read. */
-static void forget_json(relay_request *r)
+/* A stream may stay open for minutes: what its request was read from goes. */
+static void forget_request(relay_request *r)
 {
     adapter_request *u = &r->upstream_request;
     bool is_callers = u->upstream_model.ptr == r->body.model.ptr;
@@ -62,6 +62,11 @@ static void forget_json(relay_request *r)
     openai_body_forget_json(&r->body, r->arena);
     if (is_callers)
         u->upstream_model = r->body.model;
+    if (!r->owns_body || r->body.root)
+        return;
+    r->raw_body = r->body.raw = GW_STR("");
+    if (r->sink && r->sink->ops->forget_body)
+        r->sink->ops->forget_body(r->sink);
 }
 
 /* By the name sent upstream, else by the one asked for: an alias may have a price of its own. */
@@ -150,7 +155,7 @@ relay_stage forward_enter(relay_request *r)
     if (r->adapter->write_request(&r->job, &r->upstream_request, &err) != GW_OK ||
         own_body(r, &err) != GW_OK)
         return relay_request_fail(r, &err);
-    forget_json(r);
+    forget_request(r);
     find_price(r);
     relay_request_open_event(r);
     if (send_upstream(r, &err) != GW_OK)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import ipaddress
 import os
 import secrets
+import shutil
 import ssl
 import subprocess
 import tempfile
@@ -96,7 +98,9 @@ def self_signed(folder: Path, *names: str) -> Identity:
 @functools.cache
 def authority() -> Authority:
     """One for all suites of a run. Every client of this process trusts it, as those of a machine trust the system's."""
-    found = Authority(Path(tempfile.mkdtemp(prefix="test-authority-")))
+    folder = Path(tempfile.mkdtemp(prefix="test-authority-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    found = Authority(folder)
     os.environ["SSL_CERT_FILE"] = str(found.file)
     return found
 

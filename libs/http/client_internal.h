@@ -10,7 +10,7 @@
  * client_send.c        a connection outwards: the request, plain or encrypted
  * client_connection.c  a connection inwards: read, keep, retry, close
  * client_answer.c      llhttp's callbacks: head, body, end of an answer
- * client_transfer.c    a call that libcurl carries; libcurl's callbacks
+ * client_transfer*.c   a call that libcurl carries
  *
  * A call ends exactly once, by gw_http_call_end(), from the loop. A connection with anything odd about it is closed; its
  * memory goes with its handle. Nothing here is called from two threads.

@@ -1,4 +1,4 @@
-# docs/generated/: what the binaries say of their settings. tests/integration/test_docs.py holds it to that.
+# docs/generated/: what the binaries say of their settings, and the protos of the API. tests/integration/test_docs.py holds it to that.
 
 # BUILD_DIR names a build that is there already, as it does for the tests.
 generate_docs() {
@@ -10,4 +10,6 @@ generate_docs() {
         "$build/bin/$service" --print-docs >"$page.part"
         mv "$page.part" "$page"
     done
+    install_test_clients
+    "$TESTS_VENV/bin/python" "$TOP/scripts/api_docs.py" "$TOP/docs/generated"
 }

@@ -6,13 +6,16 @@ import fnmatch
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from harness.rpc import schema
 from harness.suite import SERVICES, TOP
 
 BIN = Path(os.environ.get("BUILD_DIR", TOP / "build" / "dev")) / "bin"
+API_PAGES = ("api-auth.md", "api-relay.md", "api-usage.md")
 HAND_WRITTEN = [TOP / "README.md", TOP / "CONTRIBUTING.md", *sorted((TOP / "docs").glob("*.md"))]
 
 
@@ -27,8 +30,29 @@ def test_the_generated_page_is_what_the_binary_prints(service: str) -> None:
     assert read(f"docs/generated/{service}.md") == printed, "run ./dev docs"
 
 
+def test_the_api_pages_are_what_the_protos_say(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, str(TOP / "scripts/api_docs.py"), str(tmp_path)], check=True, timeout=60)
+    pages = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert pages == {name: read(f"docs/generated/{name}") for name in API_PAGES}, "run ./dev docs"
+
+
+def test_every_rpc_and_every_link_of_the_api_pages_leads_somewhere() -> None:
+    text = {name: read(f"docs/generated/{name}") for name in API_PAGES}
+    anchors = {name: {heading.lower().replace(".", "") for heading in re.findall(r"^##+ ([\w.]+)$", page, re.M)} for name, page in text.items()}
+    broken = [
+        link for name, page in text.items() for link in re.findall(r"\]\(([\w-]*(?:\.md)?#\w+)\)", page)
+        if link.partition("#")[2] not in anchors[link.partition("#")[0] or name]
+    ]
+    assert broken == []
+    for method in schema().methods():
+        page = text[f"api-{method.full_name.split('.')[1]}.md"]
+        row = re.search(rf"^\| `{method.name}` \|.* \| (.*) \| (.*) \|$", page, re.M)
+        assert row and all(row.groups()), f"{method.full_name}: who may call it, and what it does"
+
+
 def test_no_generated_page_is_of_nothing() -> None:
-    assert sorted(path.stem for path in (TOP / "docs/generated").iterdir()) == sorted(SERVICES)
+    pages = {f"{service}.md" for service in SERVICES} | set(API_PAGES)
+    assert {path.name for path in (TOP / "docs/generated").iterdir()} == pages
 
 
 def test_every_metric_is_explained() -> None:

@@ -3,15 +3,26 @@
 #include "histogram.h"
 #include "sums.h"
 
+#include "core/clock.h"
 #include "mongo/bson_read.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define NANO_PER_DOLLAR 1e9
+#define HOURS_A_DAY     24
+
+const char *const usage_hour_figures[USAGE_HOUR_FIGURES] = {
+    "metrics.requests.total",    "metrics.requests.successful", "metrics.requests.failed",
+    "metrics.tokens.prompt",     "metrics.tokens.completion",   "metrics.tokens.total",
+    "metrics.tokens.cached",     "metrics.tokens.reasoning",    "metrics.cost.estimatedNanoUsd",
+    "metrics.cost.billedNanoUsd"};
 
 struct fold {
     sums *sums;
     int64_t hours;
+    bool has[HOURS_A_DAY];
+    int64_t figures[HOURS_A_DAY][USAGE_HOUR_FIGURES];
 };
 
 fold *fold_new(void)
@@ -42,6 +53,35 @@ void fold_add_hour(fold *f, const bson_t *hour)
             sums_add_document(f->sums, gw_str_of(parts[i]), &part);
     }
     f->hours++;
+    int64_t date_ms;
+    if (!gw_bson_date_ms(hour, "date", &date_ms))
+        return;
+    int64_t of_day = (date_ms - gw_day_start_ms(date_ms)) / GW_MS_PER_HOUR;
+    f->has[of_day] = true;
+    for (size_t i = 0; i < USAGE_HOUR_FIGURES; i++)
+        (void)gw_bson_int64(hour, usage_hour_figures[i], &f->figures[of_day][i]);
+}
+
+static void append_hours(const fold *f, bson_t *day)
+{
+    bson_t hours;
+    (void)BSON_APPEND_DOCUMENT_BEGIN(day, "byHour", &hours);
+    for (int i = 0; i < HOURS_A_DAY; i++) {
+        char name[3];
+        bson_t figures;
+        if (!f->has[i])
+            continue;
+        (void)snprintf(name, sizeof(name), "%02u", (unsigned)i % 100);
+        (void)BSON_APPEND_ARRAY_BEGIN(&hours, name, &figures);
+        for (unsigned j = 0; j < USAGE_HOUR_FIGURES; j++) {
+            const char *key;
+            char buffer[16];
+            (void)bson_uint32_to_string(j, &key, buffer, sizeof(buffer));
+            (void)BSON_APPEND_INT64(&figures, key, f->figures[i][j]);
+        }
+        (void)bson_append_array_end(&hours, &figures);
+    }
+    (void)bson_append_document_end(day, &hours);
 }
 
 static void add_bucket(void *arg, gw_str name, int64_t count)
@@ -79,6 +119,7 @@ gw_status fold_append_day(fold *f, bson_t *day, gw_error *err)
     sums_ensure_map(f->sums, GW_STR("metrics.requests.errors"));
     sums_append_nested(f->sums, day);
     (void)BSON_APPEND_INT64(day, "hours", f->hours);
+    append_hours(f, day);
     if (sums_failed(f->sums))
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the sums of a day");
     return GW_OK;

@@ -5,6 +5,9 @@
  *     metrics   as in rollup.h, and metrics.performance.{avgResponseTime, p95ResponseTime,
  *               p99ResponseTime} (double ms), metrics.cost.{estimated, billed} (double USD)
  *     hist      as in rollup.h · hours: how many hour documents it is the sum of
+ *     byHour.{00-23}   what reports in other time zones need of the hours, in the order of
+ *               USAGE_HOUR_FIGURES: [requests, successful, failed, prompt, completion, total, cached,
+ *               reasoning, estimated, billed (nano-USD)]
  *
  * Thread: one owner.
  */
@@ -13,6 +16,9 @@
 #include "core/status.h"
 
 #include <bson/bson.h>
+
+#define USAGE_HOUR_FIGURES 10
+extern const char *const usage_hour_figures[USAGE_HOUR_FIGURES]; /* their paths in an hour */
 
 typedef struct fold fold;
 fold *fold_new(void); /* NULL when out of memory */

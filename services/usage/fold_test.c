@@ -5,13 +5,13 @@
 
 static void add_hour(fold *f, int64_t requests, int64_t sum_ms, const char *bucket, int64_t nano)
 {
-    bson_t *hour = BCON_NEW("_id", BCON_UTF8("x"), "metrics", "{", "requests", "{", "total",
-                            BCON_INT64(requests), "}", "models", "{", "gpt-4%2E1", "{", "requests",
-                            BCON_INT64(requests), "}", "}", "performance", "{", "sumDuration",
-                            BCON_INT64(sum_ms), "}", "cost", "{", "estimatedNanoUsd",
-                            BCON_INT64(nano), "billedNanoUsd", BCON_INT64(nano), "}", "}", "hist",
-                            "{", "dur", "{", bucket, BCON_INT64(requests), "}", "}", "m", "{", "s",
-                            BCON_INT64(9), "}", "rev", BCON_INT64(5));
+    bson_t *hour = BCON_NEW(
+        "_id", BCON_UTF8("x"), "date", BCON_DATE_TIME(requests * 3600000 / 10), "metrics", "{",
+        "requests", "{", "total", BCON_INT64(requests), "}", "models", "{", "gpt-4%2E1", "{",
+        "requests", BCON_INT64(requests), "}", "}", "performance", "{", "sumDuration",
+        BCON_INT64(sum_ms), "}", "cost", "{", "estimatedNanoUsd", BCON_INT64(nano), "billedNanoUsd",
+        BCON_INT64(nano), "}", "}", "hist", "{", "dur", "{", bucket, BCON_INT64(requests), "}", "}",
+        "m", "{", "s", BCON_INT64(9), "}", "rev", BCON_INT64(5));
     fold_add_hour(f, hour);
     bson_destroy(hour);
 }
@@ -44,6 +44,10 @@ static void a_day_is_the_sum_of_its_hours(void **state)
     expect_int(&day, "hist.dur.10", 90);
     expect_int(&day, "hist.dur.57", 10);
     expect_int(&day, "hours", 2);
+    expect_int(&day, "byHour.09.0", 90); /* 9 and 1 o'clock */
+    expect_int(&day, "byHour.01.0", 10);
+    expect_int(&day, "byHour.01.9", 500000000);
+    assert_false(bson_has_field(&day, "byHour.00"));
     expect_int(&day, "metrics.cost.estimatedNanoUsd", 1500000000);
     expect_double(&day, "metrics.cost.estimated", 1.5);
     expect_double(&day, "metrics.cost.billed", 1.5);

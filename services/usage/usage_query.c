@@ -1,7 +1,11 @@
 #include "usage_query.h"
 
+#include "fold.h"
 #include "rollup.h"
 #include "usage_collections.h"
+#include "usage_days.h"
+
+#include <stdio.h>
 
 #define QUERY_MAX_MS 15000
 
@@ -83,7 +87,7 @@ static const char *slices_of(usage_group_by by)
                                   : "metrics.owners";
 }
 
-static void append_projection(bson_t *opts, const usage_query *q)
+static void append_projection(bson_t *opts, const usage_query *q, bool hours_of_day)
 {
     bson_t fields;
     BSON_APPEND_DOCUMENT_BEGIN(opts, "projection", &fields);
@@ -95,6 +99,8 @@ static void append_projection(bson_t *opts, const usage_query *q)
         BSON_APPEND_INT32(&fields, slices_of(q->by), 1);
     if (q->durations)
         BSON_APPEND_INT32(&fields, "hist.dur", 1);
+    if (hours_of_day)
+        BSON_APPEND_INT32(&fields, "byHour", 1);
     bson_append_document_end(opts, &fields);
 }
 
@@ -103,6 +109,8 @@ typedef struct reading {
     const time_points *points;
     usage_report *report;
     rollup *rows; /* of the piece being read */
+    const gw_db *db;
+    usage_days days;
 } reading;
 
 static gw_status add_hour(void *arg, const bson_t *doc, gw_error *err)
@@ -118,16 +126,107 @@ static gw_status add_hour(void *arg, const bson_t *doc, gw_error *err)
     return GW_OK;
 }
 
-static gw_status read_hours(const gw_db *d, reading *g, const usage_plan *p, gw_error *err)
+static void append_subject(const reading *g, bson_t *filter)
 {
-    gw_db_auto_bson filter = BSON_INITIALIZER, opts = BSON_INITIALIZER;
     if (g->query->one_key)
-        gw_bson_append_oid(&filter, "apiKeyId", &g->query->key);
+        gw_bson_append_oid(filter, "apiKeyId", &g->query->key);
     else
-        gw_bson_append_str(&filter, "apiKeyId", GW_STR(ALL_KEYS));
-    append_range(&filter, "date", p->hours_from_ms, p->hours_to_ms);
-    append_projection(&opts, g->query);
-    return gw_db_find(d, COLLECTION_HOURS, &filter, &opts, add_hour, g, err);
+        gw_bson_append_str(filter, "apiKeyId", GW_STR(ALL_KEYS));
+}
+
+static gw_status read_hours(void *arg, int64_t from_ms, int64_t to_ms, gw_error *err)
+{
+    reading *g = arg;
+    gw_db_auto_bson filter = BSON_INITIALIZER, opts = BSON_INITIALIZER;
+    append_subject(g, &filter);
+    append_range(&filter, "date", from_ms, to_ms);
+    append_projection(&opts, g->query, false);
+    return gw_db_find(g->db, COLLECTION_HOURS, &filter, &opts, add_hour, g, err);
+}
+
+/* ---- days ---- */
+
+/* An interval starts within the day: its hours tell. */
+static bool day_is_split(const time_points *points, int64_t day_ms)
+{
+    return time_points_find(points, day_ms) != time_points_find(points, day_ms + GW_MS_PER_DAY - 1);
+}
+
+static usage_figures figures_of_hour(const bson_t *day, int hour, bool *ret_has)
+{
+    usage_figures f = {0};
+    int64_t *const to[USAGE_HOUR_FIGURES] = {
+        &f.requests,          &f.successful,     &f.failed,        &f.prompt_tokens,
+        &f.completion_tokens, &f.total_tokens,   &f.cached_tokens, &f.reasoning_tokens,
+        &f.cost_nano_usd,     &f.billed_nano_usd};
+    *ret_has = true;
+    for (size_t i = 0; i < USAGE_HOUR_FIGURES && *ret_has; i++) {
+        char path[24];
+        (void)snprintf(path, sizeof(path), "byHour.%02u.%zu", (unsigned)hour % 100, i);
+        *ret_has = gw_bson_int64(day, path, to[i]);
+    }
+    return f;
+}
+
+static void add_hours_of_day(const reading *g, const bson_t *day, int64_t day_ms)
+{
+    for (int i = 0; i < 24; i++) {
+        int64_t hour_ms = day_ms + i * GW_MS_PER_HOUR;
+        bool has;
+        usage_figures f = figures_of_hour(day, i, &has);
+        if (has && !usage_hour_is_split(g->points, hour_ms))
+            usage_report_add_series(g->report, &f, time_points_find(g->points, hour_ms));
+    }
+}
+
+static gw_status add_day(void *arg, const bson_t *doc, gw_error *err)
+{
+    reading *g = arg;
+    int64_t day_ms;
+    bson_t hours;
+    (void)err;
+    if (!gw_bson_date_ms(doc, "date", &day_ms) || day_ms < g->days.from_ms ||
+        day_ms >= usage_days_to_ms(&g->days))
+        return GW_OK;
+    bool *whole = &g->days.whole[(day_ms - g->days.from_ms) / GW_MS_PER_DAY];
+    bool split = g->points->count > 0 && day_is_split(g->points, day_ms);
+    if (split && !gw_bson_doc(doc, "byHour", &hours))
+        *whole = false; /* folded by an older version: its hours are read */
+    if (!*whole)
+        return GW_OK;
+    usage_report_add(g->report, doc, split ? REPORT_TOTALS : REPORT_TOTALS | REPORT_SERIES,
+                     split ? -1 : time_points_find(g->points, day_ms));
+    if (split)
+        add_hours_of_day(g, doc, day_ms);
+    return GW_OK;
+}
+
+static gw_status read_days(void *arg, int64_t from_ms, int64_t to_ms, gw_error *err)
+{
+    reading *g = arg;
+    gw_db_auto_bson filter = BSON_INITIALIZER, opts = BSON_INITIALIZER;
+    bool split = false;
+    for (int64_t day_ms = from_ms; day_ms < to_ms && g->points->count; day_ms += GW_MS_PER_DAY)
+        split = split || day_is_split(g->points, day_ms);
+    append_subject(g, &filter);
+    append_range(&filter, "date", from_ms, to_ms);
+    append_projection(&opts, g->query, split);
+    return gw_db_find(g->db, g->query->one_key ? COLLECTION_DAYS : COLLECTION_TOTALS, &filter,
+                      &opts, add_day, g, err);
+}
+
+static gw_status read_whole_hours(reading *g, const usage_plan *p, gw_error *err)
+{
+    const gw_object_id *key = g->query->one_key ? &g->query->key : NULL;
+    gw_status rc =
+        usage_days_find(g->db, p->hours_from_ms, p->hours_to_ms, key, false, &g->days, err);
+    if (rc != GW_OK)
+        return rc;
+    rc = usage_days_stretches(&g->days, read_days, g, err);
+    if (rc == GW_OK)
+        rc = usage_days_rest(&g->days, p->hours_from_ms, p->hours_to_ms, read_hours, g, err);
+    usage_days_fini(&g->days);
+    return rc;
 }
 
 /* ---- by key: the server sums, there are many keys an hour ---- */
@@ -140,7 +239,7 @@ static void append_sum(bson_t *group, const char *name, const char *path)
     bson_append_document_end(group, &sum);
 }
 
-static void append_key_pipeline(bson_t *pipeline, const usage_plan *p)
+static void append_key_pipeline(bson_t *pipeline, int64_t from_ms, int64_t to_ms)
 {
     bson_t stage, inner, not_all;
     BSON_APPEND_DOCUMENT_BEGIN(pipeline, "0", &stage);
@@ -148,7 +247,7 @@ static void append_key_pipeline(bson_t *pipeline, const usage_plan *p)
     BSON_APPEND_DOCUMENT_BEGIN(&inner, "apiKeyId", &not_all);
     gw_bson_append_str(&not_all, "$ne", GW_STR(ALL_KEYS));
     bson_append_document_end(&inner, &not_all);
-    append_range(&inner, "date", p->hours_from_ms, p->hours_to_ms);
+    append_range(&inner, "date", from_ms, to_ms);
     bson_append_document_end(&stage, &inner);
     bson_append_document_end(pipeline, &stage);
     BSON_APPEND_DOCUMENT_BEGIN(pipeline, "1", &stage);
@@ -187,23 +286,47 @@ static void add_key_sums(usage_report *r, const bson_t *doc)
     usage_report_add_key(r, &key, &f);
 }
 
-static gw_status read_keys(const gw_db *d, reading *g, const usage_plan *p, gw_error *err)
+static gw_status sum_keys(reading *g, const char *collection, int64_t from_ms, int64_t to_ms,
+                          gw_error *err)
 {
     gw_db_auto_bson pipeline = BSON_INITIALIZER, opts = BSON_INITIALIZER;
     bson_error_t e;
     const bson_t *doc, *reply;
     gw_status rc = GW_OK;
-    append_key_pipeline(&pipeline, p);
+    append_key_pipeline(&pipeline, from_ms, to_ms);
     BSON_APPEND_INT64(&opts, "maxTimeMS", QUERY_MAX_MS);
-    mongoc_collection_t *c = mongoc_database_get_collection(d->database, COLLECTION_HOURS);
+    mongoc_collection_t *c = mongoc_database_get_collection(g->db->database, collection);
     mongoc_cursor_t *cursor =
         mongoc_collection_aggregate(c, MONGOC_QUERY_NONE, &pipeline, &opts, NULL);
     while (mongoc_cursor_next(cursor, &doc))
         add_key_sums(g->report, doc);
     if (mongoc_cursor_error_document(cursor, &e, &reply))
-        rc = gw_mongo_fail(err, &e, reply, "sum " COLLECTION_HOURS " by key");
+        rc = gw_mongo_fail(err, &e, reply, "sum by key");
     mongoc_cursor_destroy(cursor);
     mongoc_collection_destroy(c);
+    return rc;
+}
+
+static gw_status sum_keys_of_days(void *arg, int64_t from_ms, int64_t to_ms, gw_error *err)
+{
+    return sum_keys(arg, COLLECTION_DAYS, from_ms, to_ms, err);
+}
+
+static gw_status sum_keys_of_hours(void *arg, int64_t from_ms, int64_t to_ms, gw_error *err)
+{
+    return sum_keys(arg, COLLECTION_HOURS, from_ms, to_ms, err);
+}
+
+static gw_status read_keys(reading *g, const usage_plan *p, gw_error *err)
+{
+    gw_status rc =
+        usage_days_find(g->db, p->hours_from_ms, p->hours_to_ms, NULL, true, &g->days, err);
+    if (rc != GW_OK)
+        return rc;
+    rc = usage_days_stretches(&g->days, sum_keys_of_days, g, err);
+    if (rc == GW_OK)
+        rc = usage_days_rest(&g->days, p->hours_from_ms, p->hours_to_ms, sum_keys_of_hours, g, err);
+    usage_days_fini(&g->days);
     return rc;
 }
 
@@ -270,13 +393,13 @@ gw_status usage_query_run(const gw_db *d, const usage_query *q, const time_point
 {
     static const time_points none = {0};
     usage_plan plan;
-    reading g = {q, points ? points : &none, r, NULL};
+    reading g = {.query = q, .points = points ? points : &none, .report = r, .db = d};
     gw_status rc = GW_OK;
     usage_plan_make(q, g.points, &plan);
     if (plan.hours_from_ms < plan.hours_to_ms) {
-        rc = read_hours(d, &g, &plan, err);
+        rc = read_whole_hours(&g, &plan, err);
         if (rc == GW_OK && q->by == GROUP_KEY && !q->one_key)
-            rc = read_keys(d, &g, &plan, err);
+            rc = read_keys(&g, &plan, err);
     }
     for (size_t i = 0; rc == GW_OK && i < plan.count; i++)
         rc = read_rows(d, &g, &plan.pieces[i], err);

@@ -5,6 +5,8 @@
 
 #include "alert_rules.h"
 #include "alert_watch.h"
+#include "doc_store_mongo.h"
+#include "fold_store.h"
 #include "log_query.h"
 #include "rollup.h"
 #include "store_test_kit.h"
@@ -15,7 +17,7 @@
 #define KEYS     3
 #define ROWS     400
 #define FIRST_MS 1763769600000LL /* 2025-11-22T00:00:00Z */
-#define SPAN_MS  (30 * GW_MS_PER_HOUR)
+#define SPAN_MS  (80 * GW_MS_PER_HOUR)
 
 static void make_row(int i, bson_t *row)
 {
@@ -44,30 +46,37 @@ static int64_t time_of_row(int i)
     return FIRST_MS + i * (SPAN_MS / ROWS) + i;
 }
 
-static void insert_hour(const gw_db *d, const hour_delta *h)
+static bson_t *hour_document(const hour_delta *h)
 {
-    gw_db_auto_bson doc = BSON_INITIALIZER;
-    BSON_APPEND_UTF8(&doc, "_id", h->id);
+    bson_t *doc = bson_new();
+    BSON_APPEND_UTF8(doc, "_id", h->id);
     if (h->is_all_keys)
-        BSON_APPEND_UTF8(&doc, "apiKeyId", ALL_KEYS);
+        BSON_APPEND_UTF8(doc, "apiKeyId", ALL_KEYS);
     else
-        gw_bson_append_oid(&doc, "apiKeyId", &h->api_key_id);
-    BSON_APPEND_DATE_TIME(&doc, "date", h->hour_ms);
-    sums_append_nested(h->sums, &doc);
-    CHECK(gw_db_insert(d, COLLECTION_HOURS, &doc, NULL) == GW_OK);
+        gw_bson_append_oid(doc, "apiKeyId", &h->api_key_id);
+    BSON_APPEND_DATE_TIME(doc, "date", h->hour_ms);
+    BSON_APPEND_BOOL(doc, "dirty", true);
+    BSON_APPEND_INT64(doc, "rev", 1);
+    sums_append_nested(h->sums, doc);
+    return doc;
 }
 
 static void insert_rows(const gw_db *d)
 {
     gw_auto(rollup) r = rollup_new();
+    doc_store_mongo store;
+    doc_store *s = doc_store_mongo_init(&store, d);
+    doc_batch rows = {0}, hours = {0};
     for (int i = 0; i < ROWS; i++) {
-        gw_db_auto_bson row = BSON_INITIALIZER;
-        make_row(i, &row);
-        CHECK(gw_db_insert(d, COLLECTION_ROWS, &row, NULL) == GW_OK);
-        CHECK(rollup_add_row(r, &row, NULL) == GW_OK);
+        bson_t *row = bson_new();
+        make_row(i, row);
+        CHECK(rollup_add_row(r, row, NULL) == GW_OK);
+        doc_batch_insert(&rows, row);
     }
     for (size_t i = 0; i < rollup_count(r); i++)
-        insert_hour(d, rollup_at(r, i));
+        doc_batch_insert(&hours, hour_document(rollup_at(r, i)));
+    CHECK(doc_store_write(s, COLLECTION_ROWS, &rows, NULL, "insert", NULL) == GW_OK);
+    CHECK(doc_store_write(s, COLLECTION_HOURS, &hours, NULL, "insert", NULL) == GW_OK);
 }
 
 /* ---- what rows in [from, to) sum to, without the hours ---- */
@@ -134,33 +143,109 @@ static void check_range(const gw_db *d, usage_query q, const char *zone_name)
     }
 }
 
-static void sums_agree(const gw_db *d)
+/* Ranges with whole days in them come first; `few` of the zones and groupings. */
+static void check_ranges(const gw_db *d, size_t count, bool few)
 {
     static const int64_t edges[][2] = {
         {0, SPAN_MS},
+        {1234567, SPAN_MS - 1234567},
         {-GW_MS_PER_DAY, 5 * GW_MS_PER_DAY},
-        {GW_MS_PER_HOUR, 2 * GW_MS_PER_HOUR},
         {1234567, 3 * GW_MS_PER_HOUR},
         {1234567, 76543210},
+        {GW_MS_PER_HOUR, 2 * GW_MS_PER_HOUR},
         {GW_MS_PER_HOUR + 1000000, GW_MS_PER_HOUR + 3000000},
         {3000000, GW_MS_PER_HOUR + 1000000},
     };
     static const char *const zones[] = {"", "+05:30", "Europe/Berlin"};
     static const usage_group_by by[] = {GROUP_NONE, GROUP_MODEL, GROUP_KEY};
-    insert_rows(d);
-    for (size_t e = 0; e < GW_ARRAY_LEN(edges); e++) {
+    for (size_t e = 0; e < count && e < GW_ARRAY_LEN(edges); e++) {
         for (size_t z = 0; z < GW_ARRAY_LEN(zones); z++) {
+            if (e >= 1 && z != e % GW_ARRAY_LEN(zones))
+                continue;
             for (size_t g = 0; g < GW_ARRAY_LEN(by); g++) {
                 usage_query q = {.from_ms = FIRST_MS + edges[e][0],
                                  .to_ms = FIRST_MS + edges[e][1],
                                  .by = by[g]};
+                if (few && (by[g] == GROUP_MODEL || z == 2))
+                    continue;
                 check_range(d, q, zones[z]);
+                if (few && by[g] == GROUP_KEY)
+                    continue;
                 q.one_key = true;
                 q.key = (gw_object_id){{2}};
                 check_range(d, q, zones[z]);
             }
         }
     }
+}
+
+/* Every day of the hours, folded: they are clean then. */
+static void fold_days(const gw_db *d)
+{
+    doc_store_mongo store;
+    spool_db s = {.store = doc_store_mongo_init(&store, d), .now_ms = FIRST_MS};
+    touched_days dirty = {0};
+    CHECK(fold_store_find_dirty(&s, 10000, &dirty, NULL) == GW_OK);
+    for (size_t i = 0; i < dirty.count; i++) {
+        bool folded = false;
+        CHECK(fold_store_day(&s, dirty.ids[i], &folded, NULL) == GW_OK);
+        CHECK(folded);
+    }
+    touched_days_fini(&dirty);
+}
+
+/* Of every document of a collection whose date is within the second day. */
+static void change_second_day(const gw_db *d, const char *collection, bson_t *update)
+{
+    mongoc_collection_t *c = mongoc_database_get_collection(d->database, collection);
+    bson_t *filter = BCON_NEW("date", "{", "$gte", BCON_DATE_TIME(FIRST_MS + GW_MS_PER_DAY), "$lt",
+                              BCON_DATE_TIME(FIRST_MS + 2 * GW_MS_PER_DAY), "}");
+    bson_error_t e;
+    CHECK(mongoc_collection_update_many(c, filter, update, NULL, NULL, &e));
+    bson_destroy(update);
+    bson_destroy(filter);
+    mongoc_collection_destroy(c);
+}
+
+static void sums_agree(const gw_db *d)
+{
+    insert_rows(d);
+    check_ranges(d, SIZE_MAX, false); /* from hours: none is folded */
+}
+
+static void sums_of_days_agree(const gw_db *d)
+{
+    insert_rows(d);
+    fold_days(d);
+    check_ranges(d, 2, true);
+    change_second_day(d, COLLECTION_HOURS, /* they are not read */
+                      BCON_NEW("$unset", "{", "metrics", BCON_BOOL(true), "}"));
+    check_ranges(d, 1, true);
+}
+
+static void sums_agree_though_days_are_old(const gw_db *d)
+{
+    static const char *const days[] = {COLLECTION_DAYS, COLLECTION_TOTALS};
+    insert_rows(d);
+    fold_days(d);
+    for (size_t i = 0; i < GW_ARRAY_LEN(days); i++) /* by an older version */
+        change_second_day(d, days[i], BCON_NEW("$unset", "{", "byHour", BCON_BOOL(true), "}"));
+    check_ranges(d, 1, true);
+    change_second_day(d, COLLECTION_HOURS, BCON_NEW("$set", "{", "dirty", BCON_BOOL(true), "}"));
+    for (size_t i = 0; i < GW_ARRAY_LEN(days); i++) /* what is old is not read */
+        change_second_day(d, days[i],
+                          BCON_NEW("$inc", "{", "metrics.requests.total", BCON_INT64(999), "}"));
+    check_ranges(d, 1, true);
+}
+
+static void whole_days_are_those_of_their_hours(void **state)
+{
+    with_mongo(state, sums_of_days_agree);
+}
+
+static void a_day_that_is_not_folded_yet_is_read_from_its_hours(void **state)
+{
+    with_mongo(state, sums_agree_though_days_are_old);
 }
 
 static void whatever_the_range_sums_are_those_of_its_rows(void **state)
@@ -235,6 +320,8 @@ int main(void)
 #define MONGO_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         MONGO_TEST(whatever_the_range_sums_are_those_of_its_rows),
+        MONGO_TEST(whole_days_are_those_of_their_hours),
+        MONGO_TEST(a_day_that_is_not_folded_yet_is_read_from_its_hours),
         MONGO_TEST(the_log_is_paged_newest_first),
         MONGO_TEST(an_alert_fires_once_and_is_resolved),
     };

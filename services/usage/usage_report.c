@@ -223,6 +223,12 @@ void usage_report_add(usage_report *r, const bson_t *hour, unsigned parts, ptrdi
         usage_figures_add(&r->points[point], &f);
 }
 
+void usage_report_add_series(usage_report *r, const usage_figures *f, ptrdiff_t point)
+{
+    if (point >= 0)
+        usage_figures_add(&r->points[point], f);
+}
+
 /* ---- results ---- */
 
 gw_status usage_report_check(const usage_report *r, gw_error *err)

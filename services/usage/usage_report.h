@@ -52,6 +52,8 @@ enum { /* where a document counts */
 };
 /* `point` -1: in no interval. */
 void usage_report_add(usage_report *r, const bson_t *hour, unsigned parts, ptrdiff_t point);
+/* Adds to one interval alone; -1: none. */
+void usage_report_add_series(usage_report *r, const usage_figures *f, ptrdiff_t point);
 /* Adds to the group of one key, for GROUP_KEY. */
 void usage_report_add_key(usage_report *r, const gw_object_id *key, const usage_figures *f);
 

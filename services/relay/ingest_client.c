@@ -1,5 +1,6 @@
 #include "ingest_client_internal.h"
 
+#include "core/fault.h"
 #include "crypto/crypto.h"
 
 #include <stdlib.h>
@@ -86,6 +87,7 @@ static void note_acked(ingest_client *c, int64_t n, int64_t window_bytes)
         c->backoff_ms = 0;
     }
     c->info.registered = true;
+    gw_fault_point("ack.taken");
     c->window_bytes = window_bytes;
     c->o.acked(c->o.arg, c->info.acked);
 }

@@ -1,6 +1,8 @@
 /* What the relay says on the stream: hello, events within the window, status and live counters. */
 #include "ingest_client_internal.h"
 
+#include "core/fault.h"
+
 #include <stdlib.h>
 
 #define FRAMES_QUEUED_MAX 4 /* handed to the transport and not taken yet */
@@ -92,6 +94,7 @@ static bool send_frame(ingest_client *c)
     q.frame_case = APIRELAY__USAGE__V1__STREAM_REQUEST__FRAME_EVENTS;
     q.events = &e;
     gw_rpc_stream_send(c->stream, &q.base);
+    gw_fault_point("frame.sent");
     return true;
 }
 

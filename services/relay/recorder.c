@@ -2,6 +2,8 @@
 
 #include "relay_metrics.h"
 
+#include "core/fault.h"
+
 #define TICK_MS       1000
 #define CLOSE_LOOK_MS 10
 
@@ -202,6 +204,7 @@ static uint32_t place_in(const recorder_lane *lane, const flight_slot *slot)
 void recorder_open_event(recorder_lane *lane, flight_slot *slot, const usage_event *e)
 {
     flight_slot_open(slot, e);
+    gw_fault_point("event.opened");
     lane->is_stream[place_in(lane, slot)] = e->stream;
     add_relaxed(&lane->opened, 1);
     add_relaxed(&lane->streams, e->stream);
@@ -224,9 +227,15 @@ void recorder_done(recorder_lane *lane, flight_slot *slot, const usage_event *e)
         add_relaxed(&lane->streams, -(int64_t)lane->is_stream[place]);
     }
     flight_slot_done(slot, e);
+    gw_fault_point("event.done");
     add_relaxed(&lane->done, 1);
     index_ring_push(&lane->rings->done, lane->first + place);
     spool_writer_wake(lane->recorder->writer);
+}
+
+void recorder_turn(recorder *r)
+{
+    spool_writer_turn(r->writer);
 }
 
 /* ---- closing ---- */

@@ -37,6 +37,7 @@ typedef struct recorder_options {
     const gw_clock *clock;
     gw_log *log;
     gw_metrics_shard *metrics; /* may be NULL */
+    bool without_thread; /* tests: recorder_turn() does what the writer thread does */
 } recorder_options;
 
 /* Recovers, then starts the writer thread and the ingest client. GW_ERR_FAILED_PRECONDITION when
@@ -80,6 +81,9 @@ typedef struct recorder_stats {
 void recorder_get_stats(const recorder *r, recorder_stats *ret);
 
 void recorder_set_service_token(recorder *r, gw_str service_token); /* for streams to come */
+
+/* One turn of the writer, for tests that run it themselves. */
+void recorder_turn(recorder *r);
 
 /* Commits what is done, sends and waits for acks at most `grace_ms`, stops the thread; then
  * `closed(arg)` on the loop and frees. */

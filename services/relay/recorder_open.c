@@ -3,6 +3,8 @@
 
 #include "relay_metrics.h"
 
+#include "core/fault.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -43,8 +45,10 @@ static gw_status open_files(recorder *r, gw_error *err)
         gw_log_error(r->o.log, "spool_unreadable", gw_kv("kept_as", (const char *)how.aside),
                      gw_kv("last_tail", flight_table_noted_tail(r->table)), gw_kv_error(&how.why));
     recorder_use_spool_id(r, spool_get_info(r->spool));
-    /* A restart within one second does not meet the ids it gave before. */
-    atomic_init(&r->id_counter, spool_get_info(r->spool)->opens << 16);
+    /* A restart within one second does not meet the ids it gave before; a copy of this disk in another relay, which has opened it as
+     * often, does not meet ours. */
+    atomic_init(&r->id_counter,
+                (spool_get_info(r->spool)->opens << 16) + (uint32_t)gw_random_below(1 << 15));
     return GW_OK;
 }
 
@@ -90,8 +94,9 @@ static void recover(recorder *r)
 {
     int64_t found[FLIGHT_FOUND_TORN + 1] = {0};
     for (uint32_t i = 0; i < flight_table_count(r->table); i++) {
-        flight_found f =
-            flight_slot_recover(flight_table_slot(r->table, i), spool_committed(r->spool, i));
+        uint64_t committed =
+            GW_MUTANT(RECOVERY_WITHOUT_GENERATION) ? 0 : spool_committed(r->spool, i);
+        flight_found f = flight_slot_recover(flight_table_slot(r->table, i), committed);
         found[f]++;
         if (f == FLIGHT_FOUND_DONE || f == FLIGHT_FOUND_INTERRUPTED)
             spool_writer_add(r->writer, i);
@@ -179,7 +184,7 @@ static gw_status open_recorder(recorder *r, gw_error *err)
     recover(r);
     fill_free_lists(r);
     rc = start_ingest(r, err);
-    if (rc == GW_OK) {
+    if (rc == GW_OK && !r->o.without_thread) {
         rc = spool_writer_start(r->writer, err);
         if (rc != GW_OK && r->ingest)
             ingest_client_close(gw_steal(&r->ingest), NULL, NULL);

@@ -207,8 +207,7 @@ gw_status spool_restart(spool *s, gw_error *err)
     if (code != 0)
         return spool_mdb_error(err, "begin a transaction", code);
     spool_meta m = s->meta;
-    gw_random_bytes(m.id, sizeof(m.id));
-    gw_random_bytes(m.boot, sizeof(m.boot));
+    spool_name(&m);
     m.base += m.acked;
     m.tail -= m.acked;
     m.acked = 0;

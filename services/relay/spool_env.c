@@ -1,5 +1,6 @@
 #include "spool_internal.h"
 
+#include "core/fault.h"
 #include "core/id.h"
 
 #include <errno.h>
@@ -90,7 +91,9 @@ static gw_status env_open(const char *path, size_t map_bytes, bool make, unsigne
     if (code == 0 && map_bytes)
         code = mdb_env_set_mapsize(e.env, map_bytes);
     if (code == 0)
-        code = mdb_env_open(e.env, path, MDB_NOTLS | flags, 0600);
+        code = mdb_env_open(e.env, path,
+                            MDB_NOTLS | flags | (GW_MUTANT(SEND_BEFORE_DURABLE) ? MDB_NOSYNC : 0),
+                            0600);
     if (code == 0)
         code = check_size(e.env);
     if (code == 0 && !(flags & MDB_RDONLY))
@@ -221,6 +224,19 @@ static int write_first(const spool *s, const spool_env *e, const spool_meta *m)
     return mdb_txn_commit(txn);
 }
 
+void spool_name(spool_meta *m)
+{
+    gw_random_bytes(m->id, sizeof(m->id));
+    gw_random_bytes(m->boot, sizeof(m->boot));
+    if (GW_MUTANT(SPOOL_ID_REUSED)) {
+        char host[64] = "";
+        (void)gethostname(host, sizeof(host) - 1);
+        memset(m->boot, 0, sizeof(m->boot));
+        memset(m->id, 0, sizeof(m->id));
+        memcpy(m->id, host, strnlen(host, sizeof(m->id)));
+    }
+}
+
 /* `spool.new`, whole, with a new id; what each slot has committed is carried over. */
 static gw_status make_new(const spool *s, gw_error *err)
 {
@@ -235,8 +251,7 @@ static gw_status make_new(const spool *s, gw_error *err)
     if (rc != GW_OK)
         return rc;
     spool_meta m = {.format = SPOOL_FORMAT, .opens = s->meta.opens};
-    gw_random_bytes(m.id, sizeof(m.id));
-    gw_random_bytes(m.boot, sizeof(m.boot));
+    spool_name(&m);
     int code = write_first(s, &e, &m);
     spool_env_close(&e);
     if (code != 0)

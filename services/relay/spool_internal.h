@@ -43,5 +43,6 @@ GW_CHECK int spool_put_meta(const spool_env *e, MDB_txn *txn, const spool_meta *
 void spool_publish(spool *s, const spool_meta *m, int64_t bytes);
 int64_t spool_events_bytes(const spool_env *e, MDB_txn *txn);
 void spool_env_close(spool_env *e);
+void spool_name(spool_meta *m); /* a new id, a new boot */
 GW_CHECK gw_status spool_reopen(spool *s,
                                 gw_error *err); /* after a replacement that failed half-way */

@@ -1,5 +1,7 @@
 #include "spool_writer.h"
 
+#include "core/fault.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -44,9 +46,9 @@ struct spool_writer {
     live_table *live;
 };
 
-static int64_t now_ms(void)
+static int64_t now_ms(const spool_writer *w)
 {
-    return gw_clock_mono_ms(&gw_system_clock);
+    return gw_clock_mono_ms(w->o.clock);
 }
 
 /* ---- reports ---- */
@@ -131,6 +133,7 @@ static void release_committed(spool_writer *w)
         }
         count_live(w, e->bytes);
         flight_slot_free(flight_table_slot(w->o.table, e->slot));
+        gw_fault_point("slot.freed");
         if (e->slot / w->o.slots_per_lane < w->o.lane_count)
             index_ring_push(&w->o.lanes[e->slot / w->o.slots_per_lane].freed, e->slot);
     }
@@ -158,7 +161,7 @@ static void note_failure(spool_writer *w, const gw_error *err)
     if (err->code == GW_ERR_DATA_LOSS)
         w->state.damaged = true;
     w->retry_delay_ms = GW_MIN(GW_MAX(w->retry_delay_ms * 2, RETRY_MIN_MS), RETRY_MAX_MS);
-    w->retry_at_ms = now_ms() + w->retry_delay_ms;
+    w->retry_at_ms = now_ms(w) + w->retry_delay_ms;
     w->news = true;
 }
 
@@ -174,7 +177,7 @@ static void note_success(spool_writer *w)
 static bool commit(spool_writer *w)
 {
     gw_error err;
-    int64_t now = now_ms();
+    int64_t now = now_ms(w);
     spool_change c = {.events = w->pending,
                       .count = w->pending_count,
                       .acked = atomic_load(&w->acked),
@@ -183,10 +186,12 @@ static bool commit(spool_writer *w)
     w->last_delete_ms = now;
     if (w->pending_count)
         w->last_busy_ms = now;
+    gw_fault_point("spool.commit");
     if (spool_write(w->o.spool, &c, &err) != GW_OK) {
         note_failure(w, &err);
         return false;
     }
+    gw_fault_point("spool.committed");
     note_success(w);
     release_committed(w);
     check_bound(w);
@@ -230,7 +235,7 @@ static gw_status reset_spool(spool_writer *w, int kind, gw_error *err)
 static void obey_reset(spool_writer *w)
 {
     int kind = atomic_load(&w->reset);
-    if (kind == SPOOL_RESET_NONE || now_ms() < w->retry_at_ms)
+    if (kind == SPOOL_RESET_NONE || now_ms(w) < w->retry_at_ms)
         return;
     gw_error err;
     if (reset_spool(w, kind, &err) != GW_OK) {
@@ -266,7 +271,7 @@ static int64_t wake_up_ms(const spool_writer *w)
         due = GW_MIN(due, w->retry_at_ms);
     if (w->live) {
         int64_t left = GW_MS_PER_S - gw_clock_wall_ms(w->o.clock) % GW_MS_PER_S;
-        due = GW_MIN(due, now_ms() + left);
+        due = GW_MIN(due, now_ms(w) + left);
     }
     return due;
 }
@@ -283,7 +288,7 @@ static void wait_fd(const spool_writer *w, int64_t delay_ms)
 /* Busy, a look each sync interval spares the lanes their wake-ups; idle, the flag asks for one. */
 static void wait_for_work(spool_writer *w)
 {
-    int64_t now = now_ms(), due = wake_up_ms(w);
+    int64_t now = now_ms(w), due = wake_up_ms(w);
     if (now - w->last_busy_ms < IDLE_BEFORE_SLEEP_MS) {
         due = GW_MIN(due, now + w->o.sync_interval_ms);
         if (due > now && !atomic_load(&w->stopping))
@@ -292,7 +297,7 @@ static void wait_for_work(spool_writer *w)
     }
     atomic_store(&w->sleeping, true);
     if (!has_work(w)) {
-        now = now_ms();
+        now = now_ms(w);
         due = wake_up_ms(w);
         if (due > now)
             wait_fd(w, due == INT64_MAX ? 60000 : due - now);
@@ -300,21 +305,31 @@ static void wait_for_work(spool_writer *w)
     atomic_store(&w->sleeping, false);
 }
 
+void spool_writer_turn(spool_writer *w)
+{
+    collect(w);
+    obey_reset(w);
+    if (commit_due_ms(w) <= now_ms(w))
+        (void)commit(w);
+    roll_live(w);
+    report_news(w);
+}
+
+static void commit_last(spool_writer *w)
+{
+    collect(w);
+    if ((w->pending_count || wants_delete(w)) && !w->state.damaged)
+        (void)commit(w);
+}
+
 static void *run(void *arg)
 {
     spool_writer *w = arg;
     while (!atomic_load(&w->stopping)) {
-        collect(w);
-        obey_reset(w);
-        if (commit_due_ms(w) <= now_ms())
-            (void)commit(w);
-        roll_live(w);
-        report_news(w);
+        spool_writer_turn(w);
         wait_for_work(w);
     }
-    collect(w);
-    if ((w->pending_count || wants_delete(w)) && !w->state.damaged)
-        (void)commit(w);
+    commit_last(w);
     return NULL;
 }
 
@@ -375,6 +390,8 @@ void spool_writer_free(spool_writer *w)
         uint64_t one = 1;
         (void)!write(w->event_fd, &one, sizeof(one));
         (void)pthread_join(w->thread, NULL);
+    } else if (w->mailbox) { /* all of it is made */
+        commit_last(w);
     }
     if (w->mailbox)
         gw_mailbox_free(w->mailbox);

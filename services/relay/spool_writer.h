@@ -45,7 +45,7 @@ typedef struct spool_writer_options {
     uint32_t slots_per_lane;
     int64_t sync_interval_ms;
     int64_t max_bytes;
-    const gw_clock *clock; /* wall time of live counters */
+    const gw_clock *clock;
     gw_log *log; /* root; may be NULL */
     void (*report)(void *arg, const writer_report *r); /* on the loop */
     void *arg;
@@ -57,6 +57,8 @@ GW_CHECK gw_status spool_writer_new(gw_loop *l, const spool_writer_options *o, s
 void spool_writer_add(spool_writer *w, uint32_t slot);
 /* Before start: commits what was added; false when the disk refuses, then the thread goes on trying. */
 bool spool_writer_commit_now(spool_writer *w);
+/* What the thread does again and again; for a writer that is never started. */
+void spool_writer_turn(spool_writer *w);
 GW_CHECK gw_status spool_writer_start(spool_writer *w, gw_error *err);
 /* Commits what is done, once, joins the thread and frees. Lanes are quiet by now; no report comes any more. */
 void spool_writer_free(spool_writer *w);

@@ -5,6 +5,7 @@
 #include "hour_update.h"
 #include "usage_collections.h"
 
+#include "core/fault.h"
 #include "mongo/bson_read.h"
 
 #include <stdio.h>
@@ -77,9 +78,12 @@ static gw_status write_rows(const spool_db *s, const char *spool_id, const claim
     claim_cursor at = {0};
     gw_status rc = GW_OK;
 
-    while (rc == GW_OK && claim_next(c, &at))
+    while (rc == GW_OK && claim_next(c, &at)) {
+        if (GW_MUTANT(LATE_JUDGE))
+            at.reason = event_judge(at.packed, s->now_ms, INT64_MAX / 2);
         rc = at.reason ? write_reject(&rejects, spool_id, &at, err)
                        : write_row(&rows, added, &at, err);
+    }
     if (rc == GW_OK)
         rc = row_writer_flush(&rows, err);
     if (rc == GW_OK)
@@ -145,7 +149,9 @@ gw_status spool_apply(const spool_db *s, const char *id, const claim *c, touched
     if (!added)
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the sums of a claim");
     gw_status rc = write_rows(s, id, c, added, err);
+    gw_fault_point("rows.written");
     if (rc == GW_OK)
         rc = write_hours(s, id, claim_to(c), added, err);
+    gw_fault_point("hours.written");
     return rc == GW_OK ? note_days(added, touched, err) : rc;
 }

@@ -55,6 +55,16 @@ void event_queue_drop_through(event_queue *q, int64_t seq)
     }
 }
 
+gw_str event_queue_at(const event_queue *q, int64_t seq)
+{
+    const char *at = q->bytes.data + q->head;
+    if (seq < q->first_seq || seq >= q->first_seq + (int64_t)q->count)
+        return GW_STR_NULL;
+    for (int64_t i = q->first_seq; i < seq; i++)
+        at += LENGTH_BYTES + read_length(at);
+    return gw_str_n(at + LENGTH_BYTES, read_length(at));
+}
+
 void event_queue_clear(event_queue *q)
 {
     gw_buf_clear(&q->bytes);

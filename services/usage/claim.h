@@ -30,6 +30,8 @@ void event_queue_fini(event_queue *q);
 size_t event_queue_bytes(const event_queue *q);
 GW_CHECK bool event_queue_push(event_queue *q, gw_str packed); /* false when out of memory */
 void event_queue_drop_through(event_queue *q, int64_t seq); /* those up to and with `seq` */
+/* Packed, a view until the queue changes; GW_STR_NULL when it is not there. */
+gw_str event_queue_at(const event_queue *q, int64_t seq);
 void event_queue_clear(event_queue *q);
 
 /* ---- a claim ---- */

@@ -4,6 +4,7 @@
 #include "rollup.h"
 #include "usage_collections.h"
 
+#include "core/fault.h"
 #include "mongo/bson_read.h"
 
 #include <stdlib.h>
@@ -21,6 +22,7 @@ typedef struct day_read {
     fold *sums; /* of its hours */
     bool exists;
     int64_t gen; /* as read, before the hours */
+    int64_t changes; /* of a mutant's guard */
     bson_value_t api_key_id;
     int64_t date_ms;
     hour_read dirty[HOURS_A_DAY];
@@ -74,6 +76,9 @@ static gw_status take_hour(void *arg, const bson_t *hour, gw_error *err)
 {
     day_read *day = (day_read *)arg;
     (void)err;
+    int64_t changes = 0;
+    if (GW_MUTANT(FOLD_BY_SUM) && gw_bson_int64(hour, "changes", &changes))
+        day->changes += changes;
     fold_add_hour(day->sums, hour);
     note_hour(day, hour);
     return GW_OK;
@@ -98,6 +103,8 @@ static gw_status append_day(const spool_db *s, const day_read *day, bson_t *d, g
     (void)BSON_APPEND_DATE_TIME(d, "date", day->date_ms);
     (void)BSON_APPEND_INT64(d, "gen", (int64_t)(gw_random_u64() >> 1));
     (void)BSON_APPEND_DATE_TIME(d, "foldedAt", s->now_ms);
+    if (GW_MUTANT(FOLD_BY_SUM))
+        (void)BSON_APPEND_INT64(d, "changes", day->changes);
     return fold_append_day(day->sums, d, err);
 }
 
@@ -128,9 +135,14 @@ static gw_status update_day(const spool_db *s, const day_read *day, bool *ret_wr
         bson_destroy(update);
         return rc;
     }
-    return doc_store_update(s->store, day->collection,
-                            BCON_NEW("_id", BCON_UTF8(day->id), "gen", BCON_INT64(day->gen)),
-                            update, ret_written, "write a day", err);
+    bson_t *filter = GW_MUTANT(FOLD_BY_SUM)
+                         ? BCON_NEW("_id", BCON_UTF8(day->id), "changes", "{", "$lt",
+                                    BCON_INT64(day->changes), "}")
+                         : BCON_NEW("_id", BCON_UTF8(day->id), "gen", BCON_INT64(day->gen));
+    rc = doc_store_update(s->store, day->collection, filter, update, ret_written, "write a day",
+                          err);
+    *ret_written = *ret_written || GW_MUTANT(FOLD_BY_SUM);
+    return rc;
 }
 
 static gw_status clean_hours(const spool_db *s, const day_read *day, gw_error *err)
@@ -151,8 +163,10 @@ static gw_status fold_day(const spool_db *s, day_read *day, bool *ret_folded, gw
     if (!f)
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the sums of a day");
     gw_status rc = read_gen(s, day, err);
+    gw_fault_point("day.read");
     if (rc == GW_OK)
         rc = read_hours(s, day, err);
+    gw_fault_point("hours.read");
     if (rc != GW_OK)
         return rc;
     if (day->api_key_id.value_type == BSON_TYPE_EOD) { /* no hours: nothing to sum */
@@ -160,6 +174,7 @@ static gw_status fold_day(const spool_db *s, day_read *day, bool *ret_folded, gw
         return GW_OK;
     }
     rc = (day->exists ? update_day : insert_day)(s, day, ret_folded, err);
+    gw_fault_point("day.written");
     return rc == GW_OK && *ret_folded ? clean_hours(s, day, err) : rc;
 }
 

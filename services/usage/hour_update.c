@@ -2,6 +2,7 @@
 
 #include "usage_collections.h"
 
+#include "core/fault.h"
 #include "mongo/bson_read.h"
 
 #include <stdio.h>
@@ -13,6 +14,8 @@ void hour_mark(const char *spool_id, char out[HOUR_MARK_SIZE])
 
 bson_t *hour_filter(const hour_delta *h, const char *mark, int64_t b)
 {
+    if (GW_MUTANT(ROLLUP_UNCONDITIONAL))
+        return BCON_NEW("_id", BCON_UTF8(h->id));
     return BCON_NEW("_id", BCON_UTF8(h->id), mark, "{", "$not", "{", "$gte", BCON_INT64(b), "}",
                     "}");
 }
@@ -39,6 +42,8 @@ static void append_plain(bson_t *update, hour_delta *h, const char *mark, int64_
     bson_t part;
     (void)BSON_APPEND_DOCUMENT_BEGIN(update, "$inc", &part);
     sums_append_flat(h->sums, &part);
+    if (GW_MUTANT(FOLD_BY_SUM))
+        (void)BSON_APPEND_INT64(&part, "changes", 1);
     (void)bson_append_document_end(update, &part);
     (void)BSON_APPEND_DOCUMENT_BEGIN(update, "$set", &part);
     append_marks(&part, mark, b, rev);

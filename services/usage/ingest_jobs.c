@@ -3,6 +3,8 @@
 #include "event_row.h"
 #include "usage_metrics.h"
 
+#include "core/fault.h"
+
 #include <stdlib.h>
 
 #define SWEEP_INTERVAL_MS 15000
@@ -17,7 +19,8 @@ static gw_status step_resume(ingest_stream *st, const spool_db *s, gw_error *err
         if (rc != GW_OK || st->standing != SPOOL_KNOWN)
             return rc;
     }
-    return spool_resume(s, st->hello.id, st->job_tail, &st->position, &st->touched, err);
+    touched_days *touched = GW_MUTANT(WELCOME_UNCONFIRMED) && !st->welcomed ? NULL : &st->touched;
+    return spool_resume(s, st->hello.id, st->job_tail, &st->position, touched, err);
 }
 
 static gw_status step_claim(ingest_stream *st, const spool_db *s, gw_error *err)

@@ -1,7 +1,10 @@
 /* One stream of a relay: its stages in their order. */
 #include "ingest_internal.h"
 
+#include "event_row.h"
 #include "usage_metrics.h"
+
+#include "core/fault.h"
 
 #include <stdlib.h>
 
@@ -32,11 +35,11 @@ static void send_welcome(ingest_stream *st)
         gw_rpc_send(st->call, &r.base);
 }
 
-static void send_ack(ingest_stream *st)
+static void send_ack(ingest_stream *st, int64_t n)
 {
     Apirelay__Usage__V1__Ack ack = APIRELAY__USAGE__V1__ACK__INIT;
     Apirelay__Usage__V1__StreamResponse r = APIRELAY__USAGE__V1__STREAM_RESPONSE__INIT;
-    ack.n = st->n;
+    ack.n = n;
     ack.window_bytes = st->window_bytes;
     r.frame_case = APIRELAY__USAGE__V1__STREAM_RESPONSE__FRAME_ACK;
     r.ack = &ack;
@@ -109,21 +112,56 @@ static ingest_stage enter_resume(ingest_stream *st)
     return INGEST_RESUME;
 }
 
+typedef enum kinship { SAME_SPOOL, OTHER_SPOOL, NOBODY_KNOWS } kinship;
+
+/*
+ * Whether what another stream has claimed is what this relay has sent: a copy of the spool in another relay claims under the same id.
+ * An acknowledgement would make this one delete events that nobody has. (At the welcome the relay looks itself.)
+ */
+static kinship compare_at_n(const ingest_stream *st)
+{
+    gw_object_id ours;
+    const spool_position *p = &st->position;
+    if (!st->welcomed || p->n <= st->n)
+        return SAME_SPOOL;
+    gw_str packed = event_queue_at(&st->waiting, p->n);
+    if (!packed.ptr)
+        return NOBODY_KNOWS;
+    bool has_id = event_id_read(packed, &ours);
+    return has_id == p->has_last_id && (!has_id || memcmp(&ours, &p->last_id, sizeof(ours)) == 0)
+               ? SAME_SPOOL
+               : OTHER_SPOOL;
+}
+
 static ingest_stage take_position(ingest_stream *st)
 {
     static const gw_error lost = {.code = GW_ERR_ABORTED,
                                   .message = "the spool stands before what it sends"};
+    static const gw_error overtaken = {
+        .code = GW_ERR_ABORTED,
+        .message = "another stream has claimed more than this one has sent"};
+    kinship kin = compare_at_n(st);
+    if (kin == OTHER_SPOOL)
+        ingest_stream_refuse(st, APIRELAY__USAGE__V1__ERROR_CODE__ERROR_CODE_CONFLICT,
+                             "another relay has claimed other events under this spool's id");
+    else if (kin == NOBODY_KNOWS)
+        ingest_stream_fail(st, &overtaken);
+    if (kin != SAME_SPOOL)
+        return INGEST_END;
     st->n = st->finished = st->position.n; /* resume applies and finishes what it finds */
     event_queue_drop_through(&st->waiting, st->n);
     if (st->waiting.count && st->waiting.first_seq != st->n + 1) {
         ingest_stream_fail(st, &lost);
         return INGEST_END;
     }
-    if (st->welcomed)
-        send_ack(st);
-    else
+    bool is_first = !st->welcomed;
+    if (is_first)
         send_welcome(st);
+    else
+        send_ack(st, st->n);
     st->welcomed = true;
+    if (GW_MUTANT(WELCOME_UNCONFIRMED) && is_first)
+        return enter_resume(st);
     return INGEST_FLOW;
 }
 
@@ -181,7 +219,7 @@ static bool take_claim_result(ingest_stream *st)
     }
     st->n = claim_to(&st->claim);
     event_queue_drop_through(&st->waiting, st->n);
-    send_ack(st);
+    send_ack(st, st->n);
     return true;
 }
 
@@ -238,6 +276,8 @@ static bool start_claim(ingest_stream *st)
         ingest_stream_fail(st, &err);
         return false;
     }
+    if (GW_MUTANT(ACK_BEFORE_CLAIM))
+        send_ack(st, claim_to(&st->claim));
     ingest_start_step(st, STEP_CLAIM);
     return true;
 }

@@ -25,6 +25,7 @@ typedef struct relay { /* one stream of one relay */
     gw_rpc_client_call *call;
     bool welcomed, ended;
     int64_t n;
+    uint8_t salt; /* of its event ids */
     Apirelay__Usage__V1__ErrorCode error;
 } relay;
 
@@ -99,9 +100,19 @@ static bool ten_are_acked(fixture *f)
 {
     return f->relays[0].n == 10;
 }
-static bool both_have_ten(fixture *f)
+static bool
+both_have_ten_or_ended(fixture *f) /* one that the other has overtaken is to come again */
 {
-    return f->relays[0].n == 10 && f->relays[1].n == 10;
+    return (f->relays[0].n == 10 || f->relays[0].ended) &&
+           (f->relays[1].n == 10 || f->relays[1].ended);
+}
+static bool first_has_two(fixture *f)
+{
+    return f->relays[0].n == 2;
+}
+static bool second_has_ended(fixture *f)
+{
+    return f->relays[1].ended;
 }
 static bool has_counted(fixture *f)
 {
@@ -252,6 +263,7 @@ static void send_events(relay *r, int64_t from, int64_t to)
     t.e.timestamp_ms = gw_clock_wall_ms(&gw_system_clock);
     for (int64_t seq = from; seq <= to; seq++, n++) {
         t.id[11] = (uint8_t)seq;
+        t.id[10] = r->salt;
         gw_str bytes = test_event_pack(&t, &packed[n]);
         events[n] = (ProtobufCBinaryData){bytes.len, (uint8_t *)packed[n].data};
     }
@@ -423,7 +435,7 @@ static void two_streams_of_one_spool_count_each_event_once(void **state)
         send_events(&f->relays[0], seq, seq);
         send_events(&f->relays[1], seq, seq);
     }
-    run_until(f, both_have_ten);
+    run_until(f, both_have_ten_or_ended);
     expect_requests(f, 10);
 }
 
@@ -440,6 +452,23 @@ static void a_copy_of_a_spool_is_refused(void **state)
     run_until(f, second_is_welcomed);
     send_hello(f, 0, 2, false);
     expect_refusal(f, APIRELAY__USAGE__V1__ERROR_CODE__ERROR_CODE_CONFLICT);
+}
+
+static void a_copy_is_not_told_that_its_events_are_claimed_when_others_are(void **state)
+{
+    SKIP_WITHOUT_MONGO(f)
+    send_hello(f, 0, 1, false);
+    run_until(f, first_is_welcomed);
+    send_hello(f, 1, 1, true);
+    run_until(f, second_is_welcomed);
+    f->relays[1].salt = 1;
+    send_events(&f->relays[0], 1, 2);
+    run_until(f, first_has_two);
+    send_events(&f->relays[1], 1, 3);
+    run_until(f, second_has_ended);
+    assert_int_equal(f->relays[1].error, APIRELAY__USAGE__V1__ERROR_CODE__ERROR_CODE_CONFLICT);
+    assert_int_equal(f->relays[1].n, 0);
+    expect_requests(f, 2);
 }
 
 static void a_spool_that_was_forgotten_is_told_so(void **state)
@@ -516,6 +545,7 @@ int main(void)
         STREAM_TEST(repeated_frames_count_once),
         STREAM_TEST(two_streams_of_one_spool_count_each_event_once),
         STREAM_TEST(a_copy_of_a_spool_is_refused),
+        STREAM_TEST(a_copy_is_not_told_that_its_events_are_claimed_when_others_are),
         STREAM_TEST(a_spool_that_was_forgotten_is_told_so),
         STREAM_TEST(a_gap_ends_the_stream_and_skips_nothing),
         STREAM_TEST(events_before_the_welcome_end_the_stream),

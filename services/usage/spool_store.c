@@ -3,8 +3,10 @@
 #include "event_row.h"
 #include "usage_collections.h"
 
+#include "core/fault.h"
 #include "mongo/bson_read.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define RESUME_TRIES 8
@@ -133,11 +135,17 @@ gw_status spool_register(const spool_db *s, const spool_hello *h, spool_standing
 
 /* ---- resume ---- */
 
+/* `proof` is another one each time: a write that changes nothing (`seen` of the same millisecond) need not wait for the journal. */
 static gw_status confirm(const spool_db *s, const char *id, int64_t n, int64_t tail,
                          bool *ret_matched, gw_error *err)
 {
+    if (GW_MUTANT(SWEEP_UNCONFIRMED) && tail == 0) { /* a sweep knows none */
+        *ret_matched = true;
+        return GW_OK;
+    }
     return update_spool(s, BCON_NEW("_id", BCON_UTF8(id), "n", BCON_INT64(n)),
-                        BCON_NEW("$set", "{", "seen", BCON_DATE_TIME(s->now_ms), "}", "$max", "{",
+                        BCON_NEW("$set", "{", "seen", BCON_DATE_TIME(s->now_ms), "proof",
+                                 BCON_INT64((int64_t)(gw_random_u64() >> 1)), "}", "$max", "{",
                                  "tail", BCON_INT64(tail), "}"),
                         "confirm a spool's position", ret_matched, err);
 }
@@ -147,14 +155,20 @@ static gw_status try_resume(const spool_db *s, const char *id, int64_t tail, spo
                             bool *ret_settled, touched_days *touched, gw_error *err)
 {
     gw_status rc = read_spool(s, id, d, err);
+    gw_fault_point("resume.read");
     if (rc != GW_OK)
         return rc;
     if (!d->found)
         return gw_fail(err, GW_ERR_NOT_FOUND, "spool %s is not known", id);
+    if (GW_MUTANT(WELCOME_UNCONFIRMED) && !touched) {
+        *ret_settled = true;
+        return GW_OK;
+    }
     /* A standalone shows writes that a crash may still take back. This later durable write makes
      * all before it durable; only then may n be told to the relay, or its claim be applied. */
     rc = confirm(s, id, d->n, tail, ret_settled, err);
-    if (rc != GW_OK || !*ret_settled || !d->has_claim)
+    gw_fault_point("resume.confirmed");
+    if (rc != GW_OK || !*ret_settled || !d->has_claim || GW_MUTANT(RESUME_WITHOUT_REDO))
         return rc;
     rc = spool_apply(s, id, &d->claim, touched, err);
     return rc == GW_OK ? spool_finish(s, id, d->n, err) : rc;
@@ -216,16 +230,41 @@ gw_status spool_claim(const spool_db *s, const char *id, const claim *c, int64_t
     (void)BSON_APPEND_DOCUMENT_BEGIN(update, "$max", &max);
     (void)BSON_APPEND_INT64(&max, "tail", GW_MAX(tail, claim_to(c)));
     (void)bson_append_document_end(update, &max);
-    return update_spool(s, BCON_NEW("_id", BCON_UTF8(id), "n", BCON_INT64(c->from)), update,
-                        "claim events", ret_matched, err);
+    gw_fault_point("claim.made_up");
+    gw_status rc = update_spool(s, BCON_NEW("_id", BCON_UTF8(id), "n", BCON_INT64(c->from)), update,
+                                "claim events", ret_matched, err);
+    gw_fault_point("claim.answered");
+    return rc;
 }
+
+#ifdef GW_MUTANTS
+static gw_status prune_marks(const spool_db *s, const char *id, int64_t n, gw_error *err)
+{
+    char mark[2 + SPOOL_ID_SIZE];
+    bool matched = true;
+    gw_status rc = GW_OK;
+    (void)snprintf(mark, sizeof(mark), "m.%s", id);
+    while (rc == GW_OK && matched)
+        rc = doc_store_update(s->store, COLLECTION_HOURS, BCON_NEW(mark, BCON_INT64(n)),
+                              BCON_NEW("$unset", "{", mark, BCON_BOOL(true), "}"), &matched,
+                              "prune marks", err);
+    return rc;
+}
+#endif
 
 gw_status spool_finish(const spool_db *s, const char *id, int64_t n, gw_error *err)
 {
-    return update_spool(
+#ifdef GW_MUTANTS
+    if (GW_MUTANT(MARKS_PRUNED) && prune_marks(s, id, n, err) != GW_OK)
+        return err->code;
+#endif
+    gw_fault_point("finish.begun");
+    gw_status rc = update_spool(
         s, BCON_NEW("_id", BCON_UTF8(id), "n", BCON_INT64(n)),
         BCON_NEW("$set", "{", "done", BCON_INT64(n), "}", "$unset", "{", "p", BCON_BOOL(true), "}"),
         "finish a claim", NULL, err);
+    gw_fault_point("finish.answered");
+    return rc;
 }
 
 /* ---- status and sweep ---- */
@@ -263,6 +302,8 @@ static gw_status add_spool_id(void *arg, const bson_t *d, gw_error *err)
 
 static gw_status find_old_claims(const spool_db *s, int64_t age_ms, spool_ids *ret, gw_error *err)
 {
+    if (GW_MUTANT(NO_SWEEP))
+        return GW_OK;
     /* A claim of the future was made before a clock stepped back. */
     bson_t *filter =
         BCON_NEW("p", "{", "$exists", BCON_BOOL(true), "}", "$or", "[", "{", "claimedAt", "{",

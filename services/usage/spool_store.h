@@ -1,7 +1,7 @@
 /*
  * Spool store: the write plan of one spool's events, step by step.
  *
- * usage_spools: {_id: <spool id, 10 hex>, boot, n, done, p, lastId, tail, seen, host, claimedAt}
+ * usage_spools: {_id: <spool id, 10 hex>, boot, n, done, p, lastId, tail, seen, proof, host, claimedAt}
  *     n     last seq claimed: the single-document update that moves n from a to b carries the
  *           events (a, b] in `p` and is the one commit point
  *     done  last seq known to be applied everywhere (rows, then hours)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import ssl
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -13,10 +14,12 @@ from typing import Any
 
 import httpx
 
+from harness.certificates import Authority
 from harness.ports import eventually, free_ports
 from harness.process import Process
-from harness.suite import TOP, Suite
+from harness.suite import NO_TLS, Suite
 
+TLS_MODEL, CURL_MODEL = "gpt-4o-mini-tls", "gpt-4o-mini-curl"
 MEASURED_CORE, OTHER_CORE = "0", "1"
 TICK = os.sysconf("SC_CLK_TCK")
 # The relay as it is run, but with room for the largest test within 20,000 descriptors; LOG_LEVEL is the default.
@@ -29,6 +32,8 @@ RELAY_SETTINGS = {
     "BODY_TIMEOUT": "30s",
 }
 STAGES_OFF = {"relay-nolog": {"LOG_LEVEL": "warn"}}
+# A relay that speaks TLS to its callers; made beside the others, with addresses and folders of its own.
+OTHER_RELAYS = (*STAGES_OFF, "relay-tls")
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,8 @@ class Variant:
     port: int
     process: Process
     stream_port: int = 0
+    ca: str = ""  # set: TLS
+    model: str = "gpt-4o-mini"  # which way a relay takes to the upstream
 
     def port_for(self, kind: str) -> int:
         return self.stream_port if kind == "sse" and self.stream_port else self.port
@@ -62,9 +69,14 @@ def process_cpu(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICK
 
 
-def nginx_config(folder: Path, upstream: int, plain: int, stream: int) -> str:
+def nginx_config(folder: Path, port: dict[str, int], tls: Path) -> str:
     """A plain proxy as one would tune it: kept connections both ways, nothing logged; streams are not buffered."""
-    proxy = "proxy_pass http://upstream; proxy_http_version 1.1; proxy_set_header Connection ''; proxy_read_timeout 600s;"
+    common = "proxy_http_version 1.1; proxy_set_header Connection ''; proxy_read_timeout 600s;"
+    proxy = f"proxy_pass http://upstream; {common}"
+    verified = f"proxy_ssl_verify on; proxy_ssl_trusted_certificate {tls}/ca.pem; proxy_ssl_name localhost; proxy_ssl_session_reuse on;"
+    to_tls = f"proxy_pass https://upstream_tls; {common} {verified}"
+    certificate = f"ssl_certificate {tls}/cert.pem; ssl_certificate_key {tls}/key.pem; ssl_protocols TLSv1.2 TLSv1.3;"
+    kept = "keepalive 8192; keepalive_requests 1000000000;"
     temporary = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
     return f"""
 daemon off; master_process off; worker_rlimit_nofile 20000; error_log {folder}/error.log warn; pid {folder}/pid;
@@ -72,9 +84,12 @@ events {{ worker_connections 19000; }}
 http {{
   access_log off; tcp_nodelay on; keepalive_requests 1000000000; keepalive_timeout 600s; client_max_body_size 64m;
   client_body_buffer_size 2m; {temporary}
-  upstream upstream {{ server 127.0.0.1:{upstream}; keepalive 8192; keepalive_requests 1000000000; }}
-  server {{ listen 127.0.0.1:{plain} backlog=4096; location / {{ {proxy} }} }}
-  server {{ listen 127.0.0.1:{stream} backlog=4096; location / {{ {proxy} proxy_buffering off; }} }}
+  upstream upstream {{ server 127.0.0.1:{port["upstream"]}; {kept} }}
+  upstream upstream_tls {{ server 127.0.0.1:{port["upstream_tls"]}; {kept} }}
+  server {{ listen 127.0.0.1:{port["nginx"]} backlog=4096; location / {{ {proxy} }} }}
+  server {{ listen 127.0.0.1:{port["nginx_stream"]} backlog=4096; location / {{ {proxy} proxy_buffering off; }} }}
+  server {{ listen 127.0.0.1:{port["nginx_to_tls"]} backlog=4096; location / {{ {to_tls} }} }}
+  server {{ listen 127.0.0.1:{port["nginx_tls"]} ssl backlog=4096; {certificate} location / {{ {to_tls} }} }}
 }}
 """
 
@@ -83,26 +98,41 @@ class Lab:
     def __init__(self, folder: Path, build: Path, nginx: str) -> None:
         self.folder = folder
         self.build = build
-        names = ["upstream", "sink", "sink_ops", "nginx", "nginx_stream"]
-        names += [f"{name}{use}" for name in STAGES_OFF for use in ("", "_grpc", "_ops")]
+        names = ["upstream", "upstream_tls", "sink", "sink_ops", "nginx", "nginx_stream", "nginx_to_tls", "nginx_tls"]
+        names += [f"{name}{use}" for name in OTHER_RELAYS for use in ("", "_grpc", "_ops")]
         self.port = dict(zip(names, free_ports(len(names))))
-        self.suite = Suite(folder, build, {**RELAY_SETTINGS, "USAGE_TARGET": f"127.0.0.1:{self.port['sink']}"})
+        self.tls = folder / "bench-tls"
+        Authority(self.tls).issue(self.tls / "cert.pem", self.tls / "key.pem")
+        settings = {"USAGE_TARGET": f"127.0.0.1:{self.port['sink']}", "UPSTREAM_CA_FILE": str(self.tls / "ca.pem")}
+        self.suite = Suite(folder, build, {**RELAY_SETTINGS, **settings}, tls=False)
         for name in ("usage", "openai", "librechat"):
             del self.suite.processes[name]
         self._write_routes()
         self._add_bench_processes(nginx)
-        self._add_relays_with_stages_off()
+        self._add_other_relays()
         for process in self.suite.processes.values():
             is_measured = process.name == "nginx" or process.name.startswith("relay")
             process.command = ["taskset", "-c", MEASURED_CORE if is_measured else OTHER_CORE, *process.command]
         self.variants: dict[str, Variant] = {}
+        self.to_tls: dict[str, Variant] = {}  # the same, with TLS to the upstream
+        self.all_tls: dict[str, Variant] = {}  # and with TLS to the caller too
+        self.by_curl: dict[str, Variant] = {}  # the relay with libcurl as its transport
         self.key = ""
 
     def _write_routes(self) -> None:
-        upstream = f"http://127.0.0.1:{self.port['upstream']}/v1"
+        plain = f"http://127.0.0.1:{self.port['upstream']}/v1"
+        common = {"kind": "openai", "credential": "env:RELAY_CREDENTIAL_SCRIPTED"}
         self.suite.write_relay_config(
-            [{"name": "bench", "kind": "openai", "baseUrl": upstream, "credential": "env:RELAY_CREDENTIAL_SCRIPTED"}],
-            [{"model": "gpt-*", "targets": [{"provider": "bench"}], "listedModels": ["gpt-4o-mini"]}],
+            [
+                {"name": "bench", "baseUrl": plain, **common},
+                {"name": "bench-tls", "baseUrl": f"https://localhost:{self.port['upstream_tls']}/v1", **common},
+                {"name": "bench-curl", "baseUrl": plain, "transport": "curl", **common},
+            ],
+            [
+                {"model": "gpt-*", "targets": [{"provider": "bench"}], "listedModels": ["gpt-4o-mini"]},
+                {"model": f"{TLS_MODEL}*", "targets": [{"provider": "bench-tls"}]},
+                {"model": f"{CURL_MODEL}*", "targets": [{"provider": "bench-curl"}]},
+            ],
         )
 
     def _add(self, name: str, command: list[str], env: dict[str, str] | None = None) -> Process:
@@ -112,7 +142,9 @@ class Lab:
 
     def _add_bench_processes(self, nginx: str) -> None:
         tools = self.build / "bin"
-        self._add("upstream", [str(tools / "bench_upstream"), "--listen", f"127.0.0.1:{self.port['upstream']}"])
+        upstream = [str(tools / "bench_upstream"), "--listen", f"127.0.0.1:{self.port['upstream']}"]
+        upstream += ["--tls-listen", f"127.0.0.1:{self.port['upstream_tls']}"]
+        self._add("upstream", [*upstream, "--cert", str(self.tls / "cert.pem"), "--key", str(self.tls / "key.pem")])
         self._add(
             "sink",
             [str(tools / "bench_sink"), "--listen", f"127.0.0.1:{self.port['sink']}", "--ops", f"127.0.0.1:{self.port['sink_ops']}"],
@@ -120,13 +152,14 @@ class Lab:
         home = self.folder / "nginx"
         home.mkdir()
         config = home / "nginx.conf"
-        config.write_text(nginx_config(home, self.port["upstream"], self.port["nginx"], self.port["nginx_stream"]))
+        config.write_text(nginx_config(home, self.port, self.tls))
         self._add("nginx", [nginx, "-p", str(home), "-e", str(home / "error.log"), "-c", str(config)])
 
-    def _add_relays_with_stages_off(self) -> None:
+    def _add_other_relays(self) -> None:
         """More relays, each the same but for one setting, its addresses and its folders."""
         relay = self.suite.processes["relay"]
-        for name, settings in STAGES_OFF.items():
+        certificate = {"LISTEN_TLS_CERT_FILE": str(self.tls / "cert.pem"), "LISTEN_TLS_KEY_FILE": str(self.tls / "key.pem")}
+        for name, settings in {**STAGES_OFF, "relay-tls": certificate}.items():
             own = {
                 "LISTEN": f"127.0.0.1:{self.port[name]}",
                 "GRPC_LISTEN": f"127.0.0.1:{self.port[name + '_grpc']}",
@@ -151,7 +184,7 @@ class Lab:
         self.suite.stop()
 
     def _start(self) -> None:
-        self.suite.start(only=("upstream", "sink", "nginx", "mongo", "redis", "auth", "relay", "admin-gw", *STAGES_OFF))
+        self.suite.start(only=("upstream", "sink", "nginx", "mongo", "redis", "auth", "relay", "admin-gw", *OTHER_RELAYS))
         eventually(lambda: self.upstream_stats() is not None, "the bench upstream")
         self.key = str(self.suite.make_key(name="bench")["key"])
         self.suite.processes["admin-gw"].stop()
@@ -162,13 +195,27 @@ class Lab:
             "relay": Variant("relay", self.suite.port["relay"], processes["relay"]),
             **{name: Variant(name, self.port[name], processes[name]) for name in STAGES_OFF},
         }
-        for variant in self.variants.values():
-            eventually(lambda: self._answers(variant), f"an answer of {variant.name}")
+        ca = str(self.tls / "ca.pem")
+        nginx, relay = processes["nginx"], processes["relay"]
+        self.to_tls = {
+            "nginx": Variant("nginx", self.port["nginx_to_tls"], nginx),
+            "relay": Variant("relay", self.suite.port["relay"], relay, model=TLS_MODEL),
+        }
+        self.all_tls = {
+            "nginx": Variant("nginx", self.port["nginx_tls"], nginx, ca=ca),
+            "relay": Variant("relay", self.port["relay-tls"], processes["relay-tls"], ca=ca, model=TLS_MODEL),
+        }
+        self.by_curl = {"nginx": self.variants["nginx"], "relay": Variant("relay", self.suite.port["relay"], relay, model=CURL_MODEL)}
+        for variants in (self.variants, self.to_tls, self.all_tls, self.by_curl):
+            for variant in variants.values():
+                eventually(lambda: self._answers(variant), f"an answer of {variant}")
 
     def _answers(self, variant: Variant) -> bool:
-        body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hello"}]}
-        url = f"http://127.0.0.1:{variant.port}/v1/chat/completions"
-        return httpx.post(url, json=body, headers={"Authorization": f"Bearer {self.key}"}, timeout=5).status_code == 200
+        body = {"model": variant.model, "messages": [{"role": "user", "content": "hello"}]}
+        url = f"{'https' if variant.ca else 'http'}://localhost:{variant.port}/v1/chat/completions"
+        trust = ssl.create_default_context(cafile=variant.ca) if variant.ca else NO_TLS
+        headers = {"Authorization": f"Bearer {self.key}"}
+        return httpx.post(url, json=body, headers=headers, timeout=5, verify=trust).status_code == 200
 
     def restart(self, name: str) -> None:
         """A process as it is after its start, for tests of memory."""
@@ -184,7 +231,8 @@ class Lab:
         """One run of the load generator; a flag that is True stands alone. What the relay recorded is drained afterwards."""
         with self.start_load(kind, variant, **flags) as process:
             out, err = process.communicate(timeout=float(flags.get("seconds", 5)) + float(flags.get("warmup", 0)) + 120)
-        self.drain()
+        if variant.name.startswith("relay"):
+            self.drain(variant.process.name)
         if process.returncode != 0:
             raise RuntimeError(f"bench_load {kind} on {variant.name}: {err.decode()}")
         return dict(json.loads(out))
@@ -194,6 +242,9 @@ class Lab:
         command += ["--port", str(variant.port_for(kind)), "--watch", str(variant.process.pid)]
         if "keys" not in flags:
             command += ["--key", self.key]
+        if variant.ca:
+            command += ["--ca", variant.ca]
+        flags = {"model": variant.model, **flags}
         for name, value in flags.items():
             command += [f"--{name}"] if value is True else [f"--{name}", str(value)]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -208,17 +259,16 @@ class Lab:
         return sum(float(m[1]) for m in re.finditer(rf"^{name}(?:\{{[^}}]*\}})? (\S+)$", text, re.MULTILINE))
 
     def relay_metric(self, name: str, relay: str = "relay") -> float:
-        port = self.port[relay + "_ops"] if relay in STAGES_OFF else self.suite.port["ops_relay"]
+        port = self.port[relay + "_ops"] if relay in OTHER_RELAYS else self.suite.port["ops_relay"]
         return self.metric(f"http://127.0.0.1:{port}/metrics", name)
 
     def sink_events(self) -> int:
         return int(self.metric(f"http://127.0.0.1:{self.port['sink_ops']}/metrics", "bench_sink_events_total"))
 
-    def drain(self) -> None:
-        """Waits until every event is with the sink."""
-        for relay in ("relay", *STAGES_OFF):
-            for name in ("relay_spool_open_slots", "relay_spool_waiting_events"):
-                eventually(lambda: self.relay_metric(name, relay) == 0, f"{name} of {relay} down to 0", 60)
+    def drain(self, relay: str) -> None:
+        """Waits until every event of a relay is with the sink."""
+        for name in ("relay_spool_open_slots", "relay_spool_waiting_events"):
+            eventually(lambda: self.relay_metric(name, relay) == 0, f"{name} of {relay} down to 0", 60)
 
     # ---- the machine ----
 

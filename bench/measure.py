@@ -75,15 +75,18 @@ class Bench:
             "steal_share": round((after.steal - before.steal) / elapsed, 4), "busy": others > BUSY_SHARE, **row,
         }
 
-    def rounds(self, test: str, kind: str, variants: list[str], *, fresh: bool = False, **flags: Any) -> list[dict[str, Any]]:
+    def rounds(
+        self, test: str, kind: str, variants: list[str], *, of: dict[str, Variant] | None = None, fresh: bool = False, **flags: Any
+    ) -> list[dict[str, Any]]:
         """Each variant once a round, in an order that turns. `fresh`: each process is started anew before its leg."""
         rows = []
+        of = of or self.lab.variants
         for r in range(self.plan.rounds):
             turned = variants[r % len(variants) :] + variants[: r % len(variants)]
             for name in turned:
                 if fresh and name != "direct":
                     self.lab.restart(name)
-                rows.append(self.leg(test, kind, self.lab.variants[name], r, **flags))
+                rows.append(self.leg(test, kind, of[name], r, **flags))
         return rows
 
 

@@ -10,10 +10,10 @@ from harness.ports import eventually
 from measure import Bench
 
 RUNS: dict[str, tuple[str, dict[str, Any]]] = {
-    "unary": ("unary", {"connections": 8, "seconds": 1}),
-    "rate": ("unary", {"connections": 8, "seconds": 1, "rate": 200}),
-    "large": ("unary", {"connections": 2, "seconds": 0.5, "body": 1_000_000}),
-    "churn": ("unary", {"connections": 2, "seconds": 0.5, "close": True}),
+    "unary": ("unary", {"connections": 8, "seconds": 0.4}),
+    "rate": ("unary", {"connections": 8, "seconds": 0.5, "rate": 200}),
+    "large": ("unary", {"connections": 2, "seconds": 0.3, "body": 1_000_000}),
+    "churn": ("unary", {"connections": 2, "seconds": 0.3, "close": True}),
     "sse": ("sse", {"connections": 20, "seconds": 0.5, "streams": True, "model": "gpt-4o-mini+sse-20-20"}),
     "idle": ("idle", {"connections": 50, "seconds": 0.2}),
 }
@@ -23,25 +23,28 @@ def run_smoke(bench: Bench) -> bool:
     failures: list[str] = []
     lab = bench.lab
     for name, (kind, flags) in RUNS.items():
-        for variant in lab.variants.values():
-            is_relay = variant.name.startswith("relay")
-            before = _counts(bench, variant.name) if is_relay else {}
+        variants = list(lab.variants.values())
+        if name == "unary":
+            variants += [*lab.to_tls.values(), *lab.all_tls.values(), lab.by_curl["relay"]]
+        for variant in variants:
+            relay = variant.process.name if variant.name.startswith("relay") else ""
+            before = _counts(bench, relay) if relay else {}
             upstream = lab.upstream_stats()["requests"]
             row = lab.load(kind, variant, warmup=0, **flags)
-            where = f"{name} on {variant.name}"
+            where = f"{name} on {variant.name} ({variant.model}{', TLS' if variant.ca else ''})"
             if not 0 < row["ok"] == row["sent"]:
                 failures.append(f"{where}: {row['sent']} sent, {row['ok']} answered well, {row['refused']} refused, {row['lost']} lost")
             if lab.upstream_stats()["requests"] - upstream != row["sent"]:
                 failures.append(f"{where}: the upstream counted {lab.upstream_stats()['requests'] - upstream} of {row['sent']}")
             if kind == "sse" and not row["chunks"]:
                 failures.append(f"{where}: no chunk was seen")
-            for what, count in (_counts(bench, variant.name) if is_relay else {}).items():
-                if not _comes_to(bench, variant.name, what, before[what] + row["sent"]):
+            for what, count in (_counts(bench, relay) if relay else {}).items():
+                if not _comes_to(bench, relay, what, before[what] + row["sent"]):
                     failures.append(f"{where}: {what} grew by {count - before[what]} of {row['sent']}")
     if failures:
         print("bench smoke failed:\n  " + "\n  ".join(failures), file=sys.stderr)
     else:
-        print(f"bench smoke: {len(RUNS)} loads on {len(lab.variants)} variants answered, and every counter adds up")
+        print(f"bench smoke: {len(RUNS)} loads on {len(lab.variants)} variants, TLS and libcurl answered, and every counter adds up")
     return not failures
 
 

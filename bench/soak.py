@@ -94,7 +94,7 @@ def run_soak(bench: Bench, seconds: float) -> bool:
         print(f"bench soak: the load failed: {broken}", file=sys.stderr)
         return False
     reports = {name: json.loads(out) for name, (out, _) in outputs.items()}
-    lab.drain()
+    lab.drain("relay")
     settled = _sample(pid, start)
     failures = _judge([s for s in samples if s.at_s < seconds], settled, before, reports)
     rss, descriptors = _growth(samples, "rss_bytes"), _growth(samples, "descriptors")

@@ -27,6 +27,17 @@ def large(bench: Bench) -> None:
     bench.rounds("large", "unary", ["nginx", "relay", "direct"], connections=8, body=LARGE_BODY)
 
 
+def tls(bench: Bench) -> None:
+    """TLS to the upstream, and TLS on both sides; nginx does the same."""
+    bench.rounds("tls-up", "unary", ["nginx", "relay"], of=bench.lab.to_tls, connections=CONNECTIONS)
+    bench.rounds("tls-both", "unary", ["nginx", "relay"], of=bench.lab.all_tls, connections=CONNECTIONS)
+
+
+def curl(bench: Bench) -> None:
+    """libcurl as the transport of a provider."""
+    bench.rounds("curl", "unary", ["nginx", "relay"], of=bench.lab.by_curl, connections=CONNECTIONS)
+
+
 def churn(bench: Bench) -> None:
     bench.rounds("churn", "unary", ["nginx", "relay", "direct"], connections=16, close=True)
 
@@ -56,6 +67,8 @@ def idle(bench: Bench) -> None:
 TESTS: dict[str, Callable[[Bench], None]] = {
     "unary": unary,
     "large": large,
+    "tls": tls,
+    "curl": curl,
     "churn": churn,
     "sse": sse,
     "sse9000": sse9000,

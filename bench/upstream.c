@@ -1,7 +1,7 @@
 /*
  * Upstream of the benchmarks: answers chat completions as script.h says, as fast as it can, and counts.
  *
- *   bench_upstream --listen 127.0.0.1:8090
+ *   bench_upstream --listen 127.0.0.1:8090 [--tls-listen 127.0.0.1:8443 --cert FILE --key FILE]
  *
  * GET /_stats answers {"requests", "streams", "chunks", "cancelled"}, as of now.
  */
@@ -23,7 +23,8 @@
 
 typedef struct upstream {
     gw_loop *loop;
-    gw_http_server *server;
+    gw_http_server *server, *tls_server; /* the second one when it is asked for */
+    gw_tls_files *tls;
     int64_t requests, streams, chunks, cancelled;
     gw_str content_filler; /* FILLER_SIZE bytes: a longer content is cut to it */
 } upstream;
@@ -193,54 +194,106 @@ static void on_server_closed(void *arg)
     gw_loop_stop(u->loop);
 }
 
-static void drain(void *arg)
+static void close_plain(void *arg)
 {
     upstream *u = arg;
     gw_http_server_close(u->server, on_server_closed, u);
 }
 
-static gw_status run(const char *listen, gw_error *err)
+static void drain(void *arg)
 {
-    gw_auto_free char *filler = malloc(FILLER_SIZE);
-    gw_auto(gw_loop) loop = NULL;
-    upstream u = {0};
+    upstream *u = arg;
+    if (u->tls_server)
+        gw_http_server_close(u->tls_server, close_plain, u);
+    else
+        close_plain(u);
+}
+
+typedef struct places {
+    const char *listen, *tls_listen;
+    gw_tls_paths files;
+} places;
+
+static gw_status listen_at(upstream *u, const char *place, gw_http_server **ret, gw_error *err)
+{
     gw_http_server_options o = gw_http_server_defaults;
     gw_str host;
-    if (!filler)
-        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory");
-    memset(filler, 'x', FILLER_SIZE);
-    u.content_filler = gw_str_n(filler, FILLER_SIZE);
-    if (!gw_host_port_split(gw_str_of(listen), &host, &o.port))
-        return gw_fail(err, GW_ERR_INVALID_ARGUMENT, "--listen wants host:port");
+    if (!gw_host_port_split(gw_str_of(place), &host, &o.port))
+        return gw_fail(err, GW_ERR_INVALID_ARGUMENT, "%s is not host:port", place);
     gw_auto_free char *address = gw_str_dup(host);
     o.host = address;
     o.idle_timeout_ms = IDLE_MS;
     o.connections_max = CONNECTIONS_MAX;
+    o.tls = u->tls;
+    return gw_http_server_new(u->loop, &o, &handler, u, NULL, ret, err);
+}
+
+static gw_status listen_all(upstream *u, const places *p, gw_error *err)
+{
+    gw_status rc = listen_at(u, p->listen, &u->server, err);
+    if (rc != GW_OK || !p->tls_listen)
+        return rc;
+    rc = gw_tls_files_new(u->loop, &p->files, NULL, &u->tls, err);
+    return rc == GW_OK ? listen_at(u, p->tls_listen, &u->tls_server, err) : rc;
+}
+
+static gw_status run(const places *p, gw_error *err)
+{
+    gw_auto_free char *filler = malloc(FILLER_SIZE);
+    gw_auto(gw_loop) loop = NULL;
+    upstream u = {0};
+    if (!filler)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory");
+    memset(filler, 'x', FILLER_SIZE);
+    u.content_filler = gw_str_n(filler, FILLER_SIZE);
     gw_status rc = gw_loop_new(&gw_system_clock, &loop, err);
     if (rc != GW_OK)
         return rc;
     u.loop = loop;
-    rc = gw_http_server_new(loop, &o, &handler, &u, NULL, &u.server, err);
+    rc = listen_all(&u, p, err);
     if (rc != GW_OK)
         return rc;
     gw_loop_on_signals(loop, drain, NULL, &u);
     gw_loop_run(loop);
+    gw_tls_files_free(u.tls);
     return GW_OK;
+}
+
+static bool read_arguments(int argc, char **argv, places *p)
+{
+    const struct {
+        const char *name;
+        const char **value;
+    } known[] = {{"--listen", &p->listen},
+                 {"--tls-listen", &p->tls_listen},
+                 {"--cert", &p->files.cert_file},
+                 {"--key", &p->files.key_file}};
+    for (int i = 1; i < argc; i += 2) {
+        size_t k = 0;
+        while (k < GW_ARRAY_LEN(known) && strcmp(known[k].name, argv[i]) != 0)
+            k++;
+        if (k == GW_ARRAY_LEN(known) || i + 1 == argc)
+            return false;
+        *known[k].value = argv[i + 1];
+    }
+    return p->listen != NULL;
 }
 
 int main(int argc, char **argv)
 {
+    places p = {0};
     struct rlimit files;
     gw_error err;
-    if (argc != 3 || strcmp(argv[1], "--listen") != 0) {
-        (void)fprintf(stderr, "usage: bench_upstream --listen host:port\n");
+    if (!read_arguments(argc, argv, &p)) {
+        (void)fprintf(stderr, "usage: bench_upstream --listen host:port [--tls-listen host:port "
+                              "--cert FILE --key FILE]\n");
         return 2;
     }
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
         files.rlim_cur = files.rlim_max;
         (void)setrlimit(RLIMIT_NOFILE, &files);
     }
-    if (run(argv[2], &err) != GW_OK) {
+    if (run(&p, &err) != GW_OK) {
         (void)fprintf(stderr, "bench_upstream: %s\n", err.message);
         return 1;
     }

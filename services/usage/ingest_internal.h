@@ -11,7 +11,7 @@ struct ingest {
     gw_list streams;
     int64_t memory_left_bytes;
     bool stopped, cut;
-    int64_t newest_ms, newest_at_ms; /* of ingest_now_ms(): wall, and the loop's time then */
+    int64_t newest_ms, newest_at_ms; /* of ingest_now_ms(): wall, and monotonic time then */
     gw_timer sweep_timer;
     struct sweep_job *sweep; /* the one in flight */
 };

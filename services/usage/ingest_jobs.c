@@ -67,7 +67,7 @@ static void step_done(doc_job *j, gw_status rc, const gw_error *err)
 int64_t ingest_now_ms(ingest *in)
 {
     int64_t wall_ms = gw_clock_wall_ms(gw_loop_clock(in->o.loop));
-    int64_t at_ms = gw_loop_now_ms(in->o.loop);
+    int64_t at_ms = gw_clock_mono_ms(gw_loop_clock(in->o.loop));
     in->newest_ms = GW_MAX(wall_ms, in->newest_ms + (at_ms - in->newest_at_ms));
     in->newest_at_ms = at_ms;
     return in->newest_ms;

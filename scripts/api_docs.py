@@ -28,7 +28,7 @@ INTRODUCTION = """# gRPC of {area}
 Generated from `proto/apirelay/{area}/v1/` by `./dev docs`. Over REST and in the settings files members are lowerCamelCase, 64-bit
 integers and times are as [api.md](../api.md#shapes) says, and a route's `{{…}}` is the field of that name. viewer, admin and owner are
 roles of admins, each includes those before it. A call takes at most 30 s where nothing else is said, a stream of answers as long
-as its caller wants.
+as its caller wants. [grpc.md](../grpc.md) shows how to call.
 """
 
 

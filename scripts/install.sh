@@ -13,6 +13,15 @@ readonly BUF_PACKAGE=@bufbuild/buf@1.75.0
 readonly NEWER_PACKAGES=(libyyjson-dev libllhttp-dev)
 # The development stand-in for MongoDB (docs/operate.md); production is MongoDB 6 or newer.
 readonly MONGO_PACKAGE=secantusdb==0.7.0b3
+# Clients of other languages that the tests are made with, where the language is at hand.
+readonly GO_TOOLS=(
+    github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3
+    google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.11
+    google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.1
+)
+readonly GO_TOOLS_DIR=$TOP/build/tools
+readonly NODE_PACKAGE=openai@7.57.0
+readonly NODE_DIR=$TOP/build/node
 
 missing_packages() {
     local package
@@ -80,3 +89,43 @@ install_mongo() {
 }
 
 install_test_clients() { make_venv "$TESTS_VENV" -r "$TOP/tests/requirements.txt"; }
+install_other_clients() {
+    install_go_tools
+    install_node_client
+}
+
+# These two leave out what cannot be had here, and say so; the tests that need it are skipped by name.
+install_go_tools() {
+    local want
+    if ! command -v go >/dev/null; then
+        say "skipped: grpcurl and the Go client of docs/grpc.md (go is not installed)"
+        return
+    fi
+    want=$(printf '%s\n' "${GO_TOOLS[@]}" | digest)
+    stamp_matches "$GO_TOOLS_DIR/.stamp" "$want" && return
+    say "building ${#GO_TOOLS[@]} tools of Go"
+    mkdir -p "$GO_TOOLS_DIR"
+    local tool
+    for tool in "${GO_TOOLS[@]}"; do
+        GOBIN=$GO_TOOLS_DIR GOFLAGS=-buildvcs=false run_quietly go install "$tool" || {
+            say "skipped: the tests that need ${tool##*/} (go install failed)"
+            return
+        }
+    done
+    printf '%s' "$want" >"$GO_TOOLS_DIR/.stamp"
+}
+
+install_node_client() {
+    if ! command -v npm >/dev/null; then
+        say "skipped: the openai SDK for Node (npm is not installed)"
+        return
+    fi
+    stamp_matches "$NODE_DIR/.stamp" "$NODE_PACKAGE" && return
+    say "installing $NODE_PACKAGE"
+    mkdir -p "$NODE_DIR"
+    run_quietly npm install --no-save --no-audit --no-fund --prefix "$NODE_DIR" "$NODE_PACKAGE" || {
+        say "skipped: the openai SDK for Node (npm install failed)"
+        return
+    }
+    printf '%s' "$NODE_PACKAGE" >"$NODE_DIR/.stamp"
+}

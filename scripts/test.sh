@@ -54,6 +54,7 @@ pytest_suite() {
     build_preset "$preset" auth relay usage admin-gw
     install_mongo
     install_test_clients
+    install_other_clients
     say "tests with real servers ($preset): $*"
     (cd "$TOP" && BUILD_DIR="$TOP/build/$preset" TEST_PATIENCE="${TEST_PATIENCE:-$(patience_of "$preset")}" "$TESTS_VENV/bin/pytest" -q --color=no -p no:cacheprovider \
         -c tests/pytest.ini --rootdir tests "$@")

@@ -65,6 +65,13 @@ upstream_tests() {
     (cd "$TOP/tests" && python3 -m unittest discover -q -s upstreams -t .)
 }
 
+# fault_tests [SECONDS [SEED]]: mixed traffic while everything is killed at random; the seed is printed.
+fault_tests() {
+    local seconds=${1:-600} seed=${2:-}
+    [[ $seconds =~ ^[1-9][0-9]*$ && $seed =~ ^[0-9]*$ ]] || die "test faults [seconds] [seed]: not '$*'"
+    FAULTS_SECONDS=$seconds FAULTS_SEED=$seed pytest_suite dev tests/faults
+}
+
 run_tests() {
     local what=${1:-all}
     unset_provider_keys
@@ -80,6 +87,7 @@ run_tests() {
         SUITE_TLS=$([[ ${2:-} != --tls ]] || echo 1) pytest_suite dev tests/e2e
         ;;
     smoke) pytest_suite dev -m smoke tests ;;
+    faults) fault_tests "${@:2}" ;;
     --sanitizers)
         unit_tests asan
         unit_tests tsan
@@ -91,10 +99,10 @@ run_tests() {
         unit_tests dev
         unit_tests asan
         upstream_tests
-        pytest_suite dev tests/integration tests/e2e
+        pytest_suite dev tests/integration tests/e2e tests/faults/test_verdict.py
         SUITE_TLS=1 pytest_suite dev tests/e2e
         bench_smoke
         ;;
-    *) die "test: no part called '$what' (unit, integration, e2e, smoke, --sanitizers, --coverage)" ;;
+    *) die "test: no part called '$what' (unit, integration, e2e, smoke, faults, --sanitizers, --coverage)" ;;
     esac
 }

@@ -53,18 +53,18 @@ class Suite:
         folder: Path,
         build: Path | None = None,
         relay_settings: dict[str, str] | None = None,
-        replicas: bool = False,
+        replicas: bool | tuple[str, ...] = False,
         tls: bool | None = None,
     ) -> None:
         """
-        `replicas`: auth, usage and relay twice, the second ones at 127.0.0.2 as "auth-2", …; the others call both. Never
-        with TLS: a list of addresses has no name that a certificate could be for.
+        `replicas`: these services (True: auth, usage and relay) twice, the second ones at 127.0.0.2 as "auth-2", …; the others
+        call both. Never with TLS: a list of addresses has no name that a certificate could be for.
         """
         self.tls = (os.environ.get("SUITE_TLS") == "1" if tls is None else tls) and not replicas
         self.folder = folder
         self.bin = (build or Path(os.environ.get("BUILD_DIR", TOP / "build" / "dev"))) / "bin"
         self.relay_settings = relay_settings or {}
-        self.replicated = ("auth", "usage", "relay") if replicas else ()
+        self.replicated = ("auth", "usage", "relay") if replicas is True else replicas or ()
         names = ["relay", "admin", "auth_grpc", "relay_grpc", "usage_grpc", "mongo", "redis", "openai", "librechat", "nobody"]
         names += [f"ops_{service}" for service in SERVICES]
         names += [f"{kind}_{service}-2" for service in self.replicated for kind in ("grpc", "ops", "http")]
@@ -116,6 +116,11 @@ class Suite:
         return f"http://127.0.0.1:{self.port['ops_' + service]}{path}"
 
     # ---- files and settings ----
+
+    def metric(self, process: str, sample: str) -> float:
+        """A sample of /metrics as it is written there, labels included; 0 when it is not there yet."""
+        lines = httpx.get(self.ops_url(process, "/metrics"), timeout=5, verify=NO_TLS).text.splitlines()
+        return next((float(value) for name, _, value in (line.rpartition(" ") for line in lines) if name == sample), 0.0)
 
     def path(self, *parts: str) -> Path:
         return self.folder.joinpath(*parts)

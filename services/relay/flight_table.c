@@ -12,6 +12,11 @@
 
 #define MAGIC "relayfl2"
 
+#define REPEAT_TAG          (38 << 3) /* UsageEvent.repeat_count, a varint */
+#define REPEAT_VARINT_BYTES 4
+#define FOLD_TAIL_BYTES     (2 + REPEAT_VARINT_BYTES)
+
+_Static_assert(FLIGHT_REPEATS_MAX < 1 << (7 * REPEAT_VARINT_BYTES), "a count fits its varint");
 _Static_assert(sizeof(flight_slot) <= FLIGHT_SLOT_BYTES, "a slot is two kibibytes");
 
 typedef struct file_header {
@@ -127,7 +132,53 @@ void flight_slot_free(flight_slot *s)
 
 gw_str flight_slot_event(const flight_slot *s)
 {
-    return gw_str_n(s->done, s->done_len);
+    return gw_str_n(s->done, s->done_len + (flight_slot_repeats(s) ? FOLD_TAIL_BYTES : 0));
+}
+
+/* ---- rows that count ---- */
+
+/* An old count in a slot used again is told by its generation: nobody has to clear it. */
+static void set_repeats(flight_slot *s, int64_t repeats)
+{
+    uint64_t tag = flight_slot_generation(s) << 32;
+    atomic_store_explicit(&s->repeats, tag | (uint32_t)repeats, memory_order_relaxed);
+}
+
+int64_t flight_slot_repeats(const flight_slot *s)
+{
+    uint64_t v = atomic_load_explicit(&s->repeats, memory_order_relaxed);
+    bool is_ours = v >> 32 == (flight_slot_generation(s) & UINT32_MAX);
+    return is_ours ? GW_MIN((int64_t)(v & UINT32_MAX), (int64_t)FLIGHT_REPEATS_MAX) : 0;
+}
+
+void flight_slot_fold(flight_slot *s, const usage_event *e, int64_t repeats)
+{
+    next_generation(s);
+    set_repeats(s, repeats);
+    seal_done(s, pack(e, s->done, sizeof(s->done) - FOLD_TAIL_BYTES));
+}
+
+bool flight_slot_repeat(flight_slot *s)
+{
+    int64_t repeats = flight_slot_repeats(s);
+    if (repeats >= FLIGHT_REPEATS_MAX)
+        return false;
+    set_repeats(s, repeats + 1);
+    return true;
+}
+
+/* repeat_count, as a varint of fixed length: of a field given twice the last counts. The sum does not cover it, so that a death
+ * meanwhile leaves the event whole and the recovery writes the same again. */
+void flight_slot_close_fold(flight_slot *s)
+{
+    uint64_t rest = (uint64_t)flight_slot_repeats(s);
+    uint8_t *at = s->done + s->done_len;
+    if (rest == 0)
+        return;
+    *at++ = (REPEAT_TAG & 0x7f) | 0x80;
+    *at++ = REPEAT_TAG >> 7;
+    for (int i = 0; i < REPEAT_VARINT_BYTES; i++, rest >>= 7)
+        *at++ = (uint8_t)(rest & 0x7f) | (i < REPEAT_VARINT_BYTES - 1 ? 0x80 : 0);
 }
 
 /* ---- recovery ---- */
@@ -136,7 +187,8 @@ static bool area_is_whole(const flight_slot *s, area which)
 {
     const uint8_t *bytes = which == AREA_OPEN ? s->open : s->done;
     uint32_t len = which == AREA_OPEN ? s->open_len : s->done_len;
-    size_t cap = which == AREA_OPEN ? sizeof(s->open) : sizeof(s->done);
+    size_t tail = flight_slot_repeats(s) ? FOLD_TAIL_BYTES : 0;
+    size_t cap = which == AREA_OPEN ? sizeof(s->open) : sizeof(s->done) - tail;
     uint64_t sum = which == AREA_OPEN ? s->open_sum : s->done_sum;
     return len > 0 && len <= cap && sum == area_sum(flight_slot_generation(s), which, bytes, len);
 }
@@ -175,6 +227,8 @@ static flight_found look(flight_slot *s, uint64_t committed)
 flight_found flight_slot_recover(flight_slot *s, uint64_t committed)
 {
     flight_found found = look(s, committed);
+    if (found == FLIGHT_FOUND_DONE)
+        flight_slot_close_fold(s);
     if (found == FLIGHT_FOUND_DONE || found == FLIGHT_FOUND_INTERRUPTED)
         return found;
     flight_slot_free(s);

@@ -4,6 +4,9 @@
  *
  *     FREE ─▶ OPEN ─▶ DONE ─▶ FREE      (a refusal goes FREE ─▶ DONE)
  *
+ * A row that counts many refusals is DONE from its first: each further one is a single store into `repeats`, and the count is
+ * written behind the event when the row is closed, or by the recovery.
+ *
  * A slot has two areas: the event as known when the request was forwarded and the finished one, so that a death while the second is
  * being written leaves the first whole. The state word is written last. Each use of a slot has a generation; the checksums of both
  * areas cover it, so that pages of different ages (power loss) are told apart.
@@ -19,6 +22,7 @@
 #define FLIGHT_HEADER_BYTES 4096
 #define FLIGHT_SLOT_BYTES   2048
 #define FLIGHT_OPEN_MAX     624
+#define FLIGHT_REPEATS_MAX  1000000 /* what usage takes for sound */
 
 typedef enum flight_state { FLIGHT_FREE, FLIGHT_OPEN, FLIGHT_DONE } flight_state;
 
@@ -32,6 +36,8 @@ typedef struct flight_slot {
     uint32_t open_len, done_len;
     uint8_t open[FLIGHT_OPEN_MAX];
     uint8_t done[EVENT_MAX_BYTES];
+    atomic_uint_least64_t
+        repeats; /* low half of the generation it is of, count; see flight_slot_fold() */
 } flight_slot;
 
 typedef struct flight_table flight_table;
@@ -66,6 +72,16 @@ void flight_slot_open(flight_slot *s, const usage_event *e);
 void flight_slot_progress(flight_slot *s, const event_progress *p);
 void flight_slot_done(flight_slot *s, const usage_event *e);
 void flight_slot_free(flight_slot *s);
+
+/*
+ * FREE ─▶ DONE with an event that stands for `repeats` refusals (1 … FLIGHT_REPEATS_MAX), its own repeat_count 0; then one more
+ * each time: false when no more fit. flight_slot_close_fold() comes before flight_slot_event(); of another DONE slot it changes nothing.
+ */
+void flight_slot_fold(flight_slot *s, const usage_event *e, int64_t repeats);
+bool flight_slot_repeat(flight_slot *s);
+int64_t flight_slot_repeats(const flight_slot *s); /* 0: of no fold */
+void flight_slot_close_fold(flight_slot *s);
+
 gw_str flight_slot_event(const flight_slot *s); /* of a DONE slot */
 
 /* What a slot held at start. */

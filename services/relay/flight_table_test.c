@@ -190,14 +190,76 @@ static void another_file_is_renamed_aside(void **state)
     flight_table_free(t);
 }
 
+static void a_row_that_counts_survives_with_its_count(void **state)
+{
+    kit *k = *state;
+    bool renamed;
+    uint8_t id[12] = "event-000001";
+    usage_event e = kit_event(id, 0);
+    flight_table *t = open_table(k, 2, &renamed);
+    flight_slot *s = flight_table_slot(t, 0);
+    flight_slot_fold(s, &e, 1);
+    for (int i = 0; i < 299; i++)
+        assert_true(flight_slot_repeat(s));
+    t = reopen(k, t);
+    s = flight_table_slot(t, 0);
+    for (int times = 0; times < 2; times++) { /* a death in the recovery changes nothing */
+        assert_int_equal(flight_slot_recover(s, 0), FLIGHT_FOUND_DONE);
+        usage_event *back = unpack(s);
+        assert_int_equal(back->repeat_count, 300);
+        assert_memory_equal(back->event_id.data, id, 12);
+        apirelay__usage__v1__usage_event__free_unpacked(back, NULL);
+    }
+    /* The slot's next event counts once, whatever is left of the count. */
+    flight_slot_free(s);
+    e.repeat_count = 1;
+    flight_slot_done(s, &e);
+    usage_event *next = unpack(s);
+    assert_int_equal(next->repeat_count, 1);
+    apirelay__usage__v1__usage_event__free_unpacked(next, NULL);
+    flight_table_free(t);
+}
+
+static void a_row_counts_no_more_than_usage_takes(void **state)
+{
+    kit *k = *state;
+    bool renamed;
+    uint8_t id[12] = "event-000001";
+    char *text = malloc(1000001);
+    assert_non_null(text);
+    memset(text, 'x', 1000000);
+    text[1000000] = '\0';
+    usage_event e = kit_event(id, 0);
+    e.error = text; /* the count has its place behind the longest event */
+    flight_table *t = open_table(k, 1, &renamed);
+    flight_slot *s = flight_table_slot(t, 0);
+    flight_slot_fold(s, &e, FLIGHT_REPEATS_MAX - 1);
+    assert_true(flight_slot_repeat(s));
+    assert_false(flight_slot_repeat(s));
+    flight_slot_close_fold(s);
+    assert_true(flight_slot_event(s).len <= EVENT_MAX_BYTES);
+    usage_event *back = unpack(s);
+    assert_int_equal(back->repeat_count, FLIGHT_REPEATS_MAX);
+    assert_true(back->truncated);
+    apirelay__usage__v1__usage_event__free_unpacked(back, NULL);
+    assert_int_equal(flight_slot_recover(s, 0), FLIGHT_FOUND_DONE);
+    flight_table_free(t);
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, kit_setup, kit_teardown)
-        TEST(slots_survive_in_each_state),     TEST(what_the_spool_has_is_not_taken_again),
-        TEST(a_torn_end_leaves_the_beginning), TEST(figures_are_kept_whatever_the_texts),
-        TEST(a_larger_table_keeps_its_slots),  TEST(disk_space_is_allocated),
+        TEST(slots_survive_in_each_state),
+        TEST(what_the_spool_has_is_not_taken_again),
+        TEST(a_torn_end_leaves_the_beginning),
+        TEST(figures_are_kept_whatever_the_texts),
+        TEST(a_larger_table_keeps_its_slots),
+        TEST(disk_space_is_allocated),
         TEST(another_file_is_renamed_aside),
+        TEST(a_row_that_counts_survives_with_its_count),
+        TEST(a_row_counts_no_more_than_usage_takes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

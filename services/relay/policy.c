@@ -207,3 +207,11 @@ gw_status key_policy_check_needs(const key_policy *p, const request_needs *n, gw
                              (long long)limit);
     return GW_OK;
 }
+
+bool key_policy_has_limits(const key_policy *p)
+{
+    const Apirelay__Auth__V1__KeyLimits *l = p->message->limits;
+    return l && (l->requests_per_minute_presence_case || l->requests_per_day_presence_case ||
+                 l->tokens_per_day_presence_case || l->tokens_per_month_presence_case ||
+                 l->cost_limit_presence_case || l->cost_limit_nano_usd_presence_case);
+}

@@ -64,6 +64,8 @@ typedef struct request_needs {
  * field and the limit. */
 GW_CHECK gw_status key_policy_check_needs(const key_policy *p, const request_needs *n,
                                           gw_error *err);
+/* Whether anything of what it may use is counted against a limit. */
+bool key_policy_has_limits(const key_policy *p);
 /* permissions.maxTokens to set upstream when the request names none; 0 when the key has no such
  * limit. */
 int64_t key_policy_max_tokens(const key_policy *p);

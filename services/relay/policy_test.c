@@ -169,6 +169,20 @@ static void a_policy_that_cannot_be_used_is_refused(void **state)
     assert_null(p);
 }
 
+static void a_key_has_limits_when_any_is_set(void **state)
+{
+    (void)state;
+    Apirelay__Auth__V1__KeyLimits limits = APIRELAY__AUTH__V1__KEY_LIMITS__INIT;
+    message m = APIRELAY__AUTH__V1__KEY_POLICY__INIT;
+    key_policy p = {.message = &m};
+    assert_false(key_policy_has_limits(&p));
+    m.limits = &limits;
+    assert_false(key_policy_has_limits(&p));
+    limits.tokens_per_month_presence_case =
+        APIRELAY__AUTH__V1__KEY_LIMITS__TOKENS_PER_MONTH_PRESENCE_TOKENS_PER_MONTH;
+    assert_true(key_policy_has_limits(&p));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -177,6 +191,7 @@ int main(void)
         cmocka_unit_test(a_missing_feature_is_named),
         cmocka_unit_test(addresses_and_origins_are_held_to_their_lists),
         cmocka_unit_test(a_policy_that_cannot_be_used_is_refused),
+        cmocka_unit_test(a_key_has_limits_when_any_is_set),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,7 +9,7 @@
 
 /* ---- figures ---- */
 
-static void add_relaxed(atomic_int_least64_t *figure, int64_t delta) /* by its one writer */
+void recorder_add(atomic_int_least64_t *figure, int64_t delta)
 {
     atomic_store_explicit(figure, atomic_load_explicit(figure, memory_order_relaxed) + delta,
                           memory_order_relaxed);
@@ -31,6 +31,14 @@ static int64_t open_slots(const recorder *r)
     return sum_lanes(r, offsetof(recorder_lane, opened));
 }
 
+static int64_t dropped(const recorder *r)
+{
+    int64_t sum = 0;
+    for (size_t i = 0; i < RECORDER_DROP_REASONS; i++)
+        sum += sum_lanes(r, offsetof(recorder_lane, dropped) + i * sizeof(atomic_int_least64_t));
+    return sum;
+}
+
 void recorder_set_service_token(recorder *r, gw_str service_token)
 {
     if (r->ingest)
@@ -44,13 +52,40 @@ void recorder_get_stats(const recorder *r, recorder_stats *ret)
                             .spool_bytes = atomic_load_explicit(&r->bytes, memory_order_relaxed),
                             .open_slots = open_slots(r),
                             .disk_failed = atomic_load(&r->disk_failed),
+                            .filling = atomic_load(&r->filling),
                             .full = atomic_load(&r->full),
+                            .dropped = dropped(r),
                             .connected = atomic_load(&r->connected)};
 }
 
 static void set_gauge(const recorder *r, unsigned metric, int64_t value)
 {
     gw_metric_set(r->o.metrics, metric, value, NULL, 0);
+}
+
+static void count(const recorder *r, unsigned metric, int64_t *seen, int64_t now)
+{
+    if (r->o.metrics && now > *seen)
+        gw_metric_add(r->o.metrics, metric, now - *seen, NULL, 0);
+    *seen = now;
+}
+
+static void count_lanes(recorder *r)
+{
+    static const char *const reasons[RECORDER_DROP_REASONS] = {"degraded", "no_slot"};
+    count(r, M_relay_refusals_folded_total, &r->seen_folded,
+          sum_lanes(r, offsetof(recorder_lane, folded)));
+    count(r, M_relay_refusals_slotless_total, &r->seen_slotless,
+          sum_lanes(r, offsetof(recorder_lane, slotless)));
+    for (size_t i = 0; i < RECORDER_DROP_REASONS; i++) {
+        gw_str reason = gw_str_of(reasons[i]);
+        int64_t now =
+            sum_lanes(r, offsetof(recorder_lane, dropped) + i * sizeof(atomic_int_least64_t));
+        if (now > r->seen_dropped[i])
+            gw_metric_add(r->o.metrics, M_relay_spool_dropped_total, now - r->seen_dropped[i],
+                          &reason, 1);
+        r->seen_dropped[i] = now;
+    }
 }
 
 void recorder_tick(void *arg)
@@ -68,14 +103,9 @@ void recorder_tick(void *arg)
     set_gauge(r, M_relay_spool_open_slots, s.open_slots);
     set_gauge(r, M_relay_spool_connected, s.connected);
     set_gauge(r, M_relay_spool_disk_failed, s.disk_failed);
+    set_gauge(r, M_relay_spool_filling, s.filling);
     set_gauge(r, M_relay_spool_full, s.full);
-}
-
-static void count(const recorder *r, unsigned metric, int64_t *seen, int64_t now)
-{
-    if (r->o.metrics && now > *seen)
-        gw_metric_add(r->o.metrics, metric, now - *seen, NULL, 0);
-    *seen = now;
+    count_lanes(r);
 }
 
 void recorder_use_spool_id(recorder *r, const spool_info *i)
@@ -119,7 +149,8 @@ ingest_gauges recorder_gauges(void *arg)
 {
     const recorder *r = arg;
     return (ingest_gauges){.open_slots = open_slots(r),
-                           .open_streams = sum_lanes(r, offsetof(recorder_lane, streams))};
+                           .open_streams = sum_lanes(r, offsetof(recorder_lane, streams)),
+                           .dropped = dropped(r)};
 }
 
 static void note_reset(recorder *r, const writer_report *w)
@@ -143,6 +174,7 @@ void recorder_on_report(void *arg, const writer_report *w)
     atomic_store_explicit(&r->tail, w->info.tail, memory_order_relaxed);
     atomic_store_explicit(&r->bytes, w->info.bytes, memory_order_relaxed);
     atomic_store(&r->disk_failed, w->disk_failed);
+    atomic_store(&r->filling, w->filling);
     atomic_store(&r->full, w->full);
     if (w->reset_done)
         note_reset(r, w);
@@ -167,14 +199,24 @@ recorder_lane *recorder_lane_at(recorder *r, unsigned index)
     return &r->lanes[index];
 }
 
-flight_slot *recorder_claim(recorder_lane *lane)
+bool recorder_is_short(recorder_lane *lane)
 {
-    uint32_t index;
+    uint32_t index, reserved = lane->recorder->o.refusal_slots - lane->refusals.open_count;
     while (index_ring_pop(&lane->rings->freed, &index))
         lane->free[lane->free_count++] = index;
-    if (lane->free_count == 0)
-        return NULL;
-    return flight_table_slot(lane->recorder->table, lane->free[--lane->free_count]);
+    return lane->free_count <= reserved;
+}
+
+flight_slot *recorder_take_slot(recorder_lane *lane)
+{
+    return lane->free_count
+               ? flight_table_slot(lane->recorder->table, lane->free[--lane->free_count])
+               : NULL;
+}
+
+flight_slot *recorder_claim(recorder_lane *lane)
+{
+    return recorder_is_short(lane) ? NULL : recorder_take_slot(lane);
 }
 
 void recorder_release(recorder_lane *lane, flight_slot *slot)
@@ -201,13 +243,21 @@ static uint32_t place_in(const recorder_lane *lane, const flight_slot *slot)
     return flight_table_index(lane->recorder->table, slot) - lane->first;
 }
 
+void recorder_hand_over(recorder_lane *lane, flight_slot *slot)
+{
+    gw_fault_point("event.done");
+    recorder_add(&lane->done, 1);
+    index_ring_push(&lane->rings->done, flight_table_index(lane->recorder->table, slot));
+    spool_writer_wake(lane->recorder->writer);
+}
+
 void recorder_open_event(recorder_lane *lane, flight_slot *slot, const usage_event *e)
 {
     flight_slot_open(slot, e);
     gw_fault_point("event.opened");
     lane->is_stream[place_in(lane, slot)] = e->stream;
-    add_relaxed(&lane->opened, 1);
-    add_relaxed(&lane->streams, e->stream);
+    recorder_add(&lane->opened, 1);
+    recorder_add(&lane->streams, e->stream);
 }
 
 void recorder_progress(flight_slot *slot, int64_t completion_tokens, int64_t cost_nano_usd,
@@ -223,14 +273,16 @@ void recorder_done(recorder_lane *lane, flight_slot *slot, const usage_event *e)
 {
     uint32_t place = place_in(lane, slot);
     if (flight_slot_state(slot) == FLIGHT_OPEN) {
-        add_relaxed(&lane->opened, -1);
-        add_relaxed(&lane->streams, -(int64_t)lane->is_stream[place]);
+        recorder_add(&lane->opened, -1);
+        recorder_add(&lane->streams, -(int64_t)lane->is_stream[place]);
     }
     flight_slot_done(slot, e);
-    gw_fault_point("event.done");
-    add_relaxed(&lane->done, 1);
-    index_ring_push(&lane->rings->done, lane->first + place);
-    spool_writer_wake(lane->recorder->writer);
+    recorder_hand_over(lane, slot);
+}
+
+void recorder_drop(recorder_lane *lane, recorder_drop_reason why)
+{
+    recorder_add(&lane->dropped[why], 1);
 }
 
 void recorder_turn(recorder *r)
@@ -277,6 +329,8 @@ void recorder_close(recorder *r, int64_t grace_ms, void (*closed)(void *arg), vo
     r->closed = closed;
     r->closed_arg = arg;
     r->close_due_ms = gw_loop_now_ms(r->loop) + grace_ms;
+    for (unsigned i = 0; i < r->o.lanes; i++)
+        recorder_close_refusals(&r->lanes[i]);
     gw_timer_init(&r->close_look, look_whether_claimed, r);
     look_whether_claimed(r);
 }

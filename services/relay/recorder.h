@@ -30,6 +30,8 @@ typedef struct recorder_options {
     const char *dir; /* made (0700) when absent; flock'ed exclusively */
     unsigned lanes; /* loops */
     unsigned slots_per_lane; /* RELAY_MAX_INFLIGHT / lanes + 1,024 */
+    unsigned
+        refusal_slots; /* a lane, beyond these: for rows that count refusals, no request takes them */
     int64_t sync_interval_ms; /* RELAY_SPOOL_SYNC, 10 */
     int64_t spool_max_bytes; /* RELAY_SPOOL_MAX, 2 GiB */
     gw_rpc_channel *usage; /* NULL: spool only (tests) */
@@ -69,13 +71,33 @@ void recorder_progress(flight_slot *slot, int64_t completion_tokens, int64_t cos
  * afterwards. */
 void recorder_done(recorder_lane *lane, flight_slot *slot, const usage_event *e);
 
+/*
+ * A refusal. Of a key's refusals (api_key_id) the first ten of a second have a row each, the rest one together; while slots are
+ * short, or the spool is full, all are in one, for as long as that lasts. `slot` as claimed, or NULL: one is found, or none, then the key's next row
+ * counts it too (relay_spool_slotless_refusals_total). `e` has outcome "refused" and repeat_count 1.
+ */
+void recorder_refuse(recorder_lane *lane, flight_slot *slot, const usage_event *e);
+/* The same without an event, where a row of this key is open that counts: true, and `slot` (may be NULL) is given back. */
+bool recorder_repeat_refusal(recorder_lane *lane, flight_slot *slot, const uint8_t api_key_id[12]);
+
+/* Why an event is not written down. */
+typedef enum recorder_drop_reason {
+    RECORDER_DROP_DEGRADED, /* RELAY_SPOOL_FULL=degrade */
+    RECORDER_DROP_NO_SLOT,
+    RECORDER_DROP_REASONS
+} recorder_drop_reason;
+/* Counts one: relay_spool_dropped_total, and usage is told. */
+void recorder_drop(recorder_lane *lane, recorder_drop_reason why);
+
 /* Figures for readiness, metrics and limits. */
 typedef struct recorder_stats {
     int64_t tail, acked; /* sequence numbers */
     int64_t spool_bytes;
     int64_t open_slots;
     bool disk_failed; /* the last commit failed; DONE slots wait */
+    bool filling; /* 80 % of spool_max_bytes reached */
     bool full; /* spool_max_bytes reached: refuse new traffic with GW_ERR_SPOOL_BUSY */
+    int64_t dropped; /* events since the start that were not written down */
     bool connected; /* in FLOW with usage */
 } recorder_stats;
 void recorder_get_stats(const recorder *r, recorder_stats *ret);

@@ -5,12 +5,18 @@
 
 #include "ingest_client.h"
 #include "recorder.h"
+#include "refusal_table.h"
 #include "spool_writer.h"
 
 #include "core/id.h"
 
+#define REFUSAL_SLOTS                                                                              \
+    256 /* of a lane, beyond slots_per_lane: for rows that count refusals, no request takes them */
+#define REFUSAL_KEYS 4096 /* a lane knows of */
+
 struct recorder_lane {
     recorder *recorder;
+    gw_loop *loop; /* runs second_over */
     writer_lane *rings;
     uint32_t first, count; /* slots of this lane */
     uint32_t *free; /* their indexes, a stack */
@@ -20,6 +26,10 @@ struct recorder_lane {
     atomic_int_least64_t opened; /* written by the lane, read by the recorder's loop */
     atomic_int_least64_t streams;
     atomic_int_least64_t done;
+    refusal_table refusals;
+    gw_timer second_over; /* armed while a row is open that counts refusals */
+    atomic_int_least64_t folded, slotless; /* refusals counted by another's row; without a slot */
+    atomic_int_least64_t dropped[RECORDER_DROP_REASONS];
 };
 
 struct recorder {
@@ -38,8 +48,9 @@ struct recorder {
     int64_t committed, recovered; /* events; of these found at start */
     /* for recorder_get_stats(), which any lane may ask */
     atomic_int_least64_t tail, acked, bytes;
-    atomic_bool disk_failed, full, connected;
+    atomic_bool disk_failed, filling, full, connected;
     int64_t seen_committed, seen_failures, seen_acked; /* as counted in metrics */
+    int64_t seen_folded, seen_slotless, seen_dropped[RECORDER_DROP_REASONS];
     bool resetting;
     /* closing */
     gw_timer close_look;
@@ -47,6 +58,19 @@ struct recorder {
     void (*closed)(void *arg);
     void *closed_arg;
 };
+
+/* recorder.c: a DONE slot goes to the writer. */
+void recorder_hand_over(recorder_lane *lane, flight_slot *slot);
+/* Whether there is no slot for a request. Takes back what the writer has freed. */
+bool recorder_is_short(recorder_lane *lane);
+flight_slot *recorder_take_slot(recorder_lane *lane); /* the last one too; NULL when none is free */
+void recorder_add(atomic_int_least64_t *figure, int64_t delta); /* by its one writer */
+
+/* recorder_refusals.c */
+GW_CHECK bool recorder_init_refusals(recorder_lane *lane);
+void recorder_fini_refusals(recorder_lane *lane);
+/* Every row that counts goes to the writer: nothing is refused any more. */
+void recorder_close_refusals(recorder_lane *lane);
 
 /* Every TICK_MS, from the opening on. */
 void recorder_tick(void *arg);

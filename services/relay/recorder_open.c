@@ -27,12 +27,17 @@ static gw_status lock_dir(recorder *r, gw_error *err)
     return gw_fail(err, GW_ERR_IO, "cannot lock %s: %s", dir, strerror(errno));
 }
 
+static uint32_t slots_of_lane(const recorder *r)
+{
+    return r->o.slots_per_lane + r->o.refusal_slots;
+}
+
 static gw_status open_files(recorder *r, gw_error *err)
 {
     bool renamed = false;
     spool_opened how;
     gw_status rc =
-        flight_table_open(r->o.dir, r->o.lanes * r->o.slots_per_lane, &r->table, &renamed, err);
+        flight_table_open(r->o.dir, r->o.lanes * slots_of_lane(r), &r->table, &renamed, err);
     if (rc != GW_OK)
         return rc;
     if (renamed)
@@ -62,11 +67,13 @@ static gw_status make_lanes(recorder *r, gw_error *err)
         recorder_lane *lane = &r->lanes[i];
         lane->recorder = r;
         lane->rings = &r->rings[i];
-        lane->count = r->o.slots_per_lane;
+        lane->loop = r->loop;
+        lane->count = slots_of_lane(r);
         lane->first = i * lane->count;
         lane->free = calloc(lane->count, sizeof(*lane->free));
         lane->is_stream = calloc(lane->count, sizeof(*lane->is_stream));
-        if (!lane->free || !lane->is_stream || !index_ring_init(&lane->rings->done, lane->count) ||
+        if (!lane->free || !lane->is_stream || !recorder_init_refusals(lane) ||
+            !index_ring_init(&lane->rings->done, lane->count) ||
             !index_ring_init(&lane->rings->freed, lane->count))
             return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the recorder");
     }
@@ -79,7 +86,7 @@ static gw_status make_writer(recorder *r, gw_error *err)
                               .table = r->table,
                               .lanes = r->rings,
                               .lane_count = r->o.lanes,
-                              .slots_per_lane = r->o.slots_per_lane,
+                              .slots_per_lane = slots_of_lane(r),
                               .sync_interval_ms = r->o.sync_interval_ms,
                               .max_bytes = r->o.spool_max_bytes,
                               .clock = r->o.clock,
@@ -154,6 +161,7 @@ void recorder_free(recorder *r)
     gw_timer_cancel(r->loop, &r->close_look);
     spool_writer_free(r->writer);
     for (unsigned i = 0; r->lanes && i < r->o.lanes; i++) {
+        recorder_fini_refusals(&r->lanes[i]);
         free(r->lanes[i].free);
         free(r->lanes[i].is_stream);
         if (r->lanes[i].rings) {

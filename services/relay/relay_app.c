@@ -16,7 +16,7 @@ static bool is_ready(void *arg, const char **reason)
         return false;
     }
     recorder_get_stats(a->recorder, &stats);
-    if (stats.full || stats.disk_failed) {
+    if (!a->core.degrades && (stats.full || stats.disk_failed)) {
         *reason = stats.full ? "the usage spool is full" : "the usage spool's disk fails";
         return false;
     }

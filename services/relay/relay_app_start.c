@@ -5,6 +5,7 @@
 #include "schema/all.h"
 
 #define SLOTS_BEYOND    1024 /* flight slots over RELAY_MAX_INFLIGHT (USAGE.md) */
+#define REFUSAL_SLOTS   256 /* rows that count refusals, open at once */
 #define KEYS_MAX        200000
 #define KEY_NEGATIVE_MS 5000
 #define KEY_RESOLVE_MS  3000
@@ -87,6 +88,7 @@ static gw_status open_recorder(relay_app *a, gw_error *err)
         .dir = a->conf->spool_dir,
         .lanes = 1,
         .slots_per_lane = (unsigned)a->conf->max_inflight + SLOTS_BEYOND,
+        .refusal_slots = REFUSAL_SLOTS,
         .sync_interval_ms = a->conf->spool_sync_ms,
         .spool_max_bytes = a->conf->spool_max_bytes,
         .usage = a->usage,
@@ -136,6 +138,7 @@ static void adjust_core(relay_app *a)
     relay_limits *l = &a->core.limits;
 
     a->core.service_token = gw_service_own_token(a->service);
+    a->core.degrades = strcmp(conf->spool_full, "degrade") == 0;
     l->body_max_bytes = (size_t)conf->body_max_bytes;
     l->answer_max_bytes = (size_t)conf->answer_max_bytes;
     l->request_timeout_ms = conf->request_timeout_ms;

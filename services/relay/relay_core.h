@@ -59,6 +59,7 @@ typedef struct relay_core {
     gw_list spares; /* memory of ended ones, to be used again */
     size_t spare_count;
     int64_t in_flight;
+    bool degrades; /* RELAY_SPOOL_FULL=degrade: keys without limits are served unrecorded */
     bool ending; /* the grace period is over: nothing new starts */
     void (*idle)(void *arg); /* called when the last request has gone, if set */
     void *idle_arg;

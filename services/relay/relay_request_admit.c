@@ -203,6 +203,12 @@ relay_stage authorize_resume(relay_request *r)
 
 /* ---- ADMIT ---- */
 
+/* What is limited has to be counted; what is not may be served all the same. */
+static bool may_go_unrecorded(const relay_request *r)
+{
+    return r->core->degrades && !key_policy_has_limits(r->policy);
+}
+
 static gw_status claim_slot(relay_request *r, gw_error *err)
 {
     recorder_stats stats;
@@ -210,12 +216,13 @@ static gw_status claim_slot(relay_request *r, gw_error *err)
     if (r->core->in_flight > r->core->limits.max_in_flight)
         return gw_fail(err, GW_ERR_OVERLOADED, "the gateway has too many requests in flight");
     recorder_get_stats(r->core->recorder, &stats);
-    if (stats.full)
-        return gw_fail(err, GW_ERR_SPOOL_BUSY, "usage cannot be recorded: the spool is full");
-    r->slot = recorder_claim(r->core->lane);
-    if (!r->slot)
-        return gw_fail(err, GW_ERR_SPOOL_BUSY, "usage cannot be recorded: no slot is free");
-    return GW_OK;
+    if (!stats.full)
+        r->slot = recorder_claim(r->core->lane);
+    r->unrecorded = !r->slot && may_go_unrecorded(r);
+    if (r->slot || r->unrecorded)
+        return GW_OK;
+    return gw_fail(err, GW_ERR_SPOOL_BUSY, "usage cannot be recorded: %s",
+                   stats.full ? "the spool is full" : "no slot is free");
 }
 
 relay_stage admit_enter(relay_request *r)

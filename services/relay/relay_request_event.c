@@ -158,6 +158,8 @@ static usage_event *event_of(relay_request *r)
 
 void relay_request_open_event(relay_request *r)
 {
+    if (r->unrecorded)
+        return;
     usage_event *e = event_of(r);
     token_counts prompt = {.prompt = r->prompt_estimate};
 
@@ -177,7 +179,7 @@ int relay_request_status_code(const relay_request *r)
     return r->has_failed ? r->troubles->failure.http_status : 200;
 }
 
-void relay_request_write_event(relay_request *r)
+static usage_event *finished_event(relay_request *r)
 {
     usage_event *e = event_of(r);
     const relay_bill *b = &r->bill;
@@ -204,5 +206,25 @@ void relay_request_write_event(relay_request *r)
         e->error = constant(gw_status_describe(r->troubles->failure.error.code)->openai_code);
     e->upstream_accepted = r->upstream_accepted;
     e->repeat_count = 1;
-    recorder_done(r->core->lane, r->slot, e);
+    return e;
+}
+
+/* Of a flood of them most cost no more than a look at the key's row that counts. */
+static void write_refusal(relay_request *r)
+{
+    if (!recorder_repeat_refusal(r->core->lane, r->slot, r->policy->api_key_oid))
+        recorder_refuse(r->core->lane, r->slot, finished_event(r));
+}
+
+void relay_request_write_event(relay_request *r)
+{
+    if (relay_request_is_refusal(r))
+        return write_refusal(r);
+    if (!r->slot && !r->unrecorded) /* its caller left before ADMIT */
+        r->slot = recorder_claim(r->core->lane);
+    if (r->slot)
+        recorder_done(r->core->lane, r->slot, finished_event(r));
+    else
+        recorder_drop(r->core->lane,
+                      r->unrecorded ? RECORDER_DROP_DEGRADED : RECORDER_DROP_NO_SLOT);
 }

@@ -81,6 +81,7 @@ struct relay_request {
 
     /* ADMIT */
     flight_slot *slot;
+    bool unrecorded; /* served without a slot: RELAY_SPOOL_FULL=degrade */
     uint8_t event_id[12];
     bool event_is_filled;
     usage_event event; /* texts in the arena */
@@ -158,7 +159,9 @@ relay_stage local_answer_resume(relay_request *r);
 
 /* relay_request_event.c */
 void relay_request_open_event(relay_request *r);
-void relay_request_write_event(relay_request *r);
+bool relay_request_is_refusal(const relay_request *r); /* nobody was asked */
+void relay_request_write_event(
+    relay_request *r); /* or its refusal; the slot is the recorder's afterwards */
 int relay_request_status_code(const relay_request *r);
 
 /* relay_request_answer.c: heads of answers. */

@@ -36,11 +36,16 @@ static bool was_left_at_work(const relay_request *r)
            (!r->has_failed || why == GW_ERR_CANCELLED || why == GW_ERR_SHUTTING_DOWN);
 }
 
+bool relay_request_is_refusal(const relay_request *r)
+{
+    return r->has_failed && !r->caller_gone && r->attempts == 0;
+}
+
 static const char *outcome_of(const relay_request *r)
 {
     if (!r->has_failed && !r->caller_gone)
         return "complete";
-    if (r->attempts == 0 && !r->caller_gone)
+    if (relay_request_is_refusal(r))
         return "refused";
     return r->content_seen || was_left_at_work(r) ? "partial" : "failed";
 }
@@ -153,14 +158,9 @@ static void log_settled(relay_request *r)
 
 relay_stage record_enter(relay_request *r)
 {
-    if (r->policy && !r->slot) /* refused before ADMIT */
-        r->slot = recorder_claim(r->core->lane);
-    if (r->policy && r->slot) {
+    if (r->policy) {
         relay_request_write_event(r);
         r->slot = NULL; /* the recorder's from now on */
-    } else if (r->policy) {
-        gw_log_error(r->core->log, "usage_event_dropped", gw_kv("request.id", (const char *)r->id),
-                     gw_kv("reason", "no flight slot is free"));
     }
     measure(r);
     log_settled(r);

@@ -336,6 +336,59 @@ static void refusals_are_recorded_for_known_keys_only(void **state)
     }
 }
 
+static void a_refusal_that_an_open_row_counts_makes_no_event(void **state)
+{
+    kit *k = *state;
+
+    k->has_open_row = true;
+    send_call(k, "POST", "/v1/chat/completions", "good", "{");
+    run(k);
+    assert_int_equal(k->answer.status, 400);
+    assert_int_equal(k->event_count, 0);
+    assert_int_equal(k->repeats, 1);
+    k->has_open_row = false;
+}
+
+/* What cannot be recorded: at the spool's bound, or with the flight table used up. */
+static void what_cannot_be_recorded_is_refused_or_served_and_dropped_by_the_setting(void **state)
+{
+    static const struct {
+        bool full, no_slot, degrades, limited;
+        int status;
+    } cases[] = {
+        {true, false, false, false, 503}, {false, true, false, false, 503},
+        {true, false, true, false, 200},  {false, true, true, false, 200},
+        {true, false, true, true, 503},   {false, true, true, true, 503},
+    };
+    kit *k = *state;
+    Apirelay__Auth__V1__KeyLimits limits = APIRELAY__AUTH__V1__KEY_LIMITS__INIT;
+    Apirelay__Auth__V1__KeyPolicy *policy =
+        (Apirelay__Auth__V1__KeyPolicy *)(uintptr_t)k->policy->message;
+
+    limits.cost_limit_nano_usd_presence_case =
+        APIRELAY__AUTH__V1__KEY_LIMITS__COST_LIMIT_NANO_USD_PRESENCE_COST_LIMIT_NANO_USD;
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        bool served = cases[i].status == 200;
+        size_t dropped = k->dropped[RECORDER_DROP_DEGRADED];
+        k->spool_is_full = cases[i].full;
+        k->has_no_slot = cases[i].no_slot;
+        k->core.degrades = cases[i].degrades;
+        policy->limits = cases[i].limited ? &limits : NULL;
+        ask(k, "good", CHAT, &(script)REPLY(200, PLAIN, JSON));
+        assert_int_equal(k->answer.status, cases[i].status);
+        assert_int_equal(k->event_count, served ? 0 : 1);
+        assert_int_equal(k->dropped[RECORDER_DROP_DEGRADED], dropped + served);
+        if (!served) {
+            assert_string_equal(k->events[0]->error, "spool_busy");
+            assert_true(says(&k->answer.body, "spool_busy"));
+        }
+        forget_events(k);
+        run_until_idle(k);
+    }
+    policy->limits = NULL;
+    assert_int_equal(k->opened, 0);
+}
+
 static void models_are_listed(void **state)
 {
     kit *k = *state;
@@ -413,6 +466,8 @@ int main(void)
         WITH(who_leaves_before_the_answer_pays_for_the_prompt_unless_the_provider_fails),
         WITH(a_forwarded_request_stands_with_the_price_of_its_prompt),
         WITH(refusals_are_recorded_for_known_keys_only),
+        WITH(a_refusal_that_an_open_row_counts_makes_no_event),
+        WITH(what_cannot_be_recorded_is_refused_or_served_and_dropped_by_the_setting),
         WITH(models_are_listed),
         WITH(a_key_that_is_looked_up_late_goes_on),
         WITH(a_silent_stream_shows_signs_of_life),

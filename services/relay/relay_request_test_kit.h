@@ -63,7 +63,8 @@ typedef struct kit {
     bool upstream_closed, upstream_asked;
     bool stop_when_asked;
     usage_event *events[EVENTS_MAX];
-    size_t event_count, opened, claimed;
+    size_t event_count, opened, claimed, repeats, dropped[RECORDER_DROP_REASONS];
+    bool has_no_slot, spool_is_full, has_open_row; /* what the recorder says */
     int64_t opened_cost; /* of the event that was opened last, and its basis */
     char opened_basis[16];
     gw_timer limit;
@@ -110,6 +111,8 @@ void key_cache_note_use(key_cache *c, const key_policy *p, int64_t now_wall_ms)
 flight_slot *recorder_claim(recorder_lane *lane)
 {
     (void)lane;
+    if (the_kit->has_no_slot)
+        return NULL;
     the_kit->claimed++;
     return (flight_slot *)(void *)the_kit;
 }
@@ -160,10 +163,31 @@ void recorder_done(recorder_lane *lane, flight_slot *slot, const usage_event *e)
     free(bytes);
 }
 
+void recorder_refuse(recorder_lane *lane, flight_slot *slot, const usage_event *e)
+{
+    assert_string_equal(e->outcome, "refused");
+    recorder_done(lane, slot, e);
+}
+
+bool recorder_repeat_refusal(recorder_lane *lane, flight_slot *slot, const uint8_t api_key_id[12])
+{
+    (void)lane;
+    (void)slot;
+    (void)api_key_id;
+    the_kit->repeats += the_kit->has_open_row;
+    return the_kit->has_open_row;
+}
+
+void recorder_drop(recorder_lane *lane, recorder_drop_reason why)
+{
+    (void)lane;
+    the_kit->dropped[why]++;
+}
+
 void recorder_get_stats(const recorder *r, recorder_stats *ret)
 {
     (void)r;
-    *ret = (recorder_stats){0};
+    *ret = (recorder_stats){.full = the_kit->spool_is_full};
 }
 
 relay_config *relay_config_ref(const relay_config *c)

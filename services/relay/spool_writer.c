@@ -42,7 +42,6 @@ struct spool_writer {
     int64_t retry_at_ms, retry_delay_ms; /* after a failure */
     writer_report state;
     bool news;
-    bool warned;
     live_table *live;
 };
 
@@ -145,11 +144,16 @@ static void release_committed(spool_writer *w)
 static void check_bound(spool_writer *w)
 {
     int64_t bytes = spool_get_info(w->o.spool)->bytes, max = w->o.max_bytes;
-    bool warn = bytes >= max / 5 * 4;
-    if (warn && !w->warned)
+    bool filling = bytes >= max / 5 * 4;
+    bool full = bytes >= max || (w->state.full && bytes >= max / 20 * 19);
+    if (filling && !w->state.filling)
         gw_log_warn(w->o.log, "spool_filled", gw_kv("bytes", bytes), gw_kv("max_bytes", max));
-    w->warned = warn;
-    w->state.full = bytes >= max || (w->state.full && bytes >= max / 20 * 19);
+    if (full && !w->state.full)
+        gw_log_error(w->o.log, "spool_full", gw_kv("bytes", bytes), gw_kv("max_bytes", max));
+    if (!filling && w->state.filling)
+        gw_log_info(w->o.log, "spool_drained", gw_kv("bytes", bytes), gw_kv("max_bytes", max));
+    w->state.filling = filling;
+    w->state.full = full;
 }
 
 static void note_failure(spool_writer *w, const gw_error *err)

@@ -31,6 +31,7 @@ typedef struct writer_report {
     int64_t committed; /* events since the start */
     int64_t failures; /* commits that failed since the start */
     bool disk_failed, full;
+    bool filling; /* at 80 % of the bound */
     bool damaged; /* the spool cannot be read: to be replaced by command */
     bool reset_done; /* the command was obeyed; `aside` names what was kept, "" = none */
     char aside[SPOOL_ASIDE_SIZE];

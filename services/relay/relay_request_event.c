@@ -11,13 +11,16 @@ enum {
     HEADERS_MAX = 12,
 };
 
-/* A copy that protobuf takes: NUL-terminated UTF-8 of at most `max` bytes, "" when it is not text. */
+/* A copy that protobuf takes: NUL-terminated UTF-8 of at most `max` bytes, "" when it is not text. The event says if it lost any. */
 static char *text_of(relay_request *r, gw_str s, size_t max)
 {
     static char empty[] = "";
     char *copy = NULL;
 
-    if (s.len > 0 && gw_str_is_utf8(s) && !gw_str_has_control(s))
+    bool is_text = gw_str_is_utf8(s) && !gw_str_has_control(s);
+    if (s.len > max || !is_text)
+        r->event.truncated = true;
+    if (s.len > 0 && is_text)
         copy = gw_arena_strdup(r->arena, gw_str_slice(s, 0, gw_str_utf8_cut(s, max)));
     return copy ? copy : empty;
 }

@@ -336,6 +336,35 @@ static void refusals_are_recorded_for_known_keys_only(void **state)
     }
 }
 
+static void what_is_too_long_or_no_text_is_cut_and_the_event_says_so(void **state)
+{
+    kit *k = *state;
+    gw_auto_buf long_model = {0};
+
+    ask(k, "good", "{\"model\":\"gpt-4o\",\"messages\":[],\"user\":\"a\\u0001b\"}",
+        &(script)REPLY(200, PLAIN, JSON));
+    assert_int_equal(k->answer.status, 200);
+    assert_string_equal(only_event(k)->end_user, "");
+    assert_true(k->events[0]->truncated);
+    forget_events(k);
+    run_until_idle(k);
+
+    gw_buf_append_str(&long_model, GW_STR("{\"messages\":[],\"model\":\""));
+    for (int i = 0; i < 20000; i++)
+        gw_buf_append_str(&long_model, GW_STR("\xc3\xa9")); /* é */
+    gw_buf_append_str(&long_model, GW_STR("\"}"));
+    send_call(k, "POST", "/v1/chat/completions", "good", long_model.data);
+    run(k);
+    assert_int_equal(k->answer.status, 404);
+    assert_int_equal(strlen(only_event(k)->model), 200);
+    assert_true(k->events[0]->truncated);
+    forget_events(k);
+
+    send_call(k, "POST", "/v1/chat/completions", "good", "{\"model\":\"nope\",\"messages\":[]}");
+    run(k);
+    assert_false(only_event(k)->truncated);
+}
+
 static void a_refusal_that_an_open_row_counts_makes_no_event(void **state)
 {
     kit *k = *state;
@@ -466,6 +495,7 @@ int main(void)
         WITH(who_leaves_before_the_answer_pays_for_the_prompt_unless_the_provider_fails),
         WITH(a_forwarded_request_stands_with_the_price_of_its_prompt),
         WITH(refusals_are_recorded_for_known_keys_only),
+        WITH(what_is_too_long_or_no_text_is_cut_and_the_event_says_so),
         WITH(a_refusal_that_an_open_row_counts_makes_no_event),
         WITH(what_cannot_be_recorded_is_refused_or_served_and_dropped_by_the_setting),
         WITH(models_are_listed),

@@ -86,12 +86,20 @@ static void left(fiber *f)
 
 static void begin(void)
 {
-    fiber *f = current;
-    entered(f);
-    f->run(f->arg);
-    f->over = true;
-    leave_begins(f);
-    (void)swapcontext(&f->here, &f->caller);
+    entered(current);
+    current->run(current->arg);
+    current->over = true;
+    leave_begins(current);
+    (void)setcontext(&current->caller);
+}
+
+static void prepare(fiber *f)
+{
+    (void)getcontext(&f->here);
+    f->here.uc_stack.ss_sp = f->stack;
+    f->here.uc_stack.ss_size = STACK_BYTES;
+    f->here.uc_link = NULL;
+    makecontext(&f->here, begin, 0);
 }
 
 fiber *fiber_new(void (*run)(void *arg), void *arg)
@@ -113,11 +121,7 @@ fiber *fiber_new(void (*run)(void *arg), void *arg)
 #if defined(__SANITIZE_THREAD__)
     f->sanitizer = __tsan_create_fiber(0);
 #endif
-    (void)getcontext(&f->here);
-    f->here.uc_stack.ss_sp = f->stack;
-    f->here.uc_stack.ss_size = STACK_BYTES;
-    f->here.uc_link = NULL;
-    makecontext(&f->here, begin, 0);
+    prepare(f);
     return f;
 }
 

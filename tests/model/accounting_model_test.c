@@ -18,11 +18,15 @@
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SEEDS 150
+#define MUTANT_SEEDS_MAX                                                                           \
+    60 /* slow here: for what the sanitizer sees, not for whether each is noticed */
+#define MUST_NOTICE false
 #else
-#define SEEDS 2400
-#endif
+#define SEEDS            2400
 #define MUTANT_SEEDS_MAX 6000
-#define PROCESSES        2
+#define MUST_NOTICE      true
+#endif
+#define PROCESSES 2
 
 gw_mutant gw_mutant_now = GW_MUTANT_NONE;
 
@@ -93,7 +97,7 @@ static void each_known_mistake_is_noticed(void **state)
             world_run(&w, ++seed, false);
         } while (!w.failure[0] && seed < MUTANT_SEEDS_MAX);
         gw_mutant_now = GW_MUTANT_NONE;
-        if (!w.failure[0])
+        if (!w.failure[0] && MUST_NOTICE)
             fail_msg("no seed notices %s", mutant_names[i]);
         (void)printf("%-28s seed %llu: %s\n", mutant_names[i], (unsigned long long)seed, w.failure);
         (void)fflush(stdout);

@@ -8,8 +8,8 @@
  */
 #pragma once
 
-#include "openai_error.h"
 #include "key_cache.h"
+#include "openai_error.h"
 #include "recorder.h"
 #include "relay_config.h"
 #include "usage_tap.h"

@@ -37,7 +37,59 @@ static void a_usual_event_is_packed_whole(void **state)
     apirelay__usage__v1__usage_event__free_unpacked(back, NULL);
 }
 
-/* The quick look at an event's size must not let one through that does not fit. */
+static void assert_packed_as_protobuf_does(const usage_event *e)
+{
+    uint8_t ours[EVENT_MAX_BYTES], theirs[EVENT_MAX_BYTES];
+    size_t len = event_pack(e, ours, sizeof(ours));
+    assert_int_equal(len, apirelay__usage__v1__usage_event__get_packed_size(e));
+    assert_int_equal(apirelay__usage__v1__usage_event__pack(e, theirs), len);
+    assert_memory_equal(ours, theirs, len);
+}
+
+/* Each field alone with values of each length, and all of them together. */
+static void an_event_is_packed_as_protobuf_packs_it(void **state)
+{
+    (void)state;
+    static const int64_t numbers[] = {1, 127, 128, 16384, INT32_MAX, INT64_MAX, -1, INT64_MIN};
+    char texts[][140] = {"x", "a text", ""};
+    memset(texts[2], 'y', 135); /* its length takes two bytes */
+    uint8_t id[12] = "event-000001";
+    Apirelay__Usage__V1__EventHeader header = APIRELAY__USAGE__V1__EVENT_HEADER__INIT;
+    Apirelay__Usage__V1__EventHeader *headers[] = {&header, &header};
+    usage_event all = APIRELAY__USAGE__V1__USAGE_EVENT__INIT;
+    assert_int_equal(event_pack(&all, id, 0), 0);
+    const ProtobufCMessageDescriptor *d = all.base.descriptor;
+    for (unsigned i = 0; i < d->n_fields; i++) {
+        const ProtobufCFieldDescriptor *f = &d->fields[i];
+        for (size_t k = 0; k < GW_ARRAY_LEN(numbers); k++) {
+            usage_event one = APIRELAY__USAGE__V1__USAGE_EVENT__INIT;
+            void *places[] = {(char *)&one + f->offset, (char *)&all + f->offset};
+            for (size_t p = 0; p < GW_ARRAY_LEN(places); p++) {
+                if (f->type == PROTOBUF_C_TYPE_INT64)
+                    *(int64_t *)places[p] = numbers[k];
+                else if (f->type == PROTOBUF_C_TYPE_INT32)
+                    *(int32_t *)places[p] = (int32_t)numbers[k];
+                else if (f->type == PROTOBUF_C_TYPE_BOOL)
+                    *(protobuf_c_boolean *)places[p] = 1;
+                else if (f->type == PROTOBUF_C_TYPE_STRING)
+                    *(char **)places[p] = texts[p == 0 ? k % GW_ARRAY_LEN(texts) : 0];
+                else if (f->type == PROTOBUF_C_TYPE_BYTES)
+                    *(ProtobufCBinaryData *)places[p] = (ProtobufCBinaryData){12, id};
+            }
+            if (f->type == PROTOBUF_C_TYPE_MESSAGE) {
+                header.name = texts[k % 2];
+                header.value = texts[k % GW_ARRAY_LEN(texts)];
+                one.headers = all.headers = headers;
+                one.n_headers = all.n_headers = 1 + k % 2;
+            }
+            assert_packed_as_protobuf_does(&one);
+            one.ttft_ms_presence_case = APIRELAY__USAGE__V1__USAGE_EVENT__TTFT_MS_PRESENCE_TTFT_MS;
+            assert_packed_as_protobuf_does(&one); /* a time of 0 is one */
+        }
+    }
+    assert_packed_as_protobuf_does(&all);
+}
+
 static void no_event_is_packed_beyond_its_cap(void **state)
 {
     (void)state;
@@ -201,6 +253,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_usual_event_is_packed_whole),
+        cmocka_unit_test(an_event_is_packed_as_protobuf_packs_it),
         cmocka_unit_test(no_event_is_packed_beyond_its_cap),
         cmocka_unit_test(headers_go_first_then_the_user_agent_then_the_error),
         cmocka_unit_test(a_megabyte_of_error_text_still_fits),

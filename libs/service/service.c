@@ -208,16 +208,28 @@ static gw_status open_all(gw_service *s, gw_error *err)
     return drop_privileges(s, err);
 }
 
+gw_status gw_service_open_for_command(gw_service *s, gw_error *err)
+{
+    gw_status rc = gw_loop_new(&gw_system_clock, &s->loop, err);
+    return rc == GW_OK ? service_open_trust(s, err) : rc;
+}
+
 /* ---- run ---- */
+
+void gw_service_close_for_command(gw_service *s)
+{
+    service_close_trust(s);
+    for (size_t i = 0; i < s->tls_count; i++)
+        gw_tls_files_free(s->tls_files[i]);
+    if (s->loop)
+        gw_loop_free(s->loop);
+}
 
 static void close_all(gw_service *s)
 {
     gw_file_watch_free(s->watch);
     s->kind->close(s->app);
-    service_close_trust(s);
-    for (size_t i = 0; i < s->tls_count; i++)
-        gw_tls_files_free(s->tls_files[i]);
-    gw_loop_free(s->loop);
+    gw_service_close_for_command(s);
     gw_metrics_free(s->metrics);
 }
 

@@ -111,6 +111,13 @@ gw_str gw_service_own_token(const gw_service *s);
 GW_CHECK gw_status gw_service_cursor_secret(const gw_service *s, const char *cursor_key_file,
                                             gw_buf *ret, gw_error *err);
 
+/*
+ * For a command that calls other services: the loop, `tls`, `peers` and `tokens`, as the service would have them. Closing frees
+ * them, also after a failure and what is half open.
+ */
+GW_CHECK gw_status gw_service_open_for_command(gw_service *s, gw_error *err);
+void gw_service_close_for_command(gw_service *s);
+
 /* drain() is over. */
 void gw_service_drained(gw_service *s);
 

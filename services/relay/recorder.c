@@ -54,6 +54,8 @@ void recorder_get_stats(const recorder *r, recorder_stats *ret)
                             .disk_failed = atomic_load(&r->disk_failed),
                             .filling = atomic_load(&r->filling),
                             .full = atomic_load(&r->full),
+                            .claimed = atomic_load(&r->claimed),
+                            .set_aside = atomic_load(&r->set_aside),
                             .dropped = dropped(r),
                             .connected = atomic_load(&r->connected)};
 }
@@ -131,6 +133,7 @@ static void ask_reset(recorder *r, spool_reset kind)
 void recorder_on_acked(void *arg, int64_t seq)
 {
     recorder *r = arg;
+    recorder_add(&r->claimed, GW_MAX(seq - r->seen_acked, 0));
     count(r, M_relay_spool_acked_events_total, &r->seen_acked, seq);
     atomic_store_explicit(&r->acked, seq, memory_order_relaxed);
     atomic_store(&r->connected, true);
@@ -160,6 +163,7 @@ static void note_reset(recorder *r, const writer_report *w)
     gw_log_warn(r->o.log, "spool_renewed", gw_kv("spool_id", (const char *)id),
                 gw_kv("kept_as", (const char *)w->aside), gw_kv("waiting", w->info.tail));
     r->resetting = false;
+    recorder_add(&r->set_aside, w->aside[0] != '\0');
     r->seen_acked = w->info.acked;
     atomic_store_explicit(&r->acked, w->info.acked, memory_order_relaxed);
     recorder_use_spool_id(r, &w->info);

@@ -97,6 +97,8 @@ typedef struct recorder_stats {
     bool disk_failed; /* the last commit failed; DONE slots wait */
     bool filling; /* 80 % of spool_max_bytes reached */
     bool full; /* spool_max_bytes reached: refuse new traffic with GW_ERR_SPOOL_BUSY */
+    int64_t claimed; /* events since the start that usage has acknowledged */
+    int64_t set_aside; /* spools since the start that were replaced by an empty one */
     int64_t dropped; /* events since the start that were not written down */
     bool connected; /* in FLOW with usage */
 } recorder_stats;

@@ -1,5 +1,7 @@
 #include "relay_app_internal.h"
 
+#include "spool_command.h"
+
 #define FLUSH_POLL_MS 20
 #define FLUSH_MAX_MS  2000 /* for the last answers to leave the sockets */
 #define RPC_EXTRA_MS  1000 /* gRPC calls end with our error before they are cancelled */
@@ -136,6 +138,7 @@ int relay_app_main(int argc, char **argv)
         .conf = &relay_conf_table,
         .metrics = relay_metric_table,
         .metric_count = RELAY_METRIC_COUNT,
+        .command = spool_command,
         .descriptors = relay_app_descriptors,
         .open = relay_app_open,
         .is_ready = is_ready,

@@ -23,7 +23,7 @@ static void check(const void *conf, gw_conf_errors *errs)
 #define GW_CONF_DEF         "relay_conf.def"
 #define GW_CONF_SERVICE     "relay"
 #define GW_CONF_PREFIX      "RELAY"
-#define GW_CONF_USAGE       "[spool inspect|export DIR]"
+#define GW_CONF_USAGE       "[spool inspect|export|replay DIR]"
 #define GW_CONF_ENV_ALLOWED "RELAY_CREDENTIAL_*", "RELAY_URL", "RELAY_GRPC"
 #define GW_CONF_CHECK       check
 #include "conf/conf_table.h"

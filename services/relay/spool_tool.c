@@ -160,7 +160,8 @@ static bool open_all(tool *t, const char *dir, visit_spool visit)
 static int usage(FILE *errors)
 {
     (void)fprintf(errors, "usage: relay spool inspect DIR\n"
-                          "       relay spool export DIR\n");
+                          "       relay spool export DIR\n"
+                          "       relay spool replay DIR [--to TARGET] [settings of the relay]\n");
     return 2;
 }
 

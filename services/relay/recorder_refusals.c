@@ -85,8 +85,9 @@ static bool may_open_row(recorder_lane *lane)
 {
     refusal_table *t = &lane->refusals;
     uint32_t most = lane->recorder->o.refusal_slots;
-    if (most > 0 && t->open_count == most && !is_short(lane))
-        close_row(lane, GW_CONTAINER_OF(gw_list_first(&t->open), refusal_key, open));
+    gw_list *oldest = gw_list_first(&t->open);
+    if (oldest && t->open_count == most && !is_short(lane))
+        close_row(lane, GW_CONTAINER_OF(oldest, refusal_key, open));
     return t->open_count < most;
 }
 

@@ -4,7 +4,6 @@
 
 #define STATUS_CLIENT_CLOSED 499 /* nginx's word for a client that got no status */
 #define SHORT_TEXT_MAX       48
-#define VARINT_MAX           10 /* bytes */
 
 /* One text field cut to what fits; the copy lives as long as the packing. */
 typedef struct cut_text {
@@ -68,18 +67,13 @@ typedef struct packer {
 
 static void put_varint(packer *p, uint64_t value)
 {
-    uint8_t bytes[VARINT_MAX];
-    size_t n = 0;
-    for (; value > 0x7f; value >>= 7)
-        bytes[n++] = (uint8_t)(value | 0x80);
-    bytes[n++] = (uint8_t)value;
-    if (n > p->left) {
-        p->is_full = true;
-        return;
+    for (; value > 0x7f && p->left > 0; value >>= 7, p->left--)
+        *p->at++ = (uint8_t)(value | 0x80);
+    p->is_full |= p->left == 0;
+    if (p->left > 0) {
+        *p->at++ = (uint8_t)value;
+        p->left--;
     }
-    memcpy(p->at, bytes, n);
-    p->at += n;
-    p->left -= n;
 }
 
 enum { WIRE_VARINT = 0, WIRE_BYTES = 2 };
@@ -103,16 +97,29 @@ static void put_bytes(packer *p, unsigned field, const void *bytes, size_t len)
     p->left -= len;
 }
 
+static size_t varint_size(uint64_t value)
+{
+    size_t n = 1;
+    for (; value > 0x7f; value >>= 7)
+        n++;
+    return n;
+}
+
+static size_t packed_text_size(size_t len) /* of a text with a tag of one byte */
+{
+    return len > 0 ? 1 + varint_size(len) + len : 0;
+}
+
 static void put_header(packer *p, unsigned field, const Apirelay__Usage__V1__EventHeader *h)
 {
-    uint8_t bytes[EVENT_MAX_BYTES];
-    packer inner = {.at = bytes, .left = sizeof(bytes)};
-    if (h->name[0] != '\0')
-        put_bytes(&inner, 1, h->name, strlen(h->name));
-    if (h->value[0] != '\0')
-        put_bytes(&inner, 2, h->value, strlen(h->value));
-    p->is_full |= inner.is_full;
-    put_bytes(p, field, bytes, sizeof(bytes) - inner.left);
+    size_t name_len = strlen(h->name);
+    size_t value_len = strlen(h->value);
+    put_varint(p, field << 3 | WIRE_BYTES);
+    put_varint(p, packed_text_size(name_len) + packed_text_size(value_len));
+    if (name_len > 0)
+        put_bytes(p, 1, h->name, name_len);
+    if (value_len > 0)
+        put_bytes(p, 2, h->value, value_len);
 }
 
 static void put_field(packer *p, const usage_event *e, const ProtobufCFieldDescriptor *f)

@@ -55,6 +55,18 @@ def test_no_generated_page_is_of_nothing() -> None:
     assert {path.name for path in (TOP / "docs/generated").iterdir()} == pages
 
 
+def test_the_settings_file_that_is_shown_is_taken(tmp_path: Path) -> None:
+    [shown] = re.findall(r"^```yaml\n(.*?)^```$", read("docs/configure.md"), re.M | re.S)
+    file = tmp_path / "auth.yaml"
+    file.write_text(shown)
+    command = [str(BIN / "auth"), "--config", str(file), "--print-config", "--log-level", "error"]
+    done = subprocess.run(command, env={"AUTH_GRPC_LISTEN": "127.0.0.1:1"}, capture_output=True, text=True, timeout=30)
+    printed = done.stdout + done.stderr
+    assert "mongodb://mongo:27017/" in printed, "the file beats the default"
+    assert "127.0.0.1:1" in printed and "0.0.0.0:9101" not in printed, "the environment beats the file"
+    assert re.search(r"log.level\W+error", printed) and not re.search(r"log.level\W+warn", printed), "a flag beats them"
+
+
 def test_every_metric_is_explained() -> None:
     page = read("docs/operate.md")
     tables = [*(TOP / "services").glob("*/*_metrics.def"), TOP / "libs/rpc/metrics.def"]

@@ -51,6 +51,9 @@ GW_CHECK gw_status flight_table_open(const char *dir, uint32_t slots, flight_tab
 void flight_table_free(flight_table *t);
 GW_DEFINE_FREEP(flight_table)
 
+/* The table is not part of the process's memory until it is used: recovery has looked at every page. Nothing is lost. */
+void flight_table_rest(flight_table *t);
+
 uint32_t flight_table_count(const flight_table *t);
 flight_slot *flight_table_slot(flight_table *t, uint32_t index);
 uint32_t flight_table_index(const flight_table *t, const flight_slot *slot);

@@ -50,6 +50,8 @@ static void slots_survive_in_each_state(void **state)
     flight_slot_open(flight_table_slot(t, 2), &e);
     flight_slot_done(flight_table_slot(t, 2), &e);
     flight_slot_done(flight_table_slot(t, 3), &e); /* a refusal */
+    flight_table_rest(t);
+    assert_int_equal(flight_slot_state(flight_table_slot(t, 2)), FLIGHT_DONE);
     t = reopen(k, t);
     assert_int_equal(flight_slot_recover(flight_table_slot(t, 0), 0), FLIGHT_FOUND_NOTHING);
     assert_int_equal(flight_slot_recover(flight_table_slot(t, 1), 0), FLIGHT_FOUND_INTERRUPTED);

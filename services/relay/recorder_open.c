@@ -110,6 +110,7 @@ static void recover(recorder *r)
     }
     r->recovered = found[FLIGHT_FOUND_DONE] + found[FLIGHT_FOUND_INTERRUPTED];
     atomic_store(&r->disk_failed, !spool_writer_commit_now(r->writer));
+    flight_table_rest(r->table);
     const spool_info *info = spool_get_info(r->spool);
     char id[2 * SPOOL_ID_SIZE + 1];
     gw_hex_encode(info->id, sizeof(info->id), id);

@@ -74,6 +74,7 @@ static void drain(void *arg)
 {
     admin_gw_app *a = arg;
     gw_http_server_drain(a->http);
+    rest_front_end_streams(&a->front); /* they would not end by themselves */
     a->drain_until_ms = gw_loop_now_ms(a->loop) + a->conf->shutdown_grace_ms;
     watch_drain(a);
 }
@@ -114,6 +115,8 @@ static void adjust_front(admin_gw_app *a)
                                   .origin_count = conf->allowed_origins.n};
     a->front.body_max_bytes = (size_t)conf->body_max_bytes;
     a->front.call_timeout_ms = conf->call_timeout_ms;
+    a->front.stream_keep_alive_ms = conf->stream_keep_alive_ms;
+    a->front.stream_life_ms = conf->stream_life_ms;
 }
 
 static gw_http_server_options http_options(const admin_gw_conf *conf)
@@ -143,6 +146,7 @@ static gw_status open_http(admin_gw_app *a, gw_error *err)
     a->front = (rest_front){
         .routes = a->routes,
         .openapi = gw_buf_str(&a->openapi),
+        .loop = a->loop,
         .clock = &gw_system_clock,
         .log = a->log,
         .metrics = a->service->shard,

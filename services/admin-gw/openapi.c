@@ -93,6 +93,19 @@ static yyjson_mut_val *json_content(writer *w, yyjson_mut_val *schema)
     return content;
 }
 
+/* OpenAPI 3.1 has no word for a stream of events: a text, whose data are JSON of that schema. */
+static yyjson_mut_val *event_content(writer *w, yyjson_mut_val *schema)
+{
+    yyjson_mut_val *content = yyjson_mut_obj(w->doc);
+    yyjson_mut_val *media =
+        fixed(w, "{\"schema\":{\"type\":\"string\",\"description\":\"Server-sent events: each "
+                 "`data:` is one message; an event `error` has the body of an error.\","
+                 "\"contentMediaType\":\"application/json\"}}");
+    put(w, yyjson_mut_obj_get(media, "schema"), "contentSchema", schema);
+    put(w, content, "text/event-stream", media);
+    return content;
+}
+
 static bool is_body_member(const void *arg, const ProtobufCFieldDescriptor *f)
 {
     const route *r = arg;
@@ -129,7 +142,9 @@ static yyjson_mut_val *responses(writer *w, const route *r)
     yyjson_mut_val *good = yyjson_mut_obj(w->doc);
     yyjson_mut_val *comment = openapi_comment(&w->schemas, gw_str_of(shown->name));
     put(w, good, "description", comment ? comment : yyjson_mut_strcpy(w->doc, "Success."));
-    put(w, good, "content", json_content(w, openapi_schema_ref(&w->schemas, shown)));
+    yyjson_mut_val *schema = openapi_schema_ref(&w->schemas, shown);
+    put(w, good, "content",
+        r->method->server_streaming ? event_content(w, schema) : json_content(w, schema));
     put(w, all, "200", good);
     put(w, all, "default", fixed(w, "{\"$ref\":\"#/components/responses/" ERROR_SCHEMA "\"}"));
     return all;

@@ -54,7 +54,9 @@ static void every_route_is_an_operation_with_a_name_of_its_own(void **state)
         assert_non_null(id);
         assert_null(yyjson_mut_obj_get(seen, id));
         (void)yyjson_mut_obj_add_bool(seen_doc, seen, id, true);
-        assert_non_null(at(op, "/responses/200/content/application~1json/schema"));
+        assert_non_null(at(op, r->method->server_streaming
+                                   ? "/responses/200/content/text~1event-stream/schema"
+                                   : "/responses/200/content/application~1json/schema"));
         assert_non_null(at(op, "/responses/default/$ref"));
     }
     yyjson_mut_doc_free(seen_doc);
@@ -120,12 +122,25 @@ static void the_sign_in_shows_neither_token_nor_what_the_gateway_sets(void **sta
     yyjson_doc_free(doc);
 }
 
+static void a_stream_is_shown_as_events_of_its_message(void **state)
+{
+    yyjson_doc *doc = document(*state);
+    yyjson_val *schema =
+        at(yyjson_doc_get_root(doc), "/paths/~1admin~1metrics~1stream/get/responses/"
+                                     "200/content/text~1event-stream/schema");
+    assert_string_equal(yyjson_get_str(at(schema, "/type")), "string");
+    assert_string_equal(yyjson_get_str(at(schema, "/contentSchema/$ref")),
+                        "#/components/schemas/apirelay.usage.v1.WatchMetricsResponse");
+    yyjson_doc_free(doc);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_route_is_an_operation_with_a_name_of_its_own),
         cmocka_unit_test(every_reference_leads_somewhere),
         cmocka_unit_test(types_are_those_of_our_json),
+        cmocka_unit_test(a_stream_is_shown_as_events_of_its_message),
         cmocka_unit_test(the_sign_in_shows_neither_token_nor_what_the_gateway_sets),
     };
     return cmocka_run_group_tests(tests, gateway_setup, gateway_teardown);

@@ -1,9 +1,9 @@
 #include "rest_front.h"
 
 #include "admin_gw_metrics.h"
-#include "core/id.h"
 #include "crypto/crypto.h"
 #include "rest_error.h"
+#include "rest_stream.h"
 #include "session.h"
 
 #include "apirelay/auth/v1/session_service.pb-c.h"
@@ -13,71 +13,11 @@
 #define GET_SESSION_PATH "/apirelay.auth.v1.SessionService/GetSession"
 #define NS_PER_S         1e9
 
-/* Held by the HTTP exchange and by the call in flight; freed when both are over. */
-typedef struct rest_exchange {
-    rest_front *front;
-    gw_list node; /* of front->exchanges */
-    gw_exchange *x; /* NULL once the caller is gone; all views below go with it */
-    gw_rpc_client_call *call;
-    route_match match;
-    gw_str credential;
-    gw_str csrf_token;
-    bool by_cookie, is_local;
-    int status;
-    char request_id[GW_REQUEST_ID_SIZE];
-    gw_violations further; /* of a refused call, beside its error's */
-} rest_exchange;
-
-static void release(rest_exchange *e)
-{
-    if (e->x || e->call)
-        return;
-    gw_list_remove(&e->node);
-    free(e);
-}
-
 /* ---- answers ---- */
-
-#define HEADERS_MAX 8
-
-typedef struct answer {
-    gw_header headers[HEADERS_MAX];
-    size_t header_count;
-} answer;
-
-static void add(answer *a, const char *name, gw_str value)
-{
-    if (value.len > 0 && a->header_count < HEADERS_MAX)
-        a->headers[a->header_count++] = (gw_header){gw_str_of(name), value};
-}
-
-static void respond(rest_exchange *e, int status, answer *a, gw_str body)
-{
-    add(a, "content-type", GW_STR("application/json"));
-    add(a, "cache-control", GW_STR("no-store"));
-    add(a, "x-content-type-options", GW_STR("nosniff"));
-    add(a, "x-request-id", gw_str_of(e->request_id));
-    e->status = status;
-    gw_exchange_respond(e->x, &(gw_response_head){status, a->headers, a->header_count}, body);
-}
 
 static gw_str ended_cookie(rest_exchange *e)
 {
     return session_cookie(gw_exchange_arena(e->x), GW_STR(""), 0, e->is_local);
-}
-
-static void fail(rest_exchange *e, const gw_error *err, const gw_json_violations *more)
-{
-    gw_auto_buf body = {0};
-    answer a = {.header_count = 0};
-    int status = gw_status_describe(err->code)->http_status;
-    add(&a, "allow", e->match.allow);
-    if (status == 401)
-        add(&a, "www-authenticate", GW_STR("Bearer"));
-    if (status == 401 && e->by_cookie)
-        add(&a, "set-cookie", ended_cookie(e));
-    rest_error_write(err, more, gw_str_of(e->request_id), &body);
-    respond(e, status, &a, gw_buf_str(&body));
 }
 
 /* ---- the call ---- */
@@ -97,22 +37,7 @@ static void call_backend(rest_exchange *e, gw_rpc_channel *channel, const char *
         return;
     gw_error err;
     (void)gw_fail(&err, GW_ERR_NO_MEMORY, "no memory for a call");
-    fail(e, &err, NULL);
-}
-
-/* What a caller may see of a failed call: not where the backends are, which gRPC likes to tell. */
-static gw_error shown_error(const rest_exchange *e, gw_status rc, const gw_error *err)
-{
-    gw_error shown = *err;
-    const char *backend = route_backend_name(e->match.route->backend);
-    if (rc == GW_ERR_CANCELLED) /* only we cancel, and only when we go */
-        (void)gw_fail(&shown, GW_ERR_SHUTTING_DOWN, "the gateway is shutting down");
-    if (rc != GW_ERR_UNAVAILABLE)
-        return shown;
-    gw_log_warn(e->front->log, "backend_unavailable", gw_kv("backend", backend),
-                gw_kv("http.request.id", (const char *)e->request_id), gw_kv_error(err));
-    (void)gw_fail(&shown, GW_ERR_UNAVAILABLE, "%s cannot answer now", backend);
-    return shown;
+    rest_answer_error(e, &err, NULL);
 }
 
 /* True when the call failed, or there is nobody left to answer; both are handled. */
@@ -120,17 +45,17 @@ static bool call_is_over(rest_exchange *e, gw_status rc, const gw_error *err)
 {
     e->call = NULL;
     if (!e->x) {
-        release(e);
+        rest_exchange_release(e);
         return true;
     }
     if (rc == GW_OK)
         return false;
-    gw_error shown = shown_error(e, rc, err);
-    fail(e, &shown, &e->further);
+    gw_error shown = rest_shown_error(e, rc, err);
+    rest_answer_error(e, &shown, &e->further);
     return true;
 }
 
-static gw_status write_answer(rest_exchange *e, const ProtobufCMessage *response, answer *a,
+static gw_status write_answer(rest_exchange *e, const ProtobufCMessage *response, rest_answer *a,
                               gw_buf *body, gw_error *err)
 {
     const gw_method *m = e->match.route->method;
@@ -138,14 +63,14 @@ static gw_status write_answer(rest_exchange *e, const ProtobufCMessage *response
     int64_t max_age_s;
     if (!session_is_sign_in(m)) {
         if (session_is_sign_out(m) && e->by_cookie)
-            add(a, "set-cookie", ended_cookie(e));
+            rest_answer_add(a, "set-cookie", ended_cookie(e));
         return gw_json_write(response, body, err);
     }
     gw_status rc = session_take_sign_in(response, gw_clock_wall_ms(e->front->clock), &token,
                                         &max_age_s, body, err);
     if (rc == GW_OK)
-        add(a, "set-cookie",
-            session_cookie(gw_exchange_arena(e->x), token, max_age_s, e->is_local));
+        rest_answer_add(a, "set-cookie",
+                        session_cookie(gw_exchange_arena(e->x), token, max_age_s, e->is_local));
     return rc;
 }
 
@@ -154,7 +79,7 @@ static void on_answer(void *arg, gw_status rc, const ProtobufCMessage *response,
 {
     rest_exchange *e = arg;
     gw_auto_buf body = {0};
-    answer a = {.header_count = 0};
+    rest_answer a = {.header_count = 0};
     gw_error problem;
     if (call_is_over(e, rc, err))
         return;
@@ -162,9 +87,9 @@ static void on_answer(void *arg, gw_status rc, const ProtobufCMessage *response,
     if (rc == GW_OK && gw_buf_failed(&body))
         rc = gw_fail(&problem, GW_ERR_NO_MEMORY, "no memory for the answer");
     if (rc == GW_OK)
-        respond(e, 200, &a, gw_buf_str(&body));
+        rest_answer_json(e, 200, &a, gw_buf_str(&body));
     else
-        fail(e, &problem, NULL);
+        rest_answer_error(e, &problem, NULL);
     if (body.data && session_is_sign_in(e->match.route->method))
         gw_secret_wipe(body.data, body.len);
 }
@@ -186,11 +111,13 @@ static void call_rpc(rest_exchange *e)
     if (rc == GW_OK && is_sign_in)
         rc = session_fill_sign_in(request, gw_exchange_peer(x),
                                   gw_headers_get(gw_exchange_headers(x), "user-agent"), &err);
-    if (rc == GW_OK)
+    if (rc == GW_OK && r->method->server_streaming)
+        rest_stream_start(e, request);
+    else if (rc == GW_OK)
         call_backend(e, e->front->backends[r->backend], r->method->path.ptr,
                      r->method->descriptor->output, request, on_answer);
     else
-        fail(e, &err, &more);
+        rest_answer_error(e, &err, &more);
     if (request)
         protobuf_c_message_free_unpacked(request, NULL);
 }
@@ -213,7 +140,7 @@ static void on_session(void *arg, gw_status rc, const ProtobufCMessage *response
     }
     gw_error problem;
     (void)gw_fail(&problem, GW_ERR_CSRF_FAILED, "X-CSRF-Token is not that of this session");
-    fail(e, &problem, NULL);
+    rest_answer_error(e, &problem, NULL);
 }
 
 static void on_body(gw_exchange *x, void *arg)
@@ -297,12 +224,12 @@ static void on_head(gw_exchange *x, void *arg)
     gw_request_id(e->request_id);
     gw_exchange_set_data(x, e);
     if (check_head(e, &err) != GW_OK) {
-        fail(e, &err, NULL);
+        rest_answer_error(e, &err, NULL);
     } else if (e->match.route) {
         gw_exchange_read_body(x, front->body_max_bytes);
     } else {
-        answer a = {.header_count = 0};
-        respond(e, 200, &a, front->openapi);
+        rest_answer a = {.header_count = 0};
+        rest_answer_json(e, 200, &a, front->openapi);
     }
 }
 
@@ -328,6 +255,14 @@ static void record(const rest_exchange *e, bool complete)
         gw_kv("complete", complete), gw_kv("duration_ms", seconds * (double)GW_MS_PER_S));
 }
 
+static void on_drained(gw_exchange *x, void *arg)
+{
+    rest_exchange *e = gw_exchange_data(x);
+    (void)arg;
+    if (e)
+        rest_stream_drained(e);
+}
+
 static void on_closed(gw_exchange *x, bool complete, void *arg)
 {
     rest_exchange *e = gw_exchange_data(x);
@@ -335,10 +270,18 @@ static void on_closed(gw_exchange *x, bool complete, void *arg)
     if (!e)
         return;
     record(e, complete);
+    rest_stream_closed(e);
     if (e->call && !edge_is_change(gw_exchange_method(x)))
         gw_rpc_cancel(e->call);
     e->x = NULL;
-    release(e);
+    rest_exchange_release(e);
+}
+
+void rest_front_end_streams(rest_front *front)
+{
+    front->is_ending = true;
+    gw_list_each (node, &front->exchanges)
+        rest_stream_cut(GW_CONTAINER_OF(node, rest_exchange, node));
 }
 
 void rest_front_end_all(rest_front *front)
@@ -364,5 +307,8 @@ static void write_error(gw_exchange *x, const gw_error *err, gw_buf *body,
     rest_error_write(err, NULL, e ? gw_str_of(e->request_id) : GW_STR(""), body);
 }
 
-const gw_http_handler_ops rest_front_ops = {
-    .on_head = on_head, .on_body = on_body, .on_closed = on_closed, .write_error = write_error};
+const gw_http_handler_ops rest_front_ops = {.on_head = on_head,
+                                            .on_body = on_body,
+                                            .on_drained = on_drained,
+                                            .on_closed = on_closed,
+                                            .write_error = write_error};

@@ -1,5 +1,6 @@
 /*
- * REST front: HTTP in, one gRPC call out, its answer as JSON. One exchange goes
+ * REST front: HTTP in, one gRPC call out, its answer as JSON or, of an rpc that streams, as
+ * server-sent events (rest_stream.h). One exchange goes
  *
  *   head: Host → route → origin and content type → credential → body
  *   body: CSRF token (cookie and change only; asks auth) → request message → call → answer
@@ -7,7 +8,7 @@
  * The caller's own credential goes to the backend, which decides what it may do. Only the sign-in
  * carries the gateway's service token.
  *
- * A caller that leaves cancels what only reads; a change goes on to its end.
+ * A caller that leaves cancels what only reads, and every stream; another change goes on to its end.
  *
  * Thread: the loop's.
  */
@@ -28,12 +29,17 @@ typedef struct rest_front { /* filled by the owner, outlives the server */
     gw_str openapi; /* the document */
     size_t body_max_bytes;
     int64_t call_timeout_ms;
+    int64_t stream_keep_alive_ms, stream_life_ms;
+    gw_loop *loop;
     const gw_clock *clock;
     gw_log *log;
     gw_metrics_shard *metrics;
     gw_list exchanges; /* own; empty, by gw_list_init(), at first */
+    bool is_ending; /* own */
 } rest_front;
 
+/* Ends every stream, whose caller is told that we are shutting down, and refuses further ones. */
+void rest_front_end_streams(rest_front *front);
 /* Cancels every call in flight; whoever waits for one is told that we are shutting down. */
 void rest_front_end_all(rest_front *front);
 

@@ -106,8 +106,8 @@ static gw_status parse_body(route *r, gw_error *err)
 
 static gw_status parse_route(route *r, gw_error *err)
 {
-    if (r->method->client_streaming || r->method->server_streaming)
-        return bad_binding(r, err, "a stream cannot be served as REST");
+    if (r->method->client_streaming)
+        return bad_binding(r, err, "a stream of requests cannot be served as REST");
     if (!find_backend(r->method->service_name, &r->backend))
         return bad_binding(r, err, "no backend serves that package");
     gw_status rc = parse_template(r, err);

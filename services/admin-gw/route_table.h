@@ -52,7 +52,7 @@ typedef struct route_table route_table;
 /*
  * Takes every rpc of `schema` (borrowed) that has a binding. GW_ERR_INTERNAL, naming the rpc, for
  * what cannot be served: two bindings that fit the same requests, a malformed template, a variable
- * or body that is no field of the request, a streaming rpc, a package of no backend.
+ * or body that is no field of the request, a stream of requests, a package of no backend.
  */
 GW_CHECK gw_status route_table_new(const gw_schema *schema, route_table **ret, gw_error *err);
 void route_table_free(route_table *t);

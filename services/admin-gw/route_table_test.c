@@ -30,6 +30,7 @@ static void every_route_that_was_asked_for_leads_to_its_rpc(void **state)
         {"GET", "/admin/usage", "GetUsage", ROUTE_USAGE},
         {"GET", "/admin/usage/1", "GetKeyUsage", ROUTE_USAGE},
         {"GET", "/admin/metrics", "GetMetrics", ROUTE_USAGE},
+        {"GET", "/admin/metrics/stream", "WatchMetrics", ROUTE_USAGE},
         {"GET", "/admin/costs", "GetCosts", ROUTE_USAGE},
         {"GET", "/admin/logs", "ListLogs", ROUTE_USAGE},
         {"GET", "/admin/alerts", "ListAlerts", ROUTE_USAGE},
@@ -57,6 +58,16 @@ static void every_binding_of_the_schema_is_a_route(void **state)
         bindings += gw_schema_method_at(g->schema, i)->binding_count;
     assert_true(bindings > 20);
     assert_int_equal(route_table_count(g->routes), bindings);
+}
+
+static void a_stream_of_answers_is_served_and_one_of_requests_is_not(void **state)
+{
+    gateway *g = *state;
+    for (size_t i = 0; i < route_table_count(g->routes); i++)
+        assert_false(route_table_at(g->routes, i)->method->client_streaming);
+    route_match m;
+    assert_int_equal(match(g, "GET", "/admin/metrics/stream", &m), GW_OK);
+    assert_true(m.route->method->server_streaming);
 }
 
 static void another_method_is_told_which_ones_there_are(void **state)
@@ -119,6 +130,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_route_that_was_asked_for_leads_to_its_rpc),
         cmocka_unit_test(every_binding_of_the_schema_is_a_route),
+        cmocka_unit_test(a_stream_of_answers_is_served_and_one_of_requests_is_not),
         cmocka_unit_test(another_method_is_told_which_ones_there_are),
         cmocka_unit_test(paths_that_only_look_alike_are_not_found),
         cmocka_unit_test(a_variable_is_decoded_and_may_hold_a_slash),

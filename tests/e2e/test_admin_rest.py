@@ -27,7 +27,7 @@ ADDED = {
     "PATCH /admin/providers/{name}", "DELETE /admin/providers/{name}",
     "POST /admin/models", "GET /admin/models", "GET /admin/models/{id}", "PUT /admin/models/{id}", "PATCH /admin/models/{id}", "DELETE /admin/models/{id}",
     "GET /admin/prices", "PUT /admin/prices",
-    "POST /admin/accounting/rebuild", "GET /admin/accounting/spools", "POST /admin/accounting/spools/{id}/lost", "GET /admin/accounting/losses",
+    "GET /admin/metrics/stream", "POST /admin/accounting/rebuild", "GET /admin/accounting/spools", "POST /admin/accounting/spools/{id}/lost", "GET /admin/accounting/losses",
     "GET /admin/accounting/rejects", "POST /admin/accounting/rejects/replay",
 }
 

@@ -1,37 +1,56 @@
-"""When which process is killed, and for how long: all of it known before the first request, from the seed."""
+"""When which process is killed or stalled, and for how long: all of it known before the first request, from the seed."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 INTERVAL_S = (0.5, 5.0)
 DOWN_S = (0.05, 4.0)
-UP_S = (0.5, 8.0)  # at least this long between two kills of the same: less than some need to start, too
+UP_S = (0.5, 8.0)  # at least this long until the next outage of the same: less than some need to start, too
 SEVERAL = 0.2  # how often two go at once
+AGAIN = 0.25  # how often one is killed once more in the middle of its start,
+AGAIN_S = (0.0, 0.6)  # so long after it began
+STALL = 0.2  # how often one that may be is stalled instead
+STALLED_S = (0.5, 20.0)
 
 
 @dataclass(frozen=True)
 class Outage:
-    """From kill -9 to the new start; seconds from the beginning of the run."""
+    """From kill -9 to the new start, or from SIGSTOP to SIGCONT; seconds from the beginning of the run."""
 
     name: str
     at_s: float
     down_s: float
+    is_stall: bool = False
+
+    @property
+    def end_s(self) -> float:
+        return self.at_s + self.down_s
 
 
-def plan(seed: int, seconds: float, names: Sequence[str]) -> list[Outage]:
+def plan(seed: int, seconds: float, names: Sequence[str], stalled: Sequence[str] = ()) -> list[Outage]:
+    """`names`: what is killed; `stalled`: which of them wake up, at times, as if nothing had happened."""
     dice = random.Random(seed)
     outages: list[Outage] = []
-    killable_from = dict.fromkeys(names, 0.0)
+    usable_from = dict.fromkeys(names, 0.0)
     at_s = dice.uniform(*INTERVAL_S)
     while at_s < seconds:
-        running = [name for name in names if killable_from[name] <= at_s]
+        running = [name for name in names if usable_from[name] <= at_s]
         count = 2 if dice.random() < SEVERAL else 1
         for name in dice.sample(running, min(count, len(running))):
-            outage = Outage(name, at_s, dice.uniform(*DOWN_S))
-            outages.append(outage)
-            killable_from[name] = at_s + outage.down_s + dice.uniform(*UP_S)
+            outages += outages_of(dice, name, at_s, name in stalled)
+            usable_from[name] = outages[-1].end_s + dice.uniform(*UP_S)
         at_s += dice.uniform(*INTERVAL_S)
     return outages
+
+
+def outages_of(dice: random.Random, name: str, at_s: float, may_stall: bool) -> Iterator[Outage]:
+    if may_stall and dice.random() < STALL:
+        yield Outage(name, at_s, dice.uniform(*STALLED_S), is_stall=True)
+        return
+    outage = Outage(name, at_s, dice.uniform(*DOWN_S))
+    yield outage
+    if dice.random() < AGAIN:
+        yield Outage(name, outage.end_s + dice.uniform(*AGAIN_S), dice.uniform(*DOWN_S))

@@ -11,6 +11,18 @@ static bool wants_usage(const relay_request *r)
     return r->body.include_usage || r->policy->is_librechat;
 }
 
+/* What a crash from here on would be billed by: noted before the caller gets it, never after. */
+static void note_progress(relay_request *r)
+{
+    token_counts tokens = {.prompt = r->prompt_estimate,
+                           .completion = text_size_tokens(&r->tap.completion)};
+    int64_t cost = r->price ? price_of(r->price, &tokens) : 0;
+
+    if (r->slot)
+        recorder_progress(r->slot, tokens.completion, cost, r->started ? 200 : 0,
+                          gw_clock_wall_ms(r->core->clock));
+}
+
 static void write_event(relay_request *r, const answer_event *e)
 {
     if (!r->sink)
@@ -31,6 +43,7 @@ static void start_stream(relay_request *r)
     if (r->started)
         return;
     r->started = true;
+    note_progress(r);
     relay_request_success_head(r, &head);
     r->last_write_ms = gw_loop_now_ms(r->core->loop);
     if (r->sink && r->core->limits.keep_alive_ms > 0)
@@ -76,6 +89,7 @@ void relay_request_deliver(void *arg, const answer_event *e)
 {
     relay_request *r = arg;
 
+    note_progress(r);
     switch (e->kind) {
     case ANSWER_CONTENT:
         deliver_content(r, e);

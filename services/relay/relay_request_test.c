@@ -296,6 +296,81 @@ static void a_forwarded_request_stands_with_the_price_of_its_prompt(void **state
     assert_string_equal(k->opened_basis, "unpriced");
 }
 
+/* A caller that looks, whenever it is given something, whether that stands in the slot already. */
+typedef struct watcher {
+    relay_sink sink;
+    relay_request *request;
+    int64_t contents;
+    bool was_ahead;
+} watcher;
+
+static void watcher_read_body(relay_sink *s, size_t max_bytes)
+{
+    watcher *w = GW_CONTAINER_OF(s, watcher, sink);
+
+    (void)max_bytes;
+    relay_request_body_arrived(w->request, GW_STR(STREAM));
+}
+
+static void watcher_start(relay_sink *s, const relay_answer *a)
+{
+    watcher *w = GW_CONTAINER_OF(s, watcher, sink);
+
+    w->was_ahead |= the_kit->noted_status != a->status;
+}
+
+static void watcher_event(relay_sink *s, const answer_event *e)
+{
+    watcher *w = GW_CONTAINER_OF(s, watcher, sink);
+
+    w->contents += gw_str_contains(e->raw, GW_STR("hello"));
+    w->was_ahead |= the_kit->noted_tokens < w->contents;
+}
+
+static void watcher_finish(relay_sink *s, gw_str done_raw, const relay_bill *bill)
+{
+    (void)s;
+    (void)done_raw;
+    (void)bill;
+}
+
+static bool watcher_is_congested(const relay_sink *s)
+{
+    (void)s;
+    return false;
+}
+
+static void watcher_released(relay_sink *s)
+{
+    (void)s;
+}
+
+static const relay_sink_ops watcher_ops = {.read_body = watcher_read_body,
+                                           .start = watcher_start,
+                                           .event = watcher_event,
+                                           .finish = watcher_finish,
+                                           .is_congested = watcher_is_congested,
+                                           .released = watcher_released};
+
+static void what_a_caller_gets_is_noted_before(void **state)
+{
+    kit *k = *state;
+    watcher w = {.sink = {.ops = &watcher_ops}};
+    gw_header key = {GW_STR("authorization"), GW_STR("Bearer good")};
+    relay_call call = {.endpoint = ENDPOINT_CHAT,
+                       .method = GW_STR("POST"),
+                       .path = GW_STR("/v1/chat/completions"),
+                       .headers = {.items = &key, .count = 1},
+                       .deadline_ms = INT64_MAX};
+
+    k->script = &(script)REPLY(200, SSE, ROLE, SAID, SAID, SAID, ENDED, DONE);
+    assert_true(relay_request_start(&k->core, &call, &w.sink, &w.request));
+    run_until_idle(k);
+    assert_string_equal(only_event(k)->outcome, "complete");
+    assert_int_equal(w.contents, 3);
+    assert_false(w.was_ahead);
+}
+
 static void refusals_are_recorded_for_known_keys_only(void **state)
 {
     static const struct {
@@ -494,6 +569,7 @@ int main(void)
         WITH(a_key_that_drains_goes_on_without_its_caller),
         WITH(who_leaves_before_the_answer_pays_for_the_prompt_unless_the_provider_fails),
         WITH(a_forwarded_request_stands_with_the_price_of_its_prompt),
+        WITH(what_a_caller_gets_is_noted_before),
         WITH(refusals_are_recorded_for_known_keys_only),
         WITH(what_is_too_long_or_no_text_is_cut_and_the_event_says_so),
         WITH(a_refusal_that_an_open_row_counts_makes_no_event),

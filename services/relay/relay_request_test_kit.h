@@ -67,6 +67,8 @@ typedef struct kit {
     bool has_no_slot, spool_is_full, has_open_row; /* what the recorder says */
     int64_t opened_cost; /* of the event that was opened last, and its basis */
     char opened_basis[16];
+    int64_t noted_tokens; /* the progress that was noted last */
+    int noted_status;
     gw_timer limit;
     answer answer;
     gw_http_call *call;
@@ -143,10 +145,10 @@ void recorder_progress(flight_slot *slot, int64_t completion_tokens, int64_t cos
                        int status_code, int64_t wall_ms)
 {
     (void)slot;
-    (void)completion_tokens;
     (void)cost_nano_usd;
-    (void)status_code;
     (void)wall_ms;
+    the_kit->noted_tokens = completion_tokens;
+    the_kit->noted_status = status_code;
 }
 
 void recorder_done(recorder_lane *lane, flight_slot *slot, const usage_event *e)

@@ -104,18 +104,6 @@ static void hold(relay_request *r, gw_str bytes)
     }
 }
 
-/* What a crash from here on would be billed by. */
-static void note_progress(relay_request *r)
-{
-    token_counts tokens = {.prompt = r->prompt_estimate,
-                           .completion = text_size_tokens(&r->tap.completion)};
-    int64_t cost = r->price ? price_of(r->price, &tokens) : 0;
-
-    if (r->slot)
-        recorder_progress(r->slot, tokens.completion, cost, r->started ? 200 : 0,
-                          gw_clock_wall_ms(r->core->clock));
-}
-
 static void feed(relay_request *r, gw_str bytes)
 {
     gw_error err;
@@ -123,7 +111,6 @@ static void feed(relay_request *r, gw_str bytes)
     /* An adapter's failure is noted already and stands: the first one is kept. */
     if (gw_sse_feed(r->events, bytes, &err) != GW_OK)
         (void)relay_request_fail(r, &err);
-    note_progress(r);
 }
 
 /* After [DONE] only white space may follow; a provider that goes on is cut off, not waited for. */

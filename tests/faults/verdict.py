@@ -30,6 +30,11 @@ class Tally:
     by_end: Counter[str] = field(default_factory=Counter)
 
 
+def is_recognised(entry: Entry) -> bool:
+    """Whether the relay knew, as far as the client can tell, whose request it was."""
+    return entry.end != UNSENT and entry.status != 401 and entry.message != UNCHECKED
+
+
 class Requests:
     """The client's log beside the rows."""
 
@@ -65,7 +70,7 @@ class Requests:
         rows = self._rows_of[entry.id]
         if entry.error == "hung":
             yield "neither answered nor cut"
-        if entry.end == UNSENT or entry.status == 401 or entry.message == UNCHECKED:
+        if not is_recognised(entry):
             self.tally.unrecognised += entry.end == ANSWERED
             if rows:
                 yield "a row of what cannot have one"

@@ -110,7 +110,6 @@ static void recover(recorder *r)
     }
     r->recovered = found[FLIGHT_FOUND_DONE] + found[FLIGHT_FOUND_INTERRUPTED];
     atomic_store(&r->disk_failed, !spool_writer_commit_now(r->writer));
-    flight_table_rest(r->table);
     const spool_info *info = spool_get_info(r->spool);
     char id[2 * SPOOL_ID_SIZE + 1];
     gw_hex_encode(info->id, sizeof(info->id), id);
@@ -139,6 +138,7 @@ static void fill_free_lists(recorder *r)
             if (flight_slot_state(flight_table_slot(r->table, lane->first + k)) == FLIGHT_FREE)
                 lane->free[lane->free_count++] = lane->first + k;
     }
+    flight_table_rest(r->table);
 }
 
 static gw_status start_ingest(recorder *r, gw_error *err)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from harness.certificates import authority, self_signed
+from harness.rpc import schema
 from harness.snippets import GO_TOOLS, blocks, environment, run, shell, tools
 from harness.suite import TOP, Suite
 
@@ -89,6 +90,15 @@ def test_the_python_client_with_a_certificate_of_a_stranger_is_not_connected(sui
         path.write_bytes(pem)
     with pytest.raises(AssertionError, match="StatusCode.UNAVAILABLE"):
         run_python(suite, python_client, "lc_prod_none", **{name: str(path) for name, path in files.items()})
+
+
+def test_the_page_has_repeated_only_what_may_be_repeated() -> None:
+    source = "\n".join(blocks(PAGE, "Python", "python"))
+    named = re.findall(r'^    \{"service": "([\w.]+)"(?:, "method": "(\w+)")?\},$', source, re.M)
+    assert len(named) == 3
+    for service, method in named:
+        methods = [m for m in schema().methods() if m.containing_service.full_name == service and method in ("", m.name)]
+        assert methods and all(m.GetOptions().idempotency_level for m in methods), (service, method)
 
 
 # ---- Go ----

@@ -173,6 +173,7 @@ def test_the_steps_bring_an_older_state_back_and_count_nothing_twice(suite: Suit
     assert differing_figures(suite) == 0
     assert rejected.isdisjoint(row["requestId"] for row in suite.rows())
     assert suite.mongo()["conversations"].find_one()["title"] == "after"
+    assert suite.shown("/admin/audit/verify")["intact"] is True
     assert session.get("/admin/session").status_code == 200, "Redis has its sessions again"
 
     # The backup knows nothing of what was revoked since.

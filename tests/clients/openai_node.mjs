@@ -110,8 +110,10 @@ const scenarios = {
   async abort_before_the_answer() {
     const controller = new AbortController();
     const call = client.chat.completions.create({ model: "gpt-4o-mini+fail-stall", messages: HELLO }, { signal: controller.signal });
-    setTimeout(() => controller.abort(), 100);
-    return failure(call);
+    process.stdin.once("data", () => controller.abort()); // the test says when the provider has the request
+    const failed = await failure(call);
+    process.stdin.destroy();
+    return failed;
   },
 };
 

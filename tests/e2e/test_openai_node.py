@@ -19,11 +19,15 @@ HELLO_USAGE = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
 LEAVES = ("abort", "abort_before_the_answer")
 
 
-def run_node(suite: Suite, key: str, *scenarios: str, trusted: bool = True) -> subprocess.CompletedProcess[str]:
+def environment(suite: Suite, key: str, trusted: bool = True) -> dict[str, str]:
     env = {name: value for name, value in os.environ.items() if name.lower() not in ("http_proxy", "https_proxy", "node_extra_ca_certs")}
     if suite.tls and trusted:
         env["NODE_EXTRA_CA_CERTS"] = str(authority().file)
-    env |= {"RELAY_URL": suite.relay_url, "API_KEY": key, "NODE_CLIENT": str(NODE_CLIENT)}
+    return {**env, "RELAY_URL": suite.relay_url, "API_KEY": key, "NODE_CLIENT": str(NODE_CLIENT)}
+
+
+def run_node(suite: Suite, key: str, *scenarios: str, trusted: bool = True) -> subprocess.CompletedProcess[str]:
+    env = environment(suite, key, trusted)
     return subprocess.run(["node", str(SCRIPT), *scenarios], env=env, capture_output=True, text=True, timeout=60 * PATIENCE)
 
 
@@ -109,11 +113,15 @@ def test_an_aborted_stream_stops_the_provider_and_bills_what_was_delivered(suite
 
 
 def test_an_abort_before_the_answer_is_the_sdks_own_error(suite: Suite, shared_key: str) -> None:
-    before = suite.upstream_stats()["cancelled"]
-    done = run_node(suite, shared_key, "abort_before_the_answer")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["result"]["class"] == "APIUserAbortError"
-    eventually(lambda: suite.upstream_stats()["cancelled"] > before, "the provider is left")
+    before = suite.upstream_stats()
+    command = ["node", str(SCRIPT), "abort_before_the_answer"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=environment(suite, shared_key), text=True, **pipes) as node:
+        eventually(lambda: suite.upstream_stats()["requests"] > before["requests"], "the provider has the request")
+        out, err = node.communicate("now\n", timeout=30 * PATIENCE)
+    assert node.returncode == 0, err
+    assert json.loads(out)["result"]["class"] == "APIUserAbortError"
+    eventually(lambda: suite.upstream_stats()["cancelled"] > before["cancelled"], "the provider is left")
 
 
 def test_an_authority_that_is_not_trusted_gets_no_request(suite: Suite, shared_key: str) -> None:

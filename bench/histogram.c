@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-#define SUB_COUNT (1U << HISTOGRAM_SUB_BITS)
+#define SUB_COUNT ((size_t)1 << HISTOGRAM_SUB_BITS)
 
 /* Values below two doublings of sub-buckets are their own index; above, the top bits are. */
 static size_t index_of(uint64_t v)

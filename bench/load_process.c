@@ -1,7 +1,7 @@
 #include "load_process.h"
 
-#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -19,6 +19,19 @@ static size_t read_proc(int pid, const char *name, char *text, size_t size)
     return len;
 }
 
+/* The number that stands behind `skip` fields, which spaces part. */
+static bool field_of(const char *text, int skip, int64_t *ret)
+{
+    char *end = NULL;
+    for (; skip > 0 && text; skip--)
+        if ((text = strchr(text, ' ')))
+            text++;
+    if (!text)
+        return false;
+    *ret = strtoll(text, &end, 10);
+    return end != text;
+}
+
 load_process load_process_read(int pid)
 {
     char text[1024];
@@ -27,12 +40,9 @@ load_process load_process_read(int pid)
     if (pid <= 0 || read_proc(pid, "stat", text, sizeof(text)) == 0)
         return p;
     const char *fields = strrchr(text, ')'); /* a name may hold anything else */
-    if (fields &&
-        sscanf(fields, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" SCNd64 " %" SCNd64, &user,
-               &system) == 2)
+    if (fields && field_of(fields, 12, &user) && field_of(fields, 13, &system))
         p.cpu_us = (user + system) * 1000000 / sysconf(_SC_CLK_TCK);
-    if (read_proc(pid, "statm", text, sizeof(text)) > 0 &&
-        sscanf(text, "%*d %" SCNd64, &pages) == 1)
+    if (read_proc(pid, "statm", text, sizeof(text)) > 0 && field_of(text, 1, &pages))
         p.rss_bytes = pages * sysconf(_SC_PAGESIZE);
     return p;
 }

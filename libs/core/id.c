@@ -84,7 +84,8 @@ void gw_request_id(char out[GW_REQUEST_ID_SIZE])
 {
     static const char prefix[] = "req_";
     enum { WORDS = 3, DIGITS = 8 }; /* 62^8 of 2^64: even to one part in 65000 */
-    _Static_assert(sizeof(prefix) + WORDS * DIGITS == GW_REQUEST_ID_SIZE, "all digits are made");
+    _Static_assert(sizeof(prefix) + (size_t)WORDS * DIGITS == GW_REQUEST_ID_SIZE,
+                   "all digits are made");
     (void)pthread_once(&ids_once, start_ids);
     uint64_t number = atomic_fetch_add_explicit(&ids_made, 1, memory_order_relaxed);
     char *at = out + sizeof(prefix) - 1;

@@ -54,7 +54,7 @@ static inline gw_str gw_str_slice(gw_str s, size_t from, size_t to) /* both clam
 {
     to = GW_MIN(to, s.len);
     from = GW_MIN(from, to);
-    return (gw_str){s.ptr ? s.ptr + from : NULL, to - from};
+    return s.ptr ? (gw_str){s.ptr + from, to - from} : (gw_str){NULL, 0};
 }
 gw_str gw_str_trim(gw_str s); /* spaces and tabs at both ends */
 

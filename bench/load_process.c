@@ -1,5 +1,6 @@
 #include "load_process.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

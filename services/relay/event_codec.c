@@ -225,3 +225,117 @@ size_t event_pack_interrupted(gw_str packed, const event_progress *progress, uin
     apirelay__usage__v1__usage_event__free_unpacked(whole, NULL);
     return len;
 }
+
+/* ---- reading without unpacking ---- */
+
+typedef struct cursor {
+    const uint8_t *at, *end;
+} cursor;
+
+typedef struct field {
+    uint32_t number;
+    uint64_t varint; /* wire type 0 */
+    gw_str bytes; /* wire type 2 */
+} field;
+
+static bool read_varint(cursor *c, uint64_t *ret)
+{
+    uint64_t value = 0;
+    for (unsigned shift = 0; shift < 64 && c->at < c->end; shift += 7) {
+        uint8_t byte = *c->at++;
+        value |= (uint64_t)(byte & 0x7f) << shift;
+        if (!(byte & 0x80)) {
+            *ret = value;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool skip(cursor *c, uint64_t count)
+{
+    if (count > (uint64_t)(c->end - c->at))
+        return false;
+    c->at += count;
+    return true;
+}
+
+/* Of a field of a wire type that no field of ours has, only the number. */
+static bool read_field(cursor *c, field *f)
+{
+    uint64_t tag, len;
+    if (!read_varint(c, &tag))
+        return false;
+    *f = (field){.number = (uint32_t)(tag >> 3)};
+    switch (tag & 7) {
+    case 0:
+        return read_varint(c, &f->varint);
+    case 1:
+        return skip(c, 8);
+    case 2:
+        if (!read_varint(c, &len) || !skip(c, len))
+            return false;
+        f->bytes = gw_str_n(c->at - len, len);
+        return true;
+    case 5:
+        return skip(c, 4);
+    default:
+        return false;
+    }
+}
+
+/* Numbers as in event.proto. A field given twice: the last counts. */
+static void take_field(event_figures *e, const field *f)
+{
+    switch (f->number) {
+    case 3:
+        e->api_key_id = f->bytes;
+        return;
+    case 7:
+        e->model = f->bytes;
+        return;
+    case 8:
+        e->route = f->bytes;
+        return;
+    case 11:
+        e->status_code = (int64_t)f->varint;
+        return;
+    case 12:
+        e->duration_ms = (int64_t)f->varint;
+        return;
+    case 13:
+        e->ttft_ms = GW_MAX((int64_t)f->varint, 0);
+        return;
+    case 14:
+        e->prompt_tokens = (int64_t)f->varint;
+        return;
+    case 15:
+        e->completion_tokens = (int64_t)f->varint;
+        return;
+    case 16:
+        e->cost_nano_usd = (int64_t)f->varint;
+        return;
+    case 38:
+        e->repeat_count = (int64_t)f->varint;
+        return;
+    case 40:
+        e->upstream_accepted = f->varint != 0;
+        return;
+    default:
+        return;
+    }
+}
+
+bool event_read_figures(gw_str packed, event_figures *ret)
+{
+    cursor c = {.at = (const uint8_t *)packed.ptr, .end = (const uint8_t *)packed.ptr + packed.len};
+    event_figures e = {.ttft_ms = -1};
+    field f;
+    while (c.at < c.end) {
+        if (!read_field(&c, &f))
+            return false;
+        take_field(&e, &f);
+    }
+    *ret = e;
+    return true;
+}

@@ -20,6 +20,17 @@ typedef Apirelay__Usage__V1__UsageEvent usage_event;
  */
 size_t event_pack(const usage_event *e, uint8_t *out, size_t cap);
 
+/* What live counters count of a packed event; views into it. */
+typedef struct event_figures {
+    gw_str api_key_id, model, route;
+    int64_t status_code, duration_ms, prompt_tokens, completion_tokens, cost_nano_usd, repeat_count;
+    int64_t ttft_ms; /* -1: none */
+    bool upstream_accepted;
+} event_figures;
+
+/* Without an allocation: every event passes here. False when it is no message. */
+GW_CHECK bool event_read_figures(gw_str packed, event_figures *ret);
+
 /* How far a request was when its relay died. */
 typedef struct event_progress {
     int64_t completion_tokens;

@@ -249,6 +249,59 @@ static void figures_beyond_all_bounds_stay_the_greatest(void **state)
     apirelay__usage__v1__usage_event__free_unpacked(back, NULL);
 }
 
+static void figures_are_read_as_protobuf_reads_them(void **state)
+{
+    (void)state;
+    uint8_t id[12] = "event-000001", out[EVENT_MAX_BYTES];
+    uint8_t key[12] = "api-key-0001";
+    char model[] = "gpt-4o", route[] = "gpt-*";
+    usage_event e = APIRELAY__USAGE__V1__USAGE_EVENT__INIT;
+    e.event_id = (ProtobufCBinaryData){.len = sizeof(id), .data = id};
+    e.api_key_id = (ProtobufCBinaryData){.len = sizeof(key), .data = key};
+    e.model = model;
+    e.route = route;
+    e.upstream_accepted = true;
+    e.cost_nano_usd = 42;
+    e.prompt_tokens = INT64_MAX;
+    e.completion_tokens = 300;
+    e.status_code = 503;
+    e.duration_ms = -1; /* ten bytes */
+    e.repeat_count = 2;
+    e.ttft_ms_presence_case = APIRELAY__USAGE__V1__USAGE_EVENT__TTFT_MS_PRESENCE_TTFT_MS;
+    e.ttft_ms = 0;
+    event_figures f;
+    size_t len = event_pack(&e, out, sizeof(out));
+    memcpy(out + len, "\xb0\x02\x87\x80\x00", 5); /* repeat_count again, 7 in three bytes */
+    assert_true(event_read_figures(gw_str_n(out, len + 5), &f));
+    assert_int_equal(f.repeat_count, 7);
+    assert_int_equal(f.prompt_tokens, INT64_MAX);
+    assert_int_equal(f.completion_tokens, 300);
+    assert_int_equal(f.cost_nano_usd, 42);
+    assert_int_equal(f.status_code, 503);
+    assert_int_equal(f.duration_ms, -1);
+    assert_int_equal(f.ttft_ms, 0);
+    assert_true(f.upstream_accepted);
+    assert_true(gw_str_eq_c(f.model, "gpt-4o") && gw_str_eq_c(f.route, "gpt-*"));
+    assert_memory_equal(f.api_key_id.ptr, key, sizeof(key));
+    /* Cut or flipped anywhere: read as far as protobuf reads it, or refused; never beyond its end. */
+    for (size_t cut = 0; cut <= len; cut++) {
+        uint8_t *copy = malloc(cut + 1);
+        assert_non_null(copy);
+        memcpy(copy, out, cut);
+        usage_event *whole = apirelay__usage__v1__usage_event__unpack(NULL, cut, copy);
+        assert_true(!whole || event_read_figures(gw_str_n(copy, cut), &f));
+        if (whole)
+            apirelay__usage__v1__usage_event__free_unpacked(whole, NULL);
+        free(copy);
+    }
+    for (size_t bit = 0; bit < 8 * len; bit++) {
+        out[bit / 8] ^= (uint8_t)(1U << bit % 8);
+        (void)!event_read_figures(gw_str_n(out, len), &f);
+        out[bit / 8] ^= (uint8_t)(1U << bit % 8);
+    }
+    assert_false(event_read_figures(GW_STR("\xff\xff no event"), &f));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -260,6 +313,7 @@ int main(void)
         cmocka_unit_test(a_cut_never_splits_a_character),
         cmocka_unit_test(figures_beyond_all_bounds_stay_the_greatest),
         cmocka_unit_test(an_interrupted_request_is_billed_by_what_was_delivered),
+        cmocka_unit_test(figures_are_read_as_protobuf_reads_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,8 +1,8 @@
 #include "live_counters.h"
 
-#include "core/map.h"
+#include "event_codec.h"
 
-#include "apirelay/usage/v1/event.pb-c.h"
+#include "core/map.h"
 
 #include <stdlib.h>
 
@@ -82,7 +82,7 @@ static entry *entry_of(live_table *t, gw_str key, gw_str model)
     return e;
 }
 
-static void count(entry *c, const Apirelay__Usage__V1__UsageEvent *e)
+static void count(entry *c, const event_figures *e)
 {
     int64_t requests = GW_MAX(e->repeat_count, 1);
     c->requests += requests;
@@ -91,19 +91,15 @@ static void count(entry *c, const Apirelay__Usage__V1__UsageEvent *e)
     c->completion_tokens += e->completion_tokens;
     c->cost_nano_usd += e->cost_nano_usd;
     c->duration[live_bucket(e->duration_ms)] += (uint32_t)requests;
-    if (e->ttft_ms_presence_case == APIRELAY__USAGE__V1__USAGE_EVENT__TTFT_MS_PRESENCE_TTFT_MS)
+    if (e->ttft_ms >= 0)
         c->ttft[live_bucket(e->ttft_ms)] += (uint32_t)requests;
 }
 
 void live_table_add(live_table *t, gw_str event)
 {
-    Apirelay__Usage__V1__UsageEvent *e =
-        apirelay__usage__v1__usage_event__unpack(NULL, event.len, (const uint8_t *)event.ptr);
-    if (!e)
-        return;
-    gw_str model = gw_str_of(e->upstream_accepted ? e->model : e->route);
-    count(entry_of(t, gw_str_n(e->api_key_id.data, e->api_key_id.len), model), e);
-    apirelay__usage__v1__usage_event__free_unpacked(e, NULL);
+    event_figures e;
+    if (event_read_figures(event, &e))
+        count(entry_of(t, e.api_key_id, e.upstream_accepted ? e.model : e.route), &e);
 }
 
 /* ---- the message ---- */

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import statistics
+import subprocess
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +15,7 @@ from measure import Bench
 CONNECTIONS = 64
 FIXED_SHARE = 0.5  # of what nginx does in the closed loop: loaded, and still far from full
 LARGE_BODY = 1_000_000
+RECORDER_RATES = (1000, 5000, 20000)
 
 
 def unary(bench: Bench) -> None:
@@ -64,6 +68,19 @@ def idle(bench: Bench) -> None:
     bench.rounds("idle", "idle", ["nginx", "relay"], fresh=True, connections=10000, ramp=2000)
 
 
+def recorder(bench: Bench) -> None:
+    """What recording alone costs: a request, the process, and its disk an event; into the spool, and on to a usage."""
+    tool, sink = bench.lab.build / "bin" / "bench_recorder", f"127.0.0.1:{bench.lab.port['sink']}"
+    for rate in RECORDER_RATES:
+        for target in ([], ["--usage", sink]):
+            with tempfile.TemporaryDirectory(dir=bench.lab.folder) as spool:
+                command = [str(tool), "--dir", spool, "--rate", str(rate), "--seconds", str(max(1, round(bench.plan.seconds))), *target]
+                figures = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            row = {"test": "recorder", "rate": rate, "usage": bool(target), **figures}
+            bench.journal.add(row)
+            print(f"recorder: {json.dumps(row)}", flush=True)
+
+
 TESTS: dict[str, Callable[[Bench], None]] = {
     "unary": unary,
     "large": large,
@@ -73,4 +90,5 @@ TESTS: dict[str, Callable[[Bench], None]] = {
     "sse": sse,
     "sse9000": sse9000,
     "idle": idle,
+    "recorder": recorder,
 }

@@ -3,10 +3,14 @@
 #include "flight_table.h"
 
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #define EVENTS_MAX 20000
@@ -244,6 +248,68 @@ static void no_answered_request_is_lost_or_doubled_by_kills(void **state)
     free_events(events, n);
 }
 
+/* ---- no system call ---- */
+
+/* Ends the process at whatever this thread asks of the kernel but its end. False where that cannot be had. */
+static bool forbid_system_calls(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_exit_group, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+    };
+    struct sock_fprog program = {.len = GW_ARRAY_LEN(code), .filter = code};
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+static void wait_until_all_are_free(recorder_lane *lane)
+{
+    flight_slot *held[64];
+    for (size_t i = 0; i < GW_ARRAY_LEN(held); i++)
+        while (!(held[i] = recorder_claim(lane))) {
+        }
+    for (size_t i = 0; i < GW_ARRAY_LEN(held); i++)
+        recorder_release(lane, held[i]);
+}
+
+enum { CHILD_DID = 7, CHILD_CANNOT = 8 };
+
+/* A writer that sleeps is woken by one call: this one has just had work. */
+static int record_without_system_calls(const recorder_options *o)
+{
+    int status;
+    (void)fflush(NULL);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        recorder_lane *lane = recorder_lane_at(open_in_child(o), 0);
+        (void)kit_record(lane, true);
+        wait_until_all_are_free(lane);
+        if (!forbid_system_calls())
+            _exit(CHILD_CANNOT);
+        for (int i = 0; i < 20; i++)
+            if (!kit_record(lane, i % 2 == 0))
+                _exit(0);
+        _exit(CHILD_DID);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void recording_makes_no_system_call(void **state)
+{
+    kit *k = *state;
+    recorder_options o = kit_options(k);
+    int did = 0;
+    for (int round = 0; round < 10 && did != CHILD_DID && did != CHILD_CANNOT; round++)
+        did = record_without_system_calls(&o);
+    if (did == CHILD_CANNOT)
+        skip();
+    assert_int_equal(did, CHILD_DID);
+}
+
 /* ---- several loops ---- */
 
 typedef struct lane_run {
@@ -364,6 +430,7 @@ int main(void)
         TEST(a_wrong_directory_is_an_error),
         TEST(a_killed_relay_leaves_done_and_interrupted_events),
         TEST(no_answered_request_is_lost_or_doubled_by_kills),
+        TEST(recording_makes_no_system_call),
         TEST(lanes_record_at_the_same_time),
         TEST(a_spool_at_its_bound_says_so_and_still_takes_what_is_in_flight),
         TEST(a_full_disk_keeps_events_in_flight_until_there_is_room),

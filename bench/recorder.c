@@ -1,0 +1,250 @@
+/*
+ * What recording costs: the request path of the recorder alone, at a steady rate, with the relay's own writer thread and, given a
+ * usage (bench_sink), its ingest client.
+ *
+ *   bench_recorder --dir DIR [--usage 127.0.0.1:9103] [--rate 5000] [--seconds 5]
+ *
+ * One JSON object: request_ns (p50, p99, mean of claim … done, the clock's own cost taken off), cpu_us (of the whole process an
+ * event), disk_bytes (of the spool's pages an event, none deleted: only without --usage), events.
+ */
+#include "recorder.h"
+
+#include "core/clock.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#define TICK_MS      1
+#define CALIBRATIONS 10001
+#define GRACE_MS     5000
+
+typedef struct run {
+    gw_loop *loop;
+    recorder *recorder;
+    recorder_lane *lane;
+    gw_timer tick;
+    int64_t rate, started_ms, until_ms;
+    int64_t *took_ns;
+    size_t count, capacity;
+    int64_t refused;
+    recorder_stats stats;
+    struct rusage before, after;
+} run;
+
+/* Of ordinary size, about 400 bytes packed. */
+static void fill_event(usage_event *e, uint8_t id[12])
+{
+    static uint8_t key[12] = "api-key-0001", user[12] = "user-0000001";
+    static char key_id[] = "aB3dE5gH7jK9", request_id[] = "req_0123456789abcdefghijklmnop",
+                endpoint[] = "/v1/chat/completions", model[] = "gpt-4o-mini", route[] = "gpt-*",
+                provider[] = "openai", method[] = "POST", basis[] = "reported",
+                outcome[] = "complete", book[] = "2026-11", finish[] = "stop",
+                ip[] = "2001:db8::1234:5678", agent[] = "OpenAI/Python 2.8.1",
+                client[] = "client-of-ours",
+                conversation[] = "0b5c2b5e-8f5d-4c57-a2a5-0c2f5c1c2f5c", type[] = "content-type",
+                json[] = "application/json", accept[] = "accept", lang[] = "x-stainless-lang",
+                python[] = "python";
+    static Apirelay__Usage__V1__EventHeader headers[3];
+    static Apirelay__Usage__V1__EventHeader *list[] = {&headers[0], &headers[1], &headers[2]};
+    char *const texts[][2] = {{type, json}, {accept, json}, {lang, python}};
+    for (size_t i = 0; i < GW_ARRAY_LEN(list); i++) {
+        apirelay__usage__v1__event_header__init(list[i]);
+        list[i]->name = texts[i][0];
+        list[i]->value = texts[i][1];
+    }
+    apirelay__usage__v1__usage_event__init(e);
+    e->event_id = (ProtobufCBinaryData){12, id};
+    e->api_key_id = (ProtobufCBinaryData){12, key};
+    e->user_id = (ProtobufCBinaryData){12, user};
+    e->timestamp_ms = gw_clock_wall_ms(&gw_system_clock);
+    e->key_id = key_id;
+    e->request_id = request_id;
+    e->endpoint = endpoint;
+    e->model = e->upstream_model = model;
+    e->route = route;
+    e->provider = provider;
+    e->method = method;
+    e->price_book_version = book;
+    e->ip = ip;
+    e->user_agent = agent;
+    e->client_id = client;
+    e->conversation_id = conversation;
+    e->billing_basis = basis;
+    e->headers = list;
+    e->n_headers = GW_ARRAY_LEN(list);
+    e->prompt_estimate_tokens = 812;
+    e->attempts = 1;
+    e->repeat_count = 1;
+    e->outcome = outcome;
+    e->finish_reason = finish;
+    e->status_code = 200;
+    e->duration_ms = 1834;
+    e->prompt_tokens = 790;
+    e->completion_tokens = 312;
+    e->total_tokens = 1102;
+    e->cost_nano_usd = 305700;
+    e->upstream_accepted = true;
+}
+
+/* All that a request asks of the recorder; the event itself is the request's. */
+static bool record(run *r, usage_event *e, uint8_t id[12])
+{
+    flight_slot *slot = recorder_claim(r->lane);
+    if (!slot)
+        return false;
+    recorder_event_id(r->lane, id);
+    recorder_open_event(r->lane, slot, e);
+    for (int i = 1; i <= 3; i++)
+        recorder_progress(slot, i * 100, i * 1000, 200, e->timestamp_ms);
+    recorder_done(r->lane, slot, e);
+    return true;
+}
+
+static void on_closed(void *arg)
+{
+    run *r = arg;
+    r->recorder = NULL;
+    gw_loop_stop(r->loop);
+}
+
+static void on_tick(void *arg)
+{
+    run *r = arg;
+    uint8_t id[12];
+    usage_event e;
+    int64_t now_ms = gw_clock_mono_ms(&gw_system_clock);
+    int64_t due = (GW_MIN(now_ms, r->until_ms) - r->started_ms) * r->rate / GW_MS_PER_S;
+    fill_event(&e, id);
+    while ((int64_t)r->count + r->refused < due && r->count < r->capacity) {
+        int64_t start_ns = gw_clock_mono_ns(&gw_system_clock);
+        bool recorded = record(r, &e, id);
+        int64_t end_ns = gw_clock_mono_ns(&gw_system_clock);
+        if (recorded)
+            r->took_ns[r->count++] = end_ns - start_ns;
+        else
+            r->refused++;
+    }
+    if (now_ms < r->until_ms) {
+        gw_timer_set(r->loop, &r->tick, TICK_MS);
+        return;
+    }
+    (void)getrusage(RUSAGE_SELF, &r->after);
+    recorder_get_stats(r->recorder, &r->stats);
+    recorder_close(r->recorder, GRACE_MS, on_closed, r);
+}
+
+static int by_size(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static int64_t clock_cost_ns(void)
+{
+    static int64_t took[CALIBRATIONS];
+    for (size_t i = 0; i < CALIBRATIONS; i++) {
+        int64_t start = gw_clock_mono_ns(&gw_system_clock);
+        took[i] = gw_clock_mono_ns(&gw_system_clock) - start;
+    }
+    qsort(took, CALIBRATIONS, sizeof(took[0]), by_size);
+    return took[CALIBRATIONS / 2];
+}
+
+static int64_t cpu_us(const struct rusage *u)
+{
+    return (u->ru_utime.tv_sec + u->ru_stime.tv_sec) * 1000000LL + u->ru_utime.tv_usec +
+           u->ru_stime.tv_usec;
+}
+
+static void print(run *r, bool has_usage)
+{
+    int64_t clock_ns = clock_cost_ns(), sum = 0;
+    double count = (double)GW_MAX(r->count, (size_t)1);
+    for (size_t i = 0; i < r->count; i++)
+        sum += r->took_ns[i] - clock_ns;
+    qsort(r->took_ns, r->count, sizeof(r->took_ns[0]), by_size);
+    (void)printf("{\"events\":%zu,\"refused\":%lld,\"request_ns\":{\"p50\":%lld,\"p99\":%lld,"
+                 "\"mean\":%.0f},\"cpu_us\":%.2f",
+                 r->count, (long long)r->refused, (long long)(r->took_ns[r->count / 2] - clock_ns),
+                 (long long)(r->took_ns[r->count * 99 / 100] - clock_ns), (double)sum / count,
+                 (double)(cpu_us(&r->after) - cpu_us(&r->before)) / count);
+    if (!has_usage)
+        (void)printf(",\"disk_bytes\":%.0f",
+                     (double)r->stats.spool_bytes / (double)GW_MAX(r->stats.tail, 1));
+    (void)printf("}\n");
+}
+
+static gw_status run_all(run *r, recorder_options *o, const char *target, int64_t seconds,
+                         gw_error *err)
+{
+    gw_auto(gw_rpc_pump) pump = NULL;
+    gw_auto(gw_rpc_channel) usage = NULL;
+    gw_status rc = target ? gw_rpc_pump_new(r->loop, &pump, err) : GW_OK;
+    if (rc == GW_OK && target)
+        rc = gw_rpc_channel_new(pump, target, NULL, NULL, &usage, err);
+    o->usage = usage;
+    if (rc == GW_OK)
+        rc = recorder_open(r->loop, o, &r->recorder, err);
+    if (rc != GW_OK)
+        return rc;
+    r->lane = recorder_lane_at(r->recorder, 0);
+    r->started_ms = gw_clock_mono_ms(&gw_system_clock);
+    r->until_ms = r->started_ms + seconds * GW_MS_PER_S;
+    (void)getrusage(RUSAGE_SELF, &r->before);
+    gw_timer_init(&r->tick, on_tick, r);
+    gw_timer_set(r->loop, &r->tick, TICK_MS);
+    while (r->recorder)
+        gw_loop_run(r->loop);
+    return GW_OK;
+}
+
+static int64_t number(const char *text)
+{
+    int64_t n = 0;
+    return gw_str_to_int64(gw_str_of(text), &n) ? n : 0;
+}
+
+int main(int argc, char **argv)
+{
+    const char *dir = NULL, *target = NULL;
+    int64_t seconds = 5;
+    run r = {.rate = 5000};
+    gw_error err = {0};
+    for (int i = 1; i + 1 < argc; i += 2) {
+        if (strcmp(argv[i], "--dir") == 0)
+            dir = argv[i + 1];
+        else if (strcmp(argv[i], "--usage") == 0)
+            target = argv[i + 1];
+        else if (strcmp(argv[i], "--rate") == 0)
+            r.rate = number(argv[i + 1]);
+        else if (strcmp(argv[i], "--seconds") == 0)
+            seconds = number(argv[i + 1]);
+    }
+    if (!dir || r.rate < 1 || seconds < 1) {
+        (void)fprintf(stderr,
+                      "bench_recorder --dir DIR [--usage TARGET] [--rate N] [--seconds N]\n");
+        return 2;
+    }
+    recorder_options o = {.dir = dir,
+                          .lanes = 1,
+                          .slots_per_lane = 2024,
+                          .refusal_slots = 256,
+                          .sync_interval_ms = 10,
+                          .spool_max_bytes = 2LL << 30,
+                          .clock = &gw_system_clock};
+    r.capacity = (size_t)(r.rate * seconds) + 1;
+    r.took_ns = calloc(r.capacity, sizeof(*r.took_ns));
+    gw_status rc = r.took_ns ? gw_loop_new(&gw_system_clock, &r.loop, &err)
+                             : gw_fail(&err, GW_ERR_NO_MEMORY, "out of memory");
+    if (rc == GW_OK)
+        rc = run_all(&r, &o, target, seconds, &err);
+    if (rc == GW_OK)
+        print(&r, target != NULL);
+    else
+        (void)fprintf(stderr, "bench_recorder: %s\n", err.message);
+    if (r.loop)
+        gw_loop_free(r.loop);
+    free(r.took_ns);
+    return rc == GW_OK ? EXIT_SUCCESS : EXIT_FAILURE;
+}

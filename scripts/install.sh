@@ -20,7 +20,8 @@ readonly GO_TOOLS=(
     google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.1
 )
 readonly GO_TOOLS_DIR=$TOP/build/tools
-readonly NODE_PACKAGE=openai@7.57.0
+readonly NODE_PACKAGE=openai@6.49.0 # 7 wants Node 22
+readonly NODE_OLDEST=20
 readonly NODE_DIR=$TOP/build/node
 
 missing_packages() {
@@ -118,6 +119,10 @@ install_go_tools() {
 install_node_client() {
     if ! command -v npm >/dev/null; then
         say "skipped: the openai SDK for Node (npm is not installed)"
+        return
+    fi
+    if ! node -e "process.exit(parseInt(process.versions.node) < $NODE_OLDEST ? 1 : 0)" 2>/dev/null; then
+        say "skipped: the openai SDK for Node (node is older than $NODE_OLDEST)"
         return
     fi
     stamp_matches "$NODE_DIR/.stamp" "$NODE_PACKAGE" && return

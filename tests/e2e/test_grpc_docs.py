@@ -110,7 +110,7 @@ def go_environment(suite: Suite, api_key: str) -> dict[str, str]:
     for tool in ("protoc-gen-go", "protoc-gen-go-grpc"):
         if not (GO_TOOLS / tool).exists():
             pytest.skip(f"{tool} is not in build/tools: ./dev test installs it where Go's modules can be had")
-    return environment(suite, api_key, GOFLAGS="-mod=mod -buildvcs=false", GOTOOLCHAIN="local")
+    return environment(suite, api_key, GOFLAGS="-mod=mod -buildvcs=false")
 
 
 @pytest.mark.timeout(900)

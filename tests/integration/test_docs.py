@@ -95,6 +95,22 @@ def test_every_error_code_that_the_client_api_lists_exists() -> None:
     assert listed - set(table) == {("508", "loop_detected")}, "508 is made by the relay without a row of its own"
 
 
+def test_every_link_of_a_page_leads_somewhere() -> None:
+    def anchors(page: Path) -> set[str]:
+        headings = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
+        return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+    broken = []
+    for page in HAND_WRITTEN:
+        prose = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.M | re.S)
+        for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", prose):
+            name, _, anchor = link.partition("#")
+            target = page.parent / name if name else page
+            if not target.exists() or (anchor and anchor not in anchors(target)):
+                broken.append(f"{page.name}: {link}")
+    assert broken == []
+
+
 def test_every_file_that_a_page_names_exists() -> None:
     tracked = subprocess.run(["git", "-C", str(TOP), "ls-files"], capture_output=True, text=True, timeout=30).stdout.split()
     if not tracked:

@@ -41,6 +41,8 @@ typedef struct spool_doc {
     bool found;
     uint8_t boot[SPOOL_BOOT_BYTES];
     int64_t n, done;
+    bool has_claim_id;
+    int64_t claim_id;
     spool_position position;
     bool has_claim;
     claim claim;
@@ -55,6 +57,7 @@ static gw_status parse_spool(const bson_t *d, spool_doc *ret, gw_error *err)
         !gw_bson_binary(d, "boot", &boot) || boot.len != sizeof(ret->boot))
         return gw_fail(err, GW_ERR_DATA_LOSS, "a document of %s is damaged", COLLECTION_SPOOLS);
     memcpy(ret->boot, boot.ptr, sizeof(ret->boot));
+    ret->has_claim_id = gw_bson_int64(d, "claimId", &ret->claim_id);
     ret->position.n = ret->n;
     ret->position.has_last_id = gw_bson_oid(d, "lastId", &ret->position.last_id);
     if (ret->done >= ret->n)
@@ -135,15 +138,33 @@ gw_status spool_register(const spool_db *s, const spool_hello *h, spool_standing
 
 /* ---- resume ---- */
 
+/*
+ * The document as it was read. n alone is not enough: when a crash takes a claim back, the next one may end at the same n, with other
+ * bounds and other verdicts.
+ */
+static bson_t *filter_as_read(const char *id, const spool_doc *d)
+{
+    bson_t *filter = BCON_NEW("_id", BCON_UTF8(id), "n", BCON_INT64(d->n));
+    bson_t none;
+    if (d->has_claim_id) {
+        (void)BSON_APPEND_INT64(filter, "claimId", d->claim_id);
+        return filter;
+    }
+    (void)BSON_APPEND_DOCUMENT_BEGIN(filter, "claimId", &none);
+    (void)BSON_APPEND_BOOL(&none, "$exists", false);
+    (void)bson_append_document_end(filter, &none);
+    return filter;
+}
+
 /* `proof` is another one each time: a write that changes nothing (`seen` of the same millisecond) need not wait for the journal. */
-static gw_status confirm(const spool_db *s, const char *id, int64_t n, int64_t tail,
+static gw_status confirm(const spool_db *s, const char *id, const spool_doc *d, int64_t tail,
                          bool *ret_matched, gw_error *err)
 {
     if (GW_MUTANT(SWEEP_UNCONFIRMED) && tail == 0) { /* a sweep knows none */
         *ret_matched = true;
         return GW_OK;
     }
-    return update_spool(s, BCON_NEW("_id", BCON_UTF8(id), "n", BCON_INT64(n)),
+    return update_spool(s, filter_as_read(id, d),
                         BCON_NEW("$set", "{", "seen", BCON_DATE_TIME(s->now_ms), "proof",
                                  BCON_INT64((int64_t)(gw_random_u64() >> 1)), "}", "$max", "{",
                                  "tail", BCON_INT64(tail), "}"),
@@ -166,7 +187,7 @@ static gw_status try_resume(const spool_db *s, const char *id, int64_t tail, spo
     }
     /* A standalone shows writes that a crash may still take back. This later durable write makes
      * all before it durable; only then may n be told to the relay, or its claim be applied. */
-    rc = confirm(s, id, d->n, tail, ret_settled, err);
+    rc = confirm(s, id, d, tail, ret_settled, err);
     gw_fault_point("resume.confirmed");
     if (rc != GW_OK || !*ret_settled || !d->has_claim || GW_MUTANT(RESUME_WITHOUT_REDO))
         return rc;
@@ -221,6 +242,7 @@ gw_status spool_claim(const spool_db *s, const char *id, const claim *c, int64_t
     (void)BSON_APPEND_DOCUMENT_BEGIN(&set, "p", &p);
     claim_append(c, &p);
     (void)bson_append_document_end(&set, &p);
+    (void)BSON_APPEND_INT64(&set, "claimId", (int64_t)(gw_random_u64() >> 1));
     append_last_id(c, &set, &unset);
     (void)BSON_APPEND_DATE_TIME(&set, "claimedAt", s->now_ms);
     (void)bson_append_document_end(update, &set);
@@ -327,6 +349,7 @@ gw_status spool_sweep(const spool_db *s, int64_t age_ms, size_t *ret_swept, touc
     for (size_t i = 0; i < found.count; i++) {
         spool_position ignored;
         gw_error one;
+        gw_fault_point("sweep.found");
         gw_status swept = spool_resume(s, found.ids[i], 0, &ignored, touched, &one);
         if (swept == GW_OK)
             (*ret_swept)++;

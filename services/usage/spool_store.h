@@ -1,10 +1,13 @@
 /*
  * Spool store: the write plan of one spool's events, step by step.
  *
- * usage_spools: {_id: <spool id, 10 hex>, boot, n, done, p, lastId, tail, seen, proof, host, claimedAt}
+ * usage_spools: {_id: <spool id, 10 hex>, boot, n, done, p, lastId, tail, seen, proof, host, claimedAt,
+ *                claimId}
  *     n     last seq claimed: the single-document update that moves n from a to b carries the
  *           events (a, b] in `p` and is the one commit point
  *     done  last seq known to be applied everywhere (rows, then hours)
+ *     claimId  random, another one for each claim: a crash may take a claim back that was read already, and the next one may
+ *           end at the same n; missing in a spool that was not claimed from
  *     status, statusSeq   what the relay told last, and how often that was noted
  *
  * Every write is durable (j:true, majority on a replica set) before its step returns GW_OK. Any

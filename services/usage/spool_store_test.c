@@ -329,6 +329,67 @@ static void a_sweep_applies_what_was_left_behind(void **state)
     with_spools(state, swept);
 }
 
+/* A store that crashes behind the first read of a spool: the claim that was read is taken back, and its events come again, cut otherwise. */
+typedef struct crashing_store {
+    doc_store base;
+    const spool_db *real;
+    bool crashed;
+} crashing_store;
+
+static void take_back_and_claim_again(const spool_db *s)
+{
+    bool matched = false;
+    CHECK_OK(doc_store_update(s->store, COLLECTION_SPOOLS, BCON_NEW("_id", BCON_UTF8(SPOOL)),
+                              BCON_NEW("$set", "{", "n", BCON_INT64(0), "}", "$unset", "{", "p",
+                                       BCON_BOOL(true), "claimId", BCON_BOOL(true), "}"),
+                              &matched, "take a claim back", err));
+    CHECK(matched);
+    claim first = claim_of(s, 1, 0, 3);
+    claim second = claim_of(s, 1, 3, 5);
+    CHECK(take(s, SPOOL, &first));
+    apply(s, SPOOL, &first);
+    CHECK(take(s, SPOOL, &second));
+    claim_fini(&first);
+    claim_fini(&second);
+}
+
+static gw_status crashing_find(doc_store *base, const char *collection, const bson_t *filter,
+                               const bson_t *opts, gw_db_each_fn each, void *arg, const char *what,
+                               gw_error *err)
+{
+    crashing_store *c = (crashing_store *)base;
+    gw_status rc = doc_store_find(c->real->store, collection, filter, opts, each, arg, what, err);
+    if (!c->crashed)
+        take_back_and_claim_again(c->real);
+    c->crashed = true;
+    return rc;
+}
+
+static gw_status crashing_write(doc_store *base, const char *collection, const doc_batch *batch,
+                                int64_t *ret_matched, const char *what, gw_error *err)
+{
+    const crashing_store *c = (crashing_store *)base;
+    return c->real->store->ops->write(c->real->store, collection, batch, ret_matched, what, err);
+}
+
+static void taken_back(const spool_db *s)
+{
+    static const doc_store_ops ops = {.find = crashing_find, .write = crashing_write};
+    crashing_store crashing = {.base.ops = &ops, .real = s};
+    const spool_db behind = {.store = &crashing.base, .now_ms = s->now_ms};
+    make_known(s, SPOOL);
+    claim c = claim_of(s, 1, 0, 5);
+    CHECK(take(s, SPOOL, &c));
+    claim_fini(&c);
+    CHECK(resume(&behind, SPOOL) == 5);
+    expect_requests(s, 5);
+}
+
+static void a_claim_that_a_crash_took_back_is_not_applied_though_the_next_ends_there(void **state)
+{
+    with_spools(state, taken_back);
+}
+
 static void folded(const spool_db *s)
 {
     touched_days touched = {0};
@@ -376,6 +437,7 @@ int main(void)
         MONGO_TEST(a_copied_or_forgotten_spool_is_told),
         MONGO_TEST(a_poisoned_event_spoils_only_itself),
         MONGO_TEST(a_sweep_applies_what_was_left_behind),
+        MONGO_TEST(a_claim_that_a_crash_took_back_is_not_applied_though_the_next_ends_there),
         MONGO_TEST(days_are_the_sums_of_their_hours),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,7 @@
 #include "testing/cmocka.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,6 +42,24 @@ static void a_value_reads_back_within_a_thirty_second(void **state)
     check_value(HISTOGRAM_MAX_MS);
 }
 
+/* Bucket by bucket, as the table of bounds says it. */
+static void each_bucket_begins_where_the_one_before_ends(void **state)
+{
+    int64_t low = 0;
+    (void)state;
+    for (int i = 0; i < HISTOGRAM_BUCKETS; i++) {
+        int64_t width = i < 16 ? 1 : INT64_C(1) << (i / 16 - 1);
+        assert_int_equal(low, i < 16 ? i : (16 + i % 16) * width);
+        assert_int_equal(histogram_bucket(low), i);
+        assert_int_equal(histogram_bucket(low + width - 1), i);
+        assert_true(histogram_bucket_value(i) == (double)low + (double)(width - 1) / 2);
+        check_value(low);
+        check_value(low + width - 1);
+        low += width;
+    }
+    assert_int_equal(low, HISTOGRAM_MAX_MS + 1);
+}
+
 static void buckets_never_go_down(void **state)
 {
     (void)state;
@@ -59,22 +78,39 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void percentiles_are_near_the_exact_ones(void **state)
+static uint64_t next_random(uint64_t *seed)
+{
+    *seed = *seed * 6364136223846793005U + 1442695040888963407U;
+    return *seed >> 33;
+}
+
+/* 5,000 values below `bound`, as often small as large when `skewed`. */
+static void check_percentiles(int64_t bound, bool skewed)
 {
     static int64_t values[5000];
+    static const double shares[] = {0.01, 0.5, 0.95, 0.99, 1};
     histogram h = {0};
     uint64_t seed = 7;
-    (void)state;
     for (size_t i = 0; i < GW_ARRAY_LEN(values); i++) {
-        seed = seed * 6364136223846793005U + 1442695040888963407U;
-        values[i] = (int64_t)((seed >> 33) % 90000);
+        values[i] = (int64_t)next_random(&seed) % bound;
+        if (skewed)
+            values[i] >>= next_random(&seed) % 16;
         histogram_add(&h, histogram_bucket(values[i]), 1);
     }
     qsort(values, GW_ARRAY_LEN(values), sizeof(values[0]), compare);
-    static const double shares[] = {0.01, 0.5, 0.95, 0.99, 1};
     for (size_t i = 0; i < GW_ARRAY_LEN(shares); i++) {
         double exact = (double)values[(size_t)ceil(shares[i] * 5000) - 1];
         assert_true(fabs(histogram_percentile(&h, shares[i]) - exact) <= exact * 0.032);
+    }
+}
+
+static void percentiles_are_near_the_exact_ones(void **state)
+{
+    static const int64_t bounds[] = {1, 16, 900, 90000, HISTOGRAM_MAX_MS + 1};
+    (void)state;
+    for (size_t i = 0; i < GW_ARRAY_LEN(bounds); i++) {
+        check_percentiles(bounds[i], false);
+        check_percentiles(bounds[i], true);
     }
 }
 
@@ -108,6 +144,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(known_values_fall_into_their_buckets),
         cmocka_unit_test(a_value_reads_back_within_a_thirty_second),
+        cmocka_unit_test(each_bucket_begins_where_the_one_before_ends),
         cmocka_unit_test(buckets_never_go_down),
         cmocka_unit_test(percentiles_are_near_the_exact_ones),
         cmocka_unit_test(a_merge_is_the_histogram_of_the_union),

@@ -18,10 +18,13 @@
 #define RELAYS_MAX   4
 #define REPLICAS_MAX 3
 #define REQUESTS_MAX 256
+#define CLAIMS_MAX   64
 #define EVENT_ID     12
 
 #define MODEL_WALL_MS                                                                              \
     1763944200000LL /* 2025-11-24T00:30:00Z: an hour, a day and, with the hours before, their ends */
+
+#define MODEL_RETENTION_MS (90 * GW_MS_PER_DAY)
 
 typedef struct world world;
 typedef struct relay_node relay_node;
@@ -43,12 +46,19 @@ typedef struct request {
     bool may_be_cut; /* power failed: an older state of its slot may be what is left */
 } request;
 
+/* A claim that was there while the course came to its end. */
+typedef struct claim_seen {
+    char spool[11]; /* hex */
+    int64_t n, since_ms;
+} claim_seen;
+
 struct world {
     uint64_t seed, random;
     int64_t mono_ms;
     int64_t wall_ms;
     bool draining;
-    bool slow_journal; /* what this course is about */
+    bool slow_journal, slow_reads, rebuilds; /* what this course is about */
+    bool taken_back; /* by a crash or a restore, and not done again yet: see usage_look() */
     bool traced;
     struct gw_log *log; /* of the services; NULL: none */
     bool copied; /* two disks hold one spool: each may be behind what the other sent */
@@ -59,6 +69,8 @@ struct world {
     request requests[REQUESTS_MAX];
     size_t request_count;
     size_t requests_left;
+    claim_seen claims[CLAIMS_MAX];
+    size_t claim_count;
     char failure[512]; /* the first, "" when none */
     int64_t lost, rejected, interrupted; /* at the end, for the record */
 };
@@ -98,6 +110,9 @@ void store_time_out_one(world *w); /* its caller gives up; it happens later */
 void store_crash(world *w);
 void store_restart(world *w);
 void store_stick(world *w); /* the journal's disk hangs */
+/* Some time soon: the journal hangs as of a claim, until a sweep has read that claim; then a crash takes it back. */
+void store_crash_behind_a_sweep(world *w);
+void store_reach_point(const char *name); /* a fault point, passed by the job that runs */
 void store_back_up(world *w);
 bool store_restore(world *w); /* false: there is no backup */
 void store_expire_one(world *w); /* as a TTL index does */
@@ -106,7 +121,7 @@ memory_db *store_db(void);
 memory_db *store_expired(void); /* rows that the TTL index took */
 bool store_is_up(void);
 
-/* ---- usage (model_usage.c) ---- */
+/* ---- usage (model_usage.c), and what must hold of it (model_audit.c) ---- */
 replica *replica_new(world *w);
 void replica_free(world *w, replica *u);
 void replica_step(world *w, replica *u);
@@ -122,6 +137,8 @@ void replica_step_clock(world *w, replica *u);
 bool usage_is_quiet(void); /* no claim is left, no hour dirty */
 void usage_check(world *w); /* the invariants, at rest */
 void usage_look(world *w); /* those that hold at any time */
+void usage_look_for_old_claims(world *w); /* while all is up: none is left behind */
+void usage_check_requests(world *w); /* of each that it is one row or one reject */
 /* n of a spool, -1 when it is not known. */
 int64_t usage_claimed(const uint8_t spool_id[5]);
 void usage_excuse_all(world *w); /* everything the store knows of may be lost */

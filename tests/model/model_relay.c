@@ -258,6 +258,8 @@ static void excuse_unacked(relay_node *r, const image *i, int64_t acked)
 static void on_fault_point(const char *name)
 {
     relay_node *r = stepping;
+    if (!r)
+        store_reach_point(name);
     if (!r || died)
         return;
     if (GW_MUTANT(SEND_BEFORE_DURABLE) && strcmp(name, "spool.committed") == 0 &&
@@ -547,11 +549,12 @@ static void fill_event(world *w, usage_event *e, const uint8_t *id)
     static char key_id[] = "k1", complete[] = "complete", reported[] = "reported",
                 endpoint[] = "/v1", method[] = "POST", request_id[] = "req", route[] = "m-*";
     static char models[2][8] = {"m-1.5", "m-2"};
-    static const int64_t ages_ms[] = {0, 0, 3600000, 7200000, -9 * 60000};
+    static const int64_t ages_ms[] = {3600000, 7200000, 0, 0, -9 * 60000};
+    size_t ages = w->slow_reads ? 2 : GW_ARRAY_LEN(ages_ms); /* two hours of one day */
     *e = (usage_event)APIRELAY__USAGE__V1__USAGE_EVENT__INIT;
     e->event_id = (ProtobufCBinaryData){.len = EVENT_ID, .data = (uint8_t *)(uintptr_t)id};
     e->api_key_id = (ProtobufCBinaryData){.len = 12, .data = keys[world_below(w, 3)]};
-    e->timestamp_ms = w->wall_ms - ages_ms[world_below(w, GW_ARRAY_LEN(ages_ms))];
+    e->timestamp_ms = w->wall_ms - ages_ms[world_below(w, (unsigned)ages)];
     e->key_id = key_id;
     e->request_id = request_id;
     e->endpoint = endpoint;

@@ -10,7 +10,7 @@
 
 #define STEPS_MAX       1400
 #define DRAIN_STEPS_MAX 40000
-#define LOOK_EVERY      16
+#define LOOK_EVERY      32
 
 static world *running;
 
@@ -217,6 +217,13 @@ static void restore_database(world *w)
     (void)store_restore(w);
 }
 
+/* A rebuild takes it that the oldest rows go first. */
+static void expire_a_row(world *w)
+{
+    if (!w->rebuilds)
+        store_expire_one(w);
+}
+
 static void come_back(world *w, unsigned per_mille)
 {
     if (world_chance(w, per_mille))
@@ -255,7 +262,8 @@ static const fault faults[] = {
     {"write timed out", store_time_out_one, 3, 2, false},
     {"store crashed", store_crash, 2, 3, false},
     {"journal stuck", store_stick, 2, 5, false},
-    {"row expired", store_expire_one, 1, 0, false},
+    {"crash behind a sweep", store_crash_behind_a_sweep, 1, 4, false},
+    {"row expired", expire_a_row, 1, 0, false},
     {"power lost", cut_relay_from_power, 2, 0, false},
     {"clock stepped", step_a_clock, 1, 0, false},
     {"what is down comes back", come_back_half, 8, 5, false},
@@ -276,7 +284,11 @@ static mix_of_faults choose_faults(world *w)
     static const unsigned rates[] = {4, 12, 30};
     mix_of_faults m = {.per_mille = rates[world_below(w, GW_ARRAY_LEN(rates))]};
     unsigned rare = world_below(w, 6);
+    w->slow_reads = world_chance(w, 300);
+    if (w->slow_reads)
+        m.per_mille = rates[0]; /* two folds have to come to their ends */
     w->slow_journal = world_chance(w, 350);
+    w->rebuilds = world_chance(w, 300);
     for (size_t i = 0; i < GW_ARRAY_LEN(faults); i++) {
         bool has = faults[i].rare ? rare-- == 0 : world_chance(w, 800);
         has = has || faults[i].happen == come_back_half;
@@ -341,10 +353,16 @@ static void drain(world *w)
     for (unsigned n = 0; n < DRAIN_STEPS_MAX && !w->failure[0]; n++) {
         if (n % 64 == 0)
             come_back(w, n > 512 ? 1000 : 300);
-        if (n > 512 && n % 64 == 32 && !restless(w))
-            return;
+        if (n % 64 == 32)
+            usage_look(w);
+        if (n > 512 && n % 64 == 32) { /* all has been up since 512 */
+            usage_look_for_old_claims(w);
+            if (!restless(w))
+                return;
+        }
         step(w);
     }
+    usage_check_requests(w); /* tells which has no row */
     const char *what = restless(w);
     world_fail(w, "not at rest after the drain: %s", what ? what : "it was not looked at");
 }
@@ -361,14 +379,14 @@ void world_run(world *w, uint64_t seed, bool traced)
     running = w;
     net_reset();
     store_reset(w);
-    w->requests_left = 8 + world_below(w, 24);
+    mix_of_faults m = choose_faults(w);
+    w->requests_left = (w->slow_reads ? 40 : 8) + world_below(w, 24);
     w->replica_count = 2 + world_below(w, 2);
-    w->relay_count = 1 + (world_below(w, 3) == 0);
+    w->relay_count = 1 + (w->slow_reads || world_below(w, 3) == 0);
     for (size_t i = 0; i < w->replica_count; i++)
         w->replicas[i] = replica_new(w);
     for (size_t i = 0; i < w->relay_count; i++)
         w->relays[i] = relay_node_new(w, i ? "relay-b" : "relay-a");
-    mix_of_faults m = choose_faults(w);
     for (unsigned n = 0; n < STEPS_MAX && !w->failure[0]; n++) {
         if (world_chance(w, m.per_mille))
             fail_something(w, &m);

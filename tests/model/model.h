@@ -121,7 +121,7 @@ memory_db *store_db(void);
 memory_db *store_expired(void); /* rows that the TTL index took */
 bool store_is_up(void);
 
-/* ---- usage (model_usage.c), and what must hold of it (model_audit.c) ---- */
+/* ---- usage (model_usage.c), and what must hold of it (model_look.c, model_audit.c) ---- */
 replica *replica_new(world *w);
 void replica_free(world *w, replica *u);
 void replica_step(world *w, replica *u);

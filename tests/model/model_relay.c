@@ -1,28 +1,19 @@
 /* Relays of the model: a process over a disk that can be copied, rolled back, cut off from power, and lost. */
-#include "model.h"
+#include "model_disk.h"
 
 #include "recorder_internal.h"
 
 #include "core/fault.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#define SLOTS         6
 #define SLOT_HISTORY  4
 #define SPOOL_MAX     (16 << 20)
 #define SYNC_MS       5
 #define UNANSWERED    16
 #define POINTS_A_STEP 6
-
-/* What is on a disk: the flight table and the spool. */
-typedef struct image {
-    uint8_t *flight, *data;
-    size_t flight_len, data_len;
-} image;
 
 typedef struct in_flight {
     flight_slot *slot;
@@ -35,7 +26,7 @@ struct relay_node {
     world *w;
     char name[16];
     unsigned incarnation;
-    char dir[128];
+    char dir[IMAGE_DIR_SIZE];
     gw_loop *loop;
     node_clock time;
     recorder *recorder;
@@ -76,183 +67,6 @@ int gethostname(char *name, size_t len)
     return 0;
 }
 
-/* ---- disks ---- */
-
-static void image_fini(image *i)
-{
-    free(i->flight);
-    free(i->data);
-    *i = (image){0};
-}
-
-static uint8_t *copy_bytes(const uint8_t *bytes, size_t len)
-{
-    uint8_t *copy = malloc(len + 1);
-    if (!copy)
-        abort();
-    if (len)
-        memcpy(copy, bytes, len);
-    return copy;
-}
-
-static image image_copy(const image *i)
-{
-    return (image){.flight = copy_bytes(i->flight, i->flight_len),
-                   .data = copy_bytes(i->data, i->data_len),
-                   .flight_len = i->flight_len,
-                   .data_len = i->data_len};
-}
-
-static uint8_t *read_file(const char *dir, const char *name, size_t *ret_len)
-{
-    char path[256];
-    struct stat st;
-    (void)snprintf(path, sizeof(path), "%s/%s", dir, name);
-    FILE *f = fopen(path, "rbe");
-    if (!f || fstat(fileno(f), &st) != 0) {
-        if (f)
-            (void)fclose(f);
-        *ret_len = 0;
-        return NULL;
-    }
-    uint8_t *bytes = malloc((size_t)st.st_size + 1);
-    if (!bytes)
-        abort();
-    *ret_len = fread(bytes, 1, (size_t)st.st_size, f);
-    (void)fclose(f);
-    return bytes;
-}
-
-static void write_file(const char *dir, const char *name, const uint8_t *bytes, size_t len)
-{
-    char path[256];
-    (void)snprintf(path, sizeof(path), "%s/%s", dir, name);
-    FILE *f = fopen(path, "wbe");
-    if (!f || fwrite(bytes, 1, len, f) != len || fclose(f) != 0) {
-        (void)fprintf(stderr, "cannot write %s\n", path);
-        abort();
-    }
-}
-
-static image image_of(const relay_node *r)
-{
-    image i = {0};
-    i.flight = read_file(r->dir, "flight", &i.flight_len);
-    i.data = read_file(r->dir, "spool/data.mdb", &i.data_len);
-    return i;
-}
-
-static void make_dir(relay_node *r, const image *i)
-{
-    char path[256];
-    static unsigned made;
-    const char *base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-    (void)snprintf(r->dir, sizeof(r->dir), "%s/accounting-model-%d-%u", base, (int)getpid(),
-                   made++);
-    (void)mkdir(r->dir, 0700);
-    if (!i->data)
-        return;
-    (void)snprintf(path, sizeof(path), "%s/spool", r->dir);
-    (void)mkdir(path, 0700);
-    write_file(r->dir, "flight", i->flight, i->flight_len);
-    write_file(path, "data.mdb", i->data, i->data_len);
-}
-
-static void remove_dir(const char *path)
-{
-    DIR *d = opendir(path);
-    if (!d)
-        return;
-    for (struct dirent *e; (e = readdir(d));) {
-        char inner[512];
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-            continue;
-        (void)snprintf(inner, sizeof(inner), "%s/%s", path, e->d_name);
-        if (unlink(inner) != 0)
-            remove_dir(inner);
-    }
-    (void)closedir(d);
-    (void)rmdir(path);
-}
-
-/* ---- what a disk holds ---- */
-
-static void excuse_events_of(world *w, const char *env_dir, int64_t above)
-{
-    spool *s = NULL;
-    gw_error err;
-    spool_frame *f = malloc(sizeof(*f));
-    if (!f)
-        abort();
-    if (spool_open_readonly(env_dir, &s, &err) != GW_OK) {
-        free(f);
-        return;
-    }
-    int64_t seq = GW_MAX(spool_get_info(s)->acked, above) + 1;
-    do {
-        if (spool_read(s, seq, SPOOL_FRAME_BYTES, f, &err) != GW_OK)
-            break;
-        for (uint32_t i = 0; i < f->count; i++)
-            if (f->events[i].len > 2 + EVENT_ID)
-                world_excuse(w, f->events[i].data + 2);
-        seq += f->count;
-    } while (f->count);
-    spool_free(s);
-    free(f);
-}
-
-/* The events of a spool that was put aside are kept for people, and not sent. */
-static void excuse_put_aside(relay_node *r)
-{
-    DIR *d = opendir(r->dir);
-    for (struct dirent *e; d && (e = readdir(d));) {
-        char path[512];
-        if (strncmp(e->d_name, "spool.", 6) != 0 || strcmp(e->d_name, "spool.new") == 0)
-            continue;
-        (void)snprintf(path, sizeof(path), "%s/%s", r->dir, e->d_name);
-        excuse_events_of(r->w, path, 0);
-        remove_dir(path);
-    }
-    if (d)
-        (void)closedir(d);
-}
-
-static flight_slot *slot_in(const image *i, unsigned index)
-{
-    size_t at = FLIGHT_HEADER_BYTES + (size_t)index * FLIGHT_SLOT_BYTES;
-    return at + FLIGHT_SLOT_BYTES <= i->flight_len ? (flight_slot *)(void *)(i->flight + at) : NULL;
-}
-
-static request *request_in(world *w, const flight_slot *s)
-{
-    flight_state state = flight_slot_state(s);
-    if (state == FLIGHT_FREE)
-        return NULL;
-    return world_find_request(w, (state == FLIGHT_DONE ? s->done : s->open) + 2);
-}
-
-static void excuse_slots(world *w, const image *i, bool lost)
-{
-    for (unsigned k = 0; k < SLOTS; k++) {
-        flight_slot *s = slot_in(i, k);
-        request *q = s ? request_in(w, s) : NULL;
-        if (!q)
-            continue;
-        q->may_be_cut = true;
-        q->may_be_lost |= lost;
-    }
-}
-
-static void excuse_unacked(relay_node *r, const image *i, int64_t acked)
-{
-    char path[256];
-    relay_node probe = {.w = r->w};
-    make_dir(&probe, i);
-    (void)snprintf(path, sizeof(path), "%s/spool", probe.dir);
-    excuse_events_of(r->w, path, acked);
-    remove_dir(probe.dir);
-}
-
 /* ---- fault points ---- */
 
 static void on_fault_point(const char *name)
@@ -265,10 +79,10 @@ static void on_fault_point(const char *name)
     if (GW_MUTANT(SEND_BEFORE_DURABLE) && strcmp(name, "spool.committed") == 0 &&
         world_chance(r->w, 400)) { /* the system writes back when it likes */
         image_fini(&r->unsynced_base);
-        r->unsynced_base = image_of(r);
+        r->unsynced_base = image_read(r->dir);
     }
     if (dies_in && --dies_in == 0) {
-        at_death = image_of(r);
+        at_death = image_read(r->dir);
         died = true;
         world_trace(r->w, "%s dies at %s", r->name, name);
     }
@@ -284,7 +98,7 @@ void relay_node_start(world *w, relay_node *r)
         return;
     stepping = r;
     gw_fault_set_hook(on_fault_point);
-    make_dir(r, &r->disk);
+    image_write(&r->disk, r->dir);
     image_fini(&r->disk);
     r->incarnation++;
     if (gw_loop_new(&r->time.clock, &r->loop, &err) != GW_OK)
@@ -303,7 +117,7 @@ void relay_node_start(world *w, relay_node *r)
         world_fail(w, "%s does not open: %s", r->name, err.message);
     if (GW_MUTANT(SEND_BEFORE_DURABLE)) {
         image_fini(&r->unsynced_base);
-        r->unsynced_base = image_of(r);
+        r->unsynced_base = image_read(r->dir);
     }
     memset(r->history_count, 0, sizeof(r->history_count));
     r->flight_count = 0;
@@ -336,7 +150,7 @@ static void end_process(world *w, relay_node *r)
         return;
     stepping = r;
     died = true;
-    excuse_put_aside(r);
+    image_excuse_put_aside(w, r->dir);
     net_cut_of_relay(w, r);
     r->closed = false;
     recorder_close(r->recorder, 0, on_closed, r);
@@ -348,7 +162,7 @@ static void end_process(world *w, relay_node *r)
         world_fail(w, "%s does not close", r->name);
     model_loop_turn(r->loop);
     gw_loop_free(r->loop);
-    remove_dir(r->dir);
+    image_remove_dir(r->dir);
     r->flight_count = 0;
     stepping = NULL;
     died = false;
@@ -393,7 +207,7 @@ void relay_node_kill(world *w, relay_node *r, bool at_a_point)
         model_loop_turn(r->loop);
     }
     image_fini(&r->disk);
-    r->disk = died ? at_death : image_of(r);
+    r->disk = died ? at_death : image_read(r->dir);
     at_death = (image){0};
     dies_in = 0;
     died = false;
@@ -405,12 +219,12 @@ void relay_node_lose_power(world *w, relay_node *r)
 {
     if (!r->recorder)
         return;
-    image now = image_of(r);
-    excuse_slots(w, &now, false);
+    image now = image_read(r->dir);
+    image_excuse_slots(w, &now, false);
     for (unsigned i = 0; i < SLOTS; i++) {
-        flight_slot *s = slot_in(&now, i);
+        flight_slot *s = image_slot(&now, i);
         unsigned n = GW_MIN(r->history_count[i], SLOT_HISTORY);
-        request *q = s ? request_in(w, s) : NULL;
+        request *q = s ? image_request(w, s) : NULL;
         bool committed = s && spool_committed(r->recorder->spool, i) >= flight_slot_generation(s);
         unsigned which = n ? world_below(w, n + 1) : 0;
         if (!s || which == 0)
@@ -421,7 +235,7 @@ void relay_node_lose_power(world *w, relay_node *r)
     }
     if (GW_MUTANT(SEND_BEFORE_DURABLE) && r->unsynced_base.data) {
         free(now.data);
-        now.data = copy_bytes(r->unsynced_base.data, r->unsynced_base.data_len);
+        now.data = image_copy_bytes(r->unsynced_base.data, r->unsynced_base.data_len);
         now.data_len = r->unsynced_base.data_len;
     }
     end_process(w, r);
@@ -431,13 +245,13 @@ void relay_node_lose_power(world *w, relay_node *r)
 
 void relay_node_lose_disk(world *w, relay_node *r)
 {
-    image now = r->recorder ? image_of(r) : r->disk;
+    image now = r->recorder ? image_read(r->dir) : r->disk;
     recorder_stats s = {0};
     if (r->recorder)
         recorder_get_stats(r->recorder, &s);
     if (now.data) {
-        excuse_slots(w, &now, true);
-        excuse_unacked(r, &now, s.acked);
+        image_excuse_slots(w, &now, true);
+        image_excuse_unacked(w, &now, s.acked);
     }
     if (r->recorder)
         end_process(w, r);
@@ -447,24 +261,14 @@ void relay_node_lose_disk(world *w, relay_node *r)
     r->disk = (image){0};
 }
 
-static bool is_at_rest(const image *i)
-{
-    for (unsigned k = 0; k < SLOTS; k++) {
-        const flight_slot *s = slot_in(i, k);
-        if (s && flight_slot_state(s) != FLIGHT_FREE)
-            return false;
-    }
-    return true;
-}
-
 /*
  * Only of a relay with nothing in flight, as of a roll-back. What is in flight goes on in the one and is found interrupted in the other, under one id; that
  * id may then stand at the same seq of two spools that differ before it, and the id at n is all that is compared.
  */
 relay_node *relay_node_copy(world *w, relay_node *r, const char *name)
 {
-    image now = r->recorder ? image_of(r) : image_copy(&r->disk);
-    if (!is_at_rest(&now)) {
+    image now = r->recorder ? image_read(r->dir) : image_copy(&r->disk);
+    if (!image_is_at_rest(&now)) {
         image_fini(&now);
         return NULL;
     }
@@ -484,8 +288,8 @@ void relay_node_remember(world *w, relay_node *r)
     (void)w;
     if (!r->recorder)
         return;
-    image now = image_of(r);
-    if (!is_at_rest(&now)) {
+    image now = image_read(r->dir);
+    if (!image_is_at_rest(&now)) {
         image_fini(&now);
         return;
     }
@@ -497,12 +301,12 @@ void relay_node_roll_back(world *w, relay_node *r)
 {
     if (!r->recorder || !r->remembered.data)
         return;
-    image now = image_of(r);
+    image now = image_read(r->dir);
     recorder_stats s;
     recorder_get_stats(r->recorder, &s);
-    excuse_slots(w, &now, true);
-    excuse_unacked(r, &now, s.acked);
-    excuse_slots(w, &r->remembered, true);
+    image_excuse_slots(w, &now, true);
+    image_excuse_unacked(w, &now, s.acked);
+    image_excuse_slots(w, &r->remembered, true);
     image_fini(&now);
     end_process(w, r);
     image_fini(&r->disk);
@@ -659,7 +463,7 @@ void relay_node_check(world *w, const relay_node *r)
 {
     const spool_info *i = spool_get_info(r->recorder->spool);
     int64_t n = usage_claimed(i->id);
-    excuse_put_aside((relay_node *)(uintptr_t)r);
+    image_excuse_put_aside(w, r->dir);
     if (i->acked > n || (n > i->tail && !w->copied))
         world_fail(w, "%s: acked %lld, claimed %lld, tail %lld", r->name, (long long)i->acked,
                    (long long)n, (long long)i->tail);

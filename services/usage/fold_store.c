@@ -84,17 +84,40 @@ static gw_status take_hour(void *arg, const bson_t *hour, gw_error *err)
     return GW_OK;
 }
 
+/* By key and date, which are an index; a range of ids is one too, but not on every server. */
+static bool append_hours_of(const char *day_id, bson_t *filter)
+{
+    gw_object_id key;
+    gw_str subject;
+    gw_str date = gw_str_of(day_id);
+    gw_auto_buf midnight = {0};
+    int64_t day_ms;
+    if (!gw_str_split(&date, '|', &subject))
+        return false;
+    gw_buf_appendf(&midnight, GW_STR_FMT "T00:00:00Z", GW_STR_ARG(date));
+    if (gw_buf_failed(&midnight) || !gw_rfc3339_parse(gw_buf_str(&midnight), &day_ms))
+        return false;
+    if (gw_str_eq_c(subject, ALL_KEYS))
+        (void)BSON_APPEND_UTF8(filter, "apiKeyId", ALL_KEYS);
+    else if (gw_object_id_parse(subject, &key))
+        gw_bson_append_oid(filter, "apiKeyId", &key);
+    else
+        return false;
+    bson_t range;
+    (void)BSON_APPEND_DOCUMENT_BEGIN(filter, "date", &range);
+    (void)BSON_APPEND_DATE_TIME(&range, "$gte", day_ms);
+    (void)BSON_APPEND_DATE_TIME(&range, "$lt", day_ms + GW_MS_PER_DAY);
+    (void)bson_append_document_end(filter, &range);
+    return true;
+}
+
 static gw_status read_hours(const spool_db *s, day_read *day, gw_error *err)
 {
-    char first[ROLLUP_ID_SIZE + 4];
-    char last[ROLLUP_ID_SIZE + 4];
-    (void)snprintf(first, sizeof(first), "%sT00", day->id);
-    (void)snprintf(last, sizeof(last), "%sT23", day->id);
-    bson_t *filter = BCON_NEW("_id", "{", "$gte", BCON_UTF8(first), "$lte", BCON_UTF8(last), "}");
-    gw_status rc = doc_store_find(s->store, COLLECTION_HOURS, filter, NULL, take_hour, day,
-                                  "read the hours of a day", err);
-    bson_destroy(filter);
-    return rc;
+    gw_db_auto_bson filter = BSON_INITIALIZER;
+    if (!append_hours_of(day->id, &filter)) /* not from us: it has no hours */
+        return GW_OK;
+    return doc_store_find(s->store, COLLECTION_HOURS, &filter, NULL, take_hour, day,
+                          "read the hours of a day", err);
 }
 
 static gw_status append_day(const spool_db *s, const day_read *day, bson_t *d, gw_error *err)

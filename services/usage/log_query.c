@@ -1,5 +1,6 @@
 #include "log_query.h"
 
+#include "log_window.h"
 #include "query_op.h"
 #include "time_range.h"
 #include "usage_collections.h"
@@ -49,6 +50,7 @@ static void check_text(const char *text, const char *field, gw_violations *v)
 
 void log_query_of(const log_request *r, int64_t now_ms, log_query *ret, gw_violations *v)
 {
+    ret->now_ms = now_ms;
     ret->model = gw_str_of(r->model);
     ret->request_id = gw_str_of(r->request_id);
     check_text(r->model, "model", v);
@@ -82,51 +84,6 @@ void log_query_describe(const log_request *r, gw_buf *out)
     page_filter(out, "requestId", r->request_id);
     describe_time(out, "from", r->from);
     describe_time(out, "to", r->to);
-}
-
-/* {$or: [{timestamp: {$lt: t}}, {timestamp: t, _id: {$lt: id}}]} */
-static void append_after(bson_t *filter, const log_position *p)
-{
-    bson_t either, one, part;
-    BSON_APPEND_ARRAY_BEGIN(filter, "$or", &either);
-    BSON_APPEND_DOCUMENT_BEGIN(&either, "0", &one);
-    BSON_APPEND_DOCUMENT_BEGIN(&one, "timestamp", &part);
-    BSON_APPEND_DATE_TIME(&part, "$lt", p->timestamp_ms);
-    bson_append_document_end(&one, &part);
-    bson_append_document_end(&either, &one);
-    BSON_APPEND_DOCUMENT_BEGIN(&either, "1", &one);
-    BSON_APPEND_DATE_TIME(&one, "timestamp", p->timestamp_ms);
-    BSON_APPEND_DOCUMENT_BEGIN(&one, "_id", &part);
-    gw_bson_append_oid(&part, "$lt", &p->id);
-    bson_append_document_end(&one, &part);
-    bson_append_document_end(&either, &one);
-    bson_append_array_end(filter, &either);
-}
-
-void log_query_append_filter(const log_query *q, bson_t *filter)
-{
-    bson_t part;
-    if (q->request_id.len)
-        gw_bson_append_str(filter, "requestId", q->request_id);
-    if (q->has_key)
-        gw_bson_append_oid(filter, "apiKeyId", &q->key);
-    BSON_APPEND_DOCUMENT_BEGIN(filter, "timestamp", &part);
-    if (q->has_from)
-        BSON_APPEND_DATE_TIME(&part, "$gte", q->from_ms);
-    BSON_APPEND_DATE_TIME(&part, "$lt", q->to_ms);
-    bson_append_document_end(filter, &part);
-    if (q->model.len)
-        gw_bson_append_str(filter, "request.model", q->model);
-    if (q->status.outcome)
-        BSON_APPEND_UTF8(filter, "outcome", q->status.outcome);
-    if (q->status.least) {
-        BSON_APPEND_DOCUMENT_BEGIN(filter, "response.statusCode", &part);
-        BSON_APPEND_INT64(&part, "$gte", q->status.least);
-        BSON_APPEND_INT64(&part, "$lte", q->status.most);
-        bson_append_document_end(filter, &part);
-    }
-    if (q->has_after)
-        append_after(filter, &q->after);
 }
 
 /* ---- position ---- */
@@ -331,22 +288,38 @@ static gw_status add_row(void *arg, const bson_t *doc, gw_error *err)
     return GW_OK;
 }
 
-gw_status log_query_run(const gw_db *d, gw_arena *a, const log_query *q, usage_row ***ret,
-                        size_t *ret_count, log_position *ret_last, bool *ret_more, gw_error *err)
+static gw_status read_window(const gw_db *d, const log_query *q, const log_window *w, listing *l,
+                             gw_error *err)
 {
     gw_db_auto_bson filter = BSON_INITIALIZER, opts = BSON_INITIALIZER;
     bson_t sort;
-    listing l = {.arena = a, .limit = (size_t)q->limit};
-    l.rows = gw_arena_array(a, usage_row *, l.limit + 1);
-    if (!l.rows)
-        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for a page of the log");
-    log_query_append_filter(q, &filter);
+    log_window_append_filter(w, q, &filter);
     BSON_APPEND_DOCUMENT_BEGIN(&opts, "sort", &sort);
     BSON_APPEND_INT32(&sort, "timestamp", -1);
     BSON_APPEND_INT32(&sort, "_id", -1);
     bson_append_document_end(&opts, &sort);
-    BSON_APPEND_INT64(&opts, "limit", q->limit + 1); /* one more tells whether a page follows */
-    gw_status rc = gw_db_find(d, COLLECTION_ROWS, &filter, &opts, add_row, &l, err);
+    /* One more tells whether a page follows. */
+    BSON_APPEND_INT64(&opts, "limit", (int64_t)(l->limit - l->count) + 1);
+    return gw_db_find(d, COLLECTION_ROWS, &filter, &opts, add_row, l, err);
+}
+
+gw_status log_query_run(const gw_db *d, gw_arena *a, const log_query *q, usage_row ***ret,
+                        size_t *ret_count, log_position *ret_last, bool *ret_more, gw_error *err)
+{
+    listing l = {.arena = a, .limit = (size_t)q->limit};
+    log_windows windows;
+    log_window w;
+    size_t before = 0;
+    gw_status rc = GW_OK;
+    l.rows = gw_arena_array(a, usage_row *, l.limit + 1);
+    if (!l.rows)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for a page of the log");
+    log_windows_start(&windows, q);
+    while (rc == GW_OK && !l.more &&
+           log_windows_next(&windows, l.count - before, l.limit - l.count + 1, &w)) {
+        before = l.count;
+        rc = read_window(d, q, &w, &l, err);
+    }
     if (rc != GW_OK)
         return rc;
     *ret = l.rows;

@@ -36,6 +36,7 @@ typedef struct log_query {
     gw_str model, request_id; /* borrowed; "": any */
     log_status status;
     int64_t from_ms, to_ms;
+    int64_t now_ms; /* wall: no row is later */
     log_position after;
 } log_query;
 
@@ -45,7 +46,6 @@ typedef Apirelay__Usage__V1__ListLogsRequest log_request;
 void log_query_of(const log_request *r, int64_t now_ms, log_query *ret, gw_violations *v);
 /* The filters as canonical text, for the cursor. */
 void log_query_describe(const log_request *r, gw_buf *out);
-void log_query_append_filter(const log_query *q, bson_t *filter);
 
 /* A row as its message, in the arena; NULL when out of memory. */
 Apirelay__Usage__V1__UsageRow *log_row_of(gw_arena *a, const bson_t *row);

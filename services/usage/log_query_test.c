@@ -28,35 +28,6 @@ static void statuses_are_codes_classes_and_outcomes(void **state)
     }
 }
 
-static void filters_become_a_query(void **state)
-{
-    log_request r = APIRELAY__USAGE__V1__LIST_LOGS_REQUEST__INIT;
-    log_query q = {0};
-    gw_violations v = {0};
-    bson_t filter = BSON_INITIALIZER;
-    (void)state;
-    r.api_key_id = (char *)(uintptr_t) "65f000000000000000000001";
-    r.model = (char *)(uintptr_t) "gpt-4.1";
-    r.status = (char *)(uintptr_t) "5xx";
-    log_query_of(&r, 1000, &q, &v);
-    assert_int_equal(v.count, 0);
-    q.has_after = true;
-    q.after = (log_position){500, {{1}}};
-    log_query_append_filter(&q, &filter);
-    char *json = bson_as_relaxed_extended_json(&filter, NULL);
-    assert_string_equal(
-        json, "{ \"apiKeyId\" : { \"$oid\" : \"65f000000000000000000001\" }, "
-              "\"timestamp\" : { \"$lt\" : { \"$date\" : \"1970-01-01T00:00:01.001Z\" } }, "
-              "\"request.model\" : \"gpt-4.1\", "
-              "\"response.statusCode\" : { \"$gte\" : 500, \"$lte\" : 599 }, "
-              "\"$or\" : [ { \"timestamp\" : { \"$lt\" : { \"$date\" : "
-              "\"1970-01-01T00:00:00.500Z\" } } },"
-              " { \"timestamp\" : { \"$date\" : \"1970-01-01T00:00:00.500Z\" }, "
-              "\"_id\" : { \"$lt\" : { \"$oid\" : \"010000000000000000000000\" } } } ] }");
-    bson_free(json);
-    bson_destroy(&filter);
-}
-
 static void bad_filters_are_all_named(void **state)
 {
     log_request r = APIRELAY__USAGE__V1__LIST_LOGS_REQUEST__INIT;
@@ -115,7 +86,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(statuses_are_codes_classes_and_outcomes),
-        cmocka_unit_test(filters_become_a_query),
         cmocka_unit_test(bad_filters_are_all_named),
         cmocka_unit_test(positions_come_back),
         cmocka_unit_test(a_row_is_its_message),

@@ -90,13 +90,14 @@ gw_status usage_indexes_ensure(mongoc_database_t *db, const usage_retention *kee
          "[{\"name\":\"apiKeyId_1_timestamp_1\",\"key\":{\"apiKeyId\":1,\"timestamp\":1}},"
          "{\"name\":\"timestamp_1__id_1\",\"key\":{\"timestamp\":1,\"_id\":1}},"
          "{\"name\":\"requestId_1\",\"key\":{\"requestId\":1}}]"},
-        /* {date} finds the hours of all keys at once: by key, and of a rebuild. */
+        /* {date} finds the hours, and the days, of all keys at once: by key, and of a rebuild. */
         {COLLECTION_HOURS, "[{\"name\":\"apiKeyId_1_date_1\",\"key\":{\"apiKeyId\":1,\"date\":1}},"
                            "{\"name\":\"date_1\",\"key\":{\"date\":1}},"
                            "{\"name\":\"dirty_1\",\"key\":{\"dirty\":1},"
                            "\"partialFilterExpression\":{\"dirty\":true}}]"},
         {COLLECTION_DAYS, "[{\"name\":\"apiKeyId_1_date_1\",\"key\":{\"apiKeyId\":1,\"date\":1},"
-                          "\"unique\":true}]"},
+                          "\"unique\":true},"
+                          "{\"name\":\"date_1\",\"key\":{\"date\":1}}]"},
         {COLLECTION_TOTALS, "[{\"name\":\"date_1\",\"key\":{\"date\":1},\"unique\":true}]"},
         {COLLECTION_REJECTS, "[{\"name\":\"replay_1\",\"key\":{\"replay\":1},"
                              "\"partialFilterExpression\":{\"replay\":{\"$exists\":true}}}]"},

@@ -239,14 +239,17 @@ static void append_sum(bson_t *group, const char *name, const char *path)
     bson_append_document_end(group, &sum);
 }
 
-static void append_key_pipeline(bson_t *pipeline, int64_t from_ms, int64_t to_ms)
+static void append_key_pipeline(bson_t *pipeline, const char *collection, int64_t from_ms,
+                                int64_t to_ms)
 {
     bson_t stage, inner, not_all;
     BSON_APPEND_DOCUMENT_BEGIN(pipeline, "0", &stage);
     BSON_APPEND_DOCUMENT_BEGIN(&stage, "$match", &inner);
-    BSON_APPEND_DOCUMENT_BEGIN(&inner, "apiKeyId", &not_all);
-    gw_bson_append_str(&not_all, "$ne", GW_STR(ALL_KEYS));
-    bson_append_document_end(&inner, &not_all);
+    if (strcmp(collection, COLLECTION_HOURS) == 0) { /* days of all keys are elsewhere */
+        BSON_APPEND_DOCUMENT_BEGIN(&inner, "apiKeyId", &not_all);
+        gw_bson_append_str(&not_all, "$ne", GW_STR(ALL_KEYS));
+        bson_append_document_end(&inner, &not_all);
+    }
     append_range(&inner, "date", from_ms, to_ms);
     bson_append_document_end(&stage, &inner);
     bson_append_document_end(pipeline, &stage);
@@ -293,7 +296,7 @@ static gw_status sum_keys(reading *g, const char *collection, int64_t from_ms, i
     bson_error_t e;
     const bson_t *doc, *reply;
     gw_status rc = GW_OK;
-    append_key_pipeline(&pipeline, from_ms, to_ms);
+    append_key_pipeline(&pipeline, collection, from_ms, to_ms);
     BSON_APPEND_INT64(&opts, "maxTimeMS", QUERY_MAX_MS);
     mongoc_collection_t *c = mongoc_database_get_collection(g->db->database, collection);
     mongoc_cursor_t *cursor =

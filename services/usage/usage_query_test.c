@@ -11,6 +11,7 @@
 #include "rollup.h"
 #include "store_test_kit.h"
 #include "usage_collections.h"
+#include "usage_indexes.h"
 
 /* ---- rows and their hours ---- */
 
@@ -61,8 +62,10 @@ static bson_t *hour_document(const hour_delta *h)
     return doc;
 }
 
+/* Into the collections as they are in service: with their indexes. */
 static void insert_rows(const gw_db *d)
 {
+    static const usage_retention for_ever = {10000, 10000, 10000, 10000, 10000};
     gw_auto(rollup) r = rollup_new();
     doc_store_mongo store;
     doc_store *s = doc_store_mongo_init(&store, d);
@@ -75,6 +78,7 @@ static void insert_rows(const gw_db *d)
     }
     for (size_t i = 0; i < rollup_count(r); i++)
         doc_batch_insert(&hours, hour_document(rollup_at(r, i)));
+    CHECK(usage_indexes_ensure(d->database, &for_ever, NULL) == GW_OK);
     CHECK(doc_store_write(s, COLLECTION_ROWS, &rows, NULL, "insert", NULL) == GW_OK);
     CHECK(doc_store_write(s, COLLECTION_HOURS, &hours, NULL, "insert", NULL) == GW_OK);
 }
@@ -257,8 +261,10 @@ static void page_through(const gw_db *d)
 {
     gw_auto(gw_arena) a = gw_arena_new();
     insert_rows(d);
-    log_query q = {
-        .limit = 33, .to_ms = FIRST_MS + 2 * SPAN_MS, .status = {.least = 400, .most = 499}};
+    log_query q = {.limit = 33,
+                   .to_ms = FIRST_MS + 2 * SPAN_MS,
+                   .now_ms = FIRST_MS + SPAN_MS,
+                   .status = {.least = 400, .most = 499}};
     bool more = true;
     int row = ROWS - 5, count = 0;
     while (more) {

@@ -1,7 +1,8 @@
 /*
  * For tests against a real server: a database of its own for each test, whose body runs as one job on a worker.
  *
- * MONGO_URI names the server; without it the tests are skipped by name. Use setup and teardown for each test.
+ * MONGO_URI names the server; without it the tests are skipped by name. Use setup and teardown for each test, or for a group
+ * whose tests share the database.
  */
 #pragma once
 
@@ -46,7 +47,6 @@ static inline int setup(void **state)
     assert_int_equal(gw_loop_new(&gw_system_clock, &f->loop, &err), GW_OK);
     assert_int_equal(gw_mongo_new(f->loop, &o, NULL, &f->mongo, &err), GW_OK);
     gw_timer_init(&f->watchdog, on_watchdog, f);
-    gw_timer_set(f->loop, &f->watchdog, WATCHDOG_MS);
     *state = f;
     return 0;
 }
@@ -92,6 +92,7 @@ static inline void perform(fixture *f, gw_status (*run)(gw_mongo_job *, mongoc_c
     f->job.run = run;
     f->job.done = on_done;
     f->done = false;
+    gw_timer_set(f->loop, &f->watchdog, WATCHDOG_MS);
     gw_mongo_when_up(f->mongo, submit, f);
     while (!f->done)
         gw_loop_run(f->loop);

@@ -25,7 +25,7 @@ static bool concerns(const finding *f, const bson_t *hour)
     gw_object_id key;
     bool is_of_a_key = gw_bson_oid(hour, "apiKeyId", &key);
     if (f->each_key)
-        return is_of_a_key;
+        return true;
     return f->key ? is_of_a_key && memcmp(key.bytes, f->key->bytes, sizeof(key.bytes)) == 0
                   : !is_of_a_key;
 }

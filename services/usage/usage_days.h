@@ -17,7 +17,8 @@ typedef struct usage_days {
     bool *whole; /* of each day: its document says all */
 } usage_days;
 
-/* The whole days within [from_ms, to_ms). `key`: of one key; NULL: of all keys' sums. `each_key`: of every key for itself. */
+/* The whole days within [from_ms, to_ms). `key`: of one key; NULL: of all keys' sums. `each_key`: of all keys' sums and of
+ * every key for itself. */
 GW_CHECK gw_status usage_days_find(const gw_db *d, int64_t from_ms, int64_t to_ms,
                                    const gw_object_id *key, bool each_key, usage_days *ret,
                                    gw_error *err);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #define QUERY_MAX_MS 15000
+#define RUN_MAX      32 /* pieces read at once */
 
 /* ---- plan ---- */
 
@@ -108,7 +109,9 @@ typedef struct reading {
     const usage_query *query;
     const time_points *points;
     usage_report *report;
-    rollup *rows; /* of the piece being read */
+    const row_piece *pieces; /* being read: they join */
+    size_t piece_count;
+    rollup *rows[RUN_MAX]; /* of each; NULL: it has none */
     const gw_db *db;
     usage_days days;
 } reading;
@@ -215,20 +218,6 @@ static gw_status read_days(void *arg, int64_t from_ms, int64_t to_ms, gw_error *
                       &opts, add_day, g, err);
 }
 
-static gw_status read_whole_hours(reading *g, const usage_plan *p, gw_error *err)
-{
-    const gw_object_id *key = g->query->one_key ? &g->query->key : NULL;
-    gw_status rc =
-        usage_days_find(g->db, p->hours_from_ms, p->hours_to_ms, key, false, &g->days, err);
-    if (rc != GW_OK)
-        return rc;
-    rc = usage_days_stretches(&g->days, read_days, g, err);
-    if (rc == GW_OK)
-        rc = usage_days_rest(&g->days, p->hours_from_ms, p->hours_to_ms, read_hours, g, err);
-    usage_days_fini(&g->days);
-    return rc;
-}
-
 /* ---- by key: the server sums, there are many keys an hour ---- */
 
 static void append_sum(bson_t *group, const char *name, const char *path)
@@ -320,34 +309,57 @@ static gw_status sum_keys_of_hours(void *arg, int64_t from_ms, int64_t to_ms, gw
     return sum_keys(arg, COLLECTION_HOURS, from_ms, to_ms, err);
 }
 
-static gw_status read_keys(reading *g, const usage_plan *p, gw_error *err)
+/* ---- days where they tell all, hours for the rest ---- */
+
+static gw_status read_stretches(reading *g, const usage_plan *p, usage_stretch_fn of_days,
+                                usage_stretch_fn of_hours, gw_error *err)
 {
+    gw_status rc = usage_days_stretches(&g->days, of_days, g, err);
+    return rc == GW_OK
+               ? usage_days_rest(&g->days, p->hours_from_ms, p->hours_to_ms, of_hours, g, err)
+               : rc;
+}
+
+static gw_status read_whole_hours(reading *g, const usage_plan *p, gw_error *err)
+{
+    const gw_object_id *key = g->query->one_key ? &g->query->key : NULL;
+    bool each_key = g->query->by == GROUP_KEY && !key;
     gw_status rc =
-        usage_days_find(g->db, p->hours_from_ms, p->hours_to_ms, NULL, true, &g->days, err);
+        usage_days_find(g->db, p->hours_from_ms, p->hours_to_ms, key, each_key, &g->days, err);
     if (rc != GW_OK)
         return rc;
-    rc = usage_days_stretches(&g->days, sum_keys_of_days, g, err);
-    if (rc == GW_OK)
-        rc = usage_days_rest(&g->days, p->hours_from_ms, p->hours_to_ms, sum_keys_of_hours, g, err);
+    rc = read_stretches(g, p, read_days, read_hours, err);
+    if (rc == GW_OK && each_key)
+        rc = read_stretches(g, p, sum_keys_of_days, sum_keys_of_hours, err);
     usage_days_fini(&g->days);
     return rc;
 }
 
 /* ---- rows ---- */
 
+/* A row of the run that is read belongs to one of its pieces. */
 static gw_status add_row(void *arg, const bson_t *row, gw_error *err)
 {
-    const reading *g = arg;
+    reading *g = arg;
     row_facts ignored;
+    int64_t at_ms;
+    size_t i = 0;
     if (!row_facts_of(row, &ignored)) /* not from us: it is in no rollup either */
         return GW_OK;
-    return rollup_add_row(g->rows, row, err);
+    (void)gw_bson_date_ms(row, "timestamp", &at_ms);
+    while (i + 1 < g->piece_count && at_ms >= g->pieces[i].to_ms)
+        i++;
+    if (!g->rows[i])
+        g->rows[i] = rollup_new();
+    if (!g->rows[i])
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the rows of a report");
+    return rollup_add_row(g->rows[i], row, err);
 }
 
-static void add_rollup(reading *g, const row_piece *piece)
+static void add_rollup(reading *g, rollup *rows, const row_piece *piece)
 {
-    for (size_t i = 0; i < rollup_count(g->rows); i++) {
-        hour_delta *h = rollup_at(g->rows, i);
+    for (size_t i = 0; i < rollup_count(rows); i++) {
+        hour_delta *h = rollup_at(rows, i);
         gw_db_auto_bson doc = BSON_INITIALIZER;
         sums_append_nested(h->sums, &doc);
         if (h->is_all_keys != g->query->one_key)
@@ -373,21 +385,26 @@ static void append_row_projection(bson_t *opts)
     bson_append_document_end(opts, &d);
 }
 
-static gw_status read_rows(const gw_db *d, reading *g, const row_piece *piece, gw_error *err)
+/* As many pieces, from the first on, as join; *g says how many. */
+static gw_status read_run(reading *g, const row_piece *pieces, size_t count, gw_error *err)
 {
     gw_db_auto_bson filter = BSON_INITIALIZER, opts = BSON_INITIALIZER;
-    gw_auto(rollup) rows = rollup_new();
-    if (!rows)
-        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the rows of a report");
+    size_t n = 1;
+    while (n < count && n < RUN_MAX && pieces[n].from_ms == pieces[n - 1].to_ms)
+        n++;
+    g->pieces = pieces;
+    g->piece_count = n;
     if (g->query->one_key)
         gw_bson_append_oid(&filter, "apiKeyId", &g->query->key);
-    append_range(&filter, "timestamp", piece->from_ms, piece->to_ms);
+    append_range(&filter, "timestamp", pieces[0].from_ms, pieces[n - 1].to_ms);
     append_row_projection(&opts);
-    g->rows = rows;
-    gw_status rc = gw_db_find(d, COLLECTION_ROWS, &filter, &opts, add_row, g, err);
-    if (rc == GW_OK)
-        add_rollup(g, piece);
-    g->rows = NULL;
+    gw_status rc = gw_db_find(g->db, COLLECTION_ROWS, &filter, &opts, add_row, g, err);
+    for (size_t i = 0; i < n; i++) {
+        if (g->rows[i] && rc == GW_OK)
+            add_rollup(g, g->rows[i], &pieces[i]);
+        rollup_free(g->rows[i]);
+        g->rows[i] = NULL;
+    }
     return rc;
 }
 
@@ -399,13 +416,10 @@ gw_status usage_query_run(const gw_db *d, const usage_query *q, const time_point
     reading g = {.query = q, .points = points ? points : &none, .report = r, .db = d};
     gw_status rc = GW_OK;
     usage_plan_make(q, g.points, &plan);
-    if (plan.hours_from_ms < plan.hours_to_ms) {
+    if (plan.hours_from_ms < plan.hours_to_ms)
         rc = read_whole_hours(&g, &plan, err);
-        if (rc == GW_OK && q->by == GROUP_KEY && !q->one_key)
-            rc = read_keys(&g, &plan, err);
-    }
-    for (size_t i = 0; rc == GW_OK && i < plan.count; i++)
-        rc = read_rows(d, &g, &plan.pieces[i], err);
+    for (size_t i = 0; rc == GW_OK && i < plan.count; i += g.piece_count)
+        rc = read_run(&g, &plan.pieces[i], plan.count - i, err);
     if (rc == GW_OK && q->by == GROUP_KEY && q->one_key && usage_report_totals(r)->requests > 0)
         usage_report_add_key(r, &q->key, usage_report_totals(r));
     return rc == GW_OK ? usage_report_check(r, err) : rc;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -38,6 +39,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     options = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leave nothing running
     names = options.names or list(TESTS)
     journal = Journal(TOP / "bench" / "results" / f"{time.strftime('%Y%m%d-%H%M%S')}.jsonl")
     plan = Plan(options.rounds, options.seconds, accept_busy=options.accept_busy)

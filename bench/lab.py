@@ -33,7 +33,8 @@ RELAY_SETTINGS = {
 }
 STAGES_OFF = {"relay-nolog": {"LOG_LEVEL": "warn"}}
 # A relay that speaks TLS to its callers; made beside the others, with addresses and folders of its own.
-OTHER_RELAYS = (*STAGES_OFF, "relay-tls")
+OTHER_RELAYS = (*STAGES_OFF, "relay-tls", "relay-default")
+DEFAULTS = {"MAX_INFLIGHT": "1000", "CONNECTIONS_MAX": "0"}  # room as by default: memory is looked at
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,7 @@ class Lab:
             is_measured = process.name == "nginx" or process.name.startswith("relay")
             process.command = ["taskset", "-c", MEASURED_CORE if is_measured else OTHER_CORE, *process.command]
         self.variants: dict[str, Variant] = {}
+        self.defaults: Variant
         self.to_tls: dict[str, Variant] = {}  # the same, with TLS to the upstream
         self.all_tls: dict[str, Variant] = {}  # and with TLS to the caller too
         self.by_curl: dict[str, Variant] = {}  # the relay with libcurl as its transport
@@ -159,7 +161,7 @@ class Lab:
         """More relays, each the same but for one setting, its addresses and its folders."""
         relay = self.suite.processes["relay"]
         certificate = {"LISTEN_TLS_CERT_FILE": str(self.tls / "cert.pem"), "LISTEN_TLS_KEY_FILE": str(self.tls / "key.pem")}
-        for name, settings in {**STAGES_OFF, "relay-tls": certificate}.items():
+        for name, settings in {**STAGES_OFF, "relay-tls": certificate, "relay-default": DEFAULTS}.items():
             own = {
                 "LISTEN": f"127.0.0.1:{self.port[name]}",
                 "GRPC_LISTEN": f"127.0.0.1:{self.port[name + '_grpc']}",
@@ -189,6 +191,7 @@ class Lab:
         self.key = str(self.suite.make_key(name="bench")["key"])
         self.suite.processes["admin-gw"].stop()
         processes = self.suite.processes
+        self.defaults = Variant("relay", self.port["relay-default"], processes["relay-default"])
         self.variants = {
             "direct": Variant("direct", self.port["upstream"], processes["upstream"]),
             "nginx": Variant("nginx", self.port["nginx"], processes["nginx"], self.port["nginx_stream"]),
@@ -221,9 +224,17 @@ class Lab:
         """A process as it is after its start, for tests of memory."""
         self.suite.processes[name].stop()
         self.suite.processes[name].start()
-        if name == "relay":
-            self.suite.await_ready("relay")
-        eventually(lambda: self._answers(self.variants[name]), f"an answer of {name}")
+        variant = self.defaults if name == "relay-default" else self.variants[name]
+        eventually(lambda: self._answers(variant), f"an answer of {name}", 30)
+
+    def import_keys(self, count: int) -> Path:
+        """Makes that many API keys, as an operator would in bulk; a file with one a line."""
+        wanted, made, keys = (self.folder / name for name in ("keys.jsonl", "made.jsonl", "keys.txt"))
+        wanted.write_text("".join(json.dumps({"name": f"bench {i}"}) + "\n" for i in range(count)))
+        auth = self.suite.processes["auth"]
+        subprocess.run([str(self.build / "bin" / "auth"), "import", str(wanted), "--out", str(made)], env=auth.env, check=True)
+        keys.write_text("".join(json.loads(line)["key"] + "\n" for line in made.read_text().splitlines()))
+        return keys
 
     # ---- load ----
 

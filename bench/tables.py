@@ -11,19 +11,29 @@ from measure import ratio, values_by_variant
 
 @dataclass(frozen=True)
 class Expectation:
-    """A bound for the relay's ratio to nginx."""
+    """A bound for the relay: for its ratio to nginx, for what it adds to the direct run, or for the figure itself."""
 
     test: str
     figure: str
     must: float
     aim: float
     at_least: bool = False  # else: at most
+    of: str = "ratio"  # or "added", "value"
 
     def verdict(self, value: float) -> str:
         def meets(bound: float) -> bool:
             return value >= bound if self.at_least else value <= bound
 
         return "aim met" if meets(self.aim) else "met" if meets(self.must) else "MISSED"
+
+    def measured(self, rows: list[dict[str, Any]]) -> float | None:
+        if self.of == "ratio":
+            return ratio(rows, self.test, self.figure, "relay")
+        by = values_by_variant(rows, self.test, self.figure)
+        if self.of == "added":
+            added = [value - by["direct"][r] for r, value in by["relay"].items() if r in by["direct"]]
+            return statistics.median(added) if added else None
+        return statistics.median(by["relay"].values()) if by["relay"] else None
 
 
 EXPECTATIONS = (
@@ -37,11 +47,18 @@ EXPECTATIONS = (
     Expectation("sse-5000", "cpu_us_each", 1.15, 0.90),
     Expectation("sse-1000", "chunk_delay_us.p99", 2.0, 1.0),
     Expectation("sse-5000", "chunk_delay_us.p99", 2.0, 1.0),
+    Expectation("sse-1000", "chunk_delay_us.p50", 300, 100, of="added"),
+    Expectation("sse-5000", "chunk_delay_us.p50", 300, 100, of="added"),
+    Expectation("sse-5000", "kib_each", 8, 4, of="value"),
+    Expectation("sse-9000", "rss_mib", 128, 64, of="value"),
+    Expectation("idle", "kib_each", 2, 0.5, of="value"),
+    Expectation("fresh", "rss_mib", 32, 16, of="value"),
 )
 
 FIGURES = {
-    "sse": ("cpu_us_each", "chunk_delay_us.p50", "chunk_delay_us.p99", "first_chunk_us.p50", "kib_each"),
+    "sse": ("cpu_us_each", "chunk_delay_us.p50", "chunk_delay_us.p99", "first_chunk_us.p50", "kib_each", "rss_mib"),
     "idle": ("kib_each",),
+    "fresh": ("rss_mib",),
     "unary": ("per_s", "cpu_us_each", "latency_us.p50", "latency_us.p99", "latency_us.p999"),
 }
 
@@ -51,7 +68,8 @@ def figures_of(test: str) -> tuple[str, ...]:
 
 
 def add_memory(rows: list[dict[str, Any]]) -> None:
-    for row in rows:
+    for row in (row for row in rows if "rss_bytes" in row):
+        row["rss_mib"] = row["rss_bytes"] / 2**20
         row["kib_each"] = (row["rss_bytes"] - row["rss_fresh"]) / 1024 / max(row["sent"], 1)
 
 
@@ -75,6 +93,8 @@ def _line(rows: list[dict[str, Any]], test: str, figure: str, variant: str, valu
     line = f"{test:<11} {variant:<12} {figure:<19} {statistics.median(values):>10.1f} {min(values):>10.1f} {max(values):>10.1f}"
     line += f" {to_nginx:>8.2f}" if to_nginx is not None else " " * 9
     for e in EXPECTATIONS:
-        if (e.test, e.figure, variant) == (test, figure, "relay") and to_nginx is not None:
-            line += f"  {'≥' if e.at_least else '≤'} {e.must} ({e.aim}): {e.verdict(to_nginx)}"
+        measured = e.measured(rows) if (e.test, e.figure, variant) == (test, figure, "relay") else None
+        if measured is not None:
+            what = {"ratio": "", "added": "added to direct ", "value": ""}[e.of]
+            line += f"  {what}{'≥' if e.at_least else '≤'} {e.must:g} ({e.aim:g}): {e.verdict(measured)}"
     return line

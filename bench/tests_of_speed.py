@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import resource
 import statistics
 import subprocess
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from lab import STAGES_OFF
@@ -14,6 +16,8 @@ from measure import Bench
 
 CONNECTIONS = 64
 FIXED_SHARE = 0.5  # of what nginx does in the closed loop: loaded, and still far from full
+PAGE = resource.getpagesize()
+KEYS = 100_000
 LARGE_BODY = 1_000_000
 RECORDER_RATES = (1000, 5000, 20000)
 
@@ -42,6 +46,12 @@ def curl(bench: Bench) -> None:
     bench.rounds("curl", "unary", ["nginx", "relay"], of=bench.lab.by_curl, connections=CONNECTIONS)
 
 
+def keys(bench: Bench) -> None:
+    """100,000 keys, asked with by Zipf's law: most requests find theirs cached, some ask auth."""
+    path = bench.lab.import_keys(KEYS)
+    bench.rounds("keys", "unary", ["nginx", "relay"], connections=CONNECTIONS, keys=path)
+
+
 def churn(bench: Bench) -> None:
     bench.rounds("churn", "unary", ["nginx", "relay", "direct"], connections=16, close=True)
 
@@ -62,6 +72,15 @@ def sse(bench: Bench) -> None:
 
 def sse9000(bench: Bench) -> None:
     _streams(bench, "sse-9000", 9000, 2)
+
+
+def fresh(bench: Bench) -> None:
+    """The memory of a relay with default settings, once it has answered a request."""
+    relay = bench.lab.defaults
+    for r in range(bench.plan.rounds):
+        bench.lab.restart("relay-default")
+        pages = int(Path(f"/proc/{relay.process.pid}/statm").read_text().split()[1])
+        bench.journal.add({"test": "fresh", "variant": "relay", "round": r, "rss_mib": pages * PAGE / 2**20, "busy": False})
 
 
 def idle(bench: Bench) -> None:
@@ -86,9 +105,11 @@ TESTS: dict[str, Callable[[Bench], None]] = {
     "large": large,
     "tls": tls,
     "curl": curl,
+    "keys": keys,
     "churn": churn,
     "sse": sse,
     "sse9000": sse9000,
     "idle": idle,
     "recorder": recorder,
+    "fresh": fresh,
 }

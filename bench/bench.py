@@ -16,13 +16,14 @@ from lab import Lab  # noqa: E402
 from measure import Bench, Journal, Plan  # noqa: E402
 from smoke import run_smoke  # noqa: E402
 from soak import run_soak  # noqa: E402
+from stages import run_stages  # noqa: E402
 from tables import print_table  # noqa: E402
 from tests_of_speed import TESTS  # noqa: E402
 
 
 def arguments() -> argparse.Namespace:
     p = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
-    p.add_argument("names", nargs="*", metavar="name", help=f"what to run: {', '.join(TESTS)}, soak; all of speed when none is given")
+    p.add_argument("names", nargs="*", metavar="name", help=f"what to run: {', '.join(TESTS)}, soak, stages; all of speed when none is given")
     p.add_argument("--smoke", action="store_true", help="a minute: every variant answers and every counter adds up; no figures")
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--seconds", type=float, default=4.0, help="that count, of each measurement")
@@ -31,7 +32,7 @@ def arguments() -> argparse.Namespace:
     p.add_argument("--build", type=Path, default=TOP / "build" / "release", help=argparse.SUPPRESS)
     p.add_argument("--nginx", default="nginx", help=argparse.SUPPRESS)
     options = p.parse_args()
-    unknown = [name for name in options.names if name not in TESTS and name != "soak"]
+    unknown = [name for name in options.names if name not in TESTS and name not in ("soak", "stages")]
     if unknown:
         p.error(f"no test is called {', '.join(unknown)}")
     return options
@@ -52,6 +53,8 @@ def main() -> int:
             print(f"bench: {name}", file=sys.stderr, flush=True)
             if name == "soak":
                 ok = run_soak(bench, options.soak_seconds) and ok
+            elif name == "stages":
+                run_stages(lab)
             else:
                 TESTS[name](bench)
     print_table(journal.rows)

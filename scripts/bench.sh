@@ -14,6 +14,7 @@ bench_with() {
     shift
     install_build_tools
     install_packages util-linux
+    [[ " $* " != *" stages "* ]] || install_packages valgrind
     install_nginx
     build_preset "$preset" auth relay admin-gw bench_tools
     install_mongo

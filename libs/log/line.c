@@ -74,6 +74,12 @@ static void append_string(gw_log_line *line, gw_str s, size_t room)
     size_t ellipsis_len = sizeof(ellipsis) - 1;
     size_t last = cap - ellipsis_len; /* that leaves room for it */
     start[0] = '"';
+    if (s.len < cap && gw_str_plain_prefix(s) == s.len) { /* nearly all of them */
+        memcpy(start + 1, s.ptr ? s.ptr : "", s.len);
+        start[s.len + 1] = '"';
+        line->len += s.len + 2;
+        return;
+    }
     while (s.len > 0) {
         char space[8];
         size_t used = gw_str_plain_prefix(s);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import sys
 import tempfile
@@ -25,6 +26,7 @@ def arguments() -> argparse.Namespace:
     p = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
     p.add_argument("names", nargs="*", metavar="name", help=f"what to run: {', '.join(TESTS)}, soak, stages; all of speed when none is given")
     p.add_argument("--smoke", action="store_true", help="a minute: every variant answers and every counter adds up; no figures")
+    p.add_argument("--table", type=Path, metavar="FILE", help="show the table of an earlier run, and measure nothing")
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--seconds", type=float, default=4.0, help="that count, of each measurement")
     p.add_argument("--soak-seconds", type=float, default=300.0)
@@ -38,8 +40,21 @@ def arguments() -> argparse.Namespace:
     return options
 
 
+def run_test(bench: Bench, name: str) -> bool:
+    """What the others have measured is shown all the same."""
+    try:
+        TESTS[name](bench)
+    except RuntimeError as e:
+        print(f"bench: {name} failed: {e}", file=sys.stderr)
+        return False
+    return True
+
+
 def main() -> int:
     options = arguments()
+    if options.table:
+        print_table([json.loads(line) for line in options.table.read_text().splitlines()])
+        return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leave nothing running
     names = options.names or list(TESTS)
     journal = Journal(TOP / "bench" / "results" / f"{time.strftime('%Y%m%d-%H%M%S')}.jsonl")
@@ -56,7 +71,7 @@ def main() -> int:
             elif name == "stages":
                 run_stages(lab)
             else:
-                TESTS[name](bench)
+                ok = run_test(bench, name) and ok
     print_table(journal.rows)
     print(f"\nmeasurements: {journal.path.relative_to(TOP)}")
     return 0 if ok else 1

@@ -28,6 +28,7 @@ typedef enum ingest_trouble {
 
 typedef struct ingest_gauges {
     int64_t open_slots, open_streams, dropped;
+    int64_t pending; /* finished, not committed as of ingest_client_committed() */
 } ingest_gauges;
 
 typedef struct ingest_client_options {

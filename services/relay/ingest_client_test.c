@@ -2,6 +2,8 @@
 #include "fake_usage.h"
 
 #include <dirent.h>
+#include <signal.h>
+#include <sys/resource.h>
 
 #define TIME_SCALE 100
 
@@ -335,6 +337,34 @@ static void a_usage_that_does_not_ack_is_left(void **state)
     kit_close(k, 1000);
 }
 
+static bool status_tells_all(kit *k)
+{
+    return ((fake_usage *)k->extra)->last_status.tail >= k->wanted;
+}
+
+/* LoadLedger waits for what was settled so far, also while the disk takes none of it. */
+static void the_status_tells_of_what_is_finished_and_not_committed(void **state)
+{
+    kit *k = *state;
+    struct rlimit unlimited, full;
+    (void)fake_usage_open(k);
+    record(k, 3);
+    wait_acked(k, 3);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &unlimited), 0);
+    full = unlimited;
+    full.rlim_cur = 4096;
+    (void)signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &full), 0);
+    for (int i = 0; i < 9; i++)
+        assert_true(kit_record(recorder_lane_at(k->recorder, 0), true));
+    k->wanted = 12;
+    kit_run_until(k, status_tells_all);
+    assert_int_equal(kit_stats(k).tail, 3);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &unlimited), 0);
+    wait_acked(k, 12);
+    kit_close(k, 1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -344,6 +374,7 @@ int main(void)
         TEST(a_restarted_relay_goes_on_where_usage_is),
         TEST(the_window_is_kept),
         TEST(window_zero_stops_and_an_ack_starts_again),
+        TEST(the_status_tells_of_what_is_finished_and_not_committed),
         TEST(a_usage_that_forgot_the_spool_gets_the_rest_under_a_new_id),
         TEST(a_restored_usage_with_older_claims_makes_a_new_id),
         TEST(a_copied_spool_is_put_aside_for_a_new_one),

@@ -111,7 +111,8 @@ static void send_status(ingest_client *c)
     up_frame q = APIRELAY__USAGE__V1__STREAM_REQUEST__INIT;
     ingest_gauges g = c->o.gauges(c->o.arg);
     uint8_t id[SPOOL_EVENT_ID_SIZE];
-    s.tail = c->info.tail;
+    /* With what is finished but not committed: who waits for all that was settled so far (LoadLedger) waits for that too. */
+    s.tail = c->info.tail + g.pending;
     if (c->info.tail > c->info.acked) {
         s.oldest = c->info.acked + 1;
         if (!spool_find(c->o.spool, s.oldest, id, &s.oldest_timestamp_ms))

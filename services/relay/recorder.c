@@ -148,12 +148,19 @@ void recorder_on_trouble(void *arg, ingest_trouble why)
     ask_reset(arg, kinds[why]);
 }
 
+/* Finished events that are not in the spool as last reported; each gets a seq behind its tail. */
+static int64_t pending(const recorder *r)
+{
+    return GW_MAX(r->recovered + sum_lanes(r, offsetof(recorder_lane, done)) - r->committed, 0);
+}
+
 ingest_gauges recorder_gauges(void *arg)
 {
     const recorder *r = arg;
     return (ingest_gauges){.open_slots = open_slots(r),
                            .open_streams = sum_lanes(r, offsetof(recorder_lane, streams)),
-                           .dropped = dropped(r)};
+                           .dropped = dropped(r),
+                           .pending = pending(r)};
 }
 
 static void note_reset(recorder *r, const writer_report *w)
@@ -309,7 +316,7 @@ static bool all_is_claimed(const recorder *r)
 {
     if (atomic_load(&r->disk_failed))
         return true; /* what is DONE is safe in the table */
-    if (r->committed < r->recovered + sum_lanes(r, offsetof(recorder_lane, done)))
+    if (pending(r) > 0)
         return false;
     return !r->ingest || !ingest_client_is_sending(r->ingest) ||
            ingest_client_acked(r->ingest) >= atomic_load(&r->tail);

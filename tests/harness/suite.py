@@ -117,6 +117,11 @@ class Suite:
 
     # ---- files and settings ----
 
+    def metric(self, process: str, sample: str) -> float:
+        """A sample of /metrics as it is written there, labels included; 0 when it is not there yet."""
+        lines = httpx.get(self.ops_url(process, "/metrics"), timeout=5, verify=NO_TLS).text.splitlines()
+        return next((float(value) for name, _, value in (line.rpartition(" ") for line in lines) if name == sample), 0.0)
+
     def path(self, *parts: str) -> Path:
         return self.folder.joinpath(*parts)
 

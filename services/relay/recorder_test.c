@@ -253,6 +253,9 @@ static void no_answered_request_is_lost_or_doubled_by_kills(void **state)
 /* Ends the process at whatever this thread asks of the kernel but its end. False where that cannot be had. */
 static bool forbid_system_calls(void)
 {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    return false; /* their runtimes ask the kernel for memory of their own */
+#else
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_exit_group, 0, 1),
@@ -262,6 +265,7 @@ static bool forbid_system_calls(void)
     struct sock_fprog program = {.len = GW_ARRAY_LEN(code), .filter = code};
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
            prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+#endif
 }
 
 static void wait_until_all_are_free(recorder_lane *lane)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-from faults.client_log import ClientLog, Entry
+from faults.client_log import UNSENT, ClientLog, Entry
 from faults.http import Connection
 from harness.suite import Suite
 
@@ -121,11 +121,13 @@ class Caller:
         while time.monotonic() < until_s:
             name = self._dice.choices(names, weights)[0]
             for _ in range(KINDS[name].times):
-                await self._ask(name)
+                if await self._ask(name) == UNSENT:
+                    break
             await asyncio.sleep(self._dice.expovariate(1 / PAUSE_S))
         self._connection.close()
 
-    async def _ask(self, name: str) -> None:
+    async def _ask(self, name: str) -> str:
+        """How it ended."""
         kind = KINDS[name]
         key = self._dice.choice(self._keys.pools[kind.key])
         self._count += 1
@@ -142,6 +144,7 @@ class Caller:
             self._connection.close()
         entry.ended_s = time.monotonic()
         self._log.add(entry)
+        return entry.end
 
 
 async def traffic(suite: Suite, keys: Keys, log: ClientLog, seed: int, seconds: float) -> None:

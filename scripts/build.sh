@@ -1,11 +1,15 @@
 # Building and looking at the code.
 
 build_preset() {
-    local preset=$1
+    local preset=$1 dir=$TOP/build/$1 presets
     shift
     install_build_tools
-    [[ -f $TOP/build/$preset/build.ninja ]] || (cd "$TOP" && cmake --preset "$preset" >/dev/null)
-    run_quietly ninja -C "$TOP/build/$preset" "$@"
+    presets=$(digest <"$TOP/CMakePresets.json") # a build folder does not notice by itself that its preset has changed
+    if ! stamp_matches "$dir/.presets" "$presets"; then
+        (cd "$TOP" && cmake --preset "$preset" >/dev/null)
+        printf '%s' "$presets" >"$dir/.presets"
+    fi
+    run_quietly ninja -C "$dir" "$@"
 }
 
 c_files() { git -C "$TOP" ls-files -- '*.c' '*.h' | sed "s|^|$TOP/|"; }

@@ -13,8 +13,9 @@ from faults import verdict
 from faults.chaos import Kill
 from faults.client_log import ANSWERED, CUT, LEFT, UNSENT, Entry
 from faults.http import understand
-from faults.schedule import plan
+from faults.schedule import POINTS, How, plan
 from faults.sums import bucket, bucket_middle, days_of, hours_of
+from harness.suite import TOP
 
 KEY, KEY_ID = ObjectId("6b08be5b8d0e974721eb0265"), "aOa0qQd5EXu2"
 AT = datetime(2026, 11, 26, 23, 59, 59, 999000, tzinfo=timezone.utc)
@@ -42,7 +43,7 @@ def failed(number: int, status: int, outcome: str, **fields: Any) -> dict[str, A
 
 
 def judged(entries: list[Entry], rows: list[dict[str, Any]], kills: tuple[float, ...] = ()) -> list[str]:
-    return verdict.Requests(entries, rows, [Kill("relay", at_s) for at_s in kills]).findings()
+    return verdict.Requests(entries, rows, [Kill("relay", at_s, at_s) for at_s in kills]).findings()
 
 
 REFUSED = {"kind": "unknown model", "status": 404, "error": "refused", "usage": None}
@@ -163,10 +164,17 @@ def test_a_plan_is_made_by_its_seed_and_has_one_outage_of_a_process_at_a_time() 
     outages = plan(1, 600, names, names[:1])
     assert outages == plan(1, 600, names, names[:1]) != plan(2, 600, names, names[:1])
     assert {outage.name for outage in outages} == set(names)
-    assert {outage.name for outage in outages if outage.is_stall} == {"auth"}
+    assert {outage.name for outage in outages if outage.how == How.STALL} == {"auth"}
+    assert {outage.name for outage in outages if outage.how == How.AMBUSH} == {"relay", "usage"}
     for name in names:
         of_name = [outage for outage in outages if outage.name == name]
         assert all(first.end_s <= second.at_s for first, second in zip(of_name, of_name[1:]))
+
+
+@pytest.mark.parametrize("service", POINTS)
+def test_every_fault_point_that_is_named_stands_in_its_service(service: str) -> None:
+    source = "".join(path.read_text() for path in (TOP / "services" / service).glob("*.c"))
+    assert [point for point in POINTS[service] if f'gw_fault_point("{point}")' not in source] == []
 
 
 def test_buckets_are_those_of_the_specification() -> None:

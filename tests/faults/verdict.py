@@ -13,7 +13,6 @@ from faults.sums import ALL_KEYS, DERIVED, Json, Sums, days_of, differences, hou
 from faults.traffic import KINDS
 
 ASCII_BYTES_PER_TOKEN = 4  # of the estimate that a cut answer is billed by
-KILL_TAKES_S = 2.0  # from the note of it to the end of the process, at most
 DRAINED_S = 15.0  # an answer goes on without its caller for less
 UNCHECKED = "the API key cannot be checked at the moment"
 
@@ -44,9 +43,7 @@ class Requests:
         self._rows_of: dict[str, list[Json]] = defaultdict(list)
         for row in rows:
             self._rows_of[row.get("clientRequestId", "")].append(row)
-        self._kills: dict[str, list[float]] = defaultdict(list)
-        for kill in kills:
-            self._kills[kill.name].append(kill.at_s)
+        self._kills = kills
         self._unrowed: Counter[str] = Counter()  # refusals by key
         self.tally = Tally()
 
@@ -132,7 +129,7 @@ class Requests:
 
     def _was_killed(self, entry: Entry, since_s: float) -> bool:
         until_s = entry.ended_s + (DRAINED_S if entry.end == LEFT else 0)
-        return any(since_s - KILL_TAKES_S <= at_s <= until_s for at_s in self._kills[entry.relay])
+        return any(kill.name == entry.relay and since_s <= kill.until_s and kill.at_s <= until_s for kill in self._kills)
 
     def _of_folds(self) -> Iterable[str]:
         """Refusals beyond what a key may have as rows are counted in the row of their second."""

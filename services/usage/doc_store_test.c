@@ -172,7 +172,7 @@ static void an_update_changes_only_what_its_filter_finds(void **state)
 static void ranged(doc_store *s)
 {
     for (int64_t i = 0; i < 5; i++) {
-        char id[16];
+        char id[40];
         (void)snprintf(id, sizeof(id), "k|2025T0%lld", (long long)i);
         CHECK(insert(s, BCON_NEW("_id", TEXT(id), "at", BCON_DATE_TIME(i * 10), "dirty",
                                  BCON_BOOL(i % 2))) == GW_OK);

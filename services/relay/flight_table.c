@@ -351,7 +351,8 @@ void flight_table_free(flight_table *t)
 
 void flight_table_rest(flight_table *t)
 {
-    (void)madvise(t->map, t->map_bytes, MADV_DONTNEED); /* of a shared file: the page cache keeps it */
+    (void)madvise(t->map, t->map_bytes,
+                  MADV_DONTNEED); /* of a shared file: the page cache keeps it */
 }
 
 void flight_table_note_tail(flight_table *t, int64_t tail)

@@ -66,8 +66,10 @@ static void print_report(const load_run *r)
 {
     double seconds = (double)r->window_ns / NS_PER_S;
     printf("{\"kind\":\"%s\",\"sent\":%" PRId64 ",\"ok\":%" PRId64 ",\"refused\":%" PRId64
-           ",\"lost\":%" PRId64 ",\"seconds\":%.3f,\"measured\":%" PRId64 ",\"chunks\":%" PRId64,
-           r->options->mode, r->sent, r->ok, r->refused, r->lost, seconds, r->measured, r->chunks);
+           ",\"lost\":%" PRId64 ",\"unsent\":%" PRId64 ",\"seconds\":%.3f,\"measured\":%" PRId64
+           ",\"chunks\":%" PRId64,
+           r->options->mode, r->sent, r->ok, r->refused, r->lost, r->unsent, seconds, r->measured,
+           r->chunks);
     printf(",\"per_s\":%.1f,\"cpu_us\":%" PRId64, seconds > 0 ? (double)r->measured / seconds : 0,
            r->after.cpu_us - r->before.cpu_us);
     printf(",\"rss_fresh\":%" PRId64 ",\"rss_bytes\":%" PRId64, r->fresh.rss_bytes,

@@ -41,6 +41,7 @@ struct load_run {
     /* the whole run */
     int64_t sent; /* requests */
     int64_t ok, refused; /* whole answers: 2xx, others */
+    int64_t unsent; /* due at a fixed rate, and never sent: no connection was free in time */
     int64_t lost; /* requests whose connection ended before the answer did */
     /* in the window */
     int64_t measured; /* answers */

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <sys/timerfd.h>
 
-enum { BACKLOG_MAX = 1 << 18 }; /* requests due and not sent; beyond it they count as lost */
+enum { BACKLOG_MAX = 1 << 18 }; /* requests due and not sent yet */
 
 typedef struct client {
     load_run *run;
@@ -150,8 +150,7 @@ static void become_due(unary *u, int64_t due_ns)
     } else if (u->backlog_count < BACKLOG_MAX) {
         u->backlog[(u->backlog_at + u->backlog_count++) % BACKLOG_MAX] = due_ns;
     } else {
-        u->run->sent++;
-        u->run->lost++;
+        u->run->unsent++;
     }
 }
 
@@ -210,8 +209,7 @@ static void start(load_run *r)
 static void stop(load_run *r)
 {
     const unary *u = r->state;
-    r->lost += (int64_t)u->backlog_count; /* due, never sent */
-    r->sent += (int64_t)u->backlog_count;
+    r->unsent += (int64_t)u->backlog_count;
     if (u->busy == 0)
         load_run_end(r);
 }

@@ -102,6 +102,9 @@ def run_soak(bench: Bench, seconds: float) -> bool:
     total = sum(r["sent"] for r in reports.values())
     print(f"soak: {seconds:.0f} s, {total} requests, {reports['bad']['sent']} of them bad")
     print(f"  RSS {rss[0] / 2**20:.1f} → {rss[1] / 2**20:.1f} MiB, descriptors {descriptors[0]:.0f} → {descriptors[1]:.0f}, {settled.descriptors} after")
+    unsent = sum(r["unsent"] for r in reports.values())
+    if unsent:
+        print(f"  {unsent} requests were due and not sent in time: the machine was busy with something else")
     for failure in failures:
         print(f"  FAILED: {failure}")
     print("  flat" if not failures else "  NOT FLAT")

@@ -16,8 +16,8 @@ AGAIN_S = (0.0, 0.6)  # so long after it began
 STALL = 0.2  # how often one that may be is stalled instead
 STALLED_S = (0.5, 20.0)
 AMBUSH = 0.3  # how often one that has fault points is killed at one of them
-AMBUSHED_S = (0.5, 8.0)
-NTH = (1, 8)  # time that it comes by
+AMBUSHED_S = (2.0, 8.0)
+NTH = (1, 4)  # time that it comes by
 # Where a service is about to do what must not be done twice, or has just done it (libs/core/fault.h).
 POINTS = {
     "relay": ("event.opened", "event.done", "spool.commit", "spool.committed", "slot.freed", "frame.sent", "ack.taken"),

@@ -1,0 +1,266 @@
+#include "grant.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* The property test takes one rule out at a time and must notice. */
+#ifdef GRANT_MUTANTS
+extern int grant_mutant;
+enum { MUTANT_CUT_WHILE_ASKING = 1, MUTANT_LEASE_PAST_MIDNIGHT, MUTANT_SPEND_AS_DIFFERENCE };
+#define IS_MUTANT(which) (grant_mutant == (which))
+#else
+#define IS_MUTANT(which) false
+#endif
+
+#define FOR_WINDOWS(d) for (int d = 0; d < LEDGER_WINDOWS; d++)
+
+void grant_init(grant *g, const char *subject, const ledger_limits *limits, int64_t now_ms)
+{
+    *g = (grant){.limits = *limits,
+                 .first = true,
+                 .lease_until_ms = INT64_MIN,
+                 .used_ms = now_ms,
+                 .stated_ms = now_ms,
+                 .tight_until_ms = INT64_MIN};
+    (void)snprintf(g->subject, sizeof(g->subject), "%s", subject);
+}
+
+int64_t grant_free_of(const grant *g, ledger_window w)
+{
+    return g->lent.of[w] - (g->spent.of[w] - g->stated.of[w]) - g->open.of[w];
+}
+
+int64_t grant_bucket_free(const grant *g)
+{
+    return g->bucket_lent - (g->cuts - g->cuts_stated);
+}
+
+bool grant_fits(const grant *g, const grant_hold *h, int64_t now_ms)
+{
+    if (now_ms >= g->lease_until_ms)
+        return false;
+    FOR_WINDOWS(d)
+    {
+        if (h->most.of[d] > 0 && grant_free_of(g, (ledger_window)d) < h->most.of[d])
+            return false;
+    }
+    return g->limits.per_minute == 0 || grant_bucket_free(g) >= 1;
+}
+
+void grant_cut(grant *g, grant_hold *h, int64_t now_ms)
+{
+    h->day = g->day;
+    g->used_ms = now_ms;
+    g->open_count++;
+    if (g->limits.per_minute > 0)
+        g->cuts++;
+    FOR_WINDOWS(d)
+    {
+        g->open.of[d] += h->most.of[d];
+        g->usual.of[d] =
+            g->usual.of[d] == 0 ? h->most.of[d] : (g->usual.of[d] * 7 + h->most.of[d] + 7) / 8;
+    }
+}
+
+void grant_settle(grant *g, const grant_hold *h, const ledger_amounts *real, int64_t now_ms)
+{
+    g->open_count--;
+    g->used_ms = now_ms;
+    FOR_WINDOWS(d)
+    {
+        if (!ledger_same_window((ledger_window)d, h->day, g->day))
+            continue;
+        g->open.of[d] -= h->most.of[d];
+        g->spent.of[d] += real->of[d];
+    }
+}
+
+/* Requests to have holds for until the next statement comes through. */
+static int64_t target_of(const grant *g, int64_t now_ms)
+{
+    if (now_ms < g->tight_until_ms || g->per_1000_sweeps < 1000)
+        return 0;
+    return g->per_1000_sweeps * 2 / 1000;
+}
+
+/* What of the free holds stays: all of it for those who wait, else what will be cut soon. */
+static int64_t kept(int64_t available, int64_t enough, bool lease_holds, bool someone_waits)
+{
+    if (!lease_holds || available <= 0)
+        return 0;
+    return someone_waits ? available : GW_MIN(available, enough);
+}
+
+static void state_windows(const grant *g, const grant_waiting *w, int64_t target, bool lease_holds,
+                          ledger_statement *st)
+{
+    FOR_WINDOWS(d)
+    {
+        int64_t enough = g->usual.of[d] * target;
+        int64_t keep =
+            kept(grant_free_of(g, (ledger_window)d), enough, lease_holds, w->head != NULL);
+        st->floor.of[d] = GW_MAX(g->open.of[d], 0) + keep;
+        if (!w->head)
+            continue;
+        st->need.of[d] = GW_MAX(w->head->most.of[d] - keep, 0);
+        st->want.of[d] = GW_MAX(w->sum.of[d] + enough - keep, st->need.of[d]);
+    }
+}
+
+static void state_bucket(const grant *g, const grant_waiting *w, int64_t target, bool lease_holds,
+                         ledger_statement *st)
+{
+    if (g->limits.per_minute == 0)
+        return;
+    int64_t keep = kept(grant_bucket_free(g), target, lease_holds, w->head != NULL);
+    st->bucket_floor = keep;
+    if (!w->head)
+        return;
+    st->bucket_need = GW_MAX(1 - keep, 0);
+    st->bucket_want = GW_MAX(w->count + target - keep, st->bucket_need);
+}
+
+void grant_state(grant *g, const grant_waiting *w, bool bye, const char *holder, int64_t seq,
+                 const ledger_timers *t, int64_t now_ms)
+{
+    ledger_statement *st = &g->asked;
+    int64_t target = bye ? 0 : target_of(g, now_ms);
+    bool lease_holds = now_ms < g->lease_until_ms;
+
+    (void)t;
+    *st = (ledger_statement){.seq = seq,
+                             .first = g->first,
+                             .bye = bye,
+                             .ask = w->head != NULL,
+                             .load = g->load,
+                             .day = g->day,
+                             .spent = g->spent,
+                             .late = g->late,
+                             .cuts = g->cuts,
+                             .limits = g->limits};
+    memcpy(st->subject, g->subject, sizeof(st->subject));
+    (void)snprintf(st->holder, sizeof(st->holder), "%s", holder);
+    state_windows(g, w, target, lease_holds, st);
+    state_bucket(g, w, target, lease_holds, st);
+    if (IS_MUTANT(MUTANT_SPEND_AS_DIFFERENCE))
+        FOR_WINDOWS(d)
+        {
+            st->spent.of[d] -= g->stated.of[d];
+        }
+    if (!IS_MUTANT(MUTANT_CUT_WHILE_ASKING)) {
+        g->lent = st->floor;
+        g->stated = g->spent;
+        g->bucket_lent = st->bucket_floor;
+        g->cuts_stated = g->cuts;
+    }
+    g->asking = true;
+    g->asked_ms = g->sent_ms = g->stated_ms = now_ms;
+}
+
+static void start_over(grant *g, int64_t load)
+{
+    g->first = true;
+    g->load = load;
+    g->spent = g->stated = (ledger_amounts){0};
+    g->cuts = g->cuts_stated = g->bucket_lent = 0;
+    g->lease_until_ms = INT64_MIN;
+    FOR_WINDOWS(d)
+    {
+        g->lent.of[d] = GW_MAX(g->open.of[d], 0);
+    }
+}
+
+/* Windows that have ended: open holds of theirs are no business of the new ones. */
+static void roll_windows(grant *g, int64_t day)
+{
+    FOR_WINDOWS(d)
+    {
+        if (!ledger_same_window((ledger_window)d, g->day, day))
+            g->open.of[d] = g->spent.of[d] = g->stated.of[d] = 0;
+    }
+    g->day = day;
+}
+
+static void believe_reply(grant *g, const ledger_reply *r, const ledger_timers *t)
+{
+    g->load = r->load;
+    g->first = false;
+    g->news = *r;
+    g->stated = g->asked.spent;
+    g->cuts_stated = g->asked.cuts;
+    if (r->ready)
+        FOR_WINDOWS(d)
+        { /* the record has them from now on */
+            g->spent.of[d] += g->late.of[d];
+            g->stated.of[d] += g->late.of[d];
+        }
+    g->late = (ledger_amounts){0};
+    roll_windows(g, r->day);
+    g->lent = r->lent;
+    g->bucket_lent = r->bucket_lent;
+    int64_t ends_ms =
+        IS_MUTANT(MUTANT_LEASE_PAST_MIDNIGHT) ? t->lease_ms : GW_MIN(t->lease_ms, r->midnight_ms);
+    g->lease_until_ms = g->asked_ms + ends_ms;
+}
+
+grant_answer grant_take_reply(grant *g, const ledger_reply *r, const ledger_timers *t,
+                              int64_t now_ms)
+{
+    if (!g->asking || r->seq != g->asked.seq || r->state == LEDGER_STALE)
+        return GRANT_IGNORED; /* an older copy overtook: ours is still on its way */
+    g->asking = false;
+    if (g->asked.bye && (r->state == LEDGER_OK || r->state == LEDGER_GONE))
+        return GRANT_CLOSED;
+    switch (r->state) {
+    case LEDGER_GONE:
+        start_over(g, 0);
+        g->late = (ledger_amounts){0};
+        return GRANT_LOST;
+    case LEDGER_SWITCH: {
+        /* We come late: what usage may not have been told when it said what was used. */
+        ledger_amounts late = r->ready && g->load != 0 ? g->spent : (ledger_amounts){0};
+        start_over(g, r->load);
+        g->late = late;
+        return GRANT_SWITCHED;
+    }
+    default:
+        break;
+    }
+    believe_reply(g, r, t);
+    switch (r->state) {
+    case LEDGER_LOAD:
+        return GRANT_NEEDS_LOAD;
+    case LEDGER_WAIT:
+    case LEDGER_AGAIN:
+        return GRANT_LATER;
+    case LEDGER_SHORT:
+        g->tight_until_ms = now_ms + 3 * t->sweep_ms;
+        return GRANT_SHORT;
+    default:
+        return GRANT_SOLD;
+    }
+}
+
+void grant_note_sweep(grant *g)
+{
+    g->per_1000_sweeps = (g->per_1000_sweeps * 6 + g->arrivals * 4000) / 10;
+    g->arrivals = 0;
+}
+
+bool grant_is_dirty(const grant *g)
+{
+    FOR_WINDOWS(d)
+    {
+        if (g->spent.of[d] != g->stated.of[d] || grant_free_of(g, (ledger_window)d) > 0)
+            return true;
+    }
+    return g->cuts != g->cuts_stated || grant_bucket_free(g) > 0;
+}
+
+int64_t grant_wall_ms(const grant *g, int64_t now_ms)
+{
+    int64_t start = g->day * LEDGER_DAY_MS;
+    int64_t wall = g->news.now_ms + (now_ms - g->asked_ms);
+
+    return GW_MIN(GW_MAX(wall, start), start + LEDGER_DAY_MS - 1);
+}

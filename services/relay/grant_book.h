@@ -1,0 +1,110 @@
+/*
+ * Grant book: the grants of one loop, the requests that wait for them, and when what is stated to the store (LEDGER.md §4).
+ *
+ * No I/O and no clock of its own: who owns it passes the monotonic time and carries its calls out.
+ *
+ *     take ─▶ cut at once                                   no I/O
+ *          └▶ waits, first come first served within a key ─▶ statement ─▶ answer ─▶ cut or refused
+ *
+ * Thread: one loop.
+ */
+#pragma once
+
+#include "grant.h"
+
+#include "core/list.h"
+
+typedef struct grant_book grant_book;
+
+/* What the book wants done. Answers come by the calls below, never inside these. */
+typedef struct grant_book_ops {
+    void (*state)(void *arg, const ledger_statement *st);
+    /* What was used without the events of build-up `load`, and the store's load with it. */
+    void (*load)(void *arg, const char *subject, int64_t load, int64_t day, bool fresh);
+    /* A position begins: a row that outlives the process, before anything is stated. 0: there is no room. */
+    int64_t (*row_open)(void *arg, const char *holder, const char *subject);
+    void (*row_load)(void *arg, int64_t row, int64_t load);
+    void (*row_close)(void *arg, int64_t row);
+} grant_book_ops;
+
+typedef struct grant_book_options {
+    const grant_book_ops *ops;
+    void *arg;
+    ledger_timers timers;
+    char holder[LEDGER_HOLDER_SIZE]; /* "<spool id>.<boot>.<loop>": never used twice */
+    bool
+        allow_when_lost; /* the store is away: windows are not enforced rather than requests refused */
+} grant_book_options;
+
+grant_book *grant_book_new(const grant_book_options *o); /* NULL when out of memory */
+void grant_book_free(grant_book *b); /* nobody waits */
+GW_DEFINE_FREEP(grant_book)
+
+typedef enum grant_outcome {
+    GRANT_WAITS,
+    GRANT_CUT,
+    GRANT_REFUSED, /* `short_of`, `left`, `reset_ms` say why */
+    GRANT_UNAVAILABLE, /* the store is away */
+} grant_outcome;
+
+/* One request's hold on its way and while it is open; the caller's memory. */
+typedef struct grant_take {
+    grant_hold hold; /* `most` set by the caller */
+    void (*done)(
+        void *arg); /* the outcome of one that waits is there; not inside a call of the request's */
+    void *arg;
+    grant_outcome outcome;
+    ledger_window short_of;
+    int64_t left; /* in that dimension, for a smaller hold; may be negative */
+    int64_t reset_ms; /* until waiting helps */
+
+    /* the book's */
+    gw_list node;
+    struct grant_entry *entry;
+    bool asked_again;
+    int64_t since_ms;
+} grant_take;
+
+/* Outcome GRANT_WAITS: `done` follows, or grant_book_forget(). Cut: grant_book_settle() follows. */
+grant_outcome grant_book_take(grant_book *b, const char *subject, const ledger_limits *limits,
+                              grant_take *t, int64_t now_ms);
+void grant_book_forget(grant_book *b, grant_take *t); /* one that waits */
+void grant_book_settle(grant_book *b, grant_take *t, const ledger_amounts *real, int64_t now_ms);
+
+/* At start: closes a position that a killed relay left behind, by one statement that is repeated until it is answered; then its row.
+ * False when out of memory. */
+GW_CHECK bool grant_book_close_row(grant_book *b, const ledger_row *row,
+                                   const ledger_row_sums *sums);
+
+/* What a usage event of an open hold carries. */
+typedef struct grant_mark {
+    int64_t load, row;
+    int64_t wall_ms; /* the store's time; 0 = not known */
+} grant_mark;
+grant_mark grant_book_mark(const grant_take *t, int64_t now_ms);
+
+/* What is left of a key's limits, for the headers of its answers; of one that was cut or refused. */
+typedef struct grant_left {
+    ledger_limits limits;
+    ledger_amounts left;
+    int64_t bucket_left; /* requests */
+    int64_t wall_ms; /* the store's time; 0 = not known */
+} grant_left;
+bool grant_book_left(const grant_take *t, int64_t now_ms, grant_left *ret);
+
+void grant_book_answer(grant_book *b, const ledger_reply *r, int64_t now_ms);
+void grant_book_loaded(grant_book *b, const char *subject, int64_t now_ms); /* or failed to */
+/* The once-a-second look at the births of all shards. */
+void grant_book_born(grant_book *b, const int64_t *born, int64_t now_ms);
+
+/* Does what is due; returns when to call again (INT64_MAX: not before something happens). */
+int64_t grant_book_advance(grant_book *b, int64_t now_ms);
+/* From now on positions close as soon as nothing is open, whoever asked for more. */
+void grant_book_drain(grant_book *b);
+bool grant_book_is_lost(const grant_book *b, int64_t now_ms);
+bool grant_book_is_idle(const grant_book *b); /* every position is closed */
+
+typedef struct grant_book_figures {
+    int64_t positions, statements, cut_from_grant, cut_bought, refused, loads, switches, gone;
+} grant_book_figures;
+void grant_book_get_figures(const grant_book *b, grant_book_figures *ret);

@@ -1,0 +1,46 @@
+/* The rules of the ledger, taken out one at a time: the world (grant_world_test.c) has to notice each within 500 seeds. */
+#define GRANT_MUTANTS
+#include "grant.c" /* its symbols are defined here, so the library's are not linked */
+#include "grant_world_test.c"
+
+int grant_mutant;
+
+static void each_rule_that_is_taken_out_is_missed(void **state)
+{
+    static const struct {
+        const char *what;
+        int grant, world;
+        profile profile;
+    } mutants[] = {
+        {"what a statement gives back is cut until its answer", MUTANT_CUT_WHILE_ASKING, 0, NET},
+        {"a grant outlives its day", MUTANT_LEASE_PAST_MIDNIGHT, 0, NET},
+        {"spend is told as a difference", MUTANT_SPEND_AS_DIFFERENCE, 0, NET},
+        {"a killed relay's positions are not closed", 0, WORLD_NO_FINAL, CRASH},
+        {"interrupted requests are not billed", 0, WORLD_OPEN_NOT_BILLED, CRASH},
+        {"a build-up does not wait for the spools", 0, WORLD_NO_BARRIER, REDIS},
+        {"a build-up counts what positions state too", 0, WORLD_COUNTS_TWICE, REDIS},
+        {"after a loss of data it is sold at once", 0, WORLD_NO_QUARANTINE, REDIS},
+    };
+    world *w = malloc(sizeof(*w));
+
+    (void)state;
+    for (size_t i = 0; i < GW_ARRAY_LEN(mutants); i++) {
+        unsigned seed = 0;
+        grant_mutant = mutants[i].grant;
+        world_mutant = mutants[i].world;
+        do {
+            run_world(w, ++seed, mutants[i].profile);
+        } while (!w->violation[0] && seed < 500);
+        print_message("%s: seed %u: %s\n", mutants[i].what, seed, w->violation);
+        if (!w->violation[0])
+            fail_msg("nothing was wrong although %s", mutants[i].what);
+    }
+    free(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(each_rule_that_is_taken_out_is_missed)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

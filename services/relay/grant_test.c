@@ -1,0 +1,348 @@
+#include "grant_book.h"
+#include "ledger_store_memory.h"
+
+#include "testing/cmocka.h"
+
+#include <string.h>
+
+#define NOW  INT64_C(1000)
+#define WALL (INT64_C(20452) * LEDGER_DAY_MS + LEDGER_DAY_MS / 2)
+
+static const ledger_timers timers = {
+    .lease_ms = 3000, .quarantine_ms = 7000, .retry_ms = 200, .sweep_ms = 1000, .wait_ms = 1000};
+
+static ledger_limits requests_a_day(int64_t n)
+{
+    return (ledger_limits){.generation = 1,
+                           .window = {{n, LEDGER_UNLIMITED, LEDGER_UNLIMITED, LEDGER_UNLIMITED}}};
+}
+
+/* ---- a book on a store in memory, everything answered at once ---- */
+
+typedef struct desk {
+    ledger_memory *store;
+    grant_book *book;
+    ledger_statement last;
+    int64_t statements, rows, closed;
+    bool away, loaded;
+    int64_t now;
+    int told;
+} desk;
+
+static void on_state(void *arg, const ledger_statement *st)
+{
+    desk *d = arg;
+
+    d->last = *st;
+    d->statements++;
+}
+
+static void on_load(void *arg, const char *subject, int64_t load, int64_t day, bool fresh)
+{
+    desk *d = arg;
+
+    (void)fresh;
+    assert_int_equal(ledger_memory_load(d->store, subject, load, day, &(ledger_amounts){0}),
+                     LEDGER_LOADED);
+    d->loaded = true;
+}
+
+static int64_t on_row_open(void *arg, const char *holder, const char *subject)
+{
+    (void)holder;
+    (void)subject;
+    return ++((desk *)arg)->rows;
+}
+
+static void on_row_load(void *arg, int64_t row, int64_t load)
+{
+    (void)arg;
+    (void)row;
+    assert_true(load > 0);
+}
+
+static void on_row_close(void *arg, int64_t row)
+{
+    (void)row;
+    ((desk *)arg)->closed++;
+}
+
+static const grant_book_ops ops = {.state = on_state,
+                                   .load = on_load,
+                                   .row_open = on_row_open,
+                                   .row_load = on_row_load,
+                                   .row_close = on_row_close};
+
+static void on_told(void *arg)
+{
+    ((desk *)arg)->told++;
+}
+
+static int set_up(void **state)
+{
+    static desk d;
+    grant_book_options o = {.ops = &ops, .arg = &d, .timers = timers, .holder = "s.1.0"};
+
+    d = (desk){.now = NOW, .store = ledger_memory_new(&timers), .book = grant_book_new(&o)};
+    ledger_memory_set_now(d.store, WALL - 60000);
+    (void)ledger_memory_born(d.store);
+    ledger_memory_set_now(d.store, WALL);
+    *state = &d;
+    return !d.store || !d.book;
+}
+
+static int tear_down(void **state)
+{
+    desk *d = *state;
+
+    grant_book_free(d->book);
+    ledger_memory_free(d->store);
+    return 0;
+}
+
+/* The store answers what was stated last. */
+static void answer_last(desk *d)
+{
+    ledger_reply r;
+
+    ledger_memory_state(d->store, &d->last, &r);
+    grant_book_answer(d->book, &r, d->now);
+    if (d->loaded) {
+        d->loaded = false;
+        grant_book_loaded(d->book, "k:a", d->now);
+    }
+}
+
+static void pass(desk *d, int64_t ms)
+{
+    int64_t until = d->now + ms;
+
+    while (d->now < until) {
+        int64_t before = d->statements;
+        d->now += 50;
+        ledger_memory_set_now(d->store, WALL + d->now - NOW);
+        (void)grant_book_advance(d->book, d->now);
+        if (d->statements > before && !d->away)
+            answer_last(d);
+    }
+}
+
+static grant_outcome take(desk *d, const ledger_limits *l, grant_take *t)
+{
+    *t = (grant_take){.hold = {.most = {{1, 100, 100, 500}}}, .done = on_told, .arg = d};
+    int64_t before = d->statements;
+    grant_outcome o = grant_book_take(d->book, "k:a", l, t, d->now);
+    for (int i = 0; o == GRANT_WAITS && !d->away && d->statements > before && i < 5; i++) {
+        before = d->statements;
+        answer_last(d);
+        d->now += 20;
+        ledger_memory_set_now(d->store, WALL + d->now - NOW);
+        (void)grant_book_advance(d->book, d->now);
+    }
+    return t->outcome;
+}
+
+static void settle(desk *d, grant_take *t, int64_t tokens)
+{
+    grant_book_settle(d->book, t, &(ledger_amounts){{1, tokens, tokens, tokens * 5}}, d->now);
+}
+
+static void a_cold_key_buys_the_single_hold_and_gives_back_what_it_did_not_need(void **state)
+{
+    desk *d = *state;
+    ledger_limits l = requests_a_day(10);
+    ledger_totals totals;
+    grant_take t;
+
+    assert_int_equal(take(d, &l, &t), GRANT_CUT);
+    assert_true(ledger_memory_totals(d->store, "k:a", &totals));
+    assert_int_equal(totals.taken.of[LEDGER_TOKENS_DAY], 100);
+    settle(d, &t, 20);
+    pass(d, 2500);
+    assert_true(ledger_memory_totals(d->store, "k:a", &totals));
+    assert_int_equal(totals.taken.of[LEDGER_REQUESTS_DAY], 1);
+    assert_int_equal(totals.taken.of[LEDGER_TOKENS_DAY], 20);
+    assert_int_equal(totals.records, 0);
+    assert_true(grant_book_is_idle(d->book));
+    assert_int_equal(d->closed, d->rows);
+}
+
+static void the_last_of_a_limit_is_sold_once(void **state)
+{
+    desk *d = *state;
+    ledger_limits l = requests_a_day(3);
+    grant_take t[4];
+
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(take(d, &l, &t[i]), GRANT_CUT);
+    (void)take(d, &l, &t[3]);
+    pass(d, 3000); /* what is open may come back: it waits for one more ask */
+    assert_int_equal(t[3].outcome, GRANT_REFUSED);
+    assert_int_equal(t[3].short_of, LEDGER_REQUESTS_DAY);
+    assert_int_equal(t[3].left, 0);
+    assert_in_range(t[3].reset_ms, 1, LEDGER_DAY_MS);
+    for (int i = 0; i < 3; i++)
+        settle(d, &t[i], 100);
+    assert_int_equal(take(d, &l, &t[3]), GRANT_REFUSED);
+}
+
+static void who_waits_is_served_by_what_a_request_of_the_same_loop_gives_back(void **state)
+{
+    desk *d = *state;
+    ledger_limits l = requests_a_day(100);
+    grant_take t[2];
+
+    l.window.of[LEDGER_TOKENS_DAY] = 150;
+    assert_int_equal(take(d, &l, &t[0]), GRANT_CUT);
+    assert_int_equal(take(d, &l, &t[1]), GRANT_WAITS);
+    d->told = 0;
+    settle(d, &t[0], 10);
+    pass(d, 1500);
+    assert_int_equal(t[1].outcome, GRANT_CUT);
+    assert_int_equal(d->told, 1);
+}
+
+static void a_refusal_is_remembered_so_that_a_flood_is_no_flood_of_statements(void **state)
+{
+    desk *d = *state;
+    ledger_limits l = {.generation = 1, .per_minute = 1};
+    grant_take t;
+
+    for (int i = 0; i < LEDGER_WINDOWS; i++)
+        l.window.of[i] = LEDGER_UNLIMITED;
+    assert_int_equal(take(d, &l, &t), GRANT_CUT);
+    assert_int_equal(take(d, &l, &t), GRANT_REFUSED);
+    int64_t before = d->statements;
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(take(d, &l, &t), GRANT_REFUSED);
+    assert_int_equal(d->statements, before);
+    assert_int_equal(t.short_of, LEDGER_BUCKET);
+    assert_in_range(t.reset_ms, 50000, 60000);
+}
+
+static void without_the_store_windows_are_refused_after_the_lease(void **state)
+{
+    desk *d = *state;
+    ledger_limits l = requests_a_day(100);
+    grant_take t;
+
+    d->away = true;
+    assert_int_equal(take(d, &l, &t), GRANT_WAITS);
+    pass(d, timers.lease_ms + 100);
+    assert_int_equal(t.outcome, GRANT_UNAVAILABLE);
+    assert_true(grant_book_is_lost(d->book, d->now));
+    assert_int_equal(take(d, &l, &t), GRANT_UNAVAILABLE);
+    d->away = false;
+    pass(d, 500);
+    assert_false(grant_book_is_lost(d->book, d->now));
+    assert_int_equal(take(d, &l, &t), GRANT_CUT);
+    settle(d, &t, 1);
+}
+
+static void without_the_store_a_rate_goes_on_from_an_empty_bucket(void **state)
+{
+    desk *d = *state;
+    ledger_limits l = {.generation = 1, .per_minute = 60};
+    grant_take t;
+    int cut = 0;
+
+    for (int i = 0; i < LEDGER_WINDOWS; i++)
+        l.window.of[i] = LEDGER_UNLIMITED;
+    d->away = true;
+    (void)take(d, &l, &t);
+    pass(d, timers.lease_ms + 100);
+    for (int i = 0; i < 100; i++) {
+        cut += take(d, &l, &t) == GRANT_CUT;
+        pass(d, 100);
+    }
+    assert_in_range(cut, 9, 10); /* one a second */
+}
+
+static void what_is_given_back_may_not_be_cut_while_the_statement_is_out(void **state)
+{
+    desk *d = *state;
+    ledger_limits l = requests_a_day(100);
+    grant_take t, next;
+
+    assert_int_equal(take(d, &l, &t), GRANT_CUT);
+    settle(d, &t, 0);
+    d->away = true;
+    pass(d, 1200); /* it says goodbye, and is not heard */
+    assert_true(d->last.bye);
+    assert_int_equal(take(d, &l, &next), GRANT_WAITS);
+    grant_book_forget(d->book, &next);
+}
+
+static void a_dead_relays_position_is_closed_by_its_row(void **state)
+{
+    desk *d = *state;
+    ledger_limits l = requests_a_day(100);
+    ledger_row_sums sums = {0};
+    ledger_totals totals;
+    ledger_reply r;
+    grant_take t;
+
+    assert_int_equal(take(d, &l, &t), GRANT_CUT);
+    assert_true(ledger_memory_totals(d->store, "k:a", &totals));
+    int64_t load = grant_book_mark(&t, d->now).load;
+    ledger_row row = {.id = 7, .subject = "k:a", .holder = "s.1.0", .load = load};
+    ledger_row_add(&sums, 7, load, totals.day, &(ledger_amounts){{1, 30, 30, 150}});
+    assert_true(grant_book_close_row(d->book, &row, &sums));
+    (void)grant_book_advance(d->book, d->now);
+    assert_true(d->last.final);
+    ledger_memory_state(d->store, &d->last, &r);
+    grant_book_answer(d->book, &r, d->now);
+    assert_true(ledger_memory_totals(d->store, "k:a", &totals));
+    assert_int_equal(totals.taken.of[LEDGER_TOKENS_DAY], 30);
+    assert_int_equal(totals.records, 0);
+    assert_int_equal(d->closed, 1);
+}
+
+static void sums_of_a_row_follow_load_use_and_window(void **state)
+{
+    ledger_row_sums s = {0};
+    const ledger_amounts one = {{1, 10, 10, 5}};
+    const int64_t last_of_year = 20453; /* 2025-12-31 */
+
+    (void)state;
+    ledger_row_add(&s, 5, 100, last_of_year - 1, &one);
+    ledger_row_add(&s, 5, 100, last_of_year, &one);
+    assert_int_equal(s.spent.of[LEDGER_REQUESTS_DAY], 1);
+    assert_int_equal(s.spent.of[LEDGER_TOKENS_MONTH], 20);
+    ledger_row_add(&s, 5, 100, last_of_year - 1, &one); /* late: of the month only */
+    assert_int_equal(s.spent.of[LEDGER_REQUESTS_DAY], 1);
+    assert_int_equal(s.spent.of[LEDGER_TOKENS_MONTH], 30);
+    ledger_row_add(&s, 5, 99, last_of_year, &one); /* of an older build-up */
+    assert_int_equal(s.spent.of[LEDGER_TOKENS_MONTH], 30);
+    ledger_row_add(&s, 5, 100, last_of_year + 1, &one);
+    assert_int_equal(s.spent.of[LEDGER_TOKENS_MONTH], 10);
+    ledger_row_add(&s, 5, 101, last_of_year + 1, &one);
+    assert_int_equal(s.spent.of[LEDGER_REQUESTS_DAY], 1);
+    ledger_row_add(&s, 4, 200, last_of_year + 1, &one); /* of an earlier use of the row */
+    assert_int_equal(s.load, 101);
+}
+
+static void shards_are_those_of_redis_cluster(void **state)
+{
+    (void)state;
+    assert_int_equal(ledger_shard_of(GW_STR("123456789")), 0x31c3 % LEDGER_SHARDS);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(a_cold_key_buys_the_single_hold_and_gives_back_what_it_did_not_need),
+        TEST(the_last_of_a_limit_is_sold_once),
+        TEST(who_waits_is_served_by_what_a_request_of_the_same_loop_gives_back),
+        TEST(a_refusal_is_remembered_so_that_a_flood_is_no_flood_of_statements),
+        TEST(without_the_store_windows_are_refused_after_the_lease),
+        TEST(without_the_store_a_rate_goes_on_from_an_empty_bucket),
+        TEST(what_is_given_back_may_not_be_cut_while_the_statement_is_out),
+        TEST(a_dead_relays_position_is_closed_by_its_row),
+        cmocka_unit_test(sums_of_a_row_follow_load_use_and_window),
+        cmocka_unit_test(shards_are_those_of_redis_cluster),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,319 @@
+-- The ledger of one subject: statements of positions, the build-up, the birth of a shard (ledger.h).
+--
+--   state  KEYS ledger, born   ARGV verb, quarantine, lease, then the statement in the order of its struct
+--   load   KEYS ledger, born   ARGV verb, load id, day, 4 amounts
+--   born   KEYS born of any shards   ARGV verb
+--
+-- In front of this text stands one function, clock(): ms since 1970 and the run id of this Redis. Numbers are doubles: amounts stay
+-- below 2^53. All writes of a call are in one effect, so that a copy of Redis has all of it or nothing.
+
+local DAY, UNLIMITED, RECORDS, TOMBSTONE = 86400000, 2 ^ 53, 64, 60000
+local floor, min, max = math.floor, math.min, math.max
+local now, run = clock()
+
+local function num(s) return tonumber(s) or 0 end
+local function int(n) return string.format('%.0f', n) end
+
+local function born_of(key)
+  local b = redis.call('HMGET', key, 'run', 'at')
+  if b[1] == run then return num(b[2]) end
+  redis.call('HSET', key, 'run', run, 'at', int(now))
+  return now
+end
+
+-- Months since year 0 of a day since 1970: years begin in March, so that the leap day is the last.
+local function month_of(day)
+  local z = day + 719468
+  local era = floor(z / 146097)
+  local d = z - era * 146097
+  local y = floor((d - floor(d / 1460) + floor(d / 36524) - floor(d / 146096)) / 365)
+  local of_year = d - (365 * y + floor(y / 4) - floor(y / 100))
+  local m = floor((5 * of_year + 2) / 153)
+  return (y + era * 400) * 12 + m
+end
+
+local function same(w, a, b)
+  return a == b or (w > 2 and month_of(a) == month_of(b))
+end
+
+local function split(text)
+  local out = {}
+  for word in string.gmatch(text, '%S+') do out[#out + 1] = tonumber(word) end
+  return out
+end
+
+-- A record: seq at dead void sold day S1..S4 out1..out4 cuts lent
+local function read_record(text)
+  if not text then return nil end
+  local f = split(text)
+  return { seq = f[1], at = f[2], dead = f[3], void = f[4], sold = f[5], day = f[6],
+    S = { f[7], f[8], f[9], f[10] }, out = { f[11], f[12], f[13], f[14] }, cuts = f[15], b = f[16] }
+end
+
+local function write_record(r)
+  return string.format('%.0f %.0f %d %d %d %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f', r.seq, r.at, r.dead, r.void,
+    r.sold, r.day, r.S[1], r.S[2], r.S[3], r.S[4], r.out[1], r.out[2], r.out[3], r.out[4], r.cuts, r.b)
+end
+
+local FIELDS = { 'ld', 'bn', 'wt', 'fr', 'rd', 'dy', 't0', 't1', 't2', 't3', 'lv', 'bt', 'bo', 'gn', 'lm', 'nr' }
+
+local function read_ledger(key, holder)
+  local names = { unpack(FIELDS) }
+  if holder then names[#names + 1] = 'r:' .. holder end
+  local v = redis.call('HMGET', key, unpack(names))
+  if not v[1] then return nil end
+  local L = { key = key, ld = num(v[1]), bn = num(v[2]), wt = num(v[3]), fr = num(v[4]), rd = num(v[5]), dy = num(v[6]),
+    t = { num(v[7]), num(v[8]), num(v[9]), num(v[10]) }, lv = num(v[11]), bt = num(v[12]), bo = num(v[13]), gn = num(v[14]),
+    lm = split(v[15] or ''), nr = num(v[16]) }
+  return L, read_record(v[17])
+end
+
+local function write_ledger(L, holder, r)
+  local f = { 'ld', int(L.ld), 'bn', int(L.bn), 'wt', int(L.wt), 'fr', L.fr, 'rd', L.rd, 'dy', int(L.dy), 't0', int(L.t[1]),
+    't1', int(L.t[2]), 't2', int(L.t[3]), 't3', int(L.t[4]), 'lv', int(L.lv), 'bt', int(L.bt), 'bo', int(L.bo), 'gn', int(L.gn),
+    'lm', string.format('%.0f %.0f %.0f %.0f %.0f', unpack(L.lm)), 'nr', L.nr }
+  if r then f[#f + 1] = 'r:' .. holder; f[#f + 1] = write_record(r) end
+  redis.call('HSET', L.key, unpack(f))
+  if L.keep then redis.call('PEXPIRE', L.key, L.nr > 0 and 35 * DAY or DAY) end
+end
+
+-- Calls fn(holder, record) for each record; what it returns is written back.
+local function each_record(L, fn)
+  local all = redis.call('HGETALL', L.key)
+  for i = 1, #all, 2 do
+    if string.sub(all[i], 1, 2) == 'r:' then
+      local r = read_record(all[i + 1])
+      if fn(string.sub(all[i], 3), r) then redis.call('HSET', L.key, all[i], write_record(r)) end
+    end
+  end
+end
+
+local function new_ledger(key, born, load)
+  return { key = key, ld = max(now * 1000, load + 1), bn = born, wt = now, fr = 0, rd = 0, dy = 0, t = { 0, 0, 0, 0 }, lv = 0, bt = now,
+    bo = 0, gn = -1, lm = { UNLIMITED, UNLIMITED, UNLIMITED, UNLIMITED, 0 }, nr = 0, keep = true }
+end
+
+-- The data is older than this Redis: what is lent is still lent, what was spent comes back with the rollups.
+local function rebuild(L, born, quarantine)
+  L.ld, L.bn, L.wt, L.fr, L.rd, L.keep = max(now * 1000, L.ld + 1), born, born + quarantine, 0, 0, true
+  L.t, L.lv, L.bt, L.bo = { 0, 0, 0, 0 }, 0, now, 0
+  each_record(L, function(_, r)
+    for w = 1, 4 do
+      if same(w, r.day, L.dy) then L.t[w] = L.t[w] + r.out[w] else r.out[w] = 0 end
+      r.S[w] = 0
+    end
+    r.day, r.cuts, r.b, r.void = L.dy, 0, 0, 1
+    return true
+  end)
+end
+
+local function make_room(L)
+  if redis.call('HLEN', L.key) < 32 then return end
+  local count, oldest, at = 0, nil, nil
+  local gone = {}
+  each_record(L, function(holder, r)
+    if r.dead == 1 and r.at + TOMBSTONE < now then
+      gone[#gone + 1] = holder
+    else
+      count = count + 1
+      if not at or r.at < at then oldest, at = holder, r.at end
+      if r.dead == 0 and oldest == holder then L.oldest_lives = true elseif oldest == holder then L.oldest_lives = false end
+    end
+    return false
+  end)
+  if count >= RECORDS then
+    gone[#gone + 1] = oldest
+    if L.oldest_lives then L.nr = L.nr - 1 end
+  end
+  for _, holder in ipairs(gone) do redis.call('HDEL', L.key, 'r:' .. holder) end
+end
+
+local function refill(L)
+  local cap = L.lm[5] * 1000000
+  local top = max(cap - L.bo * 1000000, min(L.lv, 0))
+  L.lv = min(top, L.lv + floor(L.lm[5] * max(0, now - L.bt) * 1000000 / 60000))
+  L.bt = max(now, L.bt)
+end
+
+local function roll(L, day)
+  local to = floor(now / DAY)
+  local day_now = max(to, L.dy)
+  if day <= to + 1 then day_now = max(day_now, day) end
+  if day_now == L.dy then return end
+  for w = 1, 4 do
+    if not same(w, day_now, L.dy) then L.t[w] = 0 end
+  end
+  L.dy, L.keep = day_now, true
+end
+
+local function believe(L, r, a)
+  local late = L.rd == 1
+  for w = 1, 4 do
+    local S, out = 0, 0
+    if same(w, r.day, L.dy) then S, out = r.S[w], r.out[w] end
+    local S1, out1 = 0, 0
+    if same(w, a.day, L.dy) then S1, out1 = a.S[w] + (late and a.late[w] or 0), a.floor[w] end
+    L.t[w] = L.t[w] + S1 + out1 - S - out
+    r.S[w], r.out[w] = S1, out1
+  end
+  -- A dead relay does not know how many it cut: what it held is used up.
+  local back = a.final and 0 or (r.cuts + r.b - a.cuts - a.bfloor) * 1000000
+  if back < 0 or r.void == 0 then L.lv = L.lv + back end
+  L.bo = L.bo + a.bfloor - r.b
+  local top = (L.lm[5] - L.bo) * 1000000
+  if L.lv > 0 then L.lv = min(L.lv, max(top, 0)) end
+  r.cuts, r.b, r.void = a.cuts, a.bfloor, 0
+  r.day, r.seq, r.at, r.sold = L.dy, a.seq, now, 0
+end
+
+local function lacking(L, a)
+  for w = 1, 4 do
+    if a.need[w] > 0 and L.t[w] + a.need[w] > L.lm[w] then return w end
+  end
+  if L.lm[5] > 0 and L.lv < a.bneed * 1000000 then return 5 end
+  return nil
+end
+
+-- Bucket tokens of silent relays are past use.
+local function sweep(L, holder, lease)
+  each_record(L, function(h, r)
+    if h == holder or r.dead == 1 or r.b == 0 or r.at + lease >= now then return false end
+    r.cuts, L.bo, r.b, r.void = r.cuts + r.b, L.bo - r.b, 0, 1
+    return true
+  end)
+end
+
+local function lent_to_others(L, holder, w)
+  local sum = 0
+  each_record(L, function(h, r)
+    if h ~= holder and r.dead == 0 then
+      if w == 5 then sum = sum + r.b elseif same(w, r.day, L.dy) then sum = sum + r.out[w] end
+    end
+    return false
+  end)
+  return sum
+end
+
+local function sell(L, r, a)
+  local share = 4 * max(L.nr, 1)
+  for w = 1, 4 do
+    local left = L.lm[w] - L.t[w] - a.need[w]
+    local got = a.need[w] + max(0, min(a.want[w] - a.need[w], floor(left / share)))
+    L.t[w], r.out[w] = L.t[w] + got, r.out[w] + got
+  end
+  if L.lm[5] > 0 then
+    local left = floor(L.lv / 1000000) - a.bneed
+    local got = a.bneed + max(0, min(a.bwant - a.bneed, floor(left / share)))
+    L.lv, L.bo, r.b = L.lv - got * 1000000, L.bo + got, r.b + got
+  end
+  r.sold = 1
+end
+
+local function ms_to_reset(L, w)
+  if w == 5 then return math.ceil(max(0, 1000000 - L.lv) * 60000 / (max(L.lm[5], 1) * 1000000)) end
+  local day = L.dy + 1
+  if w > 2 then
+    while month_of(day) == month_of(L.dy) do day = day + 1 end
+  end
+  return day * DAY - now
+end
+
+local function statement()
+  local v = {}
+  for i = 5, #ARGV do v[i] = num(ARGV[i]) end
+  local function four(i) return { v[i], v[i + 1], v[i + 2], v[i + 3] } end
+  return { holder = ARGV[4], seq = v[5], first = v[6] == 1, final = v[7] == 1, bye = v[8] == 1, ask = v[9] == 1, load = v[10],
+    day = v[11], S = four(12), floor = four(16), need = four(20), want = four(24), late = four(28), cuts = v[32], bfloor = v[33],
+    bneed = v[34], bwant = v[35], gen = v[36], lm = { v[37], v[38], v[39], v[40], v[41] } }
+end
+
+local function state()
+  local quarantine, lease, a = num(ARGV[2]), num(ARGV[3]), statement()
+  local born = born_of(KEYS[2])
+  local L, r = read_ledger(KEYS[1], a.holder)
+  if not L then
+    L = new_ledger(KEYS[1], born, a.load)
+    if a.first and not a.final and now >= born + quarantine then
+      L.fr = 1
+    else
+      L.wt = max(born + quarantine, now + (a.first and 0 or quarantine))
+    end
+  elseif L.bn ~= born then
+    rebuild(L, born, quarantine)
+    local text = redis.call('HGET', KEYS[1], 'r:' .. a.holder)
+    r = read_record(text)
+  end
+  roll(L, a.day)
+  if a.gen > L.gn then
+    local starts = L.gn < 0 and L.fr == 1
+    L.gn, L.lm = a.gen, a.lm
+    if starts then L.lv, L.bt = L.lm[5] * 1000000, now end
+  end
+  refill(L)
+
+  local function answer(name, wait, w, others)
+    write_ledger(L, a.holder, r)
+    local out = { 0, 0, 0, 0 }
+    for i = 1, 4 do -- an ended window's are nobody's
+      if r and same(i, r.day, L.dy) then out[i] = r.out[i] end
+    end
+    return { name, L.ld, L.rd, L.fr, L.bn, L.dy, (L.dy + 1) * DAY - now, now, wait or 0, out[1], out[2], out[3], out[4], r and r.b or 0,
+      L.lm[1] - L.t[1], L.lm[2] - L.t[2], L.lm[3] - L.t[3], L.lm[4] - L.t[4], L.lv, L.nr, (w or 1) - 1,
+      others or 0 }
+  end
+
+  if r and a.seq < r.seq then return answer('STALE') end
+  -- Before the repetition is known as one: a record that survived a loss of data has another load's figures.
+  if a.load ~= L.ld and (a.load ~= 0 or not a.first) then return answer('SWITCH') end
+  if r and a.seq == r.seq then return answer((r.sold == 1 or r.dead == 1) and 'OK' or 'AGAIN') end
+  if (not r or r.dead == 1) and not a.first then return answer('GONE') end
+  if not r or r.dead == 1 then
+    if not r then make_room(L) end
+    r = { seq = 0, at = now, dead = 0, void = 0, sold = 0, day = L.dy, S = { 0, 0, 0, 0 }, out = { 0, 0, 0, 0 }, cuts = 0, b = 0 }
+    L.nr, L.keep = L.nr + 1, true
+  end
+  believe(L, r, a)
+  if a.bye then
+    r.dead, r.S, r.cuts = 1, { 0, 0, 0, 0 }, 0
+    L.nr, L.keep = L.nr - 1, true
+  end
+  if a.bye or not a.ask then
+    r.sold = 1
+    return answer('OK')
+  end
+  if now < L.wt then return answer('WAIT', L.wt - now) end
+  if L.rd == 0 and min(L.lm[1], L.lm[2], L.lm[3], L.lm[4]) < UNLIMITED then return answer('LOAD') end
+  local w = lacking(L, a)
+  if w == 5 then
+    write_ledger(L, a.holder, r)
+    sweep(L, a.holder, lease)
+    refill(L)
+    w = lacking(L, a)
+  end
+  if w then return answer('SHORT', ms_to_reset(L, w), w, lent_to_others(L, a.holder, w)) end
+  sell(L, r, a)
+  return answer('OK')
+end
+
+local function load()
+  local born = born_of(KEYS[2])
+  local L = read_ledger(KEYS[1])
+  if not L or L.ld ~= num(ARGV[2]) or L.bn ~= born then return 'OLD' end
+  if L.rd == 1 then return 'OK' end
+  if now < L.wt then return 'WAIT' end
+  roll(L, floor(now / DAY))
+  if L.dy ~= num(ARGV[3]) then
+    write_ledger(L)
+    return 'OLD'
+  end
+  for w = 1, 4 do L.t[w] = L.t[w] + num(ARGV[3 + w]) end
+  L.rd = 1
+  write_ledger(L)
+  return 'OK'
+end
+
+if ARGV[1] == 'state' then return state() end
+if ARGV[1] == 'load' then return load() end
+local out = {}
+for i = 1, #KEYS do out[i] = born_of(KEYS[i]) end
+return out

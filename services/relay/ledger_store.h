@@ -1,0 +1,45 @@
+/*
+ * Ledger store: where all relays' ledgers are; the seam of ledger_store_redis.c and ledger_store_memory.c.
+ *
+ * Each call is one atomic operation of the store. It may be lost, late or done twice (each time with the same effect as once);
+ * whoever asked asks again. `done` is called at most once for each call: on the loop, never inside the call.
+ *
+ * Thread: one loop.
+ */
+#pragma once
+
+#include "ledger.h"
+
+typedef struct ledger_store ledger_store;
+
+/* `reply` is NULL when rc is not GW_OK: GW_ERR_UNAVAILABLE, GW_ERR_DEADLINE_EXCEEDED, … and lives until the call returns. */
+typedef void (*ledger_stated_fn)(void *arg, gw_status rc, const ledger_reply *reply);
+
+typedef enum ledger_loaded {
+    LEDGER_LOADED,
+    LEDGER_LOAD_OLD, /* another build-up, another day: ask again */
+    LEDGER_LOAD_EARLY, /* quarantine */
+} ledger_loaded;
+typedef void (*ledger_loaded_fn)(void *arg, gw_status rc, ledger_loaded how);
+/* When the store, as it is now, began for each shard: LEDGER_SHARDS of them, NULL when rc is not GW_OK. */
+typedef void (*ledger_born_fn)(void *arg, gw_status rc, const int64_t *born);
+
+typedef struct ledger_store_ops {
+    void (*state)(ledger_store *s, const ledger_statement *st, ledger_stated_fn done, void *arg);
+    /* Adds what was used before the build-up `load` began, if `day` is still the ledger's. */
+    void (*load)(ledger_store *s, const char *subject, int64_t load, int64_t day,
+                 const ledger_amounts *used, ledger_loaded_fn done, void *arg);
+    void (*born)(ledger_store *s, ledger_born_fn done, void *arg);
+    /* Answers still due do not come any more. */
+    void (*free)(ledger_store *s);
+} ledger_store_ops;
+
+struct ledger_store {
+    const ledger_store_ops *ops;
+};
+
+static inline void ledger_store_free(ledger_store *s)
+{
+    if (s)
+        s->ops->free(s);
+}

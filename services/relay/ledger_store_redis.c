@@ -1,0 +1,289 @@
+#include "ledger_store_redis.h"
+
+#include "ledger_script.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#define ARGUMENTS     41
+#define NUMBER_SIZE   24
+#define REPLY_NUMBERS 21
+
+/* INFO's run id is that of the Redis that runs the script, whatever the connection has been through. */
+static const char system_clock[] =
+    "local function clock()\n"
+    "  local t = redis.call('TIME')\n"
+    "  local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')\n"
+    "  return t[1] * 1000 + math.floor(t[2] / 1000), run\n"
+    "end\n";
+
+typedef struct redis_store {
+    ledger_store base; /* first */
+    gw_redis *redis;
+    gw_redis_script *script;
+    ledger_timers timers;
+} redis_store;
+
+/* One call under way. */
+typedef struct call {
+    ledger_stated_fn stated;
+    ledger_loaded_fn loaded;
+    ledger_born_fn born;
+    void *arg;
+    int64_t seq;
+    char subject[LEDGER_SUBJECT_SIZE], holder[LEDGER_HOLDER_SIZE];
+} call;
+
+typedef struct arguments {
+    gw_str items[ARGUMENTS + 4];
+    char numbers[ARGUMENTS][NUMBER_SIZE];
+    size_t count, number_count;
+} arguments;
+
+static void add_text(arguments *a, const char *text)
+{
+    a->items[a->count++] = gw_str_of(text);
+}
+
+static void add(arguments *a, int64_t n)
+{
+    char *text = a->numbers[a->number_count++];
+    int len = snprintf(text, NUMBER_SIZE, "%" PRId64, n);
+
+    a->items[a->count++] = gw_str_n(text, (size_t)len);
+}
+
+static void add_all(arguments *a, const ledger_amounts *m)
+{
+    for (int d = 0; d < LEDGER_WINDOWS; d++)
+        add(a, m->of[d]);
+}
+
+typedef struct key_names {
+    char ledger[LEDGER_SUBJECT_SIZE + 16], born[24];
+} key_names;
+
+static void name_keys(const char *subject, key_names *k)
+{
+    unsigned shard = ledger_shard_of(gw_str_of(subject));
+
+    (void)snprintf(k->ledger, sizeof(k->ledger), "ledger:{%02u}:%s", shard, subject);
+    (void)snprintf(k->born, sizeof(k->born), "ledger:{%02u}:born", shard);
+}
+
+/* ---- statements ---- */
+
+static bool read_state(gw_str name, ledger_state *ret)
+{
+    static const struct {
+        const char *name;
+        ledger_state state;
+    } names[] = {
+        {"OK", LEDGER_OK},         {"AGAIN", LEDGER_AGAIN}, {"STALE", LEDGER_STALE},
+        {"SWITCH", LEDGER_SWITCH}, {"GONE", LEDGER_GONE},   {"WAIT", LEDGER_WAIT},
+        {"LOAD", LEDGER_LOAD},     {"SHORT", LEDGER_SHORT},
+    };
+
+    for (size_t i = 0; i < GW_ARRAY_LEN(names); i++)
+        if (gw_str_eq_c(name, names[i].name)) {
+            *ret = names[i].state;
+            return true;
+        }
+    return false;
+}
+
+static bool read_reply(const redisReply *m, int64_t seq, ledger_reply *ret)
+{
+    int64_t v[REPLY_NUMBERS];
+
+    if (m->type != REDIS_REPLY_ARRAY || m->elements != REPLY_NUMBERS + 1 ||
+        m->element[0]->type != REDIS_REPLY_STRING ||
+        !read_state(gw_str_n(m->element[0]->str, m->element[0]->len), &ret->state))
+        return false;
+    for (size_t i = 0; i < REPLY_NUMBERS; i++) {
+        if (m->element[i + 1]->type != REDIS_REPLY_INTEGER)
+            return false;
+        v[i] = m->element[i + 1]->integer;
+    }
+    ret->seq = seq;
+    ret->load = v[0];
+    ret->ready = v[1] != 0;
+    ret->fresh = v[2] != 0;
+    ret->born = v[3];
+    ret->day = v[4];
+    ret->midnight_ms = v[5];
+    ret->now_ms = v[6];
+    ret->wait_ms = v[7];
+    for (int d = 0; d < LEDGER_WINDOWS; d++) {
+        ret->lent.of[d] = v[8 + d];
+        ret->left.of[d] = v[13 + d];
+    }
+    ret->bucket_lent = v[12];
+    ret->bucket_left = v[17];
+    ret->records = v[18];
+    if (v[19] < 0 || v[19] > LEDGER_BUCKET)
+        return false;
+    ret->dimension = (ledger_window)v[19];
+    ret->others = v[20];
+    return true;
+}
+
+static void on_stated(void *arg, gw_status rc, const redisReply *m)
+{
+    call *c = arg;
+    ledger_reply reply = {0};
+
+    memcpy(reply.subject, c->subject, sizeof(reply.subject));
+    memcpy(reply.holder, c->holder, sizeof(reply.holder));
+    if (rc == GW_OK && !read_reply(m, c->seq, &reply))
+        rc = GW_ERR_INTERNAL;
+    c->stated(c->arg, rc, rc == GW_OK ? &reply : NULL);
+    free(c);
+}
+
+static void state(ledger_store *s, const ledger_statement *st, ledger_stated_fn done, void *arg)
+{
+    redis_store *r = GW_CONTAINER_OF(s, redis_store, base);
+    call *c = calloc(1, sizeof(*c));
+    arguments a = {0};
+    key_names keys;
+
+    if (!c)
+        return; /* as if it were lost: it is asked again */
+    *c = (call){.stated = done, .arg = arg, .seq = st->seq};
+    memcpy(c->subject, st->subject, sizeof(c->subject));
+    memcpy(c->holder, st->holder, sizeof(c->holder));
+    name_keys(st->subject, &keys);
+    add_text(&a, keys.ledger);
+    add_text(&a, keys.born);
+    add_text(&a, "state");
+    add(&a, r->timers.quarantine_ms);
+    add(&a, r->timers.lease_ms);
+    add_text(&a, st->holder);
+    add(&a, st->seq);
+    add(&a, st->first);
+    add(&a, st->final);
+    add(&a, st->bye);
+    add(&a, st->ask);
+    add(&a, st->load);
+    add(&a, st->day);
+    add_all(&a, &st->spent);
+    add_all(&a, &st->floor);
+    add_all(&a, &st->need);
+    add_all(&a, &st->want);
+    add_all(&a, &st->late);
+    add(&a, st->cuts);
+    add(&a, st->bucket_floor);
+    add(&a, st->bucket_need);
+    add(&a, st->bucket_want);
+    add(&a, st->limits.generation);
+    add_all(&a, &st->limits.window);
+    add(&a, st->limits.per_minute);
+    gw_redis_eval(r->redis, r->script, on_stated, c, 2, a.count, a.items);
+}
+
+/* ---- the build-up ---- */
+
+static void on_loaded(void *arg, gw_status rc, const redisReply *m)
+{
+    call *c = arg;
+    ledger_loaded how = LEDGER_LOAD_OLD;
+
+    if (rc == GW_OK && m->type == REDIS_REPLY_STRING) {
+        gw_str text = gw_str_n(m->str, m->len);
+        how = gw_str_eq_c(text, "OK")     ? LEDGER_LOADED
+              : gw_str_eq_c(text, "WAIT") ? LEDGER_LOAD_EARLY
+                                          : LEDGER_LOAD_OLD;
+    }
+    c->loaded(c->arg, rc, how);
+    free(c);
+}
+
+static void load(ledger_store *s, const char *subject, int64_t load_id, int64_t day,
+                 const ledger_amounts *used, ledger_loaded_fn done, void *arg)
+{
+    redis_store *r = GW_CONTAINER_OF(s, redis_store, base);
+    call *c = calloc(1, sizeof(*c));
+    arguments a = {0};
+    key_names keys;
+
+    if (!c)
+        return;
+    *c = (call){.loaded = done, .arg = arg};
+    name_keys(subject, &keys);
+    add_text(&a, keys.ledger);
+    add_text(&a, keys.born);
+    add_text(&a, "load");
+    add(&a, load_id);
+    add(&a, day);
+    add_all(&a, used);
+    gw_redis_eval(r->redis, r->script, on_loaded, c, 2, a.count, a.items);
+}
+
+/* ---- births ---- */
+
+static void on_born(void *arg, gw_status rc, const redisReply *m)
+{
+    call *c = arg;
+    int64_t born[LEDGER_SHARDS];
+
+    if (rc == GW_OK && (m->type != REDIS_REPLY_ARRAY || m->elements != LEDGER_SHARDS))
+        rc = GW_ERR_INTERNAL;
+    for (size_t i = 0; rc == GW_OK && i < LEDGER_SHARDS; i++) {
+        if (m->element[i]->type != REDIS_REPLY_INTEGER)
+            rc = GW_ERR_INTERNAL;
+        born[i] = m->element[i]->integer;
+    }
+    c->born(c->arg, rc, rc == GW_OK ? born : NULL);
+    free(c);
+}
+
+static void born(ledger_store *s, ledger_born_fn done, void *arg)
+{
+    redis_store *r = GW_CONTAINER_OF(s, redis_store, base);
+    call *c = calloc(1, sizeof(*c));
+    char names[LEDGER_SHARDS][24];
+    gw_str items[LEDGER_SHARDS + 1];
+
+    if (!c)
+        return;
+    *c = (call){.born = done, .arg = arg};
+    for (unsigned i = 0; i < LEDGER_SHARDS; i++) {
+        (void)snprintf(names[i], sizeof(names[i]), "ledger:{%02u}:born", i);
+        items[i] = gw_str_of(names[i]);
+    }
+    items[LEDGER_SHARDS] = GW_STR("born");
+    gw_redis_eval(r->redis, r->script, on_born, c, LEDGER_SHARDS, GW_ARRAY_LEN(items), items);
+}
+
+static void free_store(ledger_store *s)
+{
+    redis_store *r = GW_CONTAINER_OF(s, redis_store, base);
+
+    gw_redis_script_free(r->script);
+    free(r);
+}
+
+static const ledger_store_ops ops = {
+    .state = state, .load = load, .born = born, .free = free_store};
+
+gw_status ledger_store_redis_new(gw_redis *redis, const ledger_timers *timers, const char *clock,
+                                 ledger_store **ret, gw_error *err)
+{
+    redis_store *r = calloc(1, sizeof(*r));
+    gw_auto_buf text = {0};
+
+    gw_buf_append_c(&text, clock ? clock : system_clock);
+    gw_buf_append_str(&text, gw_str_n((const char *)ledger_script, ledger_script_len));
+    if (r && !gw_buf_failed(&text))
+        r->script = gw_redis_script_new(gw_buf_str(&text));
+    if (!r || !r->script) {
+        free(r);
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the ledgers' store");
+    }
+    r->base.ops = &ops;
+    r->redis = redis;
+    r->timers = *timers;
+    *ret = &r->base;
+    return GW_OK;
+}

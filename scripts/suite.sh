@@ -221,7 +221,7 @@ trust_settings() {
         ;;
     esac
     case $name in relay | usage) printf '%s\n' "${prefix}_CURSOR_KEY_FILE=$STATE/secrets/cursor-key" ;; esac
-    case $name in auth | usage) [[ -n ${REDIS_URL:-} ]] || printf '%s\n' "${prefix}_REDIS_CA_FILE=$CA_FILE" ;; esac
+    case $name in auth | usage | relay) [[ -n ${REDIS_URL:-} ]] || printf '%s\n' "${prefix}_REDIS_CA_FILE=$CA_FILE" ;; esac
 }
 
 # start_service NAME PORT VARIABLE SETTING=VALUE…: with these settings and nothing else of our environment.
@@ -256,7 +256,7 @@ start_services() {
         "USAGE_REDIS_URL=$REDIS" "USAGE_AUTH_TARGET=$auth"
     start_service relay "$PORT_RELAY" DEV_PORT_RELAY \
         "RELAY_LISTEN=127.0.0.1:$PORT_RELAY" "RELAY_GRPC_LISTEN=$relay" \
-        "RELAY_MONGO_URI=$MONGO" "RELAY_MONGO_DATABASE=$DATABASE" "RELAY_AUTH_TARGET=$auth" "RELAY_USAGE_TARGET=$usage" \
+        "RELAY_MONGO_URI=$MONGO" "RELAY_MONGO_DATABASE=$DATABASE" "RELAY_REDIS_URL=$REDIS" "RELAY_AUTH_TARGET=$auth" "RELAY_USAGE_TARGET=$usage" \
         "RELAY_CONFIG_FILE=$STATE/config/relay.yaml" "RELAY_PRICE_BOOK_FILE=$TOP/deploy/config/prices.yaml" \
         "RELAY_UPSTREAM_ALLOW_CIDRS=$ALLOW" "RELAY_SPOOL_DIR=$STATE/data/spool" "RELAY_STATE_DIR=$STATE/data/relay" \
         "${credentials[@]}"

@@ -25,6 +25,7 @@ typedef struct adapter_job { /* what is asked; views live as long as the request
     const key_policy *policy;
     gw_headers client_headers;
     bool stream;
+    int64_t ceiling; /* output tokens a choice that the hold is for; 0 = none was made */
     int64_t hop; /* value of X-Relay-Hop to send */
 } adapter_job;
 

@@ -4,11 +4,13 @@
  */
 #include "adapter.h"
 
-/* The ceiling to set when the caller named none: the key's, never above the model's. */
+/* The ceiling to set: what the hold is for when the caller named none or a higher one; else the key's, never above the model's. */
 static int64_t ceiling_of(const adapter_job *job)
 {
-    int64_t key = key_policy_max_tokens(job->policy);
+    int64_t key = key_policy_max_tokens(job->policy), asked = job->body->needs.max_tokens;
 
+    if (job->ceiling > 0)
+        return asked > 0 && asked <= job->ceiling ? 0 : job->ceiling;
     if (job->body->needs.max_tokens > 0 || job->endpoint == ENDPOINT_EMBEDDINGS || key <= 0)
         return 0;
     return job->route->max_output_tokens > 0 ? GW_MIN(key, job->route->max_output_tokens) : key;

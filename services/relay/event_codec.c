@@ -217,6 +217,8 @@ size_t event_pack_interrupted(gw_str packed, const event_progress *progress, uin
     e.completion_tokens = progress->completion_tokens;
     e.total_tokens = bounded_sum(e.prompt_tokens, e.completion_tokens);
     e.cost_nano_usd = progress->cost_nano_usd ? progress->cost_nano_usd : e.cost_nano_usd;
+    if (progress->key_load_id)
+        e.key_load_id = progress->key_load_id;
     e.outcome = interrupted;
     e.error = interrupted;
     if (!gw_str_eq_c(gw_str_of(e.billing_basis), "unpriced"))
@@ -288,6 +290,9 @@ static bool read_field(cursor *c, field *f)
 static void take_field(event_figures *e, const field *f)
 {
     switch (f->number) {
+    case 2:
+        e->timestamp_ms = (int64_t)f->varint;
+        return;
     case 3:
         e->api_key_id = f->bytes;
         return;
@@ -314,6 +319,15 @@ static void take_field(event_figures *e, const field *f)
         return;
     case 16:
         e->cost_nano_usd = (int64_t)f->varint;
+        return;
+    case 17:
+        e->total_tokens = (int64_t)f->varint;
+        return;
+    case 60:
+        e->key_load_id = (int64_t)f->varint;
+        return;
+    case 63:
+        e->grant_id = (int64_t)f->varint;
         return;
     case 38:
         e->repeat_count = (int64_t)f->varint;

@@ -20,11 +20,13 @@ typedef Apirelay__Usage__V1__UsageEvent usage_event;
  */
 size_t event_pack(const usage_event *e, uint8_t *out, size_t cap);
 
-/* What live counters count of a packed event; views into it. */
+/* What live counters and ledgers count of a packed event; views into it. */
 typedef struct event_figures {
     gw_str api_key_id, model, route;
     int64_t status_code, duration_ms, prompt_tokens, completion_tokens, cost_nano_usd, repeat_count;
     int64_t ttft_ms; /* -1: none */
+    int64_t timestamp_ms, total_tokens;
+    int64_t key_load_id, grant_id; /* 0: of no ledger */
     bool upstream_accepted;
 } event_figures;
 
@@ -37,6 +39,7 @@ typedef struct event_progress {
     int64_t cost_nano_usd;
     int64_t last_byte_ms; /* wall clock; 0 = no byte was forwarded */
     int32_t status_code; /* sent to the client; 0 = none */
+    int64_t key_load_id; /* that its ledger has now; 0 = as it was opened */
 } event_progress;
 
 /*

@@ -1,5 +1,7 @@
 #include "flight_table.h"
 
+#include "ledger_event.h"
+
 #include "core/crc32c.h"
 
 #include <errno.h>
@@ -68,6 +70,8 @@ static size_t pack_bare(const usage_event *e, uint8_t *out, size_t cap)
     bare.upstream_accepted = e->upstream_accepted;
     bare.ceiling_ignored = e->ceiling_ignored;
     bare.stream = e->stream;
+    bare.key_load_id = e->key_load_id;
+    bare.grant_id = e->grant_id;
     char *texts[] = {e->key_id, e->request_id, e->outcome, e->billing_basis};
     char **fields[] = {&bare.key_id, &bare.request_id, &bare.outcome, &bare.billing_basis};
     for (size_t i = 0; i < GW_ARRAY_LEN(fields); i++)
@@ -193,7 +197,7 @@ static bool area_is_whole(const flight_slot *s, area which)
     return len > 0 && len <= cap && sum == area_sum(flight_slot_generation(s), which, bytes, len);
 }
 
-static flight_found recover_interrupted(flight_slot *s)
+static flight_found recover_interrupted(flight_slot *s, const position_table *positions)
 {
     if (!area_is_whole(s, AREA_OPEN))
         return FLIGHT_FOUND_TORN;
@@ -203,6 +207,9 @@ static flight_found recover_interrupted(flight_slot *s)
         .last_byte_ms = atomic_load_explicit(&s->last_byte_ms, memory_order_relaxed),
         .status_code = atomic_load_explicit(&s->status_code, memory_order_relaxed),
     };
+    ledger_event spent;
+    if (positions && ledger_event_read(gw_str_n(s->open, s->open_len), &spent))
+        p.key_load_id = position_table_load_of(positions, spent.row);
     size_t len =
         event_pack_interrupted(gw_str_n(s->open, s->open_len), &p, s->done, sizeof(s->done));
     if (len == 0)
@@ -211,7 +218,7 @@ static flight_found recover_interrupted(flight_slot *s)
     return FLIGHT_FOUND_INTERRUPTED;
 }
 
-static flight_found look(flight_slot *s, uint64_t committed)
+static flight_found look(flight_slot *s, uint64_t committed, const position_table *positions)
 {
     flight_state state = flight_slot_state(s);
     if (state == FLIGHT_FREE)
@@ -221,12 +228,13 @@ static flight_found look(flight_slot *s, uint64_t committed)
     if (state == FLIGHT_DONE && area_is_whole(s, AREA_DONE))
         return FLIGHT_FOUND_DONE;
     /* A DONE area that is torn (power loss) leaves what the OPEN one knew. */
-    return recover_interrupted(s);
+    return recover_interrupted(s, positions);
 }
 
-flight_found flight_slot_recover(flight_slot *s, uint64_t committed)
+flight_found flight_slot_recover(flight_slot *s, uint64_t committed,
+                                 const position_table *positions)
 {
-    flight_found found = look(s, committed);
+    flight_found found = look(s, committed, positions);
     if (found == FLIGHT_FOUND_DONE)
         flight_slot_close_fold(s);
     if (found == FLIGHT_FOUND_DONE || found == FLIGHT_FOUND_INTERRUPTED)

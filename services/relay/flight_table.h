@@ -16,6 +16,7 @@
 #pragma once
 
 #include "event_codec.h"
+#include "position_table.h"
 
 #include <stdatomic.h>
 
@@ -97,4 +98,6 @@ typedef enum flight_found {
 } flight_found;
 
 /* Leaves the slot FREE or DONE, its generation at least `committed`, the last one that the spool holds of this slot. */
-flight_found flight_slot_recover(flight_slot *s, uint64_t committed);
+/* `positions` may be NULL: else an interrupted event gets the load id that its position has by now. */
+flight_found flight_slot_recover(flight_slot *s, uint64_t committed,
+                                 const position_table *positions);

@@ -24,7 +24,7 @@ static void check_event(gw_str packed)
 static void check_slot(flight_slot *s, uint64_t committed)
 {
     bool was_sound = s->open_len <= sizeof(s->open) && is_sound(gw_str_n(s->open, s->open_len));
-    flight_found found = flight_slot_recover(s, committed);
+    flight_found found = flight_slot_recover(s, committed, NULL);
     flight_state state = flight_slot_state(s);
 
     fuzz_require(state == FLIGHT_FREE || state == FLIGHT_DONE);
@@ -35,7 +35,8 @@ static void check_slot(flight_slot *s, uint64_t committed)
         check_event(flight_slot_event(s));
     if (state == FLIGHT_DONE) {
         fuzz_require(flight_slot_event(s).len <= EVENT_MAX_BYTES);
-        fuzz_require(flight_slot_recover(s, committed) == FLIGHT_FOUND_DONE); /* again: as it is */
+        fuzz_require(flight_slot_recover(s, committed, NULL) ==
+                     FLIGHT_FOUND_DONE); /* again: as it is */
     }
 }
 

@@ -53,10 +53,11 @@ static void slots_survive_in_each_state(void **state)
     flight_table_rest(t);
     assert_int_equal(flight_slot_state(flight_table_slot(t, 2)), FLIGHT_DONE);
     t = reopen(k, t);
-    assert_int_equal(flight_slot_recover(flight_table_slot(t, 0), 0), FLIGHT_FOUND_NOTHING);
-    assert_int_equal(flight_slot_recover(flight_table_slot(t, 1), 0), FLIGHT_FOUND_INTERRUPTED);
-    assert_int_equal(flight_slot_recover(flight_table_slot(t, 2), 0), FLIGHT_FOUND_DONE);
-    assert_int_equal(flight_slot_recover(flight_table_slot(t, 3), 0), FLIGHT_FOUND_DONE);
+    assert_int_equal(flight_slot_recover(flight_table_slot(t, 0), 0, NULL), FLIGHT_FOUND_NOTHING);
+    assert_int_equal(flight_slot_recover(flight_table_slot(t, 1), 0, NULL),
+                     FLIGHT_FOUND_INTERRUPTED);
+    assert_int_equal(flight_slot_recover(flight_table_slot(t, 2), 0, NULL), FLIGHT_FOUND_DONE);
+    assert_int_equal(flight_slot_recover(flight_table_slot(t, 3), 0, NULL), FLIGHT_FOUND_DONE);
     usage_event *back = unpack(flight_table_slot(t, 1));
     assert_memory_equal(back->event_id.data, id, 12);
     assert_string_equal(back->outcome, "interrupted");
@@ -64,7 +65,7 @@ static void slots_survive_in_each_state(void **state)
     apirelay__usage__v1__usage_event__free_unpacked(back, NULL);
     /* A second death before the commit finds the same. */
     t = reopen(k, t);
-    assert_int_equal(flight_slot_recover(flight_table_slot(t, 1), 0), FLIGHT_FOUND_DONE);
+    assert_int_equal(flight_slot_recover(flight_table_slot(t, 1), 0, NULL), FLIGHT_FOUND_DONE);
     flight_table_free(t);
 }
 
@@ -78,11 +79,11 @@ static void what_the_spool_has_is_not_taken_again(void **state)
     flight_slot *s = flight_table_slot(t, 0);
     flight_slot_done(s, &e);
     uint64_t generation = flight_slot_generation(s);
-    assert_int_equal(flight_slot_recover(s, generation - 1), FLIGHT_FOUND_DONE);
-    assert_int_equal(flight_slot_recover(s, generation), FLIGHT_FOUND_COMMITTED);
+    assert_int_equal(flight_slot_recover(s, generation - 1, NULL), FLIGHT_FOUND_DONE);
+    assert_int_equal(flight_slot_recover(s, generation, NULL), FLIGHT_FOUND_COMMITTED);
     assert_int_equal(flight_slot_state(s), FLIGHT_FREE);
     /* An older page came back: the next use of the slot is still newer than what the spool knows. */
-    assert_int_equal(flight_slot_recover(s, generation + 7), FLIGHT_FOUND_NOTHING);
+    assert_int_equal(flight_slot_recover(s, generation + 7, NULL), FLIGHT_FOUND_NOTHING);
     flight_slot_done(s, &e);
     assert_true(flight_slot_generation(s) > generation + 7);
     flight_table_free(t);
@@ -99,20 +100,20 @@ static void a_torn_end_leaves_the_beginning(void **state)
     flight_slot_open(s, &e);
     flight_slot_done(s, &e);
     s->done[20] ^= 1;
-    assert_int_equal(flight_slot_recover(s, 0), FLIGHT_FOUND_INTERRUPTED);
+    assert_int_equal(flight_slot_recover(s, 0, NULL), FLIGHT_FOUND_INTERRUPTED);
     flight_slot_free(s);
     flight_slot_done(s, &e); /* never opened in this generation: the old OPEN area does not count */
     s->done[20] ^= 1;
-    assert_int_equal(flight_slot_recover(s, 0), FLIGHT_FOUND_TORN);
+    assert_int_equal(flight_slot_recover(s, 0, NULL), FLIGHT_FOUND_TORN);
     assert_int_equal(flight_slot_state(s), FLIGHT_FREE);
     flight_slot_open(s, &e);
     s->open[3] ^= 1;
-    assert_int_equal(flight_slot_recover(s, 0), FLIGHT_FOUND_TORN);
+    assert_int_equal(flight_slot_recover(s, 0, NULL), FLIGHT_FOUND_TORN);
     flight_slot_open(s, &e);
     s->open_len = 5000;
-    assert_int_equal(flight_slot_recover(s, 0), FLIGHT_FOUND_TORN);
+    assert_int_equal(flight_slot_recover(s, 0, NULL), FLIGHT_FOUND_TORN);
     atomic_store(&s->state, 77);
-    assert_int_equal(flight_slot_recover(s, 0), FLIGHT_FOUND_TORN);
+    assert_int_equal(flight_slot_recover(s, 0, NULL), FLIGHT_FOUND_TORN);
     flight_table_free(t);
 }
 
@@ -154,8 +155,8 @@ static void a_larger_table_keeps_its_slots(void **state)
     flight_table_free(t);
     t = open_table(k, 2, &renamed); /* fewer are wanted, none is lost */
     assert_int_equal(flight_table_count(t), 10);
-    assert_int_equal(flight_slot_recover(flight_table_slot(t, 1), 0), FLIGHT_FOUND_DONE);
-    assert_int_equal(flight_slot_recover(flight_table_slot(t, 9), 0), FLIGHT_FOUND_DONE);
+    assert_int_equal(flight_slot_recover(flight_table_slot(t, 1), 0, NULL), FLIGHT_FOUND_DONE);
+    assert_int_equal(flight_slot_recover(flight_table_slot(t, 9), 0, NULL), FLIGHT_FOUND_DONE);
     assert_int_equal(flight_table_index(t, flight_table_slot(t, 9)), 9);
     flight_table_free(t);
 }
@@ -186,7 +187,7 @@ static void another_file_is_renamed_aside(void **state)
     (void)fclose(f);
     flight_table *t = open_table(k, 2, &renamed);
     assert_true(renamed);
-    assert_int_equal(flight_slot_recover(flight_table_slot(t, 0), 0), FLIGHT_FOUND_NOTHING);
+    assert_int_equal(flight_slot_recover(flight_table_slot(t, 0), 0, NULL), FLIGHT_FOUND_NOTHING);
     (void)snprintf(aside, sizeof(aside), "%s.unreadable", path);
     assert_int_equal(access(aside, F_OK), 0);
     flight_table_free(t);
@@ -206,7 +207,7 @@ static void a_row_that_counts_survives_with_its_count(void **state)
     t = reopen(k, t);
     s = flight_table_slot(t, 0);
     for (int times = 0; times < 2; times++) { /* a death in the recovery changes nothing */
-        assert_int_equal(flight_slot_recover(s, 0), FLIGHT_FOUND_DONE);
+        assert_int_equal(flight_slot_recover(s, 0, NULL), FLIGHT_FOUND_DONE);
         usage_event *back = unpack(s);
         assert_int_equal(back->repeat_count, 300);
         assert_memory_equal(back->event_id.data, id, 12);
@@ -244,7 +245,7 @@ static void a_row_counts_no_more_than_usage_takes(void **state)
     assert_int_equal(back->repeat_count, FLIGHT_REPEATS_MAX);
     assert_true(back->truncated);
     apirelay__usage__v1__usage_event__free_unpacked(back, NULL);
-    assert_int_equal(flight_slot_recover(s, 0), FLIGHT_FOUND_DONE);
+    assert_int_equal(flight_slot_recover(s, 0, NULL), FLIGHT_FOUND_DONE);
     flight_table_free(t);
     free(text);
 }

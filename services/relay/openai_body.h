@@ -52,7 +52,8 @@ typedef struct openai_splices {
     gw_str model; /* "" keeps the caller's */
     bool stream; /* set "stream": true */
     bool include_usage; /* set stream_options.include_usage */
-    int64_t max_tokens; /* 0 = none; the caller gave none */
+    int64_t
+        max_tokens; /* 0 = leaves the caller's; else in place of what the caller gave, if anything */
     relay_endpoint endpoint;
 } openai_splices;
 

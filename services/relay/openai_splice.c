@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#define SPLICES_MAX 4
+#define SPLICES_MAX 5
 
 typedef struct splice {
     json_span at;
@@ -78,6 +78,13 @@ static void set_max_tokens(splice_list *l, gw_arena *arena, const openai_body *b
     gw_str value = gw_arena_printf(arena, "%lld", (long long)s->max_tokens);
 
     /* Reasoning models refuse max_tokens; the legacy endpoint knows nothing else. */
+    if (b->max_tokens_at.to > b->max_tokens_at.from) /* the caller's own name for it */
+        set_member(l, b->max_tokens_at, "max_tokens", value);
+    if (b->max_completion_tokens_at.to > b->max_completion_tokens_at.from)
+        set_member(l, b->max_completion_tokens_at, "max_completion_tokens", value);
+    if (b->max_tokens_at.to > b->max_tokens_at.from ||
+        b->max_completion_tokens_at.to > b->max_completion_tokens_at.from)
+        return;
     if (s->endpoint == ENDPOINT_CHAT)
         set_member(l, b->max_completion_tokens_at, "max_completion_tokens", value);
     else

@@ -5,6 +5,8 @@
 #include "core/pattern.h"
 
 #include <assert.h>
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 static gw_str str_of(const char *text)
@@ -28,6 +30,37 @@ static gw_status read_addresses(key_policy *p, gw_error *err)
     }
     p->allowed_address_count = count;
     return GW_OK;
+}
+
+static void read_limits(key_policy *p)
+{
+    const Apirelay__Auth__V1__KeyLimits *l = p->message->limits;
+    ledger_amounts *w = &p->limits.window;
+
+    p->has_limits = key_policy_has_limits(p);
+    p->limits.generation = p->generation;
+    for (int d = 0; d < LEDGER_WINDOWS; d++)
+        w->of[d] = LEDGER_UNLIMITED;
+    (void)snprintf(p->ledger, sizeof(p->ledger), "k:" GW_STR_FMT, GW_STR_ARG(p->api_key_id));
+    if (!p->has_limits)
+        return;
+    if (l->requests_per_minute_presence_case)
+        p->limits.per_minute = GW_MIN(GW_MAX(l->requests_per_minute, 1), LEDGER_PER_MINUTE_MAX);
+    if (l->requests_per_day_presence_case)
+        w->of[LEDGER_REQUESTS_DAY] = l->requests_per_day;
+    if (l->tokens_per_day_presence_case)
+        w->of[LEDGER_TOKENS_DAY] = l->tokens_per_day;
+    if (l->tokens_per_month_presence_case)
+        w->of[LEDGER_TOKENS_MONTH] = l->tokens_per_month;
+    if (l->cost_limit_nano_usd_presence_case)
+        w->of[LEDGER_COST_MONTH] = l->cost_limit_nano_usd;
+    else if (
+        l->cost_limit_presence_case) /* below 2^53 nano-USD, or no limit that could be reached */
+        w->of[LEDGER_COST_MONTH] = l->cost_limit * 1e9 < (double)LEDGER_UNLIMITED
+                                       ? llround(l->cost_limit * 1e9)
+                                       : LEDGER_UNLIMITED;
+    for (int d = 0; d < LEDGER_WINDOWS; d++) /* what is beyond is no limit that could be reached */
+        w->of[d] = GW_MIN(GW_MAX(w->of[d], 0), LEDGER_UNLIMITED);
 }
 
 gw_status key_policy_new(Apirelay__Auth__V1__KeyPolicy *m, key_policy **ret, gw_error *err)
@@ -59,6 +92,8 @@ gw_status key_policy_new(Apirelay__Auth__V1__KeyPolicy *m, key_policy **ret, gw_
         memcpy(p->api_key_oid, id.bytes, sizeof(id.bytes));
     if (rc == GW_OK)
         rc = read_addresses(p, err);
+    if (rc == GW_OK)
+        read_limits(p);
     if (rc != GW_OK) {
         key_policy_unref(p);
         return rc;

@@ -9,6 +9,8 @@
  */
 #pragma once
 
+#include "ledger.h"
+
 #include "core/net.h"
 #include "core/status.h"
 #include "core/str.h"
@@ -27,6 +29,9 @@ struct key_policy { /* read-only for everyone but policy.c */
     bool is_librechat; /* client.kind librechat: always gets the usage chunk */
     bool is_trusted; /* librechat or trusted: its attribution headers are believed */
     bool drain_on_disconnect;
+    bool has_limits;
+    ledger_limits limits; /* unlimited where the key has none */
+    char ledger[LEDGER_SUBJECT_SIZE]; /* whose ledger: "k:" and the ApiKey.id */
     gw_cidr *allowed_addresses; /* parsed ipWhitelist */
     size_t allowed_address_count;
     unsigned references;

@@ -345,3 +345,22 @@ void recorder_close(recorder *r, int64_t grace_ms, void (*closed)(void *arg), vo
     gw_timer_init(&r->close_look, look_whether_claimed, r);
     look_whether_claimed(r);
 }
+
+/* ---- positions ---- */
+
+position_table *recorder_positions(recorder *r)
+{
+    return r->positions;
+}
+
+void recorder_holder(const recorder *r, char ret[LEDGER_HOLDER_SIZE])
+{
+    (void)snprintf(ret, LEDGER_HOLDER_SIZE, "%s.%u", r->spool_name,
+                   (unsigned)spool_get_info(r->spool)->opens);
+}
+
+size_t recorder_left_positions(const recorder *r, const ledger_left **ret)
+{
+    *ret = r->left_positions;
+    return r->left_position_count;
+}

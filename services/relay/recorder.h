@@ -21,6 +21,7 @@
 #include "rpc/client.h"
 
 #include "event_codec.h"
+#include "position_table.h"
 
 typedef struct recorder recorder;
 typedef struct recorder_lane recorder_lane; /* one loop's range of slots */
@@ -88,6 +89,13 @@ typedef enum recorder_drop_reason {
 } recorder_drop_reason;
 /* Counts one: relay_spool_dropped_total, and usage is told. */
 void recorder_drop(recorder_lane *lane, recorder_drop_reason why);
+
+/* The rows of this relay's positions, by the id of its spool; the recorder's, for as long as it is open. */
+position_table *recorder_positions(recorder *r);
+/* "<spool id>.<times opened>": never given twice. */
+void recorder_holder(const recorder *r, char ret[LEDGER_HOLDER_SIZE]);
+/* What a killed relay left behind, its last events counted in. */
+size_t recorder_left_positions(const recorder *r, const ledger_left **ret);
 
 /* Figures for readiness, metrics and limits. */
 typedef struct recorder_stats {

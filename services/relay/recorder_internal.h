@@ -37,6 +37,10 @@ struct recorder {
     gw_loop *loop;
     int dir_fd; /* holds the flock */
     flight_table *table;
+    position_table *positions;
+    char spool_name[2 * SPOOL_ID_SIZE + 1]; /* at the start */
+    ledger_left *left_positions; /* of a killed relay */
+    size_t left_position_count;
     spool *spool;
     writer_lane *rings;
     recorder_lane *lanes;

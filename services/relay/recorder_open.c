@@ -32,6 +32,11 @@ static uint32_t slots_of_lane(const recorder *r)
     return r->o.slots_per_lane + r->o.refusal_slots;
 }
 
+static void spool_name(const recorder *r, char ret[2 * SPOOL_ID_SIZE + 1])
+{
+    gw_hex_encode(spool_get_info(r->spool)->id, SPOOL_ID_SIZE, ret);
+}
+
 static gw_status open_files(recorder *r, gw_error *err)
 {
     bool renamed = false;
@@ -50,6 +55,10 @@ static gw_status open_files(recorder *r, gw_error *err)
         gw_log_error(r->o.log, "spool_unreadable", gw_kv("kept_as", (const char *)how.aside),
                      gw_kv("last_tail", flight_table_noted_tail(r->table)), gw_kv_error(&how.why));
     recorder_use_spool_id(r, spool_get_info(r->spool));
+    spool_name(r, r->spool_name);
+    rc = position_table_open(r->o.dir, gw_str_of(r->spool_name), &r->positions, err);
+    if (rc != GW_OK)
+        return rc;
     /* A restart within one second does not meet the ids it gave before; a copy of this disk in another relay, which has opened it as
      * often, does not meet ours. */
     atomic_init(&r->id_counter,
@@ -103,7 +112,8 @@ static void recover(recorder *r)
     for (uint32_t i = 0; i < flight_table_count(r->table); i++) {
         uint64_t committed =
             GW_MUTANT(RECOVERY_WITHOUT_GENERATION) ? 0 : spool_committed(r->spool, i);
-        flight_found f = flight_slot_recover(flight_table_slot(r->table, i), committed);
+        flight_found f =
+            flight_slot_recover(flight_table_slot(r->table, i), committed, r->positions);
         found[f]++;
         if (f == FLIGHT_FOUND_DONE || f == FLIGHT_FOUND_INTERRUPTED)
             spool_writer_add(r->writer, i);
@@ -124,6 +134,34 @@ static void recover(recorder *r)
     atomic_store(&r->acked, info->acked);
     atomic_store(&r->bytes, info->bytes);
     r->seen_acked = info->acked;
+}
+
+/*
+ * The positions of the killed relay. Without the events that are still to be committed their sums are too low: then the rows stay, and
+ * what they hold stays counted until the next start.
+ */
+static gw_status find_left_positions(recorder *r, gw_error *err)
+{
+    uint32_t at = 0;
+    size_t count = 0;
+    ledger_row row;
+
+    while (position_table_next(r->positions, &at, &row))
+        count++;
+    if (count == 0 || atomic_load(&r->disk_failed))
+        return GW_OK;
+    r->left_positions = calloc(count, sizeof(*r->left_positions));
+    if (!r->left_positions)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the positions left behind");
+    for (at = 0; r->left_position_count < count && position_table_next(r->positions, &at, &row);) {
+        ledger_left *left = &r->left_positions[r->left_position_count++];
+        left->row = row;
+        gw_status rc = spool_read_position(r->spool, row.id, &left->sums, err);
+        if (rc != GW_OK)
+            return rc;
+    }
+    gw_log_info(r->o.log, "positions_found", gw_kv("positions", (int64_t)count));
+    return GW_OK;
 }
 
 /* Of each lane the slots that are FREE; lowest on top. What the recovery freed is here, not in the ring. */
@@ -174,6 +212,8 @@ void recorder_free(recorder *r)
     free(r->rings);
     spool_free(r->spool);
     flight_table_free(r->table);
+    position_table_free(r->positions);
+    free(r->left_positions);
     if (r->dir_fd >= 0)
         (void)close(r->dir_fd);
     free(r);
@@ -191,6 +231,9 @@ static gw_status open_recorder(recorder *r, gw_error *err)
     if (rc != GW_OK)
         return rc;
     recover(r);
+    rc = find_left_positions(r, err);
+    if (rc != GW_OK)
+        return rc;
     fill_free_lists(r);
     rc = start_ingest(r, err);
     if (rc == GW_OK && !r->o.without_thread) {

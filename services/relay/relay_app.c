@@ -55,6 +55,7 @@ static void on_http_closed(void *arg)
     relay_app *a = arg;
 
     a->http = NULL;
+    ledger_keeper_stop(a->ledgers);
     recorder_close(a->recorder, a->conf->shutdown_grace_ms, on_recorder_closed, a);
 }
 
@@ -62,7 +63,8 @@ static void on_http_closed(void *arg)
 void relay_app_flush(void *arg)
 {
     relay_app *a = arg;
-    bool flushed = gw_http_server_connections(a->http) == 0 && a->rpc_closed;
+    bool flushed = gw_http_server_connections(a->http) == 0 && a->rpc_closed &&
+                   ledger_keeper_is_idle(a->ledgers);
 
     if (!flushed && gw_loop_now_ms(a->loop) < a->flush_until_ms)
         gw_timer_set(a->loop, &a->flush_timer, FLUSH_POLL_MS);
@@ -81,6 +83,7 @@ void relay_app_on_idle(void *arg)
     a->closing = true;
     gw_timer_cancel(a->loop, &a->grace_timer);
     a->core.ending = true;
+    ledger_keeper_drain(a->ledgers);
     a->flush_until_ms = gw_loop_now_ms(a->loop) + FLUSH_MAX_MS;
     gw_timer_set(a->loop, &a->flush_timer, 0);
 }
@@ -128,6 +131,7 @@ static void close_app(void *arg)
     relay_core_fini(&a->core);
     gw_rpc_channel_free(a->auth);
     gw_rpc_channel_free(a->usage);
+    ledger_keeper_free(a->ledgers);
     gw_rpc_pump_free(a->pump);
     gw_schema_free(a->schema);
 }

@@ -30,6 +30,7 @@ typedef struct relay_app {
     chat_authorizer chat_access;
     provider_rpc providers;
     recorder *recorder;
+    ledger_keeper *ledgers;
     key_cache *keys;
     gw_http_client *upstreams;
     relay_core core;

@@ -101,6 +101,31 @@ static gw_status open_recorder(relay_app *a, gw_error *err)
     return recorder_open(a->loop, &options, &a->recorder, err);
 }
 
+static gw_status open_ledgers(relay_app *a, gw_error *err)
+{
+    const relay_conf *conf = a->conf;
+    ledger_keeper_options o = {
+        .redis = {.url = gw_str_of(conf->redis_url), .password = gw_str_of(conf->redis_password)},
+        .timers = ledger_timers_defaults,
+        .allow_when_lost = strcmp(conf->on_redis_loss, "allow") == 0,
+        .positions = recorder_positions(a->recorder),
+        .usage = a->usage,
+        .service_token = gw_service_own_token(a->service),
+        .log = a->log,
+        .metrics = a->shard,
+    };
+    const gw_tls_paths paths = {conf->redis_cert_file, conf->redis_key_file, conf->redis_ca_file};
+
+    char holder[LEDGER_HOLDER_SIZE];
+    recorder_holder(a->recorder, holder);
+    o.holder = holder;
+    o.left_count = recorder_left_positions(a->recorder, &o.left);
+    o.timers.lease_ms = conf->ledger_lease_ms;
+    o.timers.quarantine_ms = conf->ledger_quarantine_ms;
+    gw_status rc = gw_service_open_tls(a->service, &paths, &o.redis.tls, err);
+    return rc == GW_OK ? ledger_keeper_new(a->loop, &o, &a->ledgers, err) : rc;
+}
+
 static gw_status open_keys(relay_app *a, gw_error *err)
 {
     key_cache_options options = {
@@ -160,6 +185,7 @@ static void fill_core(relay_app *a)
     c->keys = a->keys;
     c->recorder = a->recorder;
     c->lane = recorder_lane_at(a->recorder, 0);
+    c->ledgers = a->ledgers;
     c->upstreams = a->upstreams;
     c->usage = a->usage;
     c->idle = relay_app_on_idle;
@@ -264,7 +290,7 @@ static gw_status open_http(relay_app *a, gw_error *err)
 gw_status relay_app_open(void *app, gw_service *service, gw_error *err)
 {
     static gw_status (*const steps[])(relay_app * a, gw_error * err) = {
-        open_base, open_config, open_recorder, open_keys, open_upstreams,
+        open_base, open_config, open_recorder, open_ledgers, open_keys, open_upstreams,
     };
     relay_app *a = app;
 
@@ -295,6 +321,7 @@ void relay_app_reload(void *app)
                     gw_kv("hint", "the flight table was made for it: restart for more"));
     gw_http_server_adjust(a->http, &options);
     key_cache_adjust(a->keys, gw_service_own_token(a->service), a->conf->key_stale_max_ms);
+    ledger_keeper_set_service_token(a->ledgers, gw_service_own_token(a->service));
     recorder_set_service_token(a->recorder, gw_service_own_token(a->service));
     gw_access_checker_set_own_token(a->access, gw_service_own_token(a->service));
     if (config_store_reload(a->config, &err) != GW_OK)

@@ -13,6 +13,8 @@ static void check(const void *conf, gw_conf_errors *errs)
                   c->upstream_key_file);
     gw_conf_needs(errs, "upstream_key_file", c->upstream_key_file, "upstream_cert_file",
                   c->upstream_cert_file);
+    gw_conf_needs(errs, "redis_cert_file", c->redis_cert_file, "redis_key_file", c->redis_key_file);
+    gw_conf_needs(errs, "redis_key_file", c->redis_key_file, "redis_cert_file", c->redis_cert_file);
     gw_service_check_conf(conf, errs);
     gw_service_check_cursor_key(conf, c->cursor_key_file, errs);
 }

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "key_cache.h"
+#include "ledger_keeper.h"
 #include "openai_error.h"
 #include "recorder.h"
 #include "relay_config.h"
@@ -46,6 +47,7 @@ typedef struct relay_core {
     key_cache *keys;
     recorder *recorder;
     recorder_lane *lane;
+    ledger_keeper *ledgers; /* NULL: limits are not enforced (tests) */
     gw_http_client *upstreams;
     gw_rpc_channel *usage; /* for GetOwnUsage; may be NULL */
     gw_str service_token; /* presented to usage */

@@ -233,11 +233,12 @@ relay_stage admit_enter(relay_request *r)
         return relay_request_fail(r, &err);
     if (endpoint_describe(r->call.endpoint)->has_body)
         r->prompt_estimate = prompt_estimate(&r->body);
+    if (r->policy->has_limits && r->core->ledgers && endpoint_describe(r->call.endpoint)->has_body)
+        return relay_request_take_hold(r);
     return STAGE_FORWARD;
 }
 
 relay_stage admit_resume(relay_request *r)
 {
-    (void)r;
-    return STAGE_ADMIT;
+    return relay_request_resume_hold(r);
 }

@@ -16,7 +16,10 @@ static void add_cors(const relay_request *r, relay_answer *a)
         return;
     add(a, "access-control-allow-origin", origin);
     add(a, "access-control-expose-headers",
-        GW_STR("x-request-id, retry-after, x-relay-ignored-params"));
+        GW_STR(
+            "x-request-id, retry-after, x-relay-ignored-params, x-ratelimit-limit-requests, "
+            "x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, "
+            "x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens"));
     add(a, "vary", GW_STR("Origin"));
 }
 
@@ -33,6 +36,7 @@ void relay_request_success_head(relay_request *r, relay_answer *a)
     add(a, "openai-processing-ms", r->processing_ms);
     add(a, "openai-version", r->openai_version);
     add(a, "x-relay-ignored-params", r->upstream_request.ignored_params);
+    relay_request_add_limits(r, a);
     add_cors(r, a);
 }
 
@@ -47,8 +51,9 @@ void relay_request_failure_head(relay_request *r, relay_answer *a)
     if (e->http_status == 401)
         add(a, "www-authenticate", GW_STR("Bearer"));
     /* The SDKs retry 409, 429 and 5xx by themselves; here it would change nothing. */
-    if (!gw_status_describe(e->error.code)->may_retry &&
+    if ((!gw_status_describe(e->error.code)->may_retry || r->waiting_does_not_help) &&
         (e->http_status >= 500 || e->http_status == 409 || e->http_status == 429))
         add(a, "x-should-retry", GW_STR("false"));
+    relay_request_add_limits(r, a);
     add_cors(r, a);
 }

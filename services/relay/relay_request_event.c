@@ -146,7 +146,7 @@ static usage_event *event_of(relay_request *r)
     apirelay__usage__v1__usage_event__init(e);
     e->event_id.data = r->event_id;
     e->event_id.len = sizeof(r->event_id);
-    e->timestamp_ms = r->arrival_wall_ms;
+    e->timestamp_ms = r->mark.wall_ms ? r->mark.wall_ms : r->arrival_wall_ms; /* the ledger's day */
     set_key(r, e);
     set_request(r, e);
     e->prompt_estimate_tokens = r->prompt_estimate;
@@ -159,6 +159,12 @@ static usage_event *event_of(relay_request *r)
     return e;
 }
 
+static void set_ledger(const relay_request *r, usage_event *e)
+{
+    e->key_load_id = r->mark.load;
+    e->grant_id = r->mark.row;
+}
+
 void relay_request_open_event(relay_request *r)
 {
     if (r->unrecorded)
@@ -167,6 +173,7 @@ void relay_request_open_event(relay_request *r)
     token_counts prompt = {.prompt = r->prompt_estimate};
 
     e->attempts = 1;
+    set_ledger(r, e);
     /* What a crash before the first byte of the answer is billed by. */
     e->billing_basis = constant(r->price ? "estimated" : "unpriced");
     e->cost_nano_usd = r->price ? price_of(r->price, &prompt) : 0;
@@ -188,6 +195,8 @@ static usage_event *finished_event(relay_request *r)
     const relay_bill *b = &r->bill;
 
     e->attempts = r->attempts;
+    if (!relay_request_is_refusal(r))
+        set_ledger(r, e);
     if (r->attempts == 0)
         e->provider = e->upstream_model = constant("");
     e->status_code = relay_request_status_code(r);

@@ -86,6 +86,10 @@ struct relay_request {
     bool event_is_filled;
     usage_event event; /* texts in the arena */
     int64_t prompt_estimate;
+    grant_take *take; /* its hold; NULL: the key has no limits */
+    grant_mark mark; /* of the hold, for the event; row 0: none */
+    bool ceiling_is_cut; /* the budget pays for a shorter answer only */
+    bool waiting_does_not_help;
 
     /* FORWARD, STREAM */
     const adapter_ops *adapter;
@@ -156,6 +160,13 @@ void relay_request_deliver(void *arg, const answer_event *e);
 /* local_answer.c: endpoints that no provider answers. */
 relay_stage local_answer_enter(relay_request *r);
 relay_stage local_answer_resume(relay_request *r);
+
+/* relay_request_hold.c: the key's limits. */
+relay_stage relay_request_take_hold(relay_request *r); /* the stage to be in */
+relay_stage relay_request_resume_hold(relay_request *r);
+void relay_request_leave_queue(relay_request *r); /* of those who wait for a hold */
+void relay_request_settle_hold(relay_request *r); /* once; the bill is known */
+void relay_request_add_limits(relay_request *r, relay_answer *a); /* x-ratelimit-… */
 
 /* relay_request_event.c */
 void relay_request_open_event(relay_request *r);

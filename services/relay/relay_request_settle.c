@@ -14,6 +14,7 @@ static void stop_operations(relay_request *r)
         r->wait_pending = false;
         r->operations--;
     }
+    relay_request_leave_queue(r);
     if (r->usage_call)
         gw_rpc_cancel(r->usage_call);
     if (!r->call_upstream)
@@ -92,6 +93,7 @@ relay_stage settle_enter(relay_request *r)
     r->bill.request_id = r->id;
     count_tokens(r);
     price_tokens(r);
+    relay_request_settle_hold(r);
     return STAGE_RECORD;
 }
 

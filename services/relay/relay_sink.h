@@ -18,7 +18,7 @@ typedef struct relay_sink relay_sink;
 
 typedef struct relay_answer { /* views live during the call */
     int status;
-    gw_header headers[16];
+    gw_header headers[24];
     size_t header_count;
     gw_str body;
 } relay_answer;

@@ -1,5 +1,8 @@
 #include "spool_internal.h"
 
+#include "ledger_event.h"
+#include "position_table.h"
+
 #include "core/id.h"
 
 #include "apirelay/usage/v1/event.pb-c.h"
@@ -87,6 +90,25 @@ bool spool_has_garbage(const spool *s)
 
 /* ---- writing ---- */
 
+/* What a position has spent, by the events that are on disk: the same transaction has both. */
+static int add_to_position(const spool_env *e, MDB_txn *txn, gw_str packed)
+{
+    ledger_row_sums sums = {0};
+    ledger_event spent;
+    if (!ledger_event_read(packed, &spent))
+        return 0;
+    uint32_t row = (uint32_t)(spent.row % POSITION_ROWS);
+    MDB_val key = spool_val(&row, sizeof(row)), value;
+    int code = mdb_get(txn, e->positions, &key, &value);
+    if (code == 0 && value.mv_size == sizeof(sums))
+        memcpy(&sums, value.mv_data, sizeof(sums));
+    else if (code != 0 && code != MDB_NOTFOUND)
+        return code;
+    ledger_row_add(&sums, spent.row, spent.load, spent.day, &spent.spent);
+    value = spool_val(&sums, sizeof(sums));
+    return mdb_put(txn, e->positions, &key, &value, 0);
+}
+
 static int append(const spool_env *e, MDB_txn *txn, const spool_change *c, spool_meta *m)
 {
     for (size_t i = 0; i < c->count; i++) {
@@ -100,6 +122,8 @@ static int append(const spool_env *e, MDB_txn *txn, const spool_change *c, spool
         key = spool_val(&event->slot, sizeof(event->slot));
         value = spool_val(&event->generation, sizeof(event->generation));
         code = mdb_put(txn, e->slots, &key, &value, 0);
+        if (code == 0)
+            code = add_to_position(e, txn, event->bytes);
         if (code != 0)
             return code;
     }
@@ -266,6 +290,22 @@ gw_status spool_read(spool *s, int64_t seq, uint32_t max_bytes, spool_frame *f, 
     }
     mdb_txn_abort(txn);
     return code == 0 ? GW_OK : spool_mdb_error(err, "read", code);
+}
+
+gw_status spool_read_position(spool *s, int64_t id, ledger_row_sums *ret, gw_error *err)
+{
+    MDB_txn *txn;
+    uint32_t row = (uint32_t)(id % POSITION_ROWS);
+    *ret = (ledger_row_sums){0};
+    int code = mdb_txn_begin(s->env.env, NULL, MDB_RDONLY, &txn);
+    if (code != 0)
+        return spool_mdb_error(err, "begin a read", code);
+    MDB_val key = spool_val(&row, sizeof(row)), value;
+    code = mdb_get(txn, s->env.positions, &key, &value);
+    if (code == 0 && value.mv_size == sizeof(*ret))
+        memcpy(ret, value.mv_data, sizeof(*ret));
+    mdb_txn_abort(txn);
+    return code == 0 || code == MDB_NOTFOUND ? GW_OK : spool_mdb_error(err, "read", code);
 }
 
 bool spool_find(spool *s, int64_t seq, uint8_t ret_id[SPOOL_EVENT_ID_SIZE],

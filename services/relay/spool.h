@@ -3,6 +3,7 @@
  *
  *     events   key u64 big endian = seq + base ─▶ packed UsageEvent      (MDB_APPEND: no gaps)
  *     slots    u32 slot ─▶ u64 last generation committed, in the same transaction as its event
+ *     positions u32 row ─▶ what the position has spent by its events, in their transaction (ledger.h)
  *     meta     "spool" ─▶ id, boot, base, tail, acked, …
  *
  * Each commit is fsynced. A seq is never given twice under one id. A spool that starts again under a new id (usage lost its claims)
@@ -11,6 +12,8 @@
  * Thread: the writer's; spool_read() and spool_find() also on one other thread while no spool_restart() or spool_replace() runs.
  */
 #pragma once
+
+#include "ledger.h"
 
 #include "core/status.h"
 #include "core/str.h"
@@ -87,6 +90,9 @@ GW_CHECK gw_status spool_read(spool *s, int64_t seq, uint32_t max_bytes, spool_f
 /* Id and time of the event at `seq`; false when it is not there. */
 GW_CHECK bool spool_find(spool *s, int64_t seq, uint8_t ret_id[SPOOL_EVENT_ID_SIZE],
                          int64_t *ret_timestamp_ms);
+
+/* What the position of that row had spent; zeroes when no event of it is on disk. Before the writer runs. */
+GW_CHECK gw_status spool_read_position(spool *s, int64_t id, ledger_row_sums *ret, gw_error *err);
 
 /* A new id and boot; events not acked stay and count from seq 1. */
 GW_CHECK gw_status spool_restart(spool *s, gw_error *err);

@@ -60,11 +60,11 @@ static int check_size(MDB_env *env)
     return (size_t)file.st_size < pages * st.ms_psize ? MDB_CORRUPTED : 0;
 }
 
-static int open_databases(spool_env *e, bool make)
+static int open_databases(spool_env *e, bool make, bool readonly)
 {
     unsigned create = make ? MDB_CREATE : 0;
     MDB_txn *txn;
-    int code = mdb_txn_begin(e->env, NULL, make ? 0 : MDB_RDONLY, &txn);
+    int code = mdb_txn_begin(e->env, NULL, readonly ? MDB_RDONLY : 0, &txn);
     if (code != 0)
         return code;
     code = mdb_dbi_open(txn, "events", create, &e->events);
@@ -72,6 +72,8 @@ static int open_databases(spool_env *e, bool make)
         code = mdb_dbi_open(txn, "slots", create | MDB_INTEGERKEY, &e->slots);
     if (code == 0)
         code = mdb_dbi_open(txn, "meta", create, &e->meta);
+    if (code == 0 && !readonly) /* one of a relay that had no ledgers yet gets it now */
+        code = mdb_dbi_open(txn, "positions", MDB_CREATE | MDB_INTEGERKEY, &e->positions);
     if (code != 0) {
         mdb_txn_abort(txn);
         return code;
@@ -87,7 +89,7 @@ static gw_status env_open(const char *path, size_t map_bytes, bool make, unsigne
     int code = mdb_env_create(&e.env);
     if (code != 0)
         return spool_mdb_error(err, "make an environment", code);
-    code = mdb_env_set_maxdbs(e.env, 3);
+    code = mdb_env_set_maxdbs(e.env, 4);
     if (code == 0 && map_bytes)
         code = mdb_env_set_mapsize(e.env, map_bytes);
     if (code == 0)
@@ -99,7 +101,7 @@ static gw_status env_open(const char *path, size_t map_bytes, bool make, unsigne
     if (code == 0 && !(flags & MDB_RDONLY))
         code = mdb_reader_check(e.env, &dead); /* of processes that were killed */
     if (code == 0)
-        code = open_databases(&e, make);
+        code = open_databases(&e, make, (flags & MDB_RDONLY) != 0);
     if (code != 0) {
         spool_env_close(&e);
         return spool_mdb_error(err, "open", code);

@@ -21,7 +21,7 @@ typedef struct spool_meta {
 
 typedef struct spool_env {
     MDB_env *env; /* NULL: closed */
-    MDB_dbi events, slots, meta;
+    MDB_dbi events, slots, meta, positions;
 } spool_env;
 
 struct spool {

@@ -28,6 +28,7 @@ SERVICES = ("auth", "usage", "relay", "admin-gw")
 LISTED_MODELS = ["gpt-4o", "gpt-4o-mini", "org/model/with-slashes", "text-embedding-3-small", "alias-gpt", "agent_echo"]
 IMPATIENT_MS = 400
 HEAD_TIMEOUT = "1500ms"
+LEDGER_LEASE, LEDGER_QUARANTINE = "1s", "2s"
 VISIBLE_SECONDS = 2.0
 START_SECONDS = float(os.environ.get("SUITE_START_SECONDS", "30"))
 
@@ -199,7 +200,7 @@ class Suite:
         settings = {"TLS_CERT_FILE": cert, "TLS_KEY_FILE": key, "TLS_CA_FILE": str(authority().file)}
         if service in ("relay", "admin-gw"):
             settings |= {"LISTEN_TLS_CERT_FILE": cert, "LISTEN_TLS_KEY_FILE": key}
-        if service in ("auth", "usage"):
+        if service in ("auth", "usage", "relay"):
             settings["REDIS_CA_FILE"] = str(authority().file)
         if service in ("relay", "usage"):
             settings["CURSOR_KEY_FILE"] = str(self.path("cursor-key"))
@@ -239,8 +240,9 @@ class Suite:
         })
         self._service("usage", {**self._stores(), "GRPC_LISTEN": self.grpc_target("usage"), "AUTH_TARGET": auth})
         self._service("relay", {
-            "MONGO_URI": self.mongo_uri,
-            "MONGO_DATABASE": self.database,
+            **self._stores(),
+            "LEDGER_LEASE": LEDGER_LEASE,
+            "LEDGER_QUARANTINE": LEDGER_QUARANTINE,
             "LISTEN": f"127.0.0.1:{self.port['relay']}",
             "GRPC_LISTEN": self.grpc_target("relay"),
             "AUTH_TARGET": auth,

@@ -1,0 +1,21 @@
+#include "ledger_event.h"
+
+#include "event_codec.h"
+
+bool ledger_event_read(gw_str packed, ledger_event *ret)
+{
+    event_figures f;
+
+    if (!event_read_figures(packed, &f) || f.grant_id <= 0)
+        return false;
+    *ret = (ledger_event){
+        .row = f.grant_id,
+        .load = f.key_load_id,
+        .day = ledger_day_of(f.timestamp_ms),
+        .spent = {.of = {[LEDGER_REQUESTS_DAY] = 1,
+                         [LEDGER_TOKENS_DAY] = f.total_tokens,
+                         [LEDGER_TOKENS_MONTH] = f.total_tokens,
+                         [LEDGER_COST_MONTH] = f.cost_nano_usd}},
+    };
+    return true;
+}

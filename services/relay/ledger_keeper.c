@@ -1,0 +1,345 @@
+#include "ledger_keeper.h"
+
+#include "ledger_store_redis.h"
+#include "relay_metrics.h"
+
+#include "apirelay/usage/v1/ledger_service.pb-c.h"
+
+#include <stdlib.h>
+
+#define BORN_MS 1000
+
+struct ledger_keeper {
+    gw_loop *loop;
+    ledger_keeper_options o;
+    gw_redis *redis; /* NULL once stopped */
+    ledger_store *store;
+    grant_book *book;
+    position_table *positions;
+    gw_timer turn, birth;
+    bool lost;
+    grant_book_figures counted;
+};
+
+static int64_t now_of(const ledger_keeper *k)
+{
+    return gw_loop_now_ms(k->loop);
+}
+
+static void wake_within(ledger_keeper *k, int64_t delay_ms)
+{
+    if (!k->redis)
+        return;
+    int64_t due_ms = now_of(k) + GW_MAX(delay_ms, 0);
+    if (!gw_timer_is_armed(&k->turn) || k->turn.due_ms > due_ms)
+        gw_timer_set(k->loop, &k->turn, GW_MAX(delay_ms, 0));
+}
+
+/* ---- what has changed ---- */
+
+static void count(const ledger_keeper *k, int metric, int64_t now, int64_t before,
+                  const char *label)
+{
+    gw_str text = gw_str_of(label ? label : "");
+
+    if (now > before && k->o.metrics)
+        gw_metric_add(k->o.metrics, metric, now - before, &text, label ? 1 : 0);
+}
+
+static void measure(ledger_keeper *k)
+{
+    grant_book_figures f, *was = &k->counted;
+
+    grant_book_get_figures(k->book, &f);
+    count(k, M_relay_ledger_statements_total, f.statements, was->statements, NULL);
+    count(k, M_relay_ledger_cut_total, f.cut_from_grant, was->cut_from_grant, "grant");
+    count(k, M_relay_ledger_cut_total, f.cut_bought, was->cut_bought, "bought");
+    count(k, M_relay_ledger_refused_total, f.refused, was->refused, NULL);
+    count(k, M_relay_ledger_loads_total, f.loads, was->loads, NULL);
+    count(k, M_relay_ledger_switch_total, f.switches, was->switches, NULL);
+    count(k, M_relay_ledger_gone_total, f.gone, was->gone, NULL);
+    if (k->o.metrics)
+        gw_metric_set(k->o.metrics, M_relay_ledger_positions, f.positions, NULL, 0);
+    *was = f;
+}
+
+static void note_loss(ledger_keeper *k)
+{
+    bool lost = grant_book_is_lost(k->book, now_of(k));
+
+    if (lost == k->lost)
+        return;
+    k->lost = lost;
+    if (lost)
+        gw_log_warn(
+            k->o.log, "ledger_lost",
+            gw_kv("hint", k->o.allow_when_lost
+                              ? "Redis does not answer: limits of windows are not enforced"
+                              : "Redis does not answer: keys with limits of windows are refused"));
+    else
+        gw_log_info(k->o.log, "ledger_found");
+}
+
+static void on_turn(void *arg)
+{
+    ledger_keeper *k = arg;
+    int64_t now_ms = now_of(k), due_ms = grant_book_advance(k->book, now_ms);
+
+    note_loss(k);
+    measure(k);
+    if (due_ms != INT64_MAX)
+        wake_within(k, due_ms - now_ms);
+}
+
+/* ---- the store ---- */
+
+static void on_stated(void *arg, gw_status rc, const ledger_reply *reply)
+{
+    ledger_keeper *k = arg;
+
+    if (rc != GW_OK)
+        return; /* it is stated again */
+    grant_book_answer(k->book, reply, now_of(k));
+    wake_within(k, 0);
+}
+
+static void state(void *arg, const ledger_statement *st)
+{
+    ledger_keeper *k = arg;
+
+    k->store->ops->state(k->store, st, on_stated, k);
+    wake_within(k, k->o.timers.retry_ms);
+}
+
+static void on_born(void *arg, gw_status rc, const int64_t *born)
+{
+    ledger_keeper *k = arg;
+
+    if (rc != GW_OK)
+        return;
+    grant_book_born(k->book, born, now_of(k));
+    wake_within(k, 0);
+}
+
+static void ask_births(void *arg)
+{
+    ledger_keeper *k = arg;
+
+    gw_timer_set(k->loop, &k->birth, BORN_MS);
+    k->store->ops->born(k->store, on_born, k);
+}
+
+/* ---- the build-up ---- */
+
+typedef struct load_call {
+    ledger_keeper *keeper;
+    char subject[LEDGER_SUBJECT_SIZE];
+    int64_t load, day;
+} load_call;
+
+static void end_load(load_call *c)
+{
+    ledger_keeper *k = c->keeper;
+
+    if (k->redis) {
+        grant_book_loaded(k->book, c->subject, now_of(k));
+        wake_within(k, 0);
+    }
+    free(c);
+}
+
+static void on_loaded(void *arg, gw_status rc, ledger_loaded how)
+{
+    (void)rc;
+    (void)how; /* whatever it was: the next statement says how things stand */
+    end_load(arg);
+}
+
+static void on_used(void *arg, gw_status rc, const ProtobufCMessage *response, const gw_error *err)
+{
+    load_call *c = arg;
+    ledger_keeper *k = c->keeper;
+
+    if (!k->redis) {
+        free(c);
+        return;
+    }
+    if (rc != GW_OK) {
+        gw_log_warn(k->o.log, "ledger_load_failed", gw_kv("ledger", (const char *)c->subject),
+                    gw_kv_error(err));
+        end_load(c);
+        return;
+    }
+    const Apirelay__Usage__V1__LoadLedgerResponse *m = (const void *)response;
+    ledger_amounts used = {.of = {[LEDGER_REQUESTS_DAY] = m->requests_today,
+                                  [LEDGER_TOKENS_DAY] = m->tokens_today,
+                                  [LEDGER_TOKENS_MONTH] = m->tokens_this_month,
+                                  [LEDGER_COST_MONTH] = m->cost_nano_usd_this_month}};
+    k->store->ops->load(k->store, c->subject, c->load, c->day, &used, on_loaded, c);
+}
+
+static void load(void *arg, const char *subject, int64_t load_id, int64_t day, bool fresh)
+{
+    ledger_keeper *k = arg;
+    Apirelay__Usage__V1__LoadLedgerRequest m = APIRELAY__USAGE__V1__LOAD_LEDGER_REQUEST__INIT;
+    gw_rpc_call_options options = {
+        .path = "/apirelay.usage.v1.LedgerService/LoadLedger",
+        .response = &apirelay__usage__v1__load_ledger_response__descriptor,
+        .credential = k->o.service_token,
+        .wait_for_ready = true,
+    };
+    load_call *c = calloc(1, sizeof(*c));
+
+    if (!c)
+        return;
+    *c = (load_call){.keeper = k, .load = load_id, .day = day};
+    (void)snprintf(c->subject, sizeof(c->subject), "%s", subject);
+    m.subject_case = APIRELAY__USAGE__V1__LOAD_LEDGER_REQUEST__SUBJECT_API_KEY_ID;
+    m.api_key_id = c->subject + strlen("k:");
+    m.load_id = load_id;
+    m.day = day;
+    m.fresh = fresh;
+    if (!gw_rpc_unary(k->o.usage, &options, &m.base, on_used, c))
+        free(c);
+}
+
+/* ---- rows ---- */
+
+static int64_t row_open(void *arg, const char *holder, const char *subject)
+{
+    return position_table_open_row(((ledger_keeper *)arg)->positions, holder, subject);
+}
+
+static void row_load(void *arg, int64_t row, int64_t load_id)
+{
+    position_table_set_load(((ledger_keeper *)arg)->positions, row, load_id);
+}
+
+static void row_close(void *arg, int64_t row)
+{
+    ledger_keeper *k = arg;
+
+    position_table_close_row(k->positions, row);
+}
+
+static const grant_book_ops book_ops = {.state = state,
+                                        .load = load,
+                                        .row_open = row_open,
+                                        .row_load = row_load,
+                                        .row_close = row_close};
+
+/* ---- life ---- */
+
+static gw_status close_what_is_left(ledger_keeper *k, gw_error *err)
+{
+    for (size_t i = 0; i < k->o.left_count; i++)
+        if (!grant_book_close_row(k->book, &k->o.left[i].row, &k->o.left[i].sums))
+            return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the positions left behind");
+    return GW_OK;
+}
+
+static gw_status open_keeper(ledger_keeper *k, gw_error *err)
+{
+    grant_book_options book = {
+        .ops = &book_ops, .arg = k, .timers = k->o.timers, .allow_when_lost = k->o.allow_when_lost};
+
+    (void)snprintf(book.holder, sizeof(book.holder), "%.*s.0", LEDGER_HOLDER_SIZE - 3, k->o.holder);
+    k->positions = k->o.positions;
+    k->book = grant_book_new(&book);
+    if (!k->book)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the ledgers");
+    gw_status rc = gw_redis_new(k->loop, k->o.log, &k->o.redis, &k->redis, err);
+    if (rc == GW_OK)
+        rc = ledger_store_redis_new(k->redis, &k->o.timers, NULL, &k->store, err);
+    return rc == GW_OK ? close_what_is_left(k, err) : rc;
+}
+
+gw_status ledger_keeper_new(gw_loop *l, const ledger_keeper_options *o, ledger_keeper **ret,
+                            gw_error *err)
+{
+    ledger_keeper *k = calloc(1, sizeof(*k));
+
+    if (!k)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the ledgers");
+    k->loop = l;
+    k->o = *o;
+    gw_timer_init(&k->turn, on_turn, k);
+    gw_timer_init(&k->birth, ask_births, k);
+    gw_status rc = open_keeper(k, err);
+    if (rc != GW_OK) {
+        ledger_keeper_stop(k);
+        ledger_keeper_free(k);
+        return rc;
+    }
+    gw_redis_connect(k->redis);
+    ask_births(k);
+    wake_within(k, 0);
+    *ret = k;
+    return GW_OK;
+}
+
+void ledger_keeper_drain(ledger_keeper *k)
+{
+    grant_book_drain(k->book);
+    wake_within(k, 0);
+}
+
+bool ledger_keeper_is_idle(const ledger_keeper *k)
+{
+    return grant_book_is_idle(k->book);
+}
+
+void ledger_keeper_stop(ledger_keeper *k)
+{
+    if (!k || !k->redis)
+        return;
+    gw_timer_cancel(k->loop, &k->turn);
+    gw_timer_cancel(k->loop, &k->birth);
+    gw_redis_free(gw_steal(&k->redis));
+}
+
+void ledger_keeper_free(ledger_keeper *k)
+{
+    if (!k)
+        return;
+    ledger_store_free(k->store);
+    grant_book_free(k->book);
+    free(k);
+}
+
+void ledger_keeper_set_service_token(ledger_keeper *k, gw_str token)
+{
+    k->o.service_token = token;
+}
+
+/* ---- requests ---- */
+
+grant_outcome ledger_keeper_take(ledger_keeper *k, const key_policy *p, grant_take *t)
+{
+    if (!k->redis)
+        return t->outcome = GRANT_UNAVAILABLE;
+    grant_outcome o = grant_book_take(k->book, p->ledger, &p->limits, t, now_of(k));
+    if (!gw_timer_is_armed(&k->turn))
+        wake_within(k, k->o.timers.retry_ms);
+    return o;
+}
+
+void ledger_keeper_forget(ledger_keeper *k, grant_take *t)
+{
+    grant_book_forget(k->book, t);
+}
+
+void ledger_keeper_settle(ledger_keeper *k, grant_take *t, const ledger_amounts *real)
+{
+    grant_book_settle(k->book, t, real, now_of(k));
+}
+
+grant_mark ledger_keeper_mark(const ledger_keeper *k, const grant_take *t)
+{
+    return grant_book_mark(t, now_of(k));
+}
+
+bool ledger_keeper_left(const ledger_keeper *k, const grant_take *t, grant_left *ret)
+{
+    return grant_book_left(t, now_of(k), ret);
+}

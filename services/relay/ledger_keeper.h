@@ -1,0 +1,51 @@
+/*
+ * Ledger keeper: the grants of one loop at work. It carries out what the book wants (grant_book.h): statements to Redis, what was
+ * used from usage, rows on disk; and closes what a killed relay left behind.
+ *
+ * A key without limits has no ledger and never comes here.
+ *
+ * Log: ledger_lost and ledger_found at each change. Thread: the loop's.
+ */
+#pragma once
+
+#include "grant_book.h"
+#include "policy.h"
+#include "position_table.h"
+
+#include "metrics/metrics.h"
+#include "redis/redis.h"
+#include "rpc/client.h"
+
+typedef struct ledger_keeper ledger_keeper;
+
+typedef struct ledger_keeper_options {
+    gw_redis_options redis;
+    ledger_timers timers;
+    bool allow_when_lost; /* RELAY_ON_REDIS_LOSS=allow */
+    position_table *positions; /* borrowed until ledger_keeper_stop() */
+    const char *holder; /* "<spool id>.<boot>": never used twice; copied */
+    const ledger_left *left; /* what a killed relay left behind; copied */
+    size_t left_count;
+    gw_rpc_channel *usage; /* borrowed; closed before ledger_keeper_free() */
+    gw_str service_token; /* presented to usage */
+    gw_log *log;
+    gw_metrics_shard *metrics; /* may be NULL */
+} ledger_keeper_options;
+
+GW_CHECK gw_status ledger_keeper_new(gw_loop *l, const ledger_keeper_options *o,
+                                     ledger_keeper **ret, gw_error *err);
+/* Every open position says goodbye as soon as its requests have ended. */
+void ledger_keeper_drain(ledger_keeper *k);
+bool ledger_keeper_is_idle(const ledger_keeper *k);
+/* Nothing is stated or written any more; NULL is fine. */
+void ledger_keeper_stop(ledger_keeper *k);
+void ledger_keeper_free(ledger_keeper *k);
+
+void ledger_keeper_set_service_token(ledger_keeper *k, gw_str token);
+
+/* As of the book; the policy has limits. */
+grant_outcome ledger_keeper_take(ledger_keeper *k, const key_policy *p, grant_take *t);
+void ledger_keeper_forget(ledger_keeper *k, grant_take *t);
+void ledger_keeper_settle(ledger_keeper *k, grant_take *t, const ledger_amounts *real);
+grant_mark ledger_keeper_mark(const ledger_keeper *k, const grant_take *t);
+bool ledger_keeper_left(const ledger_keeper *k, const grant_take *t, grant_left *ret);

@@ -1,0 +1,274 @@
+/* The hold of a request: what it may cost at most, cut from its key's grant in ADMIT and turned into spend in SETTLE. */
+#include "relay_request_internal.h"
+
+#define OUTPUT_MIN_TOKENS  16 /* less than this is no answer: the budget is at its end */
+#define RETRY_HELPS_MAX_MS 60000
+
+/* ---- the most it may cost ---- */
+
+/* By the name that goes upstream, else by the one asked for. */
+static const model_price *price_for_hold(const relay_request *r)
+{
+    const relay_config *c = r->config;
+    gw_str upstream = r->route->upstream_model.len > 0 ? r->route->upstream_model : r->body.model;
+    gw_str provider = r->route->provider->name;
+    const model_price *p = price_find(c->prices, c->price_count, upstream, provider);
+
+    return p ? p : price_find(c->prices, c->price_count, r->body.model, provider);
+}
+
+/* The ceiling when neither caller nor budget say one. */
+static int64_t usual_ceiling(const relay_request *r)
+{
+    int64_t of_key = key_policy_max_tokens(r->policy), of_model = r->route->max_output_tokens;
+    int64_t ceiling = r->route->default_max_output_tokens;
+
+    if (of_key > 0)
+        ceiling = GW_MIN(ceiling, of_key);
+    return of_model > 0 ? GW_MIN(ceiling, of_model) : ceiling;
+}
+
+static int64_t bounded_product(int64_t a, int64_t b)
+{
+    int64_t product;
+
+    return __builtin_mul_overflow(a, b, &product) ? LEDGER_UNLIMITED
+                                                  : GW_MIN(product, LEDGER_UNLIMITED);
+}
+
+static int64_t cost_of(const model_price *p, int64_t prompt, int64_t completion)
+{
+    token_counts t = {.prompt = prompt, .completion = completion};
+
+    if (!p)
+        return 0;
+    if (p->reasoning_per_million_nano_usd > p->completion_per_million_nano_usd)
+        t.reasoning = completion;
+    if (p->cached_prompt_per_million_nano_usd > p->prompt_per_million_nano_usd)
+        t.cached = prompt;
+    return GW_MIN(price_of(p, &t), LEDGER_UNLIMITED);
+}
+
+static void measure_hold(relay_request *r, int64_t ceiling, ledger_amounts *ret)
+{
+    int64_t output = bounded_product(ceiling, r->body.choices);
+    int64_t tokens = GW_MIN(r->prompt_estimate + output, LEDGER_UNLIMITED);
+
+    *ret = (ledger_amounts){
+        .of = {[LEDGER_REQUESTS_DAY] = 1,
+               [LEDGER_TOKENS_DAY] = tokens,
+               [LEDGER_TOKENS_MONTH] = tokens,
+               [LEDGER_COST_MONTH] = cost_of(price_for_hold(r), r->prompt_estimate, output)}};
+}
+
+/* What `left` of the dimension pays for, as output tokens a choice. */
+static int64_t affordable_ceiling(const relay_request *r, ledger_window w, int64_t left)
+{
+    int64_t fits = 0, over = r->job.ceiling;
+
+    if (w != LEDGER_COST_MONTH)
+        return (left - r->prompt_estimate) / r->body.choices;
+    while (over - fits > 1) { /* by halves: prices are not to be inverted */
+        int64_t middle = fits + (over - fits) / 2;
+        int64_t output = bounded_product(middle, r->body.choices);
+        if (cost_of(price_for_hold(r), r->prompt_estimate, output) <= left)
+            fits = middle;
+        else
+            over = middle;
+    }
+    return fits;
+}
+
+/* ---- ADMIT ---- */
+
+static void on_taken(void *arg)
+{
+    relay_request *r = arg;
+
+    r->operations--;
+    relay_request_wake(r);
+}
+
+static relay_stage refuse(relay_request *r)
+{
+    static const char *const what[] = {"requests per day", "tokens per day", "tokens per month",
+                                       "the cost per month", "requests per minute"};
+    static const char *const fields[] = {"limits.requestsPerDay", "limits.tokensPerDay",
+                                         "limits.tokensPerMonth", "limits.costLimit",
+                                         "limits.requestsPerMinute"};
+    const grant_take *t = r->take;
+    bool is_rate = t->short_of == LEDGER_BUCKET || t->short_of == LEDGER_REQUESTS_DAY ||
+                   t->short_of == LEDGER_TOKENS_DAY;
+    int64_t seconds = GW_MAX((t->reset_ms + 999) / 1000, 1);
+    openai_error e;
+    gw_error err;
+
+    (void)gw_fail_field(&err, is_rate ? GW_ERR_RATE_LIMITED : GW_ERR_BUDGET_EXCEEDED,
+                        fields[t->short_of],
+                        "this API key has reached its limit of %s; it resets in %lld s",
+                        what[t->short_of], (long long)seconds);
+    openai_error_from(&e, &err);
+    e.retry_after = gw_arena_printf(r->arena, "%lld", (long long)seconds);
+    r->waiting_does_not_help = t->reset_ms > RETRY_HELPS_MAX_MS;
+    return relay_request_fail_with(r, &e);
+}
+
+static relay_stage take_hold(relay_request *r);
+
+/* Not even that fits: what is left may pay for a shorter answer. */
+static relay_stage try_smaller(relay_request *r)
+{
+    const grant_take *t = r->take;
+
+    if (r->ceiling_is_cut || r->job.ceiling == 0 || t->short_of == LEDGER_BUCKET ||
+        t->short_of == LEDGER_REQUESTS_DAY)
+        return refuse(r);
+    int64_t ceiling = affordable_ceiling(r, t->short_of, t->left);
+    if (ceiling < OUTPUT_MIN_TOKENS || ceiling >= r->job.ceiling)
+        return refuse(r);
+    r->job.ceiling = ceiling;
+    r->ceiling_is_cut = true;
+    return take_hold(r);
+}
+
+static relay_stage follow_outcome(relay_request *r)
+{
+    gw_error err;
+
+    switch (r->take->outcome) {
+    case GRANT_WAITS:
+        return STAGE_ADMIT;
+    case GRANT_CUT:
+        r->mark = ledger_keeper_mark(r->core->ledgers, r->take);
+        return STAGE_FORWARD;
+    case GRANT_REFUSED:
+        return try_smaller(r);
+    default:
+        (void)gw_fail(&err, GW_ERR_UNAVAILABLE,
+                      "the limits of this API key cannot be checked right now");
+        return relay_request_fail(r, &err);
+    }
+}
+
+static relay_stage take_hold(relay_request *r)
+{
+    measure_hold(r, r->job.ceiling, &r->take->hold.most);
+    if (ledger_keeper_take(r->core->ledgers, r->policy, r->take) == GRANT_WAITS)
+        r->operations++;
+    return follow_outcome(r);
+}
+
+relay_stage relay_request_take_hold(relay_request *r)
+{
+    gw_error err;
+
+    r->take = gw_arena_new_of(r->arena, grant_take);
+    if (!r->take) {
+        (void)relay_request_no_memory(&err);
+        return relay_request_fail(r, &err);
+    }
+    r->take->done = on_taken;
+    r->take->arg = r;
+    if (r->call.endpoint != ENDPOINT_EMBEDDINGS)
+        r->job.ceiling = r->body.needs.max_tokens > 0 ? r->body.needs.max_tokens : usual_ceiling(r);
+    return take_hold(r);
+}
+
+relay_stage relay_request_resume_hold(relay_request *r)
+{
+    return r->take ? follow_outcome(r) : STAGE_ADMIT;
+}
+
+/* ---- SETTLE ---- */
+
+void relay_request_leave_queue(relay_request *r)
+{
+    if (!r->take || r->take->outcome != GRANT_WAITS)
+        return;
+    ledger_keeper_forget(r->core->ledgers, r->take);
+    r->take->outcome = GRANT_UNAVAILABLE;
+    r->operations--;
+}
+
+void relay_request_settle_hold(relay_request *r)
+{
+    const relay_bill *b = &r->bill;
+
+    if (!r->take || r->take->outcome != GRANT_CUT)
+        return;
+    ledger_amounts real = {.of = {[LEDGER_REQUESTS_DAY] = 1,
+                                  [LEDGER_TOKENS_DAY] = b->total_tokens,
+                                  [LEDGER_TOKENS_MONTH] = b->total_tokens,
+                                  [LEDGER_COST_MONTH] = b->cost_nano_usd}};
+    if (relay_request_is_refusal(r)) /* its row counts no request */
+        real = (ledger_amounts){0};
+    int64_t wall_ms = r->mark.wall_ms; /* of the cut */
+    r->mark = ledger_keeper_mark(r->core->ledgers, r->take);
+    r->mark.wall_ms = wall_ms;
+    ledger_keeper_settle(r->core->ledgers, r->take, &real);
+}
+
+/* ---- headers ---- */
+
+/* As OpenAI writes them: 12ms, 1s, 6m0s, 3h2m1s. */
+static gw_str duration_text(gw_arena *arena, int64_t ms)
+{
+    int64_t s = (ms + 999) / 1000;
+
+    if (ms < 1000)
+        return gw_arena_printf(arena, "%lldms", (long long)GW_MAX(ms, 0));
+    if (s < 60)
+        return gw_arena_printf(arena, "%llds", (long long)s);
+    if (s < 3600)
+        return gw_arena_printf(arena, "%lldm%llds", (long long)(s / 60), (long long)(s % 60));
+    return gw_arena_printf(arena, "%lldh%lldm%llds", (long long)(s / 3600),
+                           (long long)(s / 60 % 60), (long long)(s % 60));
+}
+
+static void add_limit(relay_request *r, relay_answer *a, const char *const names[3], int64_t limit,
+                      int64_t left, int64_t reset_ms)
+{
+    gw_str values[] = {gw_arena_printf(r->arena, "%lld", (long long)limit),
+                       gw_arena_printf(r->arena, "%lld", (long long)GW_MIN(left, limit)),
+                       duration_text(r->arena, reset_ms)};
+
+    for (size_t i = 0; i < GW_ARRAY_LEN(values); i++)
+        if (values[i].len > 0 && a->header_count < GW_ARRAY_LEN(a->headers))
+            a->headers[a->header_count++] = (gw_header){gw_str_of(names[i]), values[i]};
+}
+
+/* Of two limits the one that less is left of. */
+static ledger_window tighter(const grant_left *l, ledger_window a, ledger_window b)
+{
+    if (l->limits.window.of[b] >= LEDGER_UNLIMITED)
+        return a;
+    if (l->limits.window.of[a] >= LEDGER_UNLIMITED)
+        return b;
+    return l->left.of[b] < l->left.of[a] ? b : a;
+}
+
+void relay_request_add_limits(relay_request *r, relay_answer *a)
+{
+    static const char *const requests[] = {"x-ratelimit-limit-requests",
+                                           "x-ratelimit-remaining-requests",
+                                           "x-ratelimit-reset-requests"};
+    static const char *const tokens[] = {"x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens",
+                                         "x-ratelimit-reset-tokens"};
+    grant_left l;
+
+    if (!r->take || !ledger_keeper_left(r->core->ledgers, r->take, &l))
+        return;
+    int64_t per_minute = l.limits.per_minute, per_day = l.limits.window.of[LEDGER_REQUESTS_DAY];
+    bool day_is_tighter = per_day < LEDGER_UNLIMITED &&
+                          (per_minute == 0 || l.left.of[LEDGER_REQUESTS_DAY] < l.bucket_left);
+    if (day_is_tighter)
+        add_limit(r, a, requests, per_day, l.left.of[LEDGER_REQUESTS_DAY],
+                  ledger_window_ends_ms(LEDGER_REQUESTS_DAY, l.wall_ms));
+    else if (per_minute > 0)
+        add_limit(r, a, requests, per_minute, l.bucket_left,
+                  GW_MAX(per_minute - l.bucket_left, 0) * 60000 / per_minute);
+    ledger_window w = tighter(&l, LEDGER_TOKENS_DAY, LEDGER_TOKENS_MONTH);
+    if (l.limits.window.of[w] < LEDGER_UNLIMITED)
+        add_limit(r, a, tokens, l.limits.window.of[w], l.left.of[w],
+                  ledger_window_ends_ms(w, l.wall_ms));
+}

@@ -1,0 +1,184 @@
+"""The limits of a key, on two relays, with real stores: never over, exact at rest, and what callers are told."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from harness.ports import eventually
+from harness.suite import NO_TLS, Suite
+
+CALLERS = 24
+WORDS = 20  # what an answer is cut to, and so bills as its hold says
+LEDGER_OPEN_S = 30.0  # quarantine of a new Redis and the build-up from usage
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
+    stack = Suite(tmp_path_factory.mktemp("limits"), replicas=True).start()
+    yield stack
+    statuses = stack.stop()
+    assert all(status == 0 for name, status in statuses.items() if name.startswith(("auth", "usage", "relay"))), statuses
+
+
+def urls(suite: Suite) -> list[str]:
+    return [suite.relay_url, f"http://127.0.0.1:{suite.port['http_relay-2']}"]
+
+
+def ask(client: httpx.Client, url: str, key: str, **body: Any) -> httpx.Response:
+    request = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello there"}], **body}
+    return client.post(url + "/v1/chat/completions", json=request, headers={"Authorization": f"Bearer {key}"})
+
+
+def flood(suite: Suite, key: str, count: int, meanwhile: Callable[[], None] = lambda: None, **body: Any) -> list[httpx.Response]:
+    """`count` calls by many callers on both relays; those that a relay did not live to answer are left out."""
+    answers: list[httpx.Response] = []
+    numbers = iter(range(count))
+    lock = threading.Lock()
+
+    def run(url: str) -> None:
+        with httpx.Client(timeout=60, verify=NO_TLS) as client:
+            while True:
+                with lock:
+                    if next(numbers, None) is None:
+                        return
+                try:
+                    answer = ask(client, url, key, **body)
+                except httpx.TransportError:
+                    continue
+                with lock:
+                    answers.append(answer)
+
+    threads = [threading.Thread(target=run, args=(urls(suite)[i % 2],)) for i in range(CALLERS)]
+    for thread in threads:
+        thread.start()
+    meanwhile()
+    for thread in threads:
+        thread.join()
+    return answers
+
+
+def ledger(suite: Suite, key: dict[str, Any]) -> dict[str, str]:
+    for name in suite.redis().scan_iter(f"ledger:*:k:{key['id']}"):
+        return {k.decode(): v.decode() for k, v in suite.redis().hgetall(name).items()}
+    return {}
+
+
+def rows_of(suite: Suite, key: dict[str, Any]) -> list[dict[str, Any]]:
+    return [row for row in suite.rows(keyId=key["keyId"]) if row.get("outcome") != "refused"]
+
+
+def await_rest(suite: Suite, key: dict[str, Any], window: int, amount: Callable[[dict[str, Any]], int]) -> int:
+    """Every position is closed, every event is a row, and what Redis counts is what the rows say: the figure."""
+
+    def look() -> int | None:
+        figures, rows = ledger(suite, key), sum(amount(row) for row in rows_of(suite, key))
+        agree = figures.get("nr") == "0" and int(figures[f"t{window}"]) == rows
+        return rows + 1 if agree else None
+
+    return eventually(look, f"rest of {key['keyId']}: {ledger(suite, key)}", 30) - 1
+
+
+def statuses(answers: list[httpx.Response]) -> dict[int, int]:
+    found: dict[int, int] = {}
+    for answer in answers:
+        found[answer.status_code] = found.get(answer.status_code, 0) + 1
+    return found
+
+
+def test_requests_a_day_are_sold_to_the_last_one_and_no_further(suite: Suite) -> None:
+    key = suite.make_key(limits={"requestsPerDay": 60})
+    answers = flood(suite, key["key"], 150)
+    found = statuses(answers)
+    assert set(found) <= {200, 429}, [a.text for a in answers if a.status_code not in (200, 429)][:3]
+    assert 59 <= found[200] <= 60, found
+    assert await_rest(suite, key, 0, lambda row: 1) == found[200]
+    refused = next(a for a in answers if a.status_code == 429)
+    assert refused.json()["error"]["code"] == "rate_limit_exceeded"
+    assert int(refused.headers["retry-after"]) > 0 and refused.headers["x-should-retry"] == "false"
+
+
+def test_a_budget_is_never_overspent_by_many_callers_on_two_relays(suite: Suite) -> None:
+    hold_tokens = 9 + WORDS  # of the estimate of "Hello there", and the ceiling
+    key = suite.make_key(limits={"tokensPerDay": 60 * hold_tokens})
+    answers = flood(suite, key["key"], 200, model="gpt-4o-mini+long-100", max_tokens=WORDS)
+    found = statuses(answers)
+    assert set(found) == {200, 429}, found
+    spent = sum(a.json()["usage"]["total_tokens"] for a in answers if a.status_code == 200)
+    assert await_rest(suite, key, 1, lambda row: row["usage"]["totalTokens"]) == spent
+    assert 0.9 * 60 * hold_tokens <= spent <= 60 * hold_tokens
+
+
+def test_a_cost_limit_is_a_quota_and_ends_in_shorter_answers(suite: Suite) -> None:
+    key = suite.make_key(limits={"costLimit": 0.0001})  # 100,000 nano-USD; gpt-4o-mini: 600 a token
+    with httpx.Client(timeout=60, verify=NO_TLS) as client:
+        first = ask(client, suite.relay_url, key["key"], model="gpt-4o-mini+long-5000", max_tokens=4000)
+        assert first.status_code == 200, first.text
+        assert first.json()["choices"][0]["finish_reason"] == "length"
+        answers = [ask(client, suite.relay_url, key["key"], model="gpt-4o-mini+long-5000", max_tokens=4000) for _ in range(4)]
+    refused = answers[-1]
+    assert refused.status_code == 429, refused.text
+    assert refused.json()["error"]["type"] == "insufficient_quota" and refused.headers["x-should-retry"] == "false"
+    assert await_rest(suite, key, 3, lambda row: row["usage"]["costNanoUsd"]) <= 100_000
+
+
+def test_requests_a_minute_refill_and_the_headers_say_so(suite: Suite) -> None:
+    key = suite.make_key(limits={"requestsPerMinute": 20})
+    start = time.monotonic()
+    answers = flood(suite, key["key"], 60)
+    seconds = time.monotonic() - start
+    found = statuses(answers)
+    assert set(found) == {200, 429}, found
+    assert 15 <= found[200] <= 20 + seconds / 3 + 1, (found, seconds)
+    good, refused = (next(a for a in answers if a.status_code == s) for s in (200, 429))
+    assert good.headers["x-ratelimit-limit-requests"] == "20" and int(good.headers["x-ratelimit-remaining-requests"]) < 20
+    assert 1 <= int(refused.headers["retry-after"]) <= 4 and "x-should-retry" not in refused.headers
+    shown = suite.get("/v1/usage", key["key"]).json()
+    assert int(shown["limits"]["requestsPerMinute"]) == 20
+
+
+def test_a_relay_that_is_killed_closes_its_positions_when_it_is_back(suite: Suite) -> None:
+    key = suite.make_key(limits={"requestsPerDay": 300, "tokensPerDay": 1_000_000})
+
+    def kill() -> None:
+        eventually(lambda: int(ledger(suite, key).get("t0", 0)) > 40, "requests under way", LEDGER_OPEN_S)
+        suite.restart("relay-2", kill=True)
+
+    found = statuses(flood(suite, key["key"], 400, meanwhile=kill, model="gpt-4o-mini+slow-50"))
+    assert found[200] <= 300, found
+    used = await_rest(suite, key, 0, lambda row: 1)
+    assert found[200] <= used <= 300
+    await_rest(suite, key, 1, lambda row: row["usage"]["totalTokens"])
+
+
+def test_a_redis_that_lost_everything_gives_nobody_a_second_budget(suite: Suite) -> None:
+    key = suite.make_key(limits={"requestsPerDay": 40})
+    first = statuses(flood(suite, key["key"], 25))
+    assert first[200] == 25, first
+    suite.redis().flushall()
+    found = statuses(flood(suite, key["key"], 60))
+    assert found[200] + first[200] <= 40, (first, found)
+    assert found[200] + first[200] >= 39, (first, found)
+    await_rest(suite, key, 0, lambda row: 1)
+
+
+def test_without_redis_keys_with_windows_wait_and_others_are_served(suite: Suite) -> None:
+    limited = suite.make_key(limits={"tokensPerMonth": 1_000_000})
+    paced = suite.make_key(limits={"requestsPerMinute": 600})
+    free = suite.make_key()
+    with httpx.Client(timeout=60, verify=NO_TLS) as client:
+        for key in (limited, paced, free):
+            assert ask(client, suite.relay_url, key["key"]).status_code == 200
+        suite.processes["redis"].kill()
+        eventually(lambda: ask(client, suite.relay_url, limited["key"]).status_code == 503, "refused", 30)
+        refused = ask(client, suite.relay_url, limited["key"])
+        assert refused.json()["error"]["code"] == "service_unavailable"
+        assert ask(client, suite.relay_url, free["key"]).status_code == 200
+        eventually(lambda: ask(client, suite.relay_url, paced["key"]).status_code == 200, "local rate", 30)
+        suite.processes["redis"].start()
+        eventually(lambda: ask(client, suite.relay_url, limited["key"]).status_code == 200, "served again", 60)
+    await_rest(suite, limited, 2, lambda row: row["usage"]["totalTokens"])

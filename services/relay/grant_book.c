@@ -418,17 +418,17 @@ static bool may_come_back(const grant_entry *e, const ledger_reply *r, const gra
 static void on_short(grant_entry *e, const ledger_reply *r, int64_t now_ms)
 {
     const grant_book *b = e->book;
+    gw_list *oldest = gw_list_first(&e->waiting);
     bool someone_waits = false;
 
-    if (gw_list_is_empty(&e->waiting))
+    if (!oldest)
         return;
     e->short_of = r->dimension;
     e->short_left = r->dimension == LEDGER_BUCKET
                         ? 0
                         : r->left.of[r->dimension] + GW_MAX(grant_free_of(&e->g, r->dimension), 0);
     e->reset_ms = r->wait_ms;
-    e->short_need =
-        need_of(GW_CONTAINER_OF(gw_list_first(&e->waiting), grant_take, node), r->dimension);
+    e->short_need = need_of(GW_CONTAINER_OF(oldest, grant_take, node), r->dimension);
     gw_list_each_safe (node, &e->waiting) {
         grant_take *t = GW_CONTAINER_OF(node, grant_take, node);
         if (need_of(t, r->dimension) < e->short_need)

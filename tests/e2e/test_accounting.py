@@ -184,8 +184,11 @@ FIGURES = ("requests", "successful", "failed", "promptTokens", "completionTokens
 
 
 def sums_of(rows: list[dict[str, Any]]) -> dict[str, int]:
-    ok = [row["response"]["statusCode"] < 400 and row["outcome"] not in ("failed", "refused", "interrupted") for row in rows]
-    sums = {"requests": len(rows), "successful": sum(ok), "failed": len(rows) - sum(ok)}
+    """A row stands for `repeatCount` requests: refusals of a flood are folded."""
+    requests = sum(row["repeatCount"] for row in rows)
+    good = [row for row in rows if row["response"]["statusCode"] < 400 and row["outcome"] not in ("failed", "refused", "interrupted")]
+    ok = sum(row["repeatCount"] for row in good)
+    sums = {"requests": requests, "successful": ok, "failed": requests - ok}
     return sums | {name: sum(row["usage"][name] for row in rows) for name in FIGURES[3:]}
 
 

@@ -47,7 +47,8 @@ unit_tests() {
     with_mongo ctest --test-dir "$TOP/build/$preset" -L unit --output-on-failure --no-tests=error -j "$(nproc)"
 }
 
-# pytest_suite PRESET PYTEST-ARGUMENTS…: tests that run the real binaries of that build with real stores.
+# pytest_suite PRESET PYTEST-ARGUMENTS…: tests that run the real binaries of that build with real stores. They mostly wait for
+# events, so several files run at a time (TEST_WORKERS), each worker with a suite of its own.
 pytest_suite() {
     local preset=$1
     shift
@@ -56,7 +57,7 @@ pytest_suite() {
     install_test_clients
     install_other_clients
     say "tests with real servers ($preset): $*"
-    (cd "$TOP" && BUILD_DIR="$TOP/build/$preset" TEST_PATIENCE="${TEST_PATIENCE:-$(patience_of "$preset")}" "$TESTS_VENV/bin/pytest" -q --color=no -p no:cacheprovider \
+    (cd "$TOP" && BUILD_DIR="$TOP/build/$preset" TEST_PATIENCE="${TEST_PATIENCE:-$(patience_of "$preset")}" "$TESTS_VENV/bin/pytest" -q --color=no -p no:cacheprovider -n "${TEST_WORKERS:-3}" --dist loadfile \
         -c tests/pytest.ini --rootdir tests "$@")
 }
 
@@ -69,7 +70,7 @@ upstream_tests() {
 fault_tests() {
     local seconds=${1:-600} seed=${2:-}
     [[ $seconds =~ ^[1-9][0-9]*$ && $seed =~ ^[0-9]*$ ]] || die "test faults [seconds] [seed]: not '$*'"
-    FAULTS_SECONDS=$seconds FAULTS_SEED=$seed pytest_suite dev tests/faults
+    TEST_WORKERS=0 FAULTS_SECONDS=$seconds FAULTS_SEED=$seed pytest_suite dev tests/faults
 }
 
 run_tests() {

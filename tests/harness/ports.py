@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import random
 import socket
 import time
 from collections.abc import Callable
@@ -16,19 +18,27 @@ T = TypeVar("T")
 PATIENCE = float(os.environ.get("TEST_PATIENCE", "1"))
 
 
+# Below what the kernel gives to outgoing connections; a part for each worker of a parallel run.
+FIRST_PORT, PORTS_PER_WORKER = 12000, 2500
+_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_next_port = itertools.cycle(range(FIRST_PORT + _worker * PORTS_PER_WORKER, FIRST_PORT + (_worker + 1) * PORTS_PER_WORKER))
+for _ in range(random.randrange(PORTS_PER_WORKER)):  # another run on this machine begins elsewhere
+    next(_next_port)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            s.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 def free_ports(count: int) -> list[int]:
-    """Distinct loopback ports that nobody listens on; all are held while they are chosen, so none comes twice."""
-    sockets = []
-    try:
-        for _ in range(count):
-            s = socket.socket()
-            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            s.bind(("127.0.0.1", 0))
-            sockets.append(s)
-        return [s.getsockname()[1] for s in sockets]
-    finally:
-        for s in sockets:
-            s.close()
+    """Distinct loopback ports that nobody listens on; none comes twice soon."""
+    return list(itertools.islice(filter(_is_free, _next_port), count))
 
 
 def eventually(probe: Callable[[], T], what: str, seconds: float = 10.0) -> T:

@@ -91,7 +91,7 @@ run_tests() {
     faults) fault_tests "${@:2}" ;;
     --sanitizers)
         unit_tests asan
-
+        unit_tests tsan
         pytest_suite asan tests/e2e
         pytest_suite tsan tests/e2e
         ;;

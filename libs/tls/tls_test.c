@@ -27,8 +27,16 @@ static void open_files(fixture *f)
     assert_int_equal(gw_tls_files_new(f->loop, &client, NULL, &f->client_files, NULL), GW_OK);
 }
 
+static void drop_connection(fixture *f)
+{
+    gw_tls_free(f->s);
+    gw_tls_free(f->c);
+    f->s = f->c = NULL;
+}
+
 static void open_contexts(fixture *f, gw_tls_clients clients)
 {
+    drop_connection(f); /* connections go before their context */
     gw_tls_context_free(f->server);
     gw_tls_context_free(f->client);
     assert_int_equal(gw_tls_server_context_new(f->server_files, clients, NULL, &f->server, NULL),
@@ -58,13 +66,6 @@ static int setup(void **state)
     open_contexts(f, GW_TLS_CLIENTS_ANY);
     *state = f;
     return 0;
-}
-
-static void drop_connection(fixture *f)
-{
-    gw_tls_free(f->s);
-    gw_tls_free(f->c);
-    f->s = f->c = NULL;
 }
 
 static int teardown(void **state)
@@ -218,6 +219,7 @@ static void a_client_without_a_certificate_is_refused_only_when_it_must_prove(vo
 {
     fixture *f = *state;
     const gw_tls_paths only_ca = {.ca_file = f->client_folder.ca};
+    drop_connection(f);
     gw_tls_context_free(gw_steal(&f->client));
     gw_tls_files_free(f->client_files);
     assert_int_equal(gw_tls_files_new(f->loop, &only_ca, NULL, &f->client_files, NULL), GW_OK);

@@ -120,8 +120,11 @@ static void a_killed_server_costs_errors_and_no_restart(void **state)
     run_until(f, is_up);
     assert_int_equal(perform(f, insert_arg, 1).rc, GW_OK);
 
-    /* Stopped first, so that the jobs are surely under way when it dies. */
+    /* Stopped first, so that the jobs are surely under way when it dies; kill() returns before all of its threads rest. */
+    int status;
     kill(f->server, SIGSTOP);
+    assert_int_equal(waitpid(f->server, &status, WUNTRACED), f->server);
+    assert_true(WIFSTOPPED(status));
     for (size_t i = 0; i < GW_ARRAY_LEN(in_flight); i++)
         submit(f, &in_flight[i], insert_arg);
     kill_server(f);

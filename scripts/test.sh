@@ -98,7 +98,6 @@ run_tests() {
     --coverage) coverage_tests ;;
     all)
         unit_tests dev
-        unit_tests asan
         upstream_tests
         pytest_suite dev tests/integration tests/e2e tests/faults/test_verdict.py
         SUITE_TLS=1 pytest_suite dev tests/e2e

@@ -178,6 +178,7 @@ static const struct {
     {"limits.requestsPerDay", WHOLE_NUMBER},
     {"limits.tokensPerDay", WHOLE_NUMBER},
     {"limits.tokensPerMonth", WHOLE_NUMBER},
+    {"limits.requestsInFlight", WHOLE_NUMBER},
     {"limits.costLimit", NUMBER},
     {"limits.costLimitNanoUsd", WHOLE_NUMBER},
     {"security", DOCUMENT},

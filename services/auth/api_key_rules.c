@@ -141,6 +141,8 @@ static void check_limits(const Apirelay__Auth__V1__KeyLimits *l, gw_violations *
     check_count("limits.requestsPerDay", l->requests_per_day_presence_case, l->requests_per_day, v);
     check_count("limits.tokensPerDay", l->tokens_per_day_presence_case, l->tokens_per_day, v);
     check_count("limits.tokensPerMonth", l->tokens_per_month_presence_case, l->tokens_per_month, v);
+    check_count("limits.requestsInFlight", l->requests_in_flight_presence_case,
+                l->requests_in_flight, v);
 }
 
 void api_key_pair_cost_limit(Apirelay__Auth__V1__KeyLimits *l, gw_violations *v)

@@ -69,6 +69,7 @@ static void every_mistake_is_named_at_once(void **state)
     k->security->n_domains = 4;
     LIMIT(k->limits, requests_per_minute, REQUESTS_PER_MINUTE, 0);
     LIMIT(k->limits, tokens_per_day, TOKENS_PER_DAY, -1);
+    LIMIT(k->limits, requests_in_flight, REQUESTS_IN_FLIGHT, 0);
     k->signing->required = true;
     api_key_check(k, &v);
     const char *const fields[] = {"name",
@@ -84,6 +85,7 @@ static void every_mistake_is_named_at_once(void **state)
                                   "security.domains[3]",
                                   "limits.requestsPerMinute",
                                   "limits.tokensPerDay",
+                                  "limits.requestsInFlight",
                                   "signing.required"};
     for (size_t i = 0; i < GW_ARRAY_LEN(fields); i++) {
         if (!names(&v, fields[i]))

@@ -112,7 +112,7 @@ def test_unknown_paths_are_404_and_wrong_methods_405(suite: Suite) -> None:
 FULL = {
     "name": "whole key", "env": "stage", "userId": "0123456789abcdef01234567", "clientId": "app-1",
     "permissions": {"models": ["gpt-4o*"], "endpoints": ["/v1/chat/completions"], "maxTokens": 500, "features": {"streaming": True, "functionCalling": False, "vision": False}},
-    "limits": {"requestsPerMinute": 60, "requestsPerDay": 1000, "tokensPerDay": 10**12, "tokensPerMonth": 10**13, "costLimit": 0.1},
+    "limits": {"requestsPerMinute": 60, "requestsPerDay": 1000, "tokensPerDay": 10**12, "tokensPerMonth": 10**13, "requestsInFlight": 8, "costLimit": 0.1},
     "security": {"ipWhitelist": ["10.0.0.0/8", "::1"], "domains": ["https://a.example"], "expiresAt": "2199-01-02T03:04:05.678Z"},
     "onDisconnect": "drain", "client": {"kind": "librechat"}, "maxAgeDays": 90,
 }
@@ -156,6 +156,7 @@ BAD_KEYS: dict[str, tuple[Any, list[str]]] = {
     "bad origin": ({"name": "a", "security": {"domains": ["app.example"]}}, ["security.domains[0]"]),
     "zero limit": ({"name": "a", "limits": {"requestsPerDay": 0}}, ["limits.requestsPerDay"]),
     "negative limit": ({"name": "a", "limits": {"tokensPerDay": -1}}, ["limits.tokensPerDay"]),
+    "no request in flight": ({"name": "a", "limits": {"requestsInFlight": 0}}, ["limits.requestsInFlight"]),
     "two different costs": ({"name": "a", "limits": {"costLimit": 1, "costLimitNanoUsd": "5"}}, ["limits.costLimit"]),
     "read-only member": ({"name": "a", "status": "revoked"}, ["status"]),
     "bad env": ({"name": "a", "env": "PROD"}, ["env"]),

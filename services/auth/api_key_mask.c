@@ -1,196 +1,40 @@
 #include "api_key_mask.h"
 
-#include "messages.h"
-#include "json/json.h"
-
-#include <stdio.h>
-
-#define DEPTH_MAX 4
-
-/* A path resolved to its fields, the last being the one to write. */
-typedef struct mask_path {
-    const ProtobufCFieldDescriptor *fields[DEPTH_MAX];
-    size_t depth;
-    char proto[96]; /* by proto names */
-    char json[96]; /* for violations */
-} mask_path;
+#include "field_mask.h"
 
 /* Top-level fields that admins write. Everything below them is written too but signing.configured. */
 static const char *const writable[] = {"name",   "user_id",  "client_id",     "permissions",
                                        "limits", "security", "on_disconnect", "client",
                                        "cache",  "privacy",  "max_age_days",  "signing"};
 
-static bool is_writable(const mask_path *p, api_key_write write)
+static bool is_writable_later(const char *path)
 {
-    if (strcmp(p->proto, "signing.configured") == 0)
+    gw_str rest = gw_str_of(path), top;
+    if (strcmp(path, "signing.configured") == 0 || !gw_str_split(&rest, '.', &top))
         return false;
-    if (strcmp(p->proto, "env") == 0)
-        return write == API_KEY_CREATE;
     for (size_t i = 0; i < GW_ARRAY_LEN(writable); i++) {
-        if (strcmp(p->fields[0]->name, writable[i]) == 0)
+        if (gw_str_eq_c(top, writable[i]))
             return true;
     }
     return false;
 }
 
-static void push(mask_path *p, const ProtobufCFieldDescriptor *f)
+static bool is_writable_at_first(const char *path)
 {
-    char json[GW_JSON_NAME_SIZE];
-    gw_json_name(f->name, json);
-    const char *dot = p->depth ? "." : "";
-    size_t at = strlen(p->proto), json_at = strlen(p->json);
-    snprintf(p->proto + at, sizeof(p->proto) - at, "%s%s", dot, f->name);
-    snprintf(p->json + json_at, sizeof(p->json) - json_at, "%s%s", dot, json);
-    p->fields[p->depth++] = f;
-}
-
-static bool resolve(gw_str text, mask_path *ret)
-{
-    const ProtobufCMessageDescriptor *d = &apirelay__auth__v1__api_key__descriptor;
-    gw_str part;
-    *ret = (mask_path){0};
-    while (gw_str_split(&text, '.', &part)) {
-        const ProtobufCFieldDescriptor *f = d ? message_field(d, part) : NULL;
-        if (!f || ret->depth == DEPTH_MAX)
-            return false;
-        push(ret, f);
-        bool descends = f->type == PROTOBUF_C_TYPE_MESSAGE &&
-                        f->descriptor != &google__protobuf__timestamp__descriptor;
-        d = descends ? f->descriptor : NULL;
-    }
-    return ret->depth > 0;
-}
-
-static void write_path(gw_arena *a, ProtobufCMessage *to, const ProtobufCMessage *from,
-                       const mask_path *p)
-{
-    for (size_t i = 0; i + 1 < p->depth; i++) {
-        ProtobufCMessage *child = message_child(to, p->fields[i]);
-        if (!child) {
-            child = message_new(a, p->fields[i]->descriptor);
-            if (!child)
-                return;
-            memcpy((char *)to + p->fields[i]->offset, &child, sizeof(void *));
-        }
-        to = child;
-        from = from ? message_child(from, p->fields[i]) : NULL;
-    }
-    message_field_share(to, from, p->fields[p->depth - 1]);
-}
-
-static void clear(gw_arena *a, api_key_view *to, const char *path)
-{
-    mask_path p;
-    if (resolve(gw_str_of(path), &p))
-        write_path(a, &to->base, NULL, &p);
-}
-
-typedef void (*path_fn)(void *arg, const mask_path *p);
-
-/* Every set field of `from`, messages descended. An etag is a condition, not a value. */
-static void each_present(const ProtobufCMessage *from, const mask_path *above, path_fn fn,
-                         void *arg)
-{
-    for (unsigned i = 0; i < from->descriptor->n_fields; i++) {
-        const ProtobufCFieldDescriptor *f = &from->descriptor->fields[i];
-        if (!message_field_is_set(from, f) || (above->depth == 0 && strcmp(f->name, "etag") == 0))
-            continue;
-        mask_path p = *above;
-        push(&p, f);
-        const ProtobufCMessage *child = message_child(from, f);
-        if (child && f->descriptor != &google__protobuf__timestamp__descriptor)
-            each_present(child, &p, fn, arg);
-        else
-            fn(arg, &p);
-    }
-}
-
-typedef struct mask_run {
-    gw_arena *arena;
-    api_key_view *to;
-    const api_key_view *from;
-    api_key_write write;
-    bool checking;
-    bool usd, nano; /* which of the twins was written */
-    gw_violations *v;
-} mask_run;
-
-static void one_path(void *arg, const mask_path *p)
-{
-    mask_run *run = arg;
-    if (run->checking) {
-        if (!is_writable(p, run->write))
-            gw_violations_add(run->v, p->json, "is read only");
-        return;
-    }
-    bool whole = strcmp(p->proto, "limits") == 0;
-    run->usd |= whole || strcmp(p->proto, "limits.cost_limit") == 0;
-    run->nano |= whole || strcmp(p->proto, "limits.cost_limit_nano_usd") == 0;
-    write_path(run->arena, &run->to->base, &run->from->base, p);
-}
-
-static void run_paths(mask_run *run, char *const *paths, size_t n)
-{
-    if (n == 0) {
-        each_present(&run->from->base, &(mask_path){0}, one_path, run);
-        return;
-    }
-    for (size_t i = 0; i < n; i++) {
-        mask_path p;
-        if (gw_str_eq_c(gw_str_of(paths[i]), "etag"))
-            continue;
-        if (resolve(gw_str_of(paths[i]), &p))
-            one_path(run, &p);
-        else if (run->checking)
-            gw_violations_add(run->v, paths[i], "no such field");
-    }
+    return strcmp(path, "env") == 0 || is_writable_later(path);
 }
 
 void api_key_apply(gw_arena *a, api_key_view *to, const api_key_view *from, char *const *paths,
                    size_t n, api_key_write write, gw_violations *v)
 {
-    mask_run run = {a, to, message_copy(a, &from->base), write, true, false, false, v};
-    size_t before = v->count;
-    if (!run.from)
-        return;
-    run_paths(&run, paths, n);
-    if (v->count != before)
-        return;
-    run.checking = false;
     bool configured = to->signing && to->signing->configured;
-    run_paths(&run, paths, n);
-    if (run.usd && !run.nano)
-        clear(a, to, "limits.cost_limit_nano_usd");
-    if (run.nano && !run.usd)
-        clear(a, to, "limits.cost_limit");
+    field_mask_apply(a, &to->base, &from->base, paths, n,
+                     write == API_KEY_CREATE ? is_writable_at_first : is_writable_later, v);
     if (to->signing)
         to->signing->configured = configured;
 }
 
-typedef struct mask_search {
-    mask_path wanted;
-    bool found;
-} mask_search;
-
-static void compare(void *arg, const mask_path *p)
-{
-    mask_search *s = arg;
-    size_t depth = GW_MIN(p->depth, s->wanted.depth);
-    s->found |= p->depth <= s->wanted.depth &&
-                memcmp(p->fields, s->wanted.fields, depth * sizeof(void *)) == 0;
-}
-
 bool api_key_mask_names(const api_key_view *from, char *const *paths, size_t n, const char *path)
 {
-    mask_search s = {0};
-    if (!resolve(gw_str_of(path), &s.wanted))
-        return false;
-    if (n == 0)
-        each_present(&from->base, &(mask_path){0}, compare, &s);
-    for (size_t i = 0; i < n; i++) {
-        mask_path p;
-        if (resolve(gw_str_of(paths[i]), &p))
-            compare(&s, &p);
-    }
-    return s.found;
+    return field_mask_names(&from->base, paths, n, path);
 }

@@ -28,3 +28,8 @@ void api_key_absent_to_bson(const api_key_record *k, bson_t *unset);
  * default. */
 GW_CHECK gw_status api_key_from_bson(gw_arena *a, const bson_t *doc, api_key_record *ret,
                                      gw_error *err);
+
+/* The `limits` of a document of another collection, NULL when it has none; DATA_LOSS when one of them
+ * cannot be read. */
+GW_CHECK gw_status api_key_limits_from_bson(gw_arena *a, const bson_t *doc,
+                                            Apirelay__Auth__V1__KeyLimits **ret, gw_error *err);

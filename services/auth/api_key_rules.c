@@ -11,14 +11,13 @@
 #include <math.h>
 #include <stdio.h>
 
-#define NAME_MAX_CHARS      200
-#define CLIENT_ID_MAX_BYTES 128
-#define ITEMS_MAX           100
-#define MODEL_MAX_BYTES     256
-#define ENDPOINT_MAX_BYTES  256
-#define TTL_MAX_S           2592000
-#define AGE_MAX_DAYS        3650
-#define COUNT_MAX           1000000000000000LL /* 1e15: sums of limits never overflow */
+#define NAME_MAX_CHARS     200
+#define ITEMS_MAX          100
+#define MODEL_MAX_BYTES    256
+#define ENDPOINT_MAX_BYTES 256
+#define TTL_MAX_S          2592000
+#define AGE_MAX_DAYS       3650
+#define COUNT_MAX          1000000000000000LL /* 1e15: sums of limits never overflow */
 
 bool api_key_id_is_valid(gw_str id)
 {
@@ -43,6 +42,11 @@ static bool is_printable_ascii(gw_str s)
     return true;
 }
 
+bool api_key_client_id_is_valid(gw_str id)
+{
+    return id.len <= CLIENT_ID_MAX_BYTES && is_printable_ascii(id);
+}
+
 static void check_identity(const api_key_view *k, gw_violations *v)
 {
     gw_str name = gw_str_of(k->name);
@@ -53,8 +57,7 @@ static void check_identity(const api_key_view *k, gw_violations *v)
         gw_violations_add(v, "name", "must be text without control characters");
     if (*k->user_id && !api_key_id_is_valid(gw_str_of(k->user_id)))
         gw_violations_add(v, "userId", "must be 24 hex digits");
-    gw_str client_id = gw_str_of(k->client_id);
-    if (client_id.len > CLIENT_ID_MAX_BYTES || !is_printable_ascii(client_id))
+    if (!api_key_client_id_is_valid(gw_str_of(k->client_id)))
         gw_violations_add(v, "clientId", "must be at most %d printable characters without spaces",
                           CLIENT_ID_MAX_BYTES);
     if (!gw_key_env_is_valid(gw_str_of(k->env)))
@@ -132,7 +135,7 @@ static void check_count(const char *path, bool present, int64_t n, gw_violations
         gw_violations_add(v, path, "must be 1-%lld", COUNT_MAX);
 }
 
-static void check_limits(const Apirelay__Auth__V1__KeyLimits *l, gw_violations *v)
+void api_key_check_limits(const Apirelay__Auth__V1__KeyLimits *l, gw_violations *v)
 {
     if (!l)
         return;
@@ -197,7 +200,7 @@ void api_key_check(const api_key_view *k, gw_violations *v)
 {
     check_identity(k, v);
     check_permissions(k->permissions, v);
-    check_limits(k->limits, v);
+    api_key_check_limits(k->limits, v);
     if (k->security) {
         check_items("security.ipWhitelist", k->security->ip_whitelist, k->security->n_ip_whitelist,
                     address_rule, v);

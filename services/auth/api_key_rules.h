@@ -17,8 +17,15 @@ void api_key_pair_cost_limit(Apirelay__Auth__V1__KeyLimits *limits, gw_violation
 /* Every rule on a key with its defaults filled in; all violations are added, in field order. */
 void api_key_check(const api_key_view *k, gw_violations *v);
 
+/* The rules on limits alone, with the violations' paths under "limits"; NULL is fine. */
+void api_key_check_limits(const Apirelay__Auth__V1__KeyLimits *limits, gw_violations *v);
+
 /* `security.expiresAt` is still to come; asked when a write sets it. */
 void api_key_check_expiry_is_ahead(const api_key_view *k, int64_t now_ms, gw_violations *v);
 
 /* 24 hex digits. */
 GW_CHECK bool api_key_id_is_valid(gw_str id);
+
+#define CLIENT_ID_MAX_BYTES 128
+/* Printable, without spaces, at most CLIENT_ID_MAX_BYTES; empty is valid: a key may have none. */
+GW_CHECK bool api_key_client_id_is_valid(gw_str id);

@@ -38,6 +38,8 @@ static Apirelay__Auth__V1__KeyPolicy *policy_of(const key_resolution *r)
     p->previous_secret = r->secret != &r->record.current;
     p->cache = v->cache;
     p->privacy = v->privacy;
+    p->client_limits = r->shared.client;
+    p->owner_limits = r->shared.owner;
     return p;
 }
 

@@ -53,7 +53,7 @@ static gw_status pass_changes(key_feed *f, const gw_db *d, gw_error *err)
         if (step == KEY_TAIL_HOLD)
             return GW_OK;
         if (step == KEY_TAIL_FENCE)
-            rc = key_changes_fence(d, gw_str_of(c->key_id), c->generation, err);
+            rc = key_changes_fence(d, &c->subject, c->generation, err);
         if (rc != GW_OK)
             return rc;
         if (step == KEY_TAIL_LOST) {
@@ -117,7 +117,7 @@ static void take_reading(key_feed *f)
     if (f->first)
         key_ring_init(&f->ring, f->from);
     for (size_t i = 0; i < f->passed; i++)
-        key_ring_push(&f->ring, f->changes[i].key_id);
+        key_ring_push(&f->ring, &f->changes[i].subject);
     if (f->lost_until) {
         gw_log_warn(f->log, "key_changes_missing", gw_kv("from", f->ring.applied + 1),
                     gw_kv("to", f->lost_until));

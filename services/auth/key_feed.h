@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include "change_subject.h"
 #include "core/list.h"
 #include "mongo/mongo.h"
 
@@ -33,7 +34,7 @@ struct key_watcher {
     int64_t sent; /* the feed's; set to where the watcher stands by key_feed_watch */
     bool started;
     /* Each may end the watcher (key_feed_unwatch) and returns false then. */
-    bool (*changed)(key_watcher *w, const char *key_id, int64_t generation);
+    bool (*changed)(key_watcher *w, const change_subject *subject, int64_t generation);
     bool (*reset)(key_watcher *w, int64_t generation);
     bool (*heartbeat)(key_watcher *w, int64_t generation);
 };

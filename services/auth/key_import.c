@@ -69,8 +69,9 @@ gw_status key_import_store(const gw_db *d, api_key_record *keys, size_t n, int64
                            gw_error *err)
 {
     int64_t generation = 0;
-    gw_status rc =
-        key_changes_announce(d, gw_str_of(keys[0].view->key_id), now_ms, &generation, err);
+    const change_subject subject =
+        change_subject_of(CHANGE_OF_KEY, gw_str_of(keys[0].view->key_id));
+    gw_status rc = key_changes_announce(d, &subject, now_ms, &generation, err);
     for (size_t i = 0; rc == GW_OK && i < n; i++)
         keys[i].view->generation = generation;
     return rc == GW_OK ? key_store_insert_many(d, keys, n, err) : rc;

@@ -106,6 +106,10 @@ static gw_status find_run(gw_mongo_job *j, mongoc_client_t *client, mongoc_datab
     if (rc == GW_OK)
         r->match = key_match_secrets(r->auth->peppers, r->exists ? &r->record : NULL, r->presented,
                                      r->now_ms);
+    /* A wrong secret of a known key must not take longer than an unknown key. */
+    if (rc == GW_OK && r->exists && (r->match.secret || r->match.slow_count))
+        rc = limit_policy_store_shared(&d, r->arena, gw_str_of(r->record.view->client_id),
+                                       gw_str_of(r->record.view->user_id), &r->shared, err);
     return rc;
 }
 

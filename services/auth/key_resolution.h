@@ -1,8 +1,9 @@
 /*
  * Key resolution: from a presented API key to its record, as the relay and CheckCredential need it.
  *
- *     parse, tag ─▶ MongoDB: find by key id, compare verifiers ─▶ (Argon2 worker, only where a verifier is
- *     missing or its pepper retired; the verifier is then made anew)
+ *     parse, tag ─▶ MongoDB: find by key id, compare verifiers; of a key that may be meant, the limits of
+ *     its client and owner ─▶ (Argon2 worker, only where a verifier is missing or its pepper retired; the
+ *     verifier is then made anew)
  *
  * An unknown key, a wrong secret and a wrong tag are all found = false.
  *
@@ -13,6 +14,7 @@
 #include "api_key.h"
 #include "auth.h"
 #include "key_match.h"
+#include "limit_policy_store.h"
 
 typedef struct key_resolution key_resolution;
 struct key_resolution {
@@ -20,6 +22,7 @@ struct key_resolution {
     bool found;
     api_key_record record;
     const api_key_secret *secret; /* of the record: the one presented */
+    shared_limits shared; /* of the key's client and owner */
     int64_t generation; /* newest that this replica had applied before it read */
     int64_t now_ms;
     gw_arena *arena;

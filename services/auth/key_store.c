@@ -51,8 +51,8 @@ gw_status key_store_find(const gw_db *d, gw_arena *a, gw_str key_id, bool *ret_f
 gw_status key_store_insert(const gw_db *d, api_key_record *k, int64_t now_ms, gw_error *err)
 {
     gw_db_auto_bson doc = BSON_INITIALIZER;
-    gw_status rc =
-        key_changes_announce(d, gw_str_of(k->view->key_id), now_ms, &k->view->generation, err);
+    const change_subject subject = change_subject_of(CHANGE_OF_KEY, gw_str_of(k->view->key_id));
+    gw_status rc = key_changes_announce(d, &subject, now_ms, &k->view->generation, err);
     if (rc != GW_OK)
         return rc;
     api_key_to_bson(k, API_KEY_WHOLE, &doc);
@@ -102,8 +102,8 @@ static gw_status write_change(const gw_db *d, gw_arena *a, api_key_record *k,
     int64_t generation = 0, matched = 0;
     if (!gw_object_id_parse(gw_str_of(k->view->id), &id))
         return gw_fail(err, GW_ERR_INTERNAL, "an API key record has no id");
-    gw_status rc =
-        key_changes_announce(d, gw_str_of(k->view->key_id), plan->now_ms, &generation, err);
+    const change_subject subject = change_subject_of(CHANGE_OF_KEY, gw_str_of(k->view->key_id));
+    gw_status rc = key_changes_announce(d, &subject, plan->now_ms, &generation, err);
     if (rc != GW_OK)
         return rc;
     *ret_announced = generation;
@@ -156,8 +156,10 @@ gw_status key_store_change(const gw_db *d, gw_arena *a, gw_str id, key_change_pl
     gw_status rc = try_change(d, a, id, plan, &k, &changed, &announced, err);
     /* A number taken and not written holds the readers up: they would fence the key themselves, later.
      * A later number that was written covers it. */
-    if (announced && !changed)
-        (void)!key_changes_fence(d, gw_str_of(k.view->key_id), announced, &ignored);
+    if (announced && !changed) {
+        const change_subject subject = change_subject_of(CHANGE_OF_KEY, gw_str_of(k.view->key_id));
+        (void)!key_changes_fence(d, &subject, announced, &ignored);
+    }
     if (rc != GW_OK)
         return rc;
     api_key_refresh_view(a, &k, plan->now_ms);

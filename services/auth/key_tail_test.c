@@ -51,6 +51,12 @@ static void a_gap_is_never_passed_while_it_is_young(void **state)
 
 static key_ring ring;
 
+static void push(const char *key_id)
+{
+    const change_subject subject = change_subject_of(CHANGE_OF_KEY, gw_str_of(key_id));
+    key_ring_push(&ring, &subject);
+}
+
 static void the_ring_serves_what_came_after_its_base(void **state)
 {
     (void)state;
@@ -58,11 +64,24 @@ static void the_ring_serves_what_came_after_its_base(void **state)
     assert_true(key_ring_reaches(&ring, 100));
     assert_false(key_ring_reaches(&ring, 99));
     assert_false(key_ring_reaches(&ring, 101));
-    key_ring_push(&ring, "abc");
-    key_ring_push(&ring, "def");
-    assert_string_equal(key_ring_at(&ring, 101), "abc");
-    assert_string_equal(key_ring_at(&ring, 102), "def");
+    push("abc");
+    push("def");
+    assert_string_equal(key_ring_at(&ring, 101)->id, "abc");
+    assert_string_equal(key_ring_at(&ring, 102)->id, "def");
     assert_true(key_ring_reaches(&ring, 102));
+}
+
+static void the_ring_keeps_what_a_change_is_of(void **state)
+{
+    (void)state;
+    const change_subject client =
+        change_subject_of(CHANGE_OF_CLIENT_LIMITS, GW_STR("a-client-with-a-longer-name-than-keys"));
+    key_ring_init(&ring, 0);
+    push("abc");
+    key_ring_push(&ring, &client);
+    assert_int_equal(key_ring_at(&ring, 1)->kind, CHANGE_OF_KEY);
+    assert_int_equal(key_ring_at(&ring, 2)->kind, CHANGE_OF_CLIENT_LIMITS);
+    assert_string_equal(key_ring_at(&ring, 2)->id, client.id);
 }
 
 static void a_full_ring_forgets_the_oldest(void **state)
@@ -70,11 +89,11 @@ static void a_full_ring_forgets_the_oldest(void **state)
     (void)state;
     key_ring_init(&ring, 0);
     for (int i = 0; i < KEY_RING_SIZE + 5; i++)
-        key_ring_push(&ring, i == 5 ? "first" : "x");
+        push(i == 5 ? "first" : "x");
     assert_int_equal(ring.applied, KEY_RING_SIZE + 5);
     assert_false(key_ring_reaches(&ring, 4));
     assert_true(key_ring_reaches(&ring, 5));
-    assert_string_equal(key_ring_at(&ring, 6), "first");
+    assert_string_equal(key_ring_at(&ring, 6)->id, "first");
 }
 
 int main(void)
@@ -85,6 +104,7 @@ int main(void)
         cmocka_unit_test(a_change_whose_writer_is_long_gone_is_fenced_at_once),
         cmocka_unit_test(a_gap_is_never_passed_while_it_is_young),
         cmocka_unit_test(the_ring_serves_what_came_after_its_base),
+        cmocka_unit_test(the_ring_keeps_what_a_change_is_of),
         cmocka_unit_test(a_full_ring_forgets_the_oldest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

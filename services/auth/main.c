@@ -138,9 +138,9 @@ static gw_status open_access(app *a, gw_error *err)
 
 static gw_status open_server(app *a, gw_error *err)
 {
-    const gw_rpc_handler *const handlers[] = {api_key_handlers,  key_access_handlers,
-                                              identity_handlers, session_handlers,
-                                              admin_handlers,    audit_handlers};
+    const gw_rpc_handler *const handlers[] = {
+        api_key_handlers, key_access_handlers, identity_handlers, session_handlers,
+        admin_handlers,   audit_handlers,      limit_handlers};
     const gw_rpc_server_options rpc = {.listen = a->conf->grpc_listen,
                                        .reflection = a->conf->grpc_reflection,
                                        .schema = a->schema,

@@ -4,6 +4,7 @@
 #include "admin_store.h"
 #include "key_mint.h"
 #include "key_store.h"
+#include "limit_policy_store.h"
 #include "messages.h"
 
 #include <stdlib.h>
@@ -74,6 +75,8 @@ static gw_status run(gw_mongo_job *j, mongoc_client_t *client, mongoc_database_t
     if (!arena)
         return gw_fail(err, GW_ERR_NO_MEMORY, "setup");
     gw_status rc = key_store_ensure_indexes(database, err);
+    if (rc == GW_OK)
+        rc = limit_policy_store_ensure_indexes(database, err);
     if (rc == GW_OK)
         rc = admin_store_ensure_indexes(database, err);
     if (rc == GW_OK && s->options.owner_username)

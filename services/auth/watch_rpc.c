@@ -36,7 +36,7 @@ static bool send_event(watch *w, const Apirelay__Auth__V1__WatchResponse *m)
     return true;
 }
 
-static bool changed(key_watcher *k, const char *key_id, int64_t generation)
+static bool key_changed(watch *w, const char *key_id, int64_t generation)
 {
     Apirelay__Auth__V1__WatchResponse__Change change =
         APIRELAY__AUTH__V1__WATCH_RESPONSE__CHANGE__INIT;
@@ -45,7 +45,26 @@ static bool changed(key_watcher *k, const char *key_id, int64_t generation)
     change.generation = generation;
     m.event_case = APIRELAY__AUTH__V1__WATCH_RESPONSE__EVENT_CHANGE;
     m.change = &change;
-    return send_event(GW_CONTAINER_OF(k, watch, watcher), &m);
+    return send_event(w, &m);
+}
+
+static bool changed(key_watcher *k, const change_subject *subject, int64_t generation)
+{
+    watch *w = GW_CONTAINER_OF(k, watch, watcher);
+    if (subject->kind == CHANGE_OF_KEY)
+        return key_changed(w, subject->id, generation);
+    Apirelay__Auth__V1__WatchResponse__LimitsChange change =
+        APIRELAY__AUTH__V1__WATCH_RESPONSE__LIMITS_CHANGE__INIT;
+    Apirelay__Auth__V1__WatchResponse m = APIRELAY__AUTH__V1__WATCH_RESPONSE__INIT;
+    char *id = (char *)(uintptr_t)subject->id;
+    if (subject->kind == CHANGE_OF_CLIENT_LIMITS)
+        change.client_id = id;
+    else
+        change.user_id = id;
+    change.generation = generation;
+    m.event_case = APIRELAY__AUTH__V1__WATCH_RESPONSE__EVENT_LIMITS_CHANGE;
+    m.limits_change = &change;
+    return send_event(w, &m);
 }
 
 static bool reset(key_watcher *k, int64_t generation)

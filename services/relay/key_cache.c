@@ -5,8 +5,6 @@
 
 #define RESOLVE_PATH       "/apirelay.auth.v1.KeyAccessService/Resolve"
 #define FETCH_ATTEMPTS_MAX 4
-/* Longer than any fetch: a change older than this can no longer be overtaken by an answer from before it. */
-#define CHANGE_MEMORY_MS 60000
 
 gw_rpc_call_options key_cache_call(const key_cache *c, const char *path,
                                    const ProtobufCMessageDescriptor *response, int64_t deadline_ms)
@@ -54,7 +52,7 @@ void key_cache_prune_slots(key_cache *c)
     while (count < GW_ARRAY_LEN(empty) && gw_map_next(c->slots, &at, &id, &value)) {
         const key_slot *s = value;
         if (gw_list_is_empty(&s->entries) && !gw_list_is_linked(&s->use_node) &&
-            now - s->changed_ms > CHANGE_MEMORY_MS)
+            now - s->changed_ms > KEY_CHANGE_MEMORY_MS)
             empty[count++] = gw_str_of(s->key_id);
     }
     for (size_t i = 0; i < count; i++)
@@ -74,6 +72,7 @@ static void entry_free(void *p)
     assert(gw_list_is_empty(&e->waits) && !e->fetch);
     gw_list_remove(&e->lru_node);
     gw_list_remove(&e->slot_node);
+    key_groups_leave(e);
     key_policy_unref(e->policy);
     presented_forget(e);
     free(e);
@@ -115,6 +114,10 @@ static key_entry *entry_new(key_cache *c, const uint8_t hash[GW_SHA256_SIZE], gw
     gw_list_init(&e->waits);
     gw_list_init(&e->lru_node);
     gw_list_init(&e->slot_node);
+    for (int kind = 0; kind < KEY_GROUP_KINDS; kind++) {
+        gw_list_init(&e->groups[kind].node);
+        e->groups[kind].entry = e;
+    }
     if (!gw_map_put(c->entries, entry_key(e), e)) {
         free(e);
         return NULL;
@@ -169,7 +172,8 @@ static bool answer_is_outdated(const key_entry *e,
                                const Apirelay__Auth__V1__ResolveResponse *answer)
 {
     int64_t generation = answer->found ? answer->policy->generation : answer->generation;
-    return e->fetch_epoch != e->cache->epoch || generation < e->slot->changed_generation;
+    return e->fetch_epoch != e->cache->epoch || generation < e->slot->changed_generation ||
+           (answer->found && key_groups_outdate(e->cache, answer->policy));
 }
 
 /* protobuf-c copies a message only by way of its bytes. */
@@ -237,9 +241,15 @@ static void fetch_done(void *arg, gw_status rc, const ProtobufCMessage *response
         fetch_failed(e, rc, &own);
         return;
     }
+    key_groups_leave(e);
     key_policy_unref(e->policy);
     e->policy = policy;
     e->is_unknown = false;
+    if (!key_groups_join(e)) {
+        rc = auth_unavailable(&own);
+        fetch_failed(e, rc, &own);
+        return;
+    }
     presented_forget(e);
     take_waits(e, &waits);
     key_policy_ref(policy); /* the entry may go while they are told */
@@ -342,8 +352,9 @@ void key_cache_forget_wait(key_wait *wait)
 
 /* ---- what the watch brings ---- */
 
-static void entry_invalidate(key_entry *e)
+void key_entry_invalidate(key_entry *e)
 {
+    key_groups_leave(e);
     key_policy_unref(e->policy);
     e->policy = NULL;
     e->is_unknown = false;
@@ -363,7 +374,7 @@ void key_cache_apply_change(key_cache *c, gw_str key_id, int64_t generation)
     gw_list_each_safe (node, &s->entries) {
         key_entry *e = GW_CONTAINER_OF(node, key_entry, slot_node);
         if (!e->policy || e->policy->generation < generation)
-            entry_invalidate(e);
+            key_entry_invalidate(e);
     }
 }
 
@@ -371,7 +382,7 @@ void key_cache_apply_reset(key_cache *c)
 {
     c->epoch++;
     gw_list_each_safe (node, &c->lru) {
-        entry_invalidate(GW_CONTAINER_OF(node, key_entry, lru_node));
+        key_entry_invalidate(GW_CONTAINER_OF(node, key_entry, lru_node));
     }
 }
 
@@ -389,7 +400,9 @@ gw_status key_cache_new(gw_loop *l, const key_cache_options *o, key_cache **ret,
     gw_buf_append_str(&c->service_token, o->service_token);
     c->entries = gw_map_new(entry_free);
     c->slots = gw_map_new(slot_free);
-    if (!c->entries || !c->slots || gw_buf_failed(&c->service_token)) {
+    bool has_groups = key_groups_open(c);
+    if (!c->entries || !c->slots || !has_groups || gw_buf_failed(&c->service_token)) {
+        key_groups_close(c);
         gw_map_free(c->entries);
         gw_map_free(c->slots);
         gw_buf_fini(&c->service_token);
@@ -419,6 +432,7 @@ static void release(key_cache *c)
 {
     gw_map_free(c->entries);
     gw_map_free(c->slots);
+    key_groups_close(c);
     if (c->tag_keys)
         gw_secret_wipe(c->tag_keys, c->tag_key_count * sizeof(*c->tag_keys));
     free(c->tag_keys);

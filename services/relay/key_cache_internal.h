@@ -1,10 +1,13 @@
 /*
- * What key_cache.c (entries, fetches) and key_watch.c (tag keys, watch, reports of use) share.
+ * What key_cache.c (entries, fetches), key_group.c (whose keys they are) and key_watch.c (tag keys, watch,
+ * reports of use) share.
  *
  *     slot: one key id ─┬─ entry: one presented secret ── policy | unknown | being fetched, with who waits
  *                       └─ entry: another secret of that key id (before a regenerate, or a wrong one)
  *
  * The slot remembers the last change seen of its key, so that an answer made from older data is never stored.
+ * So does the group of a client or an owner of the last change of its limits; an entry with a policy stands
+ * in the groups of both.
  */
 #pragma once
 
@@ -26,9 +29,20 @@ typedef struct key_slot {
     gw_list use_node;
 } key_slot;
 
-typedef struct key_entry {
+typedef enum key_group_kind { KEY_GROUP_CLIENT, KEY_GROUP_OWNER, KEY_GROUP_KINDS } key_group_kind;
+
+typedef struct key_entry key_entry;
+
+/* An entry's place in one of its groups; not linked without a policy, or when it has no client or owner. */
+typedef struct key_membership {
+    gw_list node;
+    key_entry *entry;
+} key_membership;
+
+struct key_entry {
     gw_list lru_node, slot_node;
     gw_list waits; /* of key_wait.node; not empty only while fetching */
+    key_membership groups[KEY_GROUP_KINDS];
     key_cache *cache;
     key_slot *slot;
     uint8_t hash[GW_SHA256_SIZE];
@@ -39,7 +53,7 @@ typedef struct key_entry {
     gw_rpc_client_call *fetch; /* NULL when none runs */
     uint64_t fetch_epoch; /* key_cache.epoch when the fetch began */
     unsigned fetch_attempts;
-} key_entry;
+};
 
 struct key_cache {
     gw_loop *loop;
@@ -47,6 +61,7 @@ struct key_cache {
     gw_buf service_token;
     gw_map *entries; /* SHA-256 of the presented key -> key_entry */
     gw_map *slots; /* key id -> key_slot */
+    gw_map *groups[KEY_GROUP_KINDS]; /* client id, user id -> key_group */
     gw_list lru; /* most recently used first */
     uint64_t epoch; /* grows with each reset: answers to older fetches are asked again */
 
@@ -69,7 +84,11 @@ struct key_cache {
     bool closing;
 };
 
+/* Longer than any fetch: a change older than this can no longer be overtaken by an answer from before it. */
+#define KEY_CHANGE_MEMORY_MS 60000
+
 /* ---- key_cache.c ---- */
+void key_entry_invalidate(key_entry *e); /* the entry may be gone */
 void key_cache_apply_change(key_cache *c, gw_str key_id, int64_t generation);
 void key_cache_apply_reset(key_cache *c);
 void key_cache_prune_slots(key_cache *c);
@@ -80,6 +99,18 @@ gw_rpc_call_options key_cache_call(const key_cache *c, const char *path,
 void key_cache_operation_begun(key_cache *c);
 bool key_cache_operation_ended(
     key_cache *c); /* false: the cache is closing, do no more (it may be gone) */
+
+/* ---- key_group.c ---- */
+bool key_groups_open(key_cache *c); /* false: out of memory */
+void key_groups_close(key_cache *c); /* no entry is left */
+void key_groups_leave(key_entry *e); /* twice is fine */
+/* Puts the entry into the groups of its policy; false when out of memory: a change could not find it. */
+GW_CHECK bool key_groups_join(key_entry *e);
+/* Whether a policy was made before the newest change seen of the limits of its client or owner. */
+bool key_groups_outdate(const key_cache *c, const Apirelay__Auth__V1__KeyPolicy *p);
+void key_cache_apply_limits_change(key_cache *c,
+                                   const Apirelay__Auth__V1__WatchResponse__LimitsChange *change);
+void key_groups_prune(key_cache *c);
 
 /* ---- key_watch.c ---- */
 void key_watch_start(key_cache *c);

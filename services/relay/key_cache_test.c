@@ -27,7 +27,8 @@ typedef struct fixture {
     /* what auth answers and saw */
     bool hold, found;
     int64_t generation;
-    const char *status;
+    const char *status, *client_id, *user_id;
+    int64_t client_generation, owner_generation; /* of their limits; 0: none stated */
     gw_rpc_call *held;
     size_t resolves;
     gw_rpc_call *watch;
@@ -55,6 +56,17 @@ static void answer_resolve(fixture *f, gw_rpc_call *call)
     policy.api_key_id = id;
     policy.status = status;
     policy.generation = f->generation;
+    char client_id[32], user_id[32];
+    (void)snprintf(client_id, sizeof(client_id), "%s", f->client_id ? f->client_id : "");
+    (void)snprintf(user_id, sizeof(user_id), "%s", f->user_id ? f->user_id : "");
+    policy.client_id = client_id;
+    policy.user_id = user_id;
+    Apirelay__Auth__V1__SharedLimits client = APIRELAY__AUTH__V1__SHARED_LIMITS__INIT,
+                                     owner = APIRELAY__AUTH__V1__SHARED_LIMITS__INIT;
+    client.generation = f->client_generation;
+    owner.generation = f->owner_generation;
+    policy.client_limits = f->client_generation ? &client : NULL;
+    policy.owner_limits = f->owner_generation ? &owner : NULL;
     r.found = f->found;
     r.policy = f->found ? &policy : NULL;
     r.generation = f->generation;
@@ -147,6 +159,23 @@ static void send_change(fixture *f, const char *key_id, int64_t generation)
     change.generation = generation;
     event.event_case = APIRELAY__AUTH__V1__WATCH_RESPONSE__EVENT_CHANGE;
     event.change = &change;
+    gw_rpc_send(f->watch, &event.base);
+}
+
+static void send_limits_change(fixture *f, const char *client_id, const char *user_id,
+                               int64_t generation)
+{
+    char client[32], user[32];
+    (void)snprintf(client, sizeof(client), "%s", client_id);
+    (void)snprintf(user, sizeof(user), "%s", user_id);
+    Apirelay__Auth__V1__WatchResponse__LimitsChange change =
+        APIRELAY__AUTH__V1__WATCH_RESPONSE__LIMITS_CHANGE__INIT;
+    Apirelay__Auth__V1__WatchResponse event = APIRELAY__AUTH__V1__WATCH_RESPONSE__INIT;
+    change.client_id = client;
+    change.user_id = user;
+    change.generation = generation;
+    event.event_case = APIRELAY__AUTH__V1__WATCH_RESPONSE__EVENT_LIMITS_CHANGE;
+    event.limits_change = &change;
     gw_rpc_send(f->watch, &event.base);
 }
 
@@ -428,6 +457,111 @@ static void who_waits_is_answered_when_memory_ends_before_the_second_question(vo
     assert_true(refused > 0);
 }
 
+#define ALICE "65a1b2c3d4e5f60718293a4b"
+
+static void applied(fixture *f, int64_t generation)
+{
+    until(f->cache->generation == generation);
+}
+
+static void a_change_of_limits_drops_all_keys_of_that_client_or_owner_only(void **state)
+{
+    fixture *f = *state;
+    char text[3][GW_KEY_MAX_LEN + 1];
+    gw_str mobile = key_text(text[0], "aAAAAAAAAAAA", 'x'),
+           also_mobile = key_text(text[1], "aBBBBBBBBBBB", 'x'),
+           other = key_text(text[2], "aCCCCCCCCCCC", 'x');
+    f->client_id = "mobile";
+    f->user_id = ALICE;
+    ask(f, mobile);
+    ask(f, also_mobile);
+    f->client_id = "web";
+    f->user_id = "";
+    ask(f, other);
+    f->client_id = "mobile";
+    f->user_id = ALICE;
+    f->client_generation = 5;
+    send_limits_change(f, "mobile", "", 5);
+    applied(f, 5);
+    assert_int_equal(ask(f, other), KEY_FOUND);
+    assert_int_equal(ask(f, mobile), KEY_PENDING);
+    assert_int_equal(ask(f, also_mobile), KEY_PENDING);
+    assert_int_equal(ask(f, mobile), KEY_FOUND);
+    f->owner_generation = 6;
+    send_limits_change(f, "", ALICE, 6);
+    applied(f, 6);
+    assert_int_equal(ask(f, other), KEY_FOUND);
+    assert_int_equal(ask(f, mobile), KEY_PENDING);
+    assert_int_equal(f->resolves, 6);
+    send_limits_change(f, "mobile", "", 5); /* what is held is as new */
+    send_heartbeat(f, 7);
+    applied(f, 7);
+    assert_int_equal(ask(f, mobile), KEY_FOUND);
+}
+
+/* The change comes while auth is asked for a key that nobody knows to be the client's. */
+static void limits_set_while_a_resolve_is_in_flight_are_not_missed(void **state)
+{
+    fixture *f = *state;
+    char text[GW_KEY_MAX_LEN + 1];
+    gw_str key = key_text(text, "aAAAAAAAAAAA", 'x');
+    f->client_id = "mobile";
+    f->hold = true;
+    assert_int_equal(ask(f, key), KEY_PENDING);
+    until(f->held);
+    send_limits_change(f, "mobile", "", 5);
+    applied(f, 5);
+    f->hold = false;
+    answer_resolve(f, f->held); /* made before there were limits */
+    f->client_generation = 5;
+    until(f->answers == 1);
+    assert_int_equal(f->resolves, 2);
+    assert_int_equal(f->rc, GW_OK);
+    assert_int_equal(ask(f, key), KEY_FOUND);
+}
+
+static void limits_of_nobody_drop_everything(void **state)
+{
+    fixture *f = *state;
+    char text[GW_KEY_MAX_LEN + 1];
+    gw_str key = key_text(text, "aAAAAAAAAAAA", 'x');
+    ask(f, key);
+    send_limits_change(f, "", "", 5);
+    applied(f, 5);
+    assert_int_equal(ask(f, key), KEY_PENDING);
+}
+
+/* Without memory to remember whose key it is, it is refused: a later change would not find it. */
+static void a_key_that_no_group_has_room_for_is_not_kept(void **state)
+{
+    fixture *f = *state;
+    char text[GW_KEY_MAX_LEN + 1], key_id[GW_KEY_ID_LEN + 1];
+    bool has_failed = true;
+    size_t refused = 0;
+    for (size_t n = 1; has_failed; n++) {
+        char client_id[32];
+        size_t answers = f->answers;
+        (void)snprintf(key_id, sizeof(key_id), "aB%010zu", n);
+        (void)snprintf(client_id, sizeof(client_id), "client-%zu", n);
+        f->client_id = client_id;
+        f->hold = true;
+        f->held = NULL;
+        gw_str key = key_text(text, key_id, 'x');
+        assert_int_equal(ask(f, key), KEY_PENDING);
+        until(f->held);
+        f->hold = false;
+        answer_resolve(f, f->held);
+        gw_failing_alloc_arm(n);
+        until(f->answers > answers);
+        has_failed = gw_failing_alloc_disarm();
+        refused += f->rc != GW_OK;
+        if (f->rc != GW_OK)
+            assert_int_equal(ask(f, key), KEY_PENDING);
+    }
+    assert_int_equal(f->rc, GW_OK);
+    assert_true(refused > 0);
+}
+
 static void a_reset_drops_everything(void **state)
 {
     fixture *f = *state;
@@ -509,6 +643,10 @@ int main(void)
         WITH_AUTH(a_change_drops_what_is_cached_of_that_key_only),
         WITH_AUTH(a_key_revoked_while_its_resolve_is_in_flight_stays_revoked),
         WITH_AUTH(who_waits_is_answered_when_memory_ends_before_the_second_question),
+        WITH_AUTH(a_change_of_limits_drops_all_keys_of_that_client_or_owner_only),
+        WITH_AUTH(limits_set_while_a_resolve_is_in_flight_are_not_missed),
+        WITH_AUTH(limits_of_nobody_drop_everything),
+        WITH_AUTH(a_key_that_no_group_has_room_for_is_not_kept),
         WITH_AUTH(a_reset_drops_everything),
         WITH_AUTH(without_heartbeats_policies_live_for_a_bounded_time),
         WITH_AUTH(a_lost_watch_goes_on_from_the_last_generation),

@@ -101,6 +101,10 @@ static void on_watch_message(void *arg, const ProtobufCMessage *m)
         key_cache_apply_change(c, gw_str_of(event->change->key_id), event->change->generation);
         c->generation = GW_MAX(c->generation, event->change->generation);
         break;
+    case APIRELAY__AUTH__V1__WATCH_RESPONSE__EVENT_LIMITS_CHANGE:
+        key_cache_apply_limits_change(c, event->limits_change);
+        c->generation = GW_MAX(c->generation, event->limits_change->generation);
+        break;
     case APIRELAY__AUTH__V1__WATCH_RESPONSE__EVENT_HEARTBEAT:
         c->generation = GW_MAX(c->generation, event->heartbeat->generation);
         break;
@@ -152,6 +156,7 @@ static void on_watch_timer(void *arg)
 {
     key_cache *c = arg;
     key_cache_prune_slots(c);
+    key_groups_prune(c);
     if (!c->watch) {
         open_watch(c);
         return;

@@ -17,7 +17,7 @@
 
 #define TICK_MS      1
 #define CALIBRATIONS 10001
-#define GRACE_MS     5000
+#define GRACE_MS     60000 /* what an earlier run left in the spool goes to the usage, too */
 
 typedef struct run {
     gw_loop *loop;

@@ -6,15 +6,9 @@
  *
  * It remembers the position of each spool as long as it runs. /metrics counts what came.
  */
-#include "ops/ops.h"
-#include "rpc/init.h"
-#include "rpc/server.h"
-#include "schema/all.h"
+#include "stand_in.h"
 
 #include "apirelay/usage/v1/ingest_service.pb-c.h"
-
-#include <stdio.h>
-#include <stdlib.h>
 
 #define WINDOW_BYTES (4LL << 20)
 #define SPOOLS_MAX   16
@@ -35,11 +29,6 @@ typedef struct spool {
 } spool;
 
 typedef struct sink {
-    gw_loop *loop;
-    gw_schema *schema;
-    gw_rpc_server *server;
-    gw_ops *ops;
-    gw_metrics *metrics;
     gw_metrics_shard *shard;
     spool spools[SPOOLS_MAX];
     size_t spool_count;
@@ -154,82 +143,22 @@ static const gw_rpc_handler handlers[] = {
     {.path = NULL},
 };
 
-/* Whoever reaches the sink is the relay under test. */
-static void authorize(void *self, gw_rpc_call *c, const gw_method *m, gw_str credential)
-{
-    (void)self;
-    (void)m;
-    (void)credential;
-    gw_caller caller = {.kind = GW_CALLER_SERVICE, .name = GW_STR("relay")};
-    gw_rpc_authorized(c, GW_OK, &caller, NULL);
-}
-
-static bool is_ready(void *arg, const char **reason)
-{
-    (void)arg;
-    (void)reason;
-    return true;
-}
-
-/* ---- life ---- */
-
-static void on_ops_closed(void *arg)
+static gw_status keep_shard(stand_in *in, void *arg, gw_error *err)
 {
     sink *s = arg;
-    gw_loop_stop(s->loop);
-}
-
-static void on_server_closed(void *arg)
-{
-    sink *s = arg;
-    gw_ops_close(s->ops, on_ops_closed, s);
-}
-
-static void drain(void *arg)
-{
-    sink *s = arg;
-    gw_rpc_server_close(s->server, 0, on_server_closed, s);
-}
-
-static gw_status start(sink *s, const char *listen, const char *ops, gw_error *err)
-{
-    gw_status rc = gw_loop_new(&gw_system_clock, &s->loop, err);
-    if (rc == GW_OK)
-        rc = gw_schema_all(&s->schema, err);
-    if (rc != GW_OK)
-        return rc;
-    s->metrics = gw_metrics_new(metric_table, METRIC_COUNT);
-    s->shard = s->metrics ? gw_metrics_shard_new(s->metrics) : NULL;
-    if (!s->shard)
-        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for metrics");
-    gw_rpc_server_options o = {
-        .listen = listen, .schema = s->schema, .authorizer = {authorize, NULL}};
-    gw_ops_options ops_options = {.listen = ops, .metrics = s->metrics, .is_ready = is_ready};
-    rc = gw_rpc_server_new(s->loop, &o, &s->server, err);
-    if (rc == GW_OK)
-        rc = gw_rpc_server_add(s->server, handlers, s, err);
-    if (rc == GW_OK)
-        rc = gw_rpc_server_start(s->server, err);
-    return rc == GW_OK ? gw_ops_new(s->loop, &ops_options, NULL, &s->ops, err) : rc;
+    (void)err;
+    s->shard = in->shard;
+    return GW_OK;
 }
 
 int main(int argc, char **argv)
 {
-    sink s = {0};
-    gw_error err;
-    if (argc != 5 || strcmp(argv[1], "--listen") != 0 || strcmp(argv[3], "--ops") != 0) {
-        (void)fprintf(stderr, "usage: bench_sink --listen host:port --ops host:port\n");
-        return 2;
-    }
-    if (start(&s, argv[2], argv[4], &err) != GW_OK) {
-        (void)fprintf(stderr, "bench_sink: %s\n", err.message);
-        return 1;
-    }
-    gw_rpc_server_set_serving(s.server, true);
-    gw_loop_on_signals(s.loop, drain, NULL, &s);
-    gw_loop_run(s.loop);
-    gw_schema_free(s.schema);
-    gw_metrics_free(s.metrics);
-    gw_loop_free(s.loop);
-    return 0;
+    static sink s;
+    static const stand_in_options o = {.name = "bench_sink",
+                                       .metrics = metric_table,
+                                       .metric_count = METRIC_COUNT,
+                                       .handlers = handlers,
+                                       .arg = &s,
+                                       .starting = keep_shard};
+    return stand_in_run(&o, argc, argv);
 }

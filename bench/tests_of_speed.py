@@ -11,7 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lab import STAGES_OFF
+import httpx
+
+from harness.ports import eventually, free_ports
+from harness.process import Process
+from lab import MEASURED_CORE, OTHER_CORE, STAGES_OFF
 from measure import Bench
 
 CONNECTIONS = 64
@@ -19,6 +23,7 @@ FIXED_SHARE = 0.5  # of what nginx does in the closed loop: loaded, and still fa
 PAGE = resource.getpagesize()
 KEYS = 100_000
 LARGE_BODY = 1_000_000
+INGEST_FILL = 40_000  # events a second that are recorded first
 RECORDER_RATES = (1000, 5000, 20000)
 
 
@@ -100,6 +105,28 @@ def recorder(bench: Bench) -> None:
             print(f"recorder: {json.dumps(row)}", flush=True)
 
 
+def ingest(bench: Bench) -> None:
+    """A replica of usage over a null store, on a core of its own, at a full spool."""
+    tools = bench.lab.build / "bin"
+    record = ["taskset", "-c", OTHER_CORE, str(tools / "bench_recorder"), "--dir"]
+    for r in range(bench.plan.rounds):
+        address, ops = (f"127.0.0.1:{port}" for port in free_ports(2))
+        with tempfile.TemporaryDirectory(dir=bench.lab.folder) as spool:
+            fill = ["--rate", str(INGEST_FILL), "--seconds", str(max(1, round(bench.plan.seconds)))]
+            subprocess.run([*record, spool, *fill], check=True, capture_output=True)
+            server = Process("ingest", ["taskset", "-c", MEASURED_CORE, str(tools / "bench_ingest"), "--listen", address, "--ops", ops], Path(spool) / "log")
+            server.start()
+            try:
+                eventually(lambda: httpx.get(f"http://{ops}/readyz").status_code == 200, "the null usage")
+                subprocess.run([*record, spool, "--rate", "1", "--seconds", "1", "--usage", address], check=True, capture_output=True)
+            finally:
+                server.stop()
+            row = {"test": "ingest", "round": r, **json.loads(server.log.read_text().splitlines()[-1])}
+        row["per_s"] = row["events"] / row["seconds"]
+        bench.journal.add(row)
+        print(f"ingest: {json.dumps(row)}", flush=True)
+
+
 TESTS: dict[str, Callable[[Bench], None]] = {
     "unary": unary,
     "large": large,
@@ -111,5 +138,6 @@ TESTS: dict[str, Callable[[Bench], None]] = {
     "sse9000": sse9000,
     "idle": idle,
     "recorder": recorder,
+    "ingest": ingest,
     "fresh": fresh,
 }

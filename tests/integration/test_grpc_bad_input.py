@@ -134,6 +134,16 @@ def test_a_compressed_bomb_is_not_opened(stack: Suite, port: int) -> None:
         assert client.until(h2.HEADERS, h2.RST_STREAM, h2.GOAWAY) is not None
 
 
+def refusal(call: grpc.UnaryUnaryMultiCallable, request: bytes, metadata: list[tuple[str, str]]) -> grpc.StatusCode:
+    """How a call ends. Short of memory, the core hangs up on connections as the quota says; then the call is made again."""
+    for _ in range(3):
+        with pytest.raises(grpc.RpcError) as failure:
+            call(request, metadata=metadata, timeout=20)
+        if failure.value.code() != grpc.StatusCode.UNAVAILABLE:
+            break
+    return failure.value.code()
+
+
 def test_messages_and_metadata_over_the_bounds_are_refused(stack: Suite, port: int) -> None:
     with grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
         call = channel.unary_unary(GET)
@@ -143,12 +153,8 @@ def test_messages_and_metadata_over_the_bounds_are_refused(stack: Suite, port: i
             (b"", [credential, ("x-large", "v" * (20 << 10))]),
             (b"", [credential, *((f"x-{i}", "v") for i in range(600))]),
         ):
-            with pytest.raises(grpc.RpcError) as failure:
-                call(request, metadata=metadata, timeout=20)
-            assert failure.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
-        with pytest.raises(grpc.RpcError) as failure:
-            call(b"\x0a\x03abc", metadata=[credential, credential], timeout=20)
-        assert failure.value.code() == grpc.StatusCode.UNAUTHENTICATED
+            assert refusal(call, request, metadata) == grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert refusal(call, b"\x0a\x03abc", [credential, credential]) == grpc.StatusCode.UNAUTHENTICATED
 
 
 def test_headers_without_end_are_not_kept(port: int) -> None:

@@ -131,17 +131,18 @@ def test_a_full_disk_is_an_alarm_then_a_refusal_and_nothing_is_lost(stack: Suite
     assert sum(row["repeatCount"] for row in rows if row["response"].get("error") == "spool_busy") == statuses.count(503)
 
 
-def fill(stack: Suite, key: str) -> int:
-    """Answers until the spool is at its bound; how many were given."""
+def fill(stack: Suite, key: str) -> set[str]:
+    """Answers until the spool is at its bound; their ids."""
     stack.processes["usage"].stop()
-    given = 0
+    given: set[str] = set()
 
-    def is_full() -> bool:
-        nonlocal given
-        given += sum(a.status_code == 200 for a in at_once(lambda: stack.chat(key), 50))
-        return stack.metric("relay", "relay_spool_full") == 1
+    def ask() -> None:
+        answer = stack.chat(key)
+        if answer.status_code == 200:
+            given.add(answer.headers["x-request-id"])
 
-    eventually(is_full, "the spool is full", SECONDS)
+    while stack.metric("relay", "relay_spool_full") != 1:
+        at_once(ask, 50)
     assert stack.metric("relay", "relay_spool_filling") == 1
     assert stack.processes["relay"].events("spool_filled") and stack.processes["relay"].events("spool_full")
     return given
@@ -155,9 +156,15 @@ def test_at_its_bound_the_spool_refuses_until_usage_is_back(stack: Suite) -> Non
     assert httpx.get(stack.ops_url("relay")).status_code == 503
     stack.processes["usage"].start()
     stack.await_ready()
-    eventually(lambda: stack.chat(key["key"]).status_code == 200, "new traffic is served", SECONDS)
-    rows = eventually(lambda: (r := stack.rows(keyId=key["keyId"], outcome="complete")) and len(r) == given + 1 and r, "every answer", SECONDS)
-    assert len({row["requestId"] for row in rows}) == given + 1
+    served = eventually(lambda: (a := stack.chat(key["key"])).status_code == 200 and a, "new traffic is served", SECONDS)
+    given.add(served.headers["x-request-id"])
+
+    def every_answer() -> bool:
+        ids = [row["requestId"] for row in stack.rows(keyId=key["keyId"], outcome="complete")]
+        assert set(ids) == given, f"{len(given - set(ids))} answers without a row, {len(set(ids) - given)} rows without an answer"
+        return len(ids) == len(given)
+
+    eventually(every_answer, "every answer", SECONDS)
     assert stack.metric("relay", 'relay_spool_dropped_total{reason="degraded"}') == 0
 
 

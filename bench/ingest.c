@@ -60,9 +60,9 @@ static gw_status find(doc_store *base, const char *collection, const bson_t *fil
                       gw_error *err)
 {
     null_store *s = GW_CONTAINER_OF(base, null_store, base);
-    return is_spools(collection) ? doc_store_find(&s->spools.base, collection, filter, opts, each,
-                                                  arg, what, err)
-                                 : GW_OK;
+    return is_spools(collection)
+               ? doc_store_find(&s->spools.base, collection, filter, opts, each, arg, what, err)
+               : GW_OK;
 }
 
 static gw_status write_batch(doc_store *base, const char *collection, const doc_batch *b,

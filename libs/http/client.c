@@ -267,6 +267,7 @@ gw_status gw_http_send(gw_http_client *c, const gw_http_request *request,
     gw_http_call *call = o ? gw_http_call_take(c) : NULL;
     if (!call)
         return gw_fail(err, GW_ERR_NO_MEMORY, "out of memory for a request");
+    o->idle_max = request->idle_max ? request->idle_max : c->options.idle_max_per_origin;
     call->ops = *ops;
     call->arg = arg;
     call->timeouts = request->timeouts;

@@ -64,6 +64,8 @@ typedef struct gw_http_request {
     const gw_str *body; /* parts, borrowed until on_done: no copy of bodies */
     size_t body_parts;
     gw_http_timeouts timeouts;
+    size_t
+        idle_max; /* kept connections of this origin from now on; 0: as the client's options say */
 } gw_http_request;
 
 /*

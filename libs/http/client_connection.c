@@ -85,7 +85,7 @@ static void keep(gw_http_conn *conn)
     o->idle_count++;
     if (!gw_timer_is_armed(&c->idle_timer))
         gw_timer_set(c->loop, &c->idle_timer, c->options.idle_timeout_ms);
-    if (o->idle_count > c->options.idle_max_per_origin) /* the coldest goes */
+    if (o->idle_count > o->idle_max) /* the coldest goes */
         gw_http_conn_close(GW_CONTAINER_OF(gw_list_last(&o->idle), gw_http_conn, origin_node));
 }
 

@@ -42,7 +42,7 @@ typedef struct gw_http_head {
 typedef struct gw_http_origin {
     gw_http_client *client;
     gw_list idle;
-    size_t idle_count;
+    size_t idle_count, idle_max;
     size_t connections; /* open or opening */
     gw_tls_session session;
     bool is_tls;

@@ -252,17 +252,13 @@ static void a_call_made_in_on_done_reuses_the_connection(void **state)
     assert_int_equal(k->server.requests, 2);
 }
 
-static void the_pool_keeps_as_many_as_it_may(void **state)
+static void call_four_at_once_twice(kit *k, size_t idle_max)
 {
-    kit *k = *state;
-    kit_close_client(k);
-    gw_http_client_options o = kit_options();
-    o.idle_max_per_origin = 2;
-    kit_open_client(k, o);
     kit_call c[4] = {0};
     script(k, ok_answer, false);
     for (int round = 0; round < 2; round++) {
         gw_http_request r = kit_request(k, "GET");
+        r.idle_max = idle_max;
         for (size_t i = 0; i < 4; i++) {
             c[i].dones = c[i].heads = 0;
             kit_start(k, &c[i], &r);
@@ -273,7 +269,24 @@ static void the_pool_keeps_as_many_as_it_may(void **state)
         kit_assert_ok(&c[i]);
         kit_call_fini(&c[i]);
     }
+}
+
+static void the_pool_keeps_as_many_as_it_may(void **state)
+{
+    kit *k = *state;
+    kit_close_client(k);
+    gw_http_client_options o = kit_options();
+    o.idle_max_per_origin = 2;
+    kit_open_client(k, o);
+    call_four_at_once_twice(k, 0);
     assert_int_equal(k->server.accepted, 6);
+}
+
+static void a_request_says_how_many_its_origin_keeps(void **state)
+{
+    kit *k = *state;
+    call_four_at_once_twice(k, 3);
+    assert_int_equal(k->server.accepted, 5);
 }
 
 static void origins_do_not_share_connections(void **state)
@@ -444,6 +457,7 @@ int main(void)
         KIT_TEST_BOTH(an_answer_until_close_may_be_split_anywhere),
         KIT_TEST_BOTH(a_call_made_in_on_done_reuses_the_connection),
         KIT_TEST(the_pool_keeps_as_many_as_it_may),
+        KIT_TEST(a_request_says_how_many_its_origin_keeps),
         KIT_TEST_BOTH(origins_do_not_share_connections),
         KIT_TEST_BOTH(a_stale_connection_is_retried_once_on_a_fresh_one),
         KIT_TEST(a_retry_is_not_retried),

@@ -77,7 +77,8 @@ static inline gw_str rpc_slice_view(const grpc_slice *s) /* of a slice that stay
 #define RPC_DETAILS_KEY  "grpc-status-details-bin"
 #define RPC_ERROR_DOMAIN "apirelay"
 /* google.rpc.Status with ErrorInfo and, when a field is named, BadRequest. `further` may be NULL. */
-void rpc_status_encode(const gw_error *e, const gw_violations *further, gw_buf *out);
+void rpc_status_encode(const gw_error *e, const gw_violations *further, int64_t retry_after_ms,
+                       gw_buf *out); /* retry_after_ms 0: no RetryInfo */
 /* What a peer's status means to us; never GW_OK. `further` (may be NULL) gets the violations beside *ret's. */
 void rpc_status_decode(grpc_status_code code, gw_str message, const grpc_metadata_array *trailing,
                        gw_error *ret, gw_violations *further);

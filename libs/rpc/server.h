@@ -143,3 +143,5 @@ void gw_rpc_fail(gw_rpc_call *c, const gw_error *err);
 /* The same with further violations beside the one in `err`; NULL is fine. Those that do not fit into
  * 4 KiB are left out. */
 void gw_rpc_fail_all(gw_rpc_call *c, const gw_error *err, const gw_violations *further);
+/* Before the call fails: google.rpc.RetryInfo goes with its error. In ms, > 0. */
+void gw_rpc_set_retry_after(gw_rpc_call *c, int64_t ms);

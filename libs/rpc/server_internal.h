@@ -75,6 +75,7 @@ struct gw_rpc_call {
     bool sending_message; /* the batch in flight takes one from the queue */
     gw_error outcome; /* to send when `ending`; GW_OK is success */
     gw_violations *further; /* beside the outcome's, in the arena; NULL: none */
+    int64_t retry_after_ms; /* 0: nothing is said */
     bool authorizing, started, handler_ended;
     bool receiving, sending, paused, half_closed;
     bool initial_sent, ending, status_sent;

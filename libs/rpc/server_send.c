@@ -33,7 +33,7 @@ static void fill_status(const gw_rpc_call *c, status_op *s, grpc_op *op)
         return;
     s->message = grpc_slice_from_copied_string(outcome->message);
     op->data.send_status_from_server.status_details = &s->message;
-    rpc_status_encode(outcome, c->further, &s->details);
+    rpc_status_encode(outcome, c->further, c->retry_after_ms, &s->details);
     if (gw_buf_failed(&s->details))
         return; /* the bare status has to do */
     s->trailing.key = grpc_slice_from_static_string(RPC_DETAILS_KEY);
@@ -160,6 +160,11 @@ void gw_rpc_reply(gw_rpc_call *c, const ProtobufCMessage *m)
 void gw_rpc_finish(gw_rpc_call *c)
 {
     handler_ends(c, NULL);
+}
+
+void gw_rpc_set_retry_after(gw_rpc_call *c, int64_t ms)
+{
+    c->retry_after_ms = ms;
 }
 
 void gw_rpc_fail(gw_rpc_call *c, const gw_error *err)

@@ -7,6 +7,8 @@
 #define TYPE_PREFIX      "type.googleapis.com/"
 #define TYPE_ERROR_INFO  "google.rpc.ErrorInfo"
 #define TYPE_BAD_REQUEST "google.rpc.BadRequest"
+#define TYPE_RETRY_INFO  "google.rpc.RetryInfo"
+#define DETAILS_MAX      3
 /* Trailers are bounded: gRPC refuses metadata above 8 KiB, and these bytes travel as base64. */
 #define FURTHER_MAX        3000
 #define VIOLATION_OVERHEAD 8 /* tags and lengths of one violation */
@@ -50,7 +52,8 @@ static size_t fill_violations(const gw_error *e, const gw_violations *further,
     return count;
 }
 
-void rpc_status_encode(const gw_error *e, const gw_violations *further, gw_buf *out)
+void rpc_status_encode(const gw_error *e, const gw_violations *further, int64_t retry_after_ms,
+                       gw_buf *out)
 {
     const gw_status_info *info = gw_status_describe(e->code);
     Google__Rpc__ErrorInfo reason = GOOGLE__RPC__ERROR_INFO__INIT;
@@ -63,16 +66,33 @@ void rpc_status_encode(const gw_error *e, const gw_violations *further, gw_buf *
     for (size_t i = 0; i < request.n_field_violations; i++)
         violations[i] = &items[i];
 
-    uint8_t bytes[2][DETAIL_MAX];
-    Google__Protobuf__Any any[2], *details[] = {&any[0], &any[1]};
-    pack_detail(&reason.base, TYPE_PREFIX TYPE_ERROR_INFO, bytes[0], &any[0]);
-    pack_detail(&request.base, TYPE_PREFIX TYPE_BAD_REQUEST, bytes[1], &any[1]);
+    Google__Protobuf__Duration delay = GOOGLE__PROTOBUF__DURATION__INIT;
+    Google__Rpc__RetryInfo retry = GOOGLE__RPC__RETRY_INFO__INIT;
+    delay.seconds = retry_after_ms / GW_MS_PER_S;
+    delay.nanos = (int32_t)(retry_after_ms % GW_MS_PER_S * 1000000);
+    retry.retry_delay = &delay;
+
+    uint8_t bytes[DETAILS_MAX][DETAIL_MAX];
+    Google__Protobuf__Any any[DETAILS_MAX], *details[DETAILS_MAX];
+    size_t count = 0;
+    pack_detail(&reason.base, TYPE_PREFIX TYPE_ERROR_INFO, bytes[count], &any[count]);
+    count++;
+    if (e->field[0]) {
+        pack_detail(&request.base, TYPE_PREFIX TYPE_BAD_REQUEST, bytes[count], &any[count]);
+        count++;
+    }
+    if (retry_after_ms > 0) {
+        pack_detail(&retry.base, TYPE_PREFIX TYPE_RETRY_INFO, bytes[count], &any[count]);
+        count++;
+    }
+    for (size_t i = 0; i < count; i++)
+        details[i] = &any[i];
     Google__Rpc__Status status = GOOGLE__RPC__STATUS__INIT;
     status.code = (int32_t)info->rpc_code;
     status.message = lend(e->message);
     status.details = details;
-    status.n_details = e->field[0] ? 2 : 1;
-    uint8_t packed[3 * DETAIL_MAX]; /* two details, the message and a few bytes around them */
+    status.n_details = count;
+    uint8_t packed[(DETAILS_MAX + 1) * DETAIL_MAX]; /* the message and a few bytes around them */
     gw_buf_append(out, packed, google__rpc__status__pack(&status, packed));
 }
 

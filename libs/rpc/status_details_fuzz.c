@@ -39,7 +39,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     decode(code, gw_str_slice(bytes, 0, 100), bytes, &e, &further);
     check_texts(&e, &further);
-    rpc_status_encode(&e, &further, &encoded);
+    rpc_status_encode(&e, &further, 1500, &encoded);
     if (gw_buf_failed(&encoded) || !gw_str_is_utf8(gw_str_of(e.message)))
         return 0;
     decode((grpc_status_code)gw_status_describe(e.code)->rpc_code, gw_str_of(e.message),

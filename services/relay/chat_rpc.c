@@ -73,8 +73,13 @@ static void sink_respond(relay_sink *s, const relay_answer *a, const relay_bill 
 
 static void sink_fail(relay_sink *s, const openai_error *e, const relay_answer *a)
 {
+    gw_rpc_call *call = caller_of(s)->call;
+    int64_t seconds = 0;
     (void)a;
-    gw_rpc_fail(caller_of(s)->call, &e->error);
+    /* A provider may have named a date instead. */
+    if (gw_str_to_int64(e->retry_after, &seconds) && seconds > 0 && seconds < INT32_MAX)
+        gw_rpc_set_retry_after(call, seconds * GW_MS_PER_S);
+    gw_rpc_fail(call, &e->error);
 }
 
 static void sink_start(relay_sink *s, const relay_answer *a)

@@ -214,6 +214,7 @@ static void build_provider(builder *b, provider_config *p, const provider_messag
         m->connect_timeout_ms ? m->connect_timeout_ms : default_timeouts[p->kind].connect_ms;
     p->first_byte_timeout_ms = m->first_byte_timeout_ms ? m->first_byte_timeout_ms
                                                         : default_timeouts[p->kind].first_byte_ms;
+    p->connections_max = (size_t)m->max_connections;
     p->idle_timeout_ms =
         m->idle_timeout_ms ? m->idle_timeout_ms : default_timeouts[p->kind].idle_ms;
     p->total_timeout_ms =

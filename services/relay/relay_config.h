@@ -25,6 +25,7 @@ typedef struct provider_config {
     gw_str credential; /* resolved secret, never logged; "" when the provider needs none */
     const char *unusable; /* why it cannot be used (credential missing …), NULL when fine */
     gw_http_transport transport;
+    size_t connections_max; /* kept without a request; 0: as by default */
     int64_t connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, total_timeout_ms;
 } provider_config;
 

@@ -106,6 +106,7 @@ static gw_status send_upstream(relay_request *r, gw_error *err)
         .body = u->body,
         .body_parts = u->body_parts,
         .timeouts = timeouts_of(r),
+        .idle_max = r->route->provider->connections_max,
     };
     gw_status rc =
         gw_http_send(r->core->upstreams, &request, &relay_upstream_ops, r, &r->call_upstream, err);

@@ -73,6 +73,13 @@ def test_failures_have_their_status(chat: RpcClient, fields: dict[str, Any], cod
         assert e.value.code() == code and "sk-scripted" not in str(e.value)  # type: ignore[attr-defined]
 
 
+def test_a_limit_says_when_to_come_back(chat: RpcClient) -> None:
+    with pytest.raises(grpc.RpcError) as e:
+        chat.call(CREATE, request("gpt-4o-mini+fail-status-429"))
+    details = dict(e.value.trailing_metadata())["grpc-status-details-bin"]  # type: ignore[attr-defined]
+    assert b"type.googleapis.com/google.rpc.RetryInfo" in details and details.endswith(b"\x0a\x02\x08\x01"), "one second"
+
+
 def test_a_failure_in_mid_stream_is_a_status_after_the_text(chat: RpcClient) -> None:
     chunks: list[Any] = []
     with pytest.raises(grpc.RpcError) as e:

@@ -71,6 +71,7 @@ struct key_cache {
     gw_timer tag_timer;
 
     gw_rpc_client_call *watch;
+    bool watch_is_new; /* opened without a generation to go on from, and silent so far */
     gw_timer watch_timer; /* reconnect, or the check of the heartbeat */
     int64_t watch_backoff_ms;
     int64_t heartbeat_ms; /* monotonic; 0 = never */

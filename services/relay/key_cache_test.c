@@ -295,6 +295,7 @@ static int setup(void **state)
     f->cache = cache_of(f, 100);
     until(key_cache_is_ready(f->cache) && f->watch);
     send_heartbeat(f, 1);
+    until(f->cache->generation == 1);
     return 0;
 }
 
@@ -341,6 +342,27 @@ static void a_key_is_asked_for_once_whoever_waits(void **state)
     assert_int_equal(f->rc, GW_OK);
     assert_int_equal(ask(f, key), KEY_FOUND);
     assert_int_equal(f->resolves, 1);
+}
+
+/* Else a key suspended between its fetch and the start of the watch would be served for ever. */
+static void what_was_fetched_before_the_watch_began_is_asked_for_again(void **state)
+{
+    fixture *f = *state;
+    char text[GW_KEY_MAX_LEN + 1];
+    gw_str key = key_text(text, "aAAAAAAAAAAA", 'x');
+    key_cache *watched = f->cache;
+    size_t watches = f->watches;
+    f->cache = cache_of(f, 100);
+    until(key_cache_is_ready(f->cache) && f->watches > watches);
+    assert_int_equal(ask(f, key), KEY_PENDING);
+    assert_int_equal(ask(f, key), KEY_FOUND);
+    f->status = "suspended";
+    f->generation = 5; /* the watch starts after this change and never tells of it */
+    send_heartbeat(f, 5);
+    until(f->cache->generation == 5);
+    assert_int_equal(ask(f, key), KEY_PENDING);
+    assert_string_equal(f->policy_status, "suspended");
+    key_cache_free(watched);
 }
 
 static void a_malformed_key_or_a_bad_tag_costs_no_question(void **state)
@@ -638,6 +660,7 @@ int main(void)
 #define WITH_AUTH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
         WITH_AUTH(a_key_is_asked_for_once_whoever_waits),
+        WITH_AUTH(what_was_fetched_before_the_watch_began_is_asked_for_again),
         WITH_AUTH(a_malformed_key_or_a_bad_tag_costs_no_question),
         WITH_AUTH(an_unknown_key_is_remembered_for_a_while),
         WITH_AUTH(a_change_drops_what_is_cached_of_that_key_only),

@@ -89,6 +89,15 @@ static void fetch_tag_keys(void *arg)
 
 /* ---- the stream of changes ---- */
 
+/* A watch that goes on from nowhere tells only what comes after its start: what was cached before may have changed meanwhile. */
+static void begin_watch(key_cache *c)
+{
+    if (!c->watch_is_new)
+        return;
+    c->watch_is_new = false;
+    key_cache_apply_reset(c);
+}
+
 static void on_watch_message(void *arg, const ProtobufCMessage *m)
 {
     key_cache *c = arg;
@@ -96,6 +105,7 @@ static void on_watch_message(void *arg, const ProtobufCMessage *m)
         (const Apirelay__Auth__V1__WatchResponse *)(const void *)m;
     if (c->closing)
         return;
+    begin_watch(c);
     switch (event->event_case) {
     case APIRELAY__AUTH__V1__WATCH_RESPONSE__EVENT_CHANGE:
         key_cache_apply_change(c, gw_str_of(event->change->key_id), event->change->generation);
@@ -143,6 +153,7 @@ static void open_watch(key_cache *c)
     static const gw_rpc_stream_ops ops = {.message = on_watch_message, .done = on_watch_done};
     Apirelay__Auth__V1__WatchRequest request = APIRELAY__AUTH__V1__WATCH_REQUEST__INIT;
     request.from_generation = c->generation;
+    c->watch_is_new = c->generation == 0;
     gw_rpc_call_options o =
         key_cache_call(c, WATCH_PATH, &apirelay__auth__v1__watch_response__descriptor, 0);
     c->watch = gw_rpc_stream(c->options.auth, &o, &request.base, &ops, c);

@@ -81,6 +81,7 @@ make_secret() {
     [[ -s $file ]] || (umask 077 && "$@" >"$file")
 }
 pepper_line() { printf 'a %s\n' "$(openssl rand -base64 32)"; }
+master_key_line() { printf 'k1 %s\n' "$(openssl rand -base64 32)"; }
 service_token_lines() {
     local service
     for service in "${SERVICES[@]}"; do printf '%s lcsvc_%s\n' "$service" "$(random_base62 40)"; done
@@ -114,6 +115,7 @@ make_certificates() {
 
 make_secrets() {
     make_secret peppers pepper_line
+    make_secret master-keys master_key_line
     make_secret service-tokens service_token_lines
     make_secret owner-password random_base62 24
     make_secret admin-key admin_key_text
@@ -248,7 +250,7 @@ start_services() {
     mapfile -t credentials <"$STATE/config/credentials.env"
     start_service auth "$PORT_AUTH_GRPC" DEV_PORT_AUTH_GRPC \
         "AUTH_GRPC_LISTEN=$auth" "AUTH_MONGO_URI=$MONGO" "AUTH_MONGO_DATABASE=$DATABASE" "AUTH_REDIS_URL=$REDIS" \
-        "AUTH_PEPPERS_FILE=$STATE/secrets/peppers" \
+        "AUTH_PEPPERS_FILE=$STATE/secrets/peppers" "AUTH_MASTER_KEYS_FILE=$STATE/secrets/master-keys" \
         "AUTH_OWNER_USERNAME=admin" "AUTH_OWNER_PASSWORD_FILE=$STATE/secrets/owner-password" \
         "AUTH_BOOTSTRAP_ADMIN_KEY_FILE=$STATE/secrets/admin-key"
     start_service usage "$PORT_USAGE_GRPC" DEV_PORT_USAGE_GRPC \
@@ -258,6 +260,7 @@ start_services() {
         "RELAY_LISTEN=127.0.0.1:$PORT_RELAY" "RELAY_GRPC_LISTEN=$relay" \
         "RELAY_MONGO_URI=$MONGO" "RELAY_MONGO_DATABASE=$DATABASE" "RELAY_REDIS_URL=$REDIS" "RELAY_AUTH_TARGET=$auth" "RELAY_USAGE_TARGET=$usage" \
         "RELAY_CONFIG_FILE=$STATE/config/relay.yaml" "RELAY_PRICE_BOOK_FILE=$TOP/deploy/config/prices.yaml" \
+        "RELAY_MASTER_KEYS_FILE=$STATE/secrets/master-keys" \
         "RELAY_UPSTREAM_ALLOW_CIDRS=$ALLOW" "RELAY_SPOOL_DIR=$STATE/data/spool" "RELAY_STATE_DIR=$STATE/data/relay" \
         "${credentials[@]}"
     start_service admin-gw "$PORT_ADMIN" DEV_PORT_ADMIN \

@@ -123,6 +123,8 @@ int64_t gw_rpc_call_deadline_ms(const gw_rpc_call *c); /* monotonic; INT64_MAX w
 gw_str gw_rpc_call_peer(const gw_rpc_call *c); /* "ipv4:127.0.0.1:50412" */
 gw_str gw_rpc_call_metadata(const gw_rpc_call *c,
                             const char *name); /* lower-case name; "" when absent */
+/* The values of a name one after the other, from *at on (0 at first); ptr NULL after the last. */
+gw_str gw_rpc_call_metadata_next(const gw_rpc_call *c, const char *name, size_t *at);
 bool gw_rpc_call_is_cancelled(const gw_rpc_call *c);
 void gw_rpc_call_set_data(gw_rpc_call *c, void *data);
 void *gw_rpc_call_data(const gw_rpc_call *c);

@@ -271,13 +271,26 @@ gw_str gw_rpc_call_peer(const gw_rpc_call *c)
     return c->peer;
 }
 
+gw_str gw_rpc_call_metadata_next(const gw_rpc_call *c, const char *name, size_t *at)
+{
+    const gw_str wanted = gw_str_of(name);
+
+    for (size_t i = *at; i < c->metadata.count; i++) {
+        if (!gw_str_eq(rpc_slice_view(&c->metadata.metadata[i].key), wanted))
+            continue;
+        *at = i + 1;
+        return rpc_slice_view(&c->metadata.metadata[i].value);
+    }
+    *at = c->metadata.count;
+    return GW_STR_NULL;
+}
+
 gw_str gw_rpc_call_metadata(const gw_rpc_call *c, const char *name)
 {
-    for (size_t i = 0; i < c->metadata.count; i++) {
-        if (gw_str_eq_c(rpc_slice_view(&c->metadata.metadata[i].key), name))
-            return rpc_slice_view(&c->metadata.metadata[i].value);
-    }
-    return GW_STR("");
+    size_t at = 0;
+    gw_str value = gw_rpc_call_metadata_next(c, name, &at);
+
+    return value.ptr ? value : GW_STR("");
 }
 
 bool gw_rpc_call_is_cancelled(const gw_rpc_call *c)

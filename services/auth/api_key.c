@@ -72,6 +72,15 @@ void api_key_retire_secret(api_key_record *k, int64_t now_ms, int64_t expires_ms
     k->current = (api_key_secret){0};
 }
 
+void api_key_retire_signing_secret(api_key_record *k, int64_t now_ms, int64_t expires_ms)
+{
+    bool lives_on = k->signing_sealed.len > 0 && expires_ms > now_ms;
+
+    k->signing_previous_sealed = lives_on ? k->signing_sealed : GW_STR("");
+    k->signing_previous_expires_ms = lives_on ? expires_ms : 0;
+    k->signing_sealed = GW_STR("");
+}
+
 static int64_t earlier(int64_t a_ms, int64_t b_ms)
 {
     if (a_ms == 0 || b_ms == 0)
@@ -106,6 +115,10 @@ void api_key_refresh_view(gw_arena *a, api_key_record *k, int64_t now_ms)
         last = GW_MAX(last, k->previous[i].expires_ms);
     k->view->previous_expires_at = last > now_ms ? message_time(a, last) : NULL;
     k->view->etag = message_text(a, gw_arena_printf(a, "v%lld", (long long)k->version));
-    if (k->view->signing)
-        k->view->signing->configured = k->signing_sealed.len > 0;
+    if (!k->view->signing)
+        return;
+    bool grace = k->signing_previous_sealed.len > 0 && k->signing_previous_expires_ms > now_ms;
+    k->view->signing->configured = k->signing_sealed.len > 0;
+    k->view->signing->previous_expires_at =
+        grace ? message_time(a, k->signing_previous_expires_ms) : NULL;
 }

@@ -31,6 +31,8 @@ typedef struct api_key_record {
     api_key_secret previous[API_KEY_PREVIOUS_MAX]; /* newest first */
     size_t previous_count;
     gw_str signing_sealed; /* sealed signing secret; "" when there is none */
+    gw_str signing_previous_sealed; /* the one before it; "" when there is none */
+    int64_t signing_previous_expires_ms; /* end of its grace */
     int64_t version; /* counts the writes that admins made; the etag */
 } api_key_record;
 
@@ -46,5 +48,8 @@ void api_key_retire_secret(api_key_record *k, int64_t now_ms, int64_t expires_ms
  */
 int64_t api_key_secret_end_ms(const api_key_record *k, const api_key_secret *secret);
 
-/* Sets what the view derives from the rest: etag, previous_expires_at, signing.configured. */
+/* The signing secret becomes the previous one until `expires_ms`; one whose grace is over is dropped. */
+void api_key_retire_signing_secret(api_key_record *k, int64_t now_ms, int64_t expires_ms);
+
+/* Sets what the view derives from the rest: etag, previous_expires_at, signing.configured and its previous_expires_at. */
 void api_key_refresh_view(gw_arena *a, api_key_record *k, int64_t now_ms);

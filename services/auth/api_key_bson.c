@@ -59,6 +59,28 @@ static void append_secrets(const api_key_record *k, bson_t *doc)
     bson_append_array_end(doc, &array);
 }
 
+static void append_sealed(bson_t *doc, gw_str sealed)
+{
+    BSON_APPEND_BINARY(doc, "secret", BSON_SUBTYPE_BINARY, (const uint8_t *)sealed.ptr,
+                       (uint32_t)sealed.len);
+}
+
+static void append_signing(const api_key_record *k, bson_t *doc)
+{
+    bson_t signing, previous;
+    BSON_APPEND_DOCUMENT_BEGIN(doc, "signing", &signing);
+    BSON_APPEND_BOOL(&signing, "required", k->view->signing && k->view->signing->required);
+    if (k->signing_sealed.len)
+        append_sealed(&signing, k->signing_sealed);
+    if (k->signing_previous_sealed.len) {
+        BSON_APPEND_DOCUMENT_BEGIN(&signing, "previous", &previous);
+        append_sealed(&previous, k->signing_previous_sealed);
+        BSON_APPEND_DATE_TIME(&previous, "expiresAt", k->signing_previous_expires_ms);
+        bson_append_document_end(&signing, &previous);
+    }
+    bson_append_document_end(doc, &signing);
+}
+
 void api_key_to_bson(const api_key_record *k, api_key_part part, bson_t *doc)
 {
     const api_key_view *v = k->view;
@@ -74,13 +96,7 @@ void api_key_to_bson(const api_key_record *k, api_key_part part, bson_t *doc)
         if (!is_by_hand(f->name))
             message_field_to_bson(&v->base, f, doc);
     }
-    bson_t signing;
-    BSON_APPEND_DOCUMENT_BEGIN(doc, "signing", &signing);
-    BSON_APPEND_BOOL(&signing, "required", v->signing && v->signing->required);
-    if (k->signing_sealed.len)
-        BSON_APPEND_BINARY(&signing, "secret", BSON_SUBTYPE_BINARY,
-                           (const uint8_t *)k->signing_sealed.ptr, (uint32_t)k->signing_sealed.len);
-    bson_append_document_end(doc, &signing);
+    append_signing(k, doc);
     BSON_APPEND_INT64(doc, "version", k->version);
     if (part != API_KEY_POLICY)
         append_secrets(k, doc);
@@ -182,6 +198,13 @@ static const struct {
     {"limits.costLimit", NUMBER},
     {"limits.costLimitNanoUsd", WHOLE_NUMBER},
     {"security", DOCUMENT},
+    {"security.autoSuspend", DOCUMENT},
+    {"security.autoSuspend.limitExceeded", DOCUMENT},
+    {"security.autoSuspend.limitExceeded.count", WHOLE_NUMBER},
+    {"security.autoSuspend.limitExceeded.windowSeconds", WHOLE_NUMBER},
+    {"security.autoSuspend.badSignatures", DOCUMENT},
+    {"security.autoSuspend.badSignatures.count", WHOLE_NUMBER},
+    {"security.autoSuspend.badSignatures.windowSeconds", WHOLE_NUMBER},
     {"maxAgeDays", WHOLE_NUMBER},
     {"signing", DOCUMENT},
     {"signing.required", FLAG},
@@ -271,6 +294,9 @@ gw_status api_key_from_bson(gw_arena *a, const bson_t *doc, api_key_record *ret,
     }
     if (gw_bson_binary(doc, "signing.secret", &text))
         k.signing_sealed = gw_arena_dup(a, text);
+    if (gw_bson_binary(doc, "signing.previous.secret", &text) &&
+        gw_bson_date_ms(doc, "signing.previous.expiresAt", &k.signing_previous_expires_ms))
+        k.signing_previous_sealed = gw_arena_dup(a, text);
     (void)gw_bson_int64(doc, "version", &k.version);
     read_secret(a, doc, &k.current);
     k.current.expires_ms = 0;

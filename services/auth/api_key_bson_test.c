@@ -45,6 +45,15 @@ static api_key_record full(void)
     k.previous[0] = k.current;
     k.previous[0].expires_ms = 1700000009999;
     k.previous_count = 1;
+    k.signing_sealed = GW_STR("sealed");
+    k.signing_previous_sealed = GW_STR("sealed before");
+    k.signing_previous_expires_ms = 1700000008888;
+    k.view->security->auto_suspend =
+        message_new(arena, &apirelay__auth__v1__key_auto_suspend__descriptor);
+    k.view->security->auto_suspend->limit_exceeded =
+        message_new(arena, &apirelay__auth__v1__key_auto_suspend_rule__descriptor);
+    k.view->security->auto_suspend->limit_exceeded->count = 5;
+    k.view->security->auto_suspend->limit_exceeded->window_seconds = 60;
     return k;
 }
 
@@ -84,6 +93,11 @@ static void the_document_has_the_names_and_types_of_the_contract(void **state)
         {"previous.0.verifier.hmacSha256", BSON_TYPE_BINARY},
         {"previous.0.expiresAt", BSON_TYPE_DATE_TIME},
         {"signing.required", BSON_TYPE_BOOL},
+        {"signing.secret", BSON_TYPE_BINARY},
+        {"signing.previous.secret", BSON_TYPE_BINARY},
+        {"signing.previous.expiresAt", BSON_TYPE_DATE_TIME},
+        {"security.autoSuspend.limitExceeded.count", BSON_TYPE_INT64},
+        {"security.autoSuspend.limitExceeded.windowSeconds", BSON_TYPE_INT64},
         {"onDisconnect", BSON_TYPE_UTF8},
         {"client.kind", BSON_TYPE_UTF8},
         {"cache.enabled", BSON_TYPE_BOOL},
@@ -97,9 +111,15 @@ static void the_document_has_the_names_and_types_of_the_contract(void **state)
             bson_iter_type(&at) != fields[i].type)
             fail_msg("missing or of another type: %s", fields[i].path);
     }
-    const char *const absent[] = {
-        "id",         "etag",     "previousExpiresAt", "limits.tokensPerDay",
-        "maxAgeDays", "clientId", "statusReason",      "signing.configured"};
+    const char *const absent[] = {"id",
+                                  "etag",
+                                  "previousExpiresAt",
+                                  "limits.tokensPerDay",
+                                  "maxAgeDays",
+                                  "clientId",
+                                  "statusReason",
+                                  "signing.configured",
+                                  "security.autoSuspend.badSignatures"};
     for (size_t i = 0; i < GW_ARRAY_LEN(absent); i++) {
         if (gw_bson_has(&doc, absent[i]))
             fail_msg("present: %s", absent[i]);

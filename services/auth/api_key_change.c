@@ -60,3 +60,74 @@ gw_status api_key_regenerate_apply(key_change_plan *p, gw_arena *a, api_key_reco
     *ret_changed = true;
     return GW_OK;
 }
+
+/* ---- rules ---- */
+
+bool api_key_rule_is_known(gw_str rule)
+{
+    return gw_str_eq_c(rule, "limit_exceeded") || gw_str_eq_c(rule, "bad_signatures");
+}
+
+static const Apirelay__Auth__V1__KeyAutoSuspendRule *rule_of(const api_key_record *k, gw_str rule)
+{
+    const Apirelay__Auth__V1__KeyAutoSuspend *s =
+        k->view->security ? k->view->security->auto_suspend : NULL;
+    if (!s)
+        return NULL;
+    return gw_str_eq_c(rule, "limit_exceeded") ? s->limit_exceeded : s->bad_signatures;
+}
+
+gw_status api_key_rule_suspension_apply(key_change_plan *p, gw_arena *a, api_key_record *k,
+                                        bool *ret_changed, gw_error *err)
+{
+    const api_key_rule_suspension *s = GW_CONTAINER_OF(p, api_key_rule_suspension, plan);
+    const Apirelay__Auth__V1__KeyAutoSuspendRule *rule = rule_of(k, s->rule);
+    (void)err;
+    *ret_changed =
+        rule && strcmp(k->view->status, "active") == 0 && k->view->generation == s->generation;
+    if (!*ret_changed)
+        return GW_OK;
+    bool limits = gw_str_eq_c(s->rule, "limit_exceeded");
+    k->view->status = message_text(a, GW_STR("suspended"));
+    k->view->status_reason = message_text(
+        a, gw_arena_printf(a, "by the rule security.autoSuspend.%s: %s %lld times within %lld s",
+                           limits ? "limitExceeded" : "badSignatures",
+                           limits ? "a limit was exceeded" : "a signature did not hold",
+                           (long long)rule->count, (long long)rule->window_seconds));
+    return GW_OK;
+}
+
+/* ---- signing secrets ---- */
+
+gw_status api_key_signing_rotation_apply(key_change_plan *p, gw_arena *a, api_key_record *k,
+                                         bool *ret_changed, gw_error *err)
+{
+    const api_key_signing_rotation *r = GW_CONTAINER_OF(p, api_key_signing_rotation, plan);
+    (void)a;
+    gw_status rc = refuse_revoked(k, err);
+    if (rc != GW_OK)
+        return rc;
+    api_key_retire_signing_secret(k, p->now_ms, p->now_ms + r->grace_s * GW_MS_PER_S);
+    k->signing_sealed = r->sealed;
+    *ret_changed = true;
+    return GW_OK;
+}
+
+gw_status api_key_signing_removal_apply(key_change_plan *p, gw_arena *a, api_key_record *k,
+                                        bool *ret_changed, gw_error *err)
+{
+    (void)a;
+    *ret_changed = k->signing_sealed.len > 0 || k->signing_previous_sealed.len > 0;
+    if (!*ret_changed)
+        return GW_OK;
+    gw_status rc = refuse_revoked(k, err);
+    if (rc == GW_OK && k->view->signing->required)
+        rc = gw_fail_field(
+            err, GW_ERR_FAILED_PRECONDITION, "signing.required",
+            "requests of key %s have to be signed; set signing.required to false first",
+            k->view->key_id);
+    if (rc != GW_OK)
+        return rc;
+    api_key_retire_signing_secret(k, p->now_ms, 0);
+    return GW_OK;
+}

@@ -32,6 +32,33 @@ typedef struct api_key_status_change {
 GW_CHECK gw_status api_key_status_apply(key_change_plan *p, gw_arena *a, api_key_record *k,
                                         bool *ret_changed, gw_error *err);
 
+/*
+ * One of the key's own rules (security.auto_suspend) has come true. Changes nothing when the key is not active any more, has no such
+ * rule, or was changed since: what was counted belongs to `generation`.
+ */
+typedef struct api_key_rule_suspension {
+    key_change_plan plan; /* apply = api_key_rule_suspension_apply */
+    gw_str rule; /* api_key_rule_is_known() */
+    int64_t generation;
+} api_key_rule_suspension;
+GW_CHECK gw_status api_key_rule_suspension_apply(key_change_plan *p, gw_arena *a, api_key_record *k,
+                                                 bool *ret_changed, gw_error *err);
+GW_CHECK bool api_key_rule_is_known(gw_str rule);
+
+/* A new signing secret; the one before it stays for the grace. */
+typedef struct api_key_signing_rotation {
+    key_change_plan plan; /* apply = api_key_signing_rotation_apply */
+    int64_t grace_s;
+    gw_str sealed; /* the new one */
+} api_key_signing_rotation;
+GW_CHECK gw_status api_key_signing_rotation_apply(key_change_plan *p, gw_arena *a,
+                                                  api_key_record *k, bool *ret_changed,
+                                                  gw_error *err);
+
+/* All signing secrets go: GW_ERR_FAILED_PRECONDITION while they are required. */
+GW_CHECK gw_status api_key_signing_removal_apply(key_change_plan *p, gw_arena *a, api_key_record *k,
+                                                 bool *ret_changed, gw_error *err);
+
 typedef struct api_key_regeneration {
     key_change_plan plan; /* apply = api_key_regenerate_apply */
     int64_t grace_s;

@@ -227,6 +227,115 @@ static void regenerate_keeps_the_old_secret_for_its_grace(void **state)
     assert_int_equal(k.previous_count, 1); /* the first one's grace goes on */
 }
 
+static void rotate_signing(api_key_record *k, const char *sealed, int64_t grace_s)
+{
+    api_key_signing_rotation r = {.plan = {.apply = api_key_signing_rotation_apply, .now_ms = NOW},
+                                  .grace_s = grace_s,
+                                  .sealed = gw_str_of(sealed)};
+    bool changed = false;
+    assert_int_equal(r.plan.apply(&r.plan, arena, k, &changed, NULL), GW_OK);
+    assert_true(changed);
+    api_key_refresh_view(arena, k, NOW);
+}
+
+static gw_status remove_signing(api_key_record *k, bool *changed)
+{
+    key_change_plan p = {.apply = api_key_signing_removal_apply, .now_ms = NOW};
+    return p.apply(&p, arena, k, changed, NULL);
+}
+
+static void a_signing_secret_lives_on_for_its_grace(void **state)
+{
+    (void)state;
+    api_key_record k = stored();
+    rotate_signing(&k, "one", 60);
+    assert_true(k.view->signing->configured);
+    assert_null(k.view->signing->previous_expires_at); /* there was none before */
+    rotate_signing(&k, "two", 60);
+    assert_true(gw_str_eq_c(k.signing_sealed, "two"));
+    assert_true(gw_str_eq_c(k.signing_previous_sealed, "one"));
+    assert_int_equal(message_time_ms(k.view->signing->previous_expires_at), NOW + 60000);
+    rotate_signing(&k, "three", 0);
+    assert_int_equal(k.signing_previous_sealed.len, 0);
+    assert_null(k.view->signing->previous_expires_at);
+}
+
+static void signing_secrets_are_removed_unless_they_are_required(void **state)
+{
+    (void)state;
+    api_key_record k = stored();
+    bool changed = true;
+    assert_int_equal(remove_signing(&k, &changed), GW_OK);
+    assert_false(changed);
+    rotate_signing(&k, "one", 0);
+    rotate_signing(&k, "two", 60);
+    k.view->signing->required = true;
+    assert_int_equal(remove_signing(&k, &changed), GW_ERR_FAILED_PRECONDITION);
+    k.view->signing->required = false;
+    assert_int_equal(remove_signing(&k, &changed), GW_OK);
+    assert_true(changed);
+    assert_int_equal(k.signing_sealed.len + k.signing_previous_sealed.len, 0);
+}
+
+static void an_update_leaves_what_is_said_of_signing_secrets(void **state)
+{
+    (void)state;
+    api_key_record k = stored();
+    api_key_view *from = request();
+    char *paths[] = {"signing"};
+    rotate_signing(&k, "one", 0);
+    from->signing = message_new(arena, &apirelay__auth__v1__key_signing__descriptor);
+    from->signing->required = true;
+    assert_int_equal(update(&k, from, paths, 1, NULL), GW_OK);
+    assert_true(k.view->signing->required && k.view->signing->configured);
+    from->signing->previous_expires_at = message_time(arena, NOW);
+    assert_int_equal(update(&k, from, NULL, 0, NULL), GW_ERR_INVALID_ARGUMENT);
+}
+
+static Apirelay__Auth__V1__KeyAutoSuspendRule *rule(int64_t count, int64_t seconds)
+{
+    Apirelay__Auth__V1__KeyAutoSuspendRule *r =
+        message_new(arena, &apirelay__auth__v1__key_auto_suspend_rule__descriptor);
+    r->count = count;
+    r->window_seconds = seconds;
+    return r;
+}
+
+static void a_rule_suspends_the_key_it_belongs_to_as_it_was_counted(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *rule, *status;
+        int64_t generation;
+        bool suspends;
+    } cases[] = {
+        {"bad_signatures", "active", 7, true},   {"limit_exceeded", "active", 7, false},
+        {"bad_signatures", "active", 6, false},  {"bad_signatures", "suspended", 7, false},
+        {"bad_signatures", "revoked", 7, false},
+    };
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        api_key_record k = stored();
+        bool changed = !cases[i].suspends;
+        k.view->generation = 7;
+        k.view->status = (char *)(uintptr_t)cases[i].status;
+        k.view->security->auto_suspend =
+            message_new(arena, &apirelay__auth__v1__key_auto_suspend__descriptor);
+        k.view->security->auto_suspend->bad_signatures = rule(5, 60);
+        api_key_rule_suspension s = {
+            .plan = {.apply = api_key_rule_suspension_apply, .now_ms = NOW},
+            .rule = gw_str_of(cases[i].rule),
+            .generation = cases[i].generation};
+        assert_int_equal(s.plan.apply(&s.plan, arena, &k, &changed, NULL), GW_OK);
+        assert_int_equal(changed, cases[i].suspends);
+        if (!changed)
+            continue;
+        assert_string_equal(k.view->status, "suspended");
+        assert_string_equal(k.view->status_reason,
+                            "by the rule security.autoSuspend.badSignatures: "
+                            "a signature did not hold 5 times within 60 s");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -240,6 +349,10 @@ int main(void)
         cmocka_unit_test(statuses_change_and_repeat),
         cmocka_unit_test(revoked_is_final),
         cmocka_unit_test(regenerate_keeps_the_old_secret_for_its_grace),
+        cmocka_unit_test(a_signing_secret_lives_on_for_its_grace),
+        cmocka_unit_test(signing_secrets_are_removed_unless_they_are_required),
+        cmocka_unit_test(an_update_leaves_what_is_said_of_signing_secrets),
+        cmocka_unit_test(a_rule_suspends_the_key_it_belongs_to_as_it_was_counted),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

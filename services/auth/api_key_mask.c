@@ -2,7 +2,7 @@
 
 #include "field_mask.h"
 
-/* Top-level fields that admins write. Everything below them is written too but signing.configured. */
+/* Top-level fields that admins write. Everything below them is written too but what signing says of its secrets. */
 static const char *const writable[] = {"name",   "user_id",  "client_id",     "permissions",
                                        "limits", "security", "on_disconnect", "client",
                                        "cache",  "privacy",  "max_age_days",  "signing"};
@@ -10,7 +10,8 @@ static const char *const writable[] = {"name",   "user_id",  "client_id",     "p
 static bool is_writable_later(const char *path)
 {
     gw_str rest = gw_str_of(path), top;
-    if (strcmp(path, "signing.configured") == 0 || !gw_str_split(&rest, '.', &top))
+    if (strcmp(path, "signing.configured") == 0 ||
+        strcmp(path, "signing.previous_expires_at") == 0 || !gw_str_split(&rest, '.', &top))
         return false;
     for (size_t i = 0; i < GW_ARRAY_LEN(writable); i++) {
         if (gw_str_eq_c(top, writable[i]))

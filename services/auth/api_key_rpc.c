@@ -2,6 +2,7 @@
 #include "api_key_import_rpc.h"
 #include "api_key_mask.h"
 #include "api_key_rules.h"
+#include "api_key_signing_rpc.h"
 #include "core/id.h"
 #include "key_mint.h"
 #include "key_store.h"
@@ -16,7 +17,17 @@
 typedef struct create_data {
     api_key_record record;
     minted_key minted;
+    char signing_secret[GW_SIGNING_SECRET_LEN + 1]; /* "" when none is made */
 } create_data;
+
+/* A key that has to sign is made with what it signs with. */
+static gw_status make_signing_secret(op *o, create_data *c, gw_error *err)
+{
+    if (!c->record.view->signing->required)
+        return GW_OK;
+    return api_key_signing_make(o, c->record.view->id, c->signing_secret, &c->record.signing_sealed,
+                                err);
+}
 
 static gw_status create_plan(op *o, const api_key_view *wanted, create_data *c, gw_error *err)
 {
@@ -28,6 +39,7 @@ static gw_status create_plan(op *o, const api_key_view *wanted, create_data *c, 
     if (v.count == 0) { /* else nothing was applied, and rules would miss what was given */
         api_key_fill_defaults(o->arena, view);
         api_key_pair_cost_limit(view->limits, &v);
+        view->signing->configured = view->signing->required; /* make_signing_secret() */
         api_key_check(view, &v);
         api_key_check_expiry_is_ahead(view, o->now_ms, &v);
     }
@@ -47,7 +59,7 @@ static gw_status create_plan(op *o, const api_key_view *wanted, create_data *c, 
     if (!key_mint_secret(o->arena, o->auth->peppers, gw_str_of(c->minted.text), o->now_ms,
                          &c->record.current))
         return gw_fail(err, GW_ERR_INTERNAL, "the minted key does not parse");
-    return GW_OK;
+    return make_signing_secret(o, c, err);
 }
 
 static gw_status create_run(op *o, const gw_db *d, gw_error *err)
@@ -64,6 +76,7 @@ static gw_status create_run(op *o, const gw_db *d, gw_error *err)
         return gw_fail(err, GW_ERR_NO_MEMORY, "out of memory");
     m->api_key = c->record.view;
     m->key = c->minted.text;
+    m->signing_secret = c->signing_secret;
     o->response = &m->base;
     o->key_changed = true;
     return GW_OK;
@@ -209,6 +222,8 @@ const gw_rpc_handler api_key_handlers[] = {
     {.path = PATH("UpdateApiKey"), .start = api_key_update_rpc},
     {.path = PATH("RevokeApiKey"), .start = api_key_revoke_rpc},
     {.path = PATH("RegenerateApiKey"), .start = api_key_regenerate_rpc},
+    {.path = PATH("RotateSigningSecret"), .start = api_key_rotate_signing_rpc},
+    {.path = PATH("RemoveSigningSecret"), .start = api_key_remove_signing_rpc},
     {.path = PATH("SuspendApiKey"), .start = api_key_suspend_rpc},
     {.path = PATH("ResumeApiKey"), .start = api_key_resume_rpc},
     {0},

@@ -16,6 +16,8 @@
 #define MODEL_MAX_BYTES    256
 #define ENDPOINT_MAX_BYTES 256
 #define TTL_MAX_S          2592000
+#define RULE_COUNT_MAX     1000
+#define RULE_WINDOW_MAX_S  86400
 #define AGE_MAX_DAYS       3650
 #define COUNT_MAX          1000000000000000LL /* 1e15: sums of limits never overflow */
 
@@ -148,6 +150,34 @@ void api_key_check_limits(const Apirelay__Auth__V1__KeyLimits *l, gw_violations 
                 l->requests_in_flight, v);
 }
 
+static void check_rule(const char *path, const Apirelay__Auth__V1__KeyAutoSuspendRule *r,
+                       gw_violations *v)
+{
+    char field[96];
+    if (!r)
+        return;
+    if (r->count < 1 || r->count > RULE_COUNT_MAX) {
+        snprintf(field, sizeof(field), "%s.count", path);
+        gw_violations_add(v, field, "must be 1-%d", RULE_COUNT_MAX);
+    }
+    if (r->window_seconds < 1 || r->window_seconds > RULE_WINDOW_MAX_S) {
+        snprintf(field, sizeof(field), "%s.windowSeconds", path);
+        gw_violations_add(v, field, "must be 1-%d", RULE_WINDOW_MAX_S);
+    }
+}
+
+static void check_security(const Apirelay__Auth__V1__KeySecurity *s, gw_violations *v)
+{
+    if (!s)
+        return;
+    check_items("security.ipWhitelist", s->ip_whitelist, s->n_ip_whitelist, address_rule, v);
+    check_items("security.domains", s->domains, s->n_domains, origin_rule, v);
+    if (!s->auto_suspend)
+        return;
+    check_rule("security.autoSuspend.limitExceeded", s->auto_suspend->limit_exceeded, v);
+    check_rule("security.autoSuspend.badSignatures", s->auto_suspend->bad_signatures, v);
+}
+
 void api_key_pair_cost_limit(Apirelay__Auth__V1__KeyLimits *l, gw_violations *v)
 {
     if (!l)
@@ -201,12 +231,7 @@ void api_key_check(const api_key_view *k, gw_violations *v)
     check_identity(k, v);
     check_permissions(k->permissions, v);
     api_key_check_limits(k->limits, v);
-    if (k->security) {
-        check_items("security.ipWhitelist", k->security->ip_whitelist, k->security->n_ip_whitelist,
-                    address_rule, v);
-        check_items("security.domains", k->security->domains, k->security->n_domains, origin_rule,
-                    v);
-    }
+    check_security(k->security, v);
     check_one_of("onDisconnect", k->on_disconnect, "close|drain", v);
     if (k->client)
         check_one_of("client.kind", k->client->kind, "app|librechat|trusted", v);

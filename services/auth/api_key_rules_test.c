@@ -94,6 +94,37 @@ static void every_mistake_is_named_at_once(void **state)
     assert_int_equal(v.count, GW_ARRAY_LEN(fields));
 }
 
+static void a_rule_of_auto_suspension_needs_both_numbers(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t count, seconds;
+        const char *field; /* NULL: fine */
+    } cases[] = {
+        {1, 1, NULL},
+        {1000, 86400, NULL},
+        {0, 60, "security.autoSuspend.badSignatures.count"},
+        {1001, 60, "security.autoSuspend.badSignatures.count"},
+        {-1, 60, "security.autoSuspend.badSignatures.count"},
+        {5, 0, "security.autoSuspend.badSignatures.windowSeconds"},
+        {5, 86401, "security.autoSuspend.badSignatures.windowSeconds"},
+    };
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        gw_violations v = {0};
+        api_key_view *k = test_view(arena, "k");
+        k->security->auto_suspend =
+            message_new(arena, &apirelay__auth__v1__key_auto_suspend__descriptor);
+        k->security->auto_suspend->bad_signatures =
+            message_new(arena, &apirelay__auth__v1__key_auto_suspend_rule__descriptor);
+        k->security->auto_suspend->bad_signatures->count = cases[i].count;
+        k->security->auto_suspend->bad_signatures->window_seconds = cases[i].seconds;
+        api_key_check(k, &v);
+        assert_int_equal(v.count, cases[i].field != NULL);
+        if (cases[i].field)
+            assert_true(names(&v, cases[i].field));
+    }
+}
+
 static void names_are_counted_in_characters(void **state)
 {
     (void)state;
@@ -188,6 +219,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_named_key_with_defaults_is_fine),
         cmocka_unit_test(every_mistake_is_named_at_once),
+        cmocka_unit_test(a_rule_of_auto_suspension_needs_both_numbers),
         cmocka_unit_test(names_are_counted_in_characters),
         cmocka_unit_test(an_expiry_must_be_ahead),
         cmocka_unit_test(one_form_of_the_cost_limit_gives_the_other),

@@ -1,3 +1,4 @@
+#include "api_key_change.h"
 #include "key_resolution.h"
 #include "key_store.h"
 #include "messages.h"
@@ -34,6 +35,12 @@ static Apirelay__Auth__V1__KeyPolicy *policy_of(const key_resolution *r)
     p->signing_required = v->signing->required;
     p->signing_secret_sealed.data = (uint8_t *)(uintptr_t)r->record.signing_sealed.ptr;
     p->signing_secret_sealed.len = r->record.signing_sealed.len;
+    if (r->record.signing_previous_expires_ms > r->now_ms) {
+        p->previous_signing_secret_sealed.data =
+            (uint8_t *)(uintptr_t)r->record.signing_previous_sealed.ptr;
+        p->previous_signing_secret_sealed.len = r->record.signing_previous_sealed.len;
+        p->previous_signing_expires_at = message_time(a, r->record.signing_previous_expires_ms);
+    }
     p->expires_at = message_time(a, api_key_secret_end_ms(&r->record, r->secret));
     p->previous_secret = r->secret != &r->record.current;
     p->cache = v->cache;
@@ -149,6 +156,71 @@ static void report_use(gw_rpc_call *call, const ProtobufCMessage *request, void 
     op_refuse(o, &err);
 }
 
+/* ---- SuspendByRule ---- */
+
+static gw_status suspend_run(op *o, const gw_db *d, gw_error *err)
+{
+    const Apirelay__Auth__V1__SuspendByRuleRequest *r = (const void *)o->request;
+    api_key_rule_suspension *s = o->data;
+    Apirelay__Auth__V1__SuspendByRuleResponse *m =
+        message_new(o->arena, &apirelay__auth__v1__suspend_by_rule_response__descriptor);
+    api_key_record k;
+    if (!m)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "out of memory");
+    o->response = &m->base;
+    gw_status rc =
+        key_store_change(d, o->arena, gw_str_of(r->api_key_id), &s->plan, &k, &o->key_changed, err);
+    m->suspended = o->key_changed;
+    return rc;
+}
+
+/* Most calls come too late to change anything: those leave no trace in the audit log. */
+static gw_status suspend_checked(op *o, const gw_db *d, gw_error *err)
+{
+    const Apirelay__Auth__V1__SuspendByRuleRequest *r = (const void *)o->request;
+    api_key_rule_suspension *s = o->data;
+    api_key_record k;
+    bool applies;
+    gw_status rc = key_store_get(d, o->arena, gw_str_of(r->api_key_id), &k, err);
+    if (rc == GW_OK)
+        rc = s->plan.apply(&s->plan, o->arena, &k, &applies, err);
+    if (rc != GW_OK)
+        return rc;
+    if (applies)
+        return op_run_audited(o, d, suspend_run, err);
+    o->response = message_new(o->arena, &apirelay__auth__v1__suspend_by_rule_response__descriptor);
+    return o->response ? GW_OK : gw_fail(err, GW_ERR_NO_MEMORY, "out of memory");
+}
+
+static void suspend_by_rule(gw_rpc_call *call, const ProtobufCMessage *request, void *arg)
+{
+    const Apirelay__Auth__V1__SuspendByRuleRequest *r = (const void *)request;
+    op *o = op_new(arg, call, request, suspend_checked);
+    if (!o)
+        return;
+    gw_error err = {0};
+    api_key_rule_suspension *s = gw_arena_new_of(o->arena, api_key_rule_suspension);
+    if (!s) {
+        (void)gw_fail(&err, GW_ERR_NO_MEMORY, "out of memory");
+        op_refuse(o, &err);
+        return;
+    }
+    *s = (api_key_rule_suspension){
+        .plan = {.apply = api_key_rule_suspension_apply, .now_ms = o->now_ms},
+        .rule = gw_str_of(r->rule),
+        .generation = r->generation};
+    if (!api_key_rule_is_known(s->rule)) {
+        (void)gw_fail_field(&err, GW_ERR_INVALID_ARGUMENT, "rule",
+                            "must be one of limit_exceeded|bad_signatures");
+        op_refuse(o, &err);
+        return;
+    }
+    o->data = s;
+    op_describe(o, "api_key.suspend", r->api_key_id, request);
+    op_act_as(o, GW_STR("rule"), s->rule);
+    op_start(o);
+}
+
 #define PATH(method) "/apirelay.auth.v1.KeyAccessService/" method
 const gw_rpc_handler key_access_handlers[] = {
     {.path = PATH("Resolve"), .start = resolve},
@@ -158,5 +230,6 @@ const gw_rpc_handler key_access_handlers[] = {
      .cancelled = watch_rpc_cancelled,
      .finished = watch_rpc_finished},
     {.path = PATH("ReportUse"), .start = report_use},
+    {.path = PATH("SuspendByRule"), .start = suspend_by_rule},
     {0},
 };

@@ -17,6 +17,7 @@ typedef struct app {
     gw_service *service;
     const auth_conf *conf;
     peppers *peppers;
+    gw_master_keys *master_keys;
     gw_schema *schema;
     gw_access_checker *access;
     gw_rpc_server *server;
@@ -76,6 +77,9 @@ static void hint(void *arg, gw_str channel, const gw_str *message)
 static gw_status open_base(app *a, gw_error *err)
 {
     gw_status rc = peppers_load(a->conf->peppers_file, &a->peppers, err);
+    if (rc == GW_OK && a->conf->master_keys_file)
+        rc = gw_master_keys_load(a->conf->master_keys_file, &a->master_keys, err);
+    a->auth.master_keys = a->master_keys;
     a->auth.loop = a->service->loop;
     a->auth.log = a->service->log;
     a->auth.metrics = a->service->shard;
@@ -196,6 +200,7 @@ static void close_app(void *arg)
     gw_access_checker_free(a->access);
     gw_schema_free(a->schema);
     peppers_free(a->peppers);
+    gw_master_keys_free(a->master_keys);
 }
 
 /* ---- auth import FILE ---- */

@@ -72,6 +72,18 @@ op *op_new(auth *a, gw_rpc_call *call, const ProtobufCMessage *request,
 
 void op_audit(op *o, const char *action, const char *target, const ProtobufCMessage *payload)
 {
+    op_describe(o, action, target, payload);
+    o->audited = true;
+}
+
+void op_act_as(op *o, gw_str kind, gw_str id)
+{
+    o->actor_kind = kind;
+    o->actor_id = o->actor_name = id;
+}
+
+void op_describe(op *o, const char *action, const char *target, const ProtobufCMessage *payload)
+{
     gw_auto_buf json = {0};
     gw_error err = {0};
     o->action = action;
@@ -100,14 +112,15 @@ static gw_status write_audit(op *o, const gw_db *d, const char *phase, const cha
     return audit_log_append(d, o->arena, e, err);
 }
 
-static gw_status run_audited(op *o, const gw_db *d, gw_error *err)
+gw_status op_run_audited(op *o, const gw_db *d,
+                         gw_status (*what)(op *o, const gw_db *d, gw_error *err), gw_error *err)
 {
     gw_status rc = write_audit(o, d, "intent", "", o->payload_json, err);
     if (rc != GW_OK) {
         (void)gw_error_prefix(err, "nothing was done, the audit log cannot be written");
         return rc;
     }
-    rc = o->run(o, d, err);
+    rc = what(o, d, err);
     gw_error lost = {0};
     const char *outcome = rc == GW_OK ? "ok" : gw_status_describe(rc)->name;
     if (write_audit(o, d, "result", outcome, GW_STR(""), &lost) != GW_OK)
@@ -122,7 +135,7 @@ static gw_status op_work(gw_mongo_job *j, mongoc_client_t *client, mongoc_databa
     (void)client;
     op *o = GW_CONTAINER_OF(j, op, job);
     const gw_db d = {database, j->mongo};
-    return o->action ? run_audited(o, &d, err) : o->run(o, &d, err);
+    return o->audited ? op_run_audited(o, &d, o->run, err) : o->run(o, &d, err);
 }
 
 static void op_done(gw_mongo_job *j, gw_status rc, const gw_error *err)

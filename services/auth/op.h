@@ -3,7 +3,7 @@
  *
  *     loop: handler makes the op ─▶ (Argon2 worker: a hash) ─▶ MongoDB worker: run ─▶ loop: answer
  *
- * `run` does the work in plain sequence with the stores. An op with an `action` stands in the audit log:
+ * `run` does the work in plain sequence with the stores. An audited op stands in the audit log:
  * the intent before `run`, without which nothing is done, and the result after it.
  *
  * Everything of the op lives in its arena, which only the thread at work touches. A call whose client
@@ -37,7 +37,8 @@ struct op {
     gw_violations *further; /* in the arena; NULL: none */
 
     /* For the audit log; texts are kept. */
-    const char *action; /* "api_key.create"; NULL: not audited */
+    const char *action; /* "api_key.create"; NULL: none */
+    bool audited; /* `run` stands between its entries */
     gw_str target; /* an id; `run` may set it for the result */
     gw_str payload_json;
     gw_str actor_kind, actor_id, actor_name, address, request_id;
@@ -48,6 +49,16 @@ op *op_new(auth *a, gw_rpc_call *call, const ProtobufCMessage *request,
            gw_status (*run)(op *o, const gw_db *d, gw_error *err));
 /* Marks it for the audit log. The payload is the request as JSON; pass one without secrets. */
 void op_audit(op *o, const char *action, const char *target, const ProtobufCMessage *payload);
+
+/*
+ * For an op that finds out while it runs whether there is anything to do: op_describe() says what would stand in the log,
+ * op_run_audited() runs `what` between the two entries. op_act_as(): it is not the caller who acts.
+ */
+void op_describe(op *o, const char *action, const char *target, const ProtobufCMessage *payload);
+void op_act_as(op *o, gw_str kind, gw_str id);
+GW_CHECK gw_status op_run_audited(op *o, const gw_db *d,
+                                  gw_status (*what)(op *o, const gw_db *d, gw_error *err),
+                                  gw_error *err);
 
 /* Starts; the op ends by itself. */
 void op_start(op *o);

@@ -156,12 +156,16 @@ static const char *const metadata[] = {
     "user-agent",
     "traceparent",
     "tracestate",
+    "x-relay-timestamp",
+    "x-relay-nonce",
+    "x-relay-signature",
 };
+#define TIMES_MAX 2 /* that one is given twice is to be seen */
 
 static gw_headers headers_of(gw_rpc_call *call)
 {
     gw_arena *arena = gw_rpc_call_arena(call);
-    gw_header *items = gw_arena_array(arena, gw_header, GW_ARRAY_LEN(metadata) + 1);
+    gw_header *items = gw_arena_array(arena, gw_header, TIMES_MAX * GW_ARRAY_LEN(metadata) + 1);
     size_t count = 0;
 
     if (!items)
@@ -170,9 +174,12 @@ static gw_headers headers_of(gw_rpc_call *call)
         GW_STR("authorization"),
         gw_arena_printf(arena, "Bearer %.*s", GW_STR_ARG(gw_rpc_call_caller(call)->credential))};
     for (size_t i = 0; i < GW_ARRAY_LEN(metadata); i++) {
-        gw_str value = gw_rpc_call_metadata(call, metadata[i]);
-        if (value.len > 0)
-            items[count++] = (gw_header){gw_str_of(metadata[i]), value};
+        size_t at = 0, times = 0;
+        gw_str value;
+        while (times++ < TIMES_MAX &&
+               (value = gw_rpc_call_metadata_next(call, metadata[i], &at)).ptr)
+            if (value.len > 0)
+                items[count++] = (gw_header){gw_str_of(metadata[i]), value};
     }
     return (gw_headers){items, count};
 }
@@ -183,6 +190,7 @@ static void start(relay_core *core, gw_rpc_call *call, gw_str json, stream_mode 
     relay_call what = {
         .endpoint = ENDPOINT_CHAT,
         .mode = mode,
+        .target = gw_rpc_call_method(call)->path,
         .path = gw_str_of(endpoint_describe(ENDPOINT_CHAT)->path),
         .headers = headers_of(call),
         .arrival_ns = gw_clock_mono_ns(core->clock),

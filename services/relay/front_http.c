@@ -185,6 +185,7 @@ static void start_request(front_http *f, gw_exchange *x, relay_endpoint endpoint
         relay_call call = {
             .endpoint = endpoint,
             .method = gw_exchange_method(x),
+            .target = gw_exchange_target(x),
             .path = gw_exchange_path(x),
             .query = gw_exchange_query(x),
             .model_id = rest,

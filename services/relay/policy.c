@@ -81,6 +81,7 @@ gw_status key_policy_new(Apirelay__Auth__V1__KeyPolicy *m, key_policy **ret, gw_
         p->expires_at_ms = m->expires_at->seconds * GW_MS_PER_S + m->expires_at->nanos / 1000000;
     p->is_librechat = gw_str_eq(kind, GW_STR("librechat"));
     p->is_trusted = p->is_librechat || gw_str_eq(kind, GW_STR("trusted"));
+    p->signs = m->signing_required || m->signing_secret_sealed.len > 0;
     p->drain_on_disconnect = gw_str_eq_c(str_of(m->on_disconnect), "drain");
 
     gw_object_id id;

@@ -29,6 +29,7 @@ struct key_policy { /* read-only for everyone but policy.c */
     bool is_librechat; /* client.kind librechat: always gets the usage chunk */
     bool is_trusted; /* librechat or trusted: its attribution headers are believed */
     bool drain_on_disconnect;
+    bool signs; /* has a signing secret, or may not do without */
     bool has_limits;
     ledger_limits limits; /* unlimited where the key has none */
     char ledger[LEDGER_SUBJECT_SIZE]; /* whose ledger: "k:" and the ApiKey.id */

@@ -31,6 +31,8 @@ typedef struct relay_app {
     provider_rpc providers;
     recorder *recorder;
     ledger_keeper *ledgers;
+    gw_redis *redis; /* nonces and offences; connects when first needed */
+    offence_book *offences;
     key_cache *keys;
     gw_http_client *upstreams;
     relay_core core;

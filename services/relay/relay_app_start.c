@@ -101,11 +101,20 @@ static gw_status open_recorder(relay_app *a, gw_error *err)
     return recorder_open(a->loop, &options, &a->recorder, err);
 }
 
+static gw_status redis_options(const relay_app *a, gw_redis_options *ret, gw_error *err)
+{
+    const relay_conf *conf = a->conf;
+    const gw_tls_paths paths = {conf->redis_cert_file, conf->redis_key_file, conf->redis_ca_file};
+
+    *ret = (gw_redis_options){.url = gw_str_of(conf->redis_url),
+                              .password = gw_str_of(conf->redis_password)};
+    return gw_service_open_tls(a->service, &paths, &ret->tls, err);
+}
+
 static gw_status open_ledgers(relay_app *a, gw_error *err)
 {
     const relay_conf *conf = a->conf;
     ledger_keeper_options o = {
-        .redis = {.url = gw_str_of(conf->redis_url), .password = gw_str_of(conf->redis_password)},
         .timers = ledger_timers_defaults,
         .allow_when_lost = strcmp(conf->on_redis_loss, "allow") == 0,
         .positions = recorder_positions(a->recorder),
@@ -114,7 +123,6 @@ static gw_status open_ledgers(relay_app *a, gw_error *err)
         .log = a->log,
         .metrics = a->shard,
     };
-    const gw_tls_paths paths = {conf->redis_cert_file, conf->redis_key_file, conf->redis_ca_file};
 
     char holder[LEDGER_HOLDER_SIZE];
     recorder_holder(a->recorder, holder);
@@ -122,8 +130,28 @@ static gw_status open_ledgers(relay_app *a, gw_error *err)
     o.left_count = recorder_left_positions(a->recorder, &o.left);
     o.timers.lease_ms = conf->ledger_lease_ms;
     o.timers.quarantine_ms = conf->ledger_quarantine_ms;
-    gw_status rc = gw_service_open_tls(a->service, &paths, &o.redis.tls, err);
+    gw_status rc = redis_options(a, &o.redis, err);
     return rc == GW_OK ? ledger_keeper_new(a->loop, &o, &a->ledgers, err) : rc;
+}
+
+/* Signed requests and rules of keys. A connection of its own: what keys do wrong does not delay the ledgers. */
+static gw_status open_guard(relay_app *a, gw_error *err)
+{
+    gw_redis_options redis;
+    offence_book_options o = {.auth = a->auth,
+                              .service_token = gw_service_own_token(a->service),
+                              .log = a->log,
+                              .metrics = a->shard};
+
+    gw_status rc = redis_options(a, &redis, err);
+    if (rc == GW_OK)
+        rc = gw_redis_new(a->loop, a->log, &redis, &a->redis, err);
+    o.redis = a->redis;
+    if (rc == GW_OK)
+        rc = offence_book_new(&o, &a->offences, err);
+    if (rc == GW_OK && a->conf->master_keys_file)
+        rc = gw_master_keys_load(a->conf->master_keys_file, &a->core.master_keys, err);
+    return rc;
 }
 
 static gw_status open_keys(relay_app *a, gw_error *err)
@@ -186,6 +214,8 @@ static void fill_core(relay_app *a)
     c->recorder = a->recorder;
     c->lane = recorder_lane_at(a->recorder, 0);
     c->ledgers = a->ledgers;
+    c->redis = a->redis;
+    c->offences = a->offences;
     c->upstreams = a->upstreams;
     c->usage = a->usage;
     c->idle = relay_app_on_idle;
@@ -290,7 +320,7 @@ static gw_status open_http(relay_app *a, gw_error *err)
 gw_status relay_app_open(void *app, gw_service *service, gw_error *err)
 {
     static gw_status (*const steps[])(relay_app * a, gw_error * err) = {
-        open_base, open_config, open_recorder, open_ledgers, open_keys, open_upstreams,
+        open_base, open_config, open_recorder, open_ledgers, open_guard, open_keys, open_upstreams,
     };
     relay_app *a = app;
 
@@ -309,6 +339,21 @@ gw_status relay_app_open(void *app, gw_service *service, gw_error *err)
     return rc == GW_OK ? open_http(a, err) : rc;
 }
 
+/* A file that cannot be used changes nothing. */
+static void reload_master_keys(relay_app *a)
+{
+    gw_auto(gw_master_keys) now = NULL;
+    gw_error err;
+
+    if (a->conf->master_keys_file &&
+        gw_master_keys_load(a->conf->master_keys_file, &now, &err) != GW_OK) {
+        gw_log_error(a->log, "master_keys_reload_failed", gw_kv_error(&err));
+        return;
+    }
+    gw_master_keys_free(a->core.master_keys);
+    a->core.master_keys = gw_steal(&now);
+}
+
 void relay_app_reload(void *app)
 {
     relay_app *a = app;
@@ -322,6 +367,8 @@ void relay_app_reload(void *app)
     gw_http_server_adjust(a->http, &options);
     key_cache_adjust(a->keys, gw_service_own_token(a->service), a->conf->key_stale_max_ms);
     ledger_keeper_set_service_token(a->ledgers, gw_service_own_token(a->service));
+    offence_book_set_service_token(a->offences, gw_service_own_token(a->service));
+    reload_master_keys(a);
     recorder_set_service_token(a->recorder, gw_service_own_token(a->service));
     gw_access_checker_set_own_token(a->access, gw_service_own_token(a->service));
     if (config_store_reload(a->config, &err) != GW_OK)

@@ -10,11 +10,13 @@
 
 #include "key_cache.h"
 #include "ledger_keeper.h"
+#include "offence_book.h"
 #include "openai_error.h"
 #include "recorder.h"
 #include "relay_config.h"
 #include "usage_tap.h"
 
+#include "crypto/crypto.h"
 #include "http/client.h"
 
 typedef struct relay_limits {
@@ -47,6 +49,10 @@ typedef struct relay_core {
     key_cache *keys;
     recorder *recorder;
     recorder_lane *lane;
+    gw_redis *redis; /* nonces; NULL: no key signs (tests) */
+    gw_master_keys *master_keys; /* that open signing secrets; NULL: none */
+    int64_t signing_trouble_ms; /* when the log last said that one does not open */
+    offence_book *offences; /* NULL: nothing is counted (tests) */
     ledger_keeper *ledgers; /* NULL: limits are not enforced (tests) */
     gw_http_client *upstreams;
     gw_rpc_channel *usage; /* for GetOwnUsage; may be NULL */

@@ -159,15 +159,26 @@ void relay_request_wake(relay_request *r)
 
 /* ---- start ---- */
 
+/* A view into `from` becomes one into its copy: path and query are parts of the target. */
+static gw_str moved(gw_arena *arena, gw_str view, gw_str from, gw_str copy)
+{
+    uintptr_t at = (uintptr_t)view.ptr - (uintptr_t)from.ptr;
+
+    if (!view.ptr || !copy.ptr || at > from.len || view.len > from.len - at)
+        return gw_arena_dup(arena, view);
+    return gw_str_n(copy.ptr + at, view.len);
+}
+
 static void copy_call(relay_request *r, const relay_call *call)
 {
     gw_header *headers = gw_arena_array(r->arena, gw_header, call->headers.count);
 
     r->call = *call;
     r->call.method = gw_arena_dup(r->arena, call->method);
-    r->call.path = gw_arena_dup(r->arena, call->path);
-    r->call.query = gw_arena_dup(r->arena, call->query);
-    r->call.model_id = gw_arena_dup(r->arena, call->model_id);
+    r->call.target = gw_arena_dup(r->arena, call->target);
+    r->call.path = moved(r->arena, call->path, call->target, r->call.target);
+    r->call.query = moved(r->arena, call->query, call->target, r->call.target);
+    r->call.model_id = moved(r->arena, call->model_id, call->target, r->call.target);
     r->call.headers = (gw_headers){headers, headers ? call->headers.count : 0};
     for (size_t i = 0; i < r->call.headers.count; i++)
         headers[i] = (gw_header){gw_arena_dup(r->arena, call->headers.items[i].name),

@@ -1,7 +1,7 @@
 /*
  * Request: one call of the OpenAI-compatible API, from its head to its usage event.
  *
- *     AUTHENTICATE → READ_BODY → AUTHORIZE → ADMIT → FORWARD → STREAM → SETTLE → RECORD → FINISH
+ *     AUTHENTICATE → READ_BODY → VERIFY → AUTHORIZE → ADMIT → FORWARD → STREAM → SETTLE → RECORD → FINISH
  *
  * One state machine (DESIGN.md §4) for HTTP and gRPC; the caller is behind a sink. Every exit goes
  * through SETTLE, and the end of an answer is sent in FINISH only, after RECORD. A request whose key
@@ -27,6 +27,7 @@ typedef struct relay_call { /* what is asked; texts are copied */
     relay_endpoint endpoint;
     stream_mode mode;
     gw_str method; /* "" for gRPC */
+    gw_str target; /* raw, as signed: of HTTP as it was sent, of gRPC the method's path */
     gw_str path; /* raw */
     gw_str query; /* raw */
     gw_str model_id; /* of /v1/models/{id}, percent-encoded */

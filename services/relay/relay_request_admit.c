@@ -25,6 +25,12 @@ static void on_key(void *arg, gw_status rc, key_policy *policy, const gw_error *
     relay_request_wake(r);
 }
 
+void relay_request_note_offence(const relay_request *r, offence what)
+{
+    if (r->core->offences)
+        offence_book_note(r->core->offences, r->policy, what);
+}
+
 /* The key is recognised; is it one that may call at all? */
 static relay_stage check_key(relay_request *r)
 {
@@ -36,7 +42,7 @@ static relay_stage check_key(relay_request *r)
     if (key_policy_check_state(r->policy, now_ms, &err) != GW_OK ||
         key_policy_check_address(r->policy, &r->call.client, &err) != GW_OK)
         return relay_request_fail(r, &err);
-    return STAGE_READ_BODY;
+    return r->policy->signs ? relay_request_read_signature(r) : STAGE_READ_BODY;
 }
 
 relay_stage authenticate_enter(relay_request *r)
@@ -79,6 +85,11 @@ relay_stage authenticate_resume(relay_request *r)
 
 /* ---- READ_BODY ---- */
 
+static relay_stage after_body(const relay_request *r)
+{
+    return r->signature ? STAGE_VERIFY : STAGE_AUTHORIZE;
+}
+
 static relay_stage take_body(relay_request *r)
 {
     size_t max_bytes = r->core->limits.body_max_bytes;
@@ -87,7 +98,7 @@ static relay_stage take_body(relay_request *r)
     if (!r->body_arrived)
         return STAGE_READ_BODY;
     if (r->raw_body.len <= max_bytes)
-        return STAGE_AUTHORIZE;
+        return after_body(r);
     (void)gw_fail(&err, GW_ERR_BODY_TOO_LARGE, "the body has more than %zu bytes", max_bytes);
     return relay_request_fail(r, &err);
 }
@@ -95,7 +106,7 @@ static relay_stage take_body(relay_request *r)
 relay_stage read_body_enter(relay_request *r)
 {
     if (!endpoint_describe(r->call.endpoint)->has_body)
-        return STAGE_AUTHORIZE;
+        return after_body(r);
     r->sink->ops->read_body(r->sink, r->core->limits.body_max_bytes);
     return take_body(r);
 }

@@ -110,6 +110,7 @@ static relay_stage refuse(relay_request *r)
     openai_error_from(&e, &err);
     e.retry_after = gw_arena_printf(r->arena, "%lld", (long long)seconds);
     r->waiting_does_not_help = t->reset_ms > RETRY_HELPS_MAX_MS;
+    relay_request_note_offence(r, OFFENCE_LIMIT_EXCEEDED);
     return relay_request_fail_with(r, &e);
 }
 

@@ -3,8 +3,10 @@
  */
 #pragma once
 
+#include "nonce_store.h"
 #include "relay_metrics.h"
 #include "relay_request.h"
+#include "request_signature.h"
 
 #include "core/clock.h"
 #include "core/id.h"
@@ -12,6 +14,7 @@
 #define RELAY_STAGES(X)                                                                            \
     X(AUTHENTICATE, authenticate)                                                                  \
     X(READ_BODY, read_body)                                                                        \
+    X(VERIFY, verify)                                                                              \
     X(AUTHORIZE, authorize)                                                                        \
     X(ADMIT, admit)                                                                                \
     X(FORWARD, forward)                                                                            \
@@ -47,6 +50,14 @@ typedef struct held_events {
     size_t bytes;
 } held_events;
 
+/* Of a signed request whose key signs, in the arena. */
+typedef struct signature_check {
+    request_signature read;
+    nonce_take take;
+    nonce_outcome nonce;
+    bool waits; /* for it */
+} signature_check;
+
 /* In the order of the stages that fill it. NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): that order is worth 48 bytes. */
 struct relay_request {
     relay_core *core;
@@ -70,6 +81,7 @@ struct relay_request {
     bool wait_pending;
     gw_status key_rc;
     key_policy *policy; /* NULL until the key is recognised */
+    signature_check *signature; /* NULL: unsigned */
 
     /* READ_BODY, AUTHORIZE */
     bool body_arrived;
@@ -160,6 +172,12 @@ void relay_request_deliver(void *arg, const answer_event *e);
 /* local_answer.c: endpoints that no provider answers. */
 relay_stage local_answer_enter(relay_request *r);
 relay_stage local_answer_resume(relay_request *r);
+
+/* relay_request_verify.c: signatures. */
+relay_stage relay_request_read_signature(relay_request *r); /* the stage to be in */
+
+/* relay_request_admit.c: a refusal that a rule of the key may count. */
+void relay_request_note_offence(const relay_request *r, offence what);
 
 /* relay_request_hold.c: the key's limits. */
 relay_stage relay_request_take_hold(relay_request *r); /* the stage to be in */

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "front_http.h"
+#include "nonce_store.h"
 #include "relay_metrics.h"
 #include "relay_request.h"
 
@@ -14,7 +15,8 @@
 
 #include <stdlib.h>
 
-#define EVENTS_MAX 16
+#define EVENTS_MAX    16
+#define EXTRA_HEADERS 4
 
 /* One scripted answer of the upstream. */
 typedef struct script {
@@ -74,6 +76,11 @@ typedef struct kit {
     gw_http_call *call;
     gw_str wait_for; /* stop the loop when the answer has this */
     key_wait *pending;
+    gw_header extra[EXTRA_HEADERS]; /* of calls with a key */
+    size_t extra_count;
+    nonce_outcome nonce; /* what the store says of every one */
+    gw_buf nonce_taken; /* the last one asked for, "" when none was */
+    size_t offences[2]; /* by what they are */
     bool part_closed;
 } kit;
 
@@ -108,6 +115,29 @@ void key_cache_note_use(key_cache *c, const key_policy *p, int64_t now_wall_ms)
     (void)c;
     (void)p;
     (void)now_wall_ms;
+}
+
+void offence_book_note(offence_book *b, const key_policy *p, offence what)
+{
+    (void)b;
+    (void)p;
+    the_kit->offences[what]++;
+}
+
+static void answer_nonce(void *arg)
+{
+    nonce_take *t = arg;
+
+    t->done(t->arg, the_kit->nonce);
+}
+
+void nonce_store_take(gw_redis *redis, gw_str key_id, gw_str nonce, nonce_take *t)
+{
+    (void)redis;
+    (void)key_id;
+    gw_buf_clear(&the_kit->nonce_taken);
+    gw_buf_append_str(&the_kit->nonce_taken, nonce);
+    gw_loop_defer(the_kit->loop, answer_nonce, t);
 }
 
 flight_slot *recorder_claim(recorder_lane *lane)
@@ -332,7 +362,7 @@ static void run(kit *k)
 }
 
 /* Until no request is left in the machine. */
-static void run_until_idle(kit *k)
+static inline void run_until_idle(kit *k)
 {
     if (gw_list_is_empty(&k->core.requests))
         return;
@@ -348,17 +378,18 @@ static void send_call(kit *k, const char *method, const char *target, const char
     static gw_str part; /* borrowed until the call is done */
     gw_auto_free char *authorization = NULL;
     gw_buf value = {0};
-    gw_header headers[2] = {{GW_STR("content-type"), GW_STR("application/json")}};
+    gw_header headers[2 + EXTRA_HEADERS] = {{GW_STR("content-type"), GW_STR("application/json")}};
     gw_http_request r = {.method = method,
                          .target = gw_str_of(target),
                          .headers = headers,
-                         .header_count = key ? 2 : 1};
+                         .header_count = (key ? 2 : 1) + k->extra_count};
     gw_auto_buf url = {0};
     gw_error err = {0};
 
     gw_buf_appendf(&value, "Bearer %s", key ? key : "");
     authorization = gw_buf_steal(&value);
     headers[1] = (gw_header){GW_STR("authorization"), gw_str_of(authorization)};
+    memcpy(headers + 2, k->extra, sizeof(k->extra));
     gw_buf_appendf(&url, "http://127.0.0.1:%u", gw_http_server_port(k->relay));
     assert_int_equal(gw_url_parse(gw_buf_str(&url), &r.url, &err), GW_OK);
     part = gw_str_of(body);
@@ -445,6 +476,7 @@ static int kit_setup(void **state)
     k->metrics = gw_metrics_new(relay_metric_table, RELAY_METRIC_COUNT);
     k->core.metrics = gw_metrics_shard_new(k->metrics);
     k->core.loop = k->loop;
+    k->core.offences = (offence_book *)(void *)k; /* only handed to the fake */
     k->core.clock = &gw_system_clock;
     k->core.upstreams = k->upstreams;
     k->core.config = &k->config;
@@ -488,6 +520,7 @@ static int kit_teardown(void **state)
     gw_metrics_free(k->metrics);
     key_policy_unref(k->policy);
     gw_buf_fini(&k->seen);
+    gw_buf_fini(&k->nonce_taken);
     gw_buf_fini(&k->answer.head);
     gw_buf_fini(&k->answer.body);
     gw_loop_free(k->loop);

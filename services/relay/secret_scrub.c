@@ -3,9 +3,9 @@
 #include "core/utf8.h"
 
 /* Words that begin so are credentials when at least SECRET_MIN_BYTES long. */
-static const char *const prefixes[] = {"sk-",    "sk_",    "pk-",    "rk-",  "lc_",
-                                       "lcadm_", "lcses_", "lcsvc_", "AIza", "ya29.",
-                                       "ghp_",   "gsk_",   "xai-",   "hf_",  "eyJ"};
+static const char *const prefixes[] = {"sk-",    "sk_",    "pk-",    "rk-",  "lc_",   "lcadm_",
+                                       "lcses_", "lcsvc_", "lcsig_", "AIza", "ya29.", "ghp_",
+                                       "gsk_",   "xai-",   "hf_",    "eyJ"};
 #define SECRET_MIN_BYTES 12
 #define KNOWN_MIN_BYTES  4 /* a shorter credential would blank out ordinary words */
 

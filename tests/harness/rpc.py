@@ -80,6 +80,7 @@ class RpcClient:
         options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
         self._channel = grpc.secure_channel(target, tls, options=options) if tls else grpc.insecure_channel(target, options=options)
         self.credential = credential
+        self.metadata: list[tuple[str, str]] = []  # sent with each call, beside the credential
 
     def __enter__(self) -> "RpcClient":
         return self
@@ -93,7 +94,7 @@ class RpcClient:
         request = json_format.ParseDict(fields or {}, request_class(), descriptor_pool=schema().pool)
         credential = self.credential if credential is None else credential
         metadata = [("authorization", f"Bearer {credential}")] if credential else []
-        return method, request, schema().message_class(method.output_type), metadata
+        return method, request, schema().message_class(method.output_type), metadata + self.metadata
 
     def call(self, full_name: str, fields: dict[str, Any] | None = None, credential: str | None = None, timeout: float = DEADLINE_S) -> Any:
         """One unary call; the answer is a message. grpc.RpcError when it fails."""

@@ -234,6 +234,7 @@ class Suite:
             **self._stores(),
             "GRPC_LISTEN": self.grpc_target("auth"),
             "PEPPERS_FILE": str(self.path("peppers")),
+            "MASTER_KEYS_FILE": str(self.path("master-keys")),
             "OWNER_USERNAME": "admin",
             "OWNER_PASSWORD_FILE": str(self.path("owner-password")),
             "BOOTSTRAP_ADMIN_KEY_FILE": str(self.path("admin-key")),
@@ -248,6 +249,7 @@ class Suite:
             "AUTH_TARGET": auth,
             "USAGE_TARGET": usage,
             "CONFIG_FILE": str(self.path("relay.yaml")),
+            "MASTER_KEYS_FILE": str(self.path("master-keys")),
             "PRICE_BOOK_FILE": str(TOP / "deploy/config/prices.yaml"),
             "UPSTREAM_ALLOW_CIDRS": "127.0.0.0/8,::1/128",
             "SPOOL_DIR": str(self.path("spool")),
@@ -350,11 +352,11 @@ class Suite:
         return answer.json()
 
     def make_key(self, **fields: Any) -> dict[str, Any]:
-        """A new API key: the members of `apiKey` and, under "key", the key itself."""
+        """A new API key: the members of `apiKey` and, under "key", the key itself; under "signingSecret" that, if one was made."""
         answer = self.admin("POST", "/admin/api-keys", json={"name": "test key", **fields})
         assert answer.status_code == 200, answer.text
         body = answer.json()
-        return {**body["apiKey"], "key": body["key"]}
+        return {**body["apiKey"], **{name: body[name] for name in ("key", "signingSecret") if body.get(name)}}
 
     def chat(self, key: str, model: str = "gpt-4o", text: str = "Hello there", *, headers: dict[str, str] | None = None, **body: Any) -> httpx.Response:
         """POST /v1/chat/completions without an SDK, read to its end."""

@@ -1,0 +1,242 @@
+/* Signed requests through the real front and machine; Redis and the cache of keys are the kit's. */
+#include "relay_request_test_kit.h"
+
+#include "request_signature.h"
+
+#include "access/signing_secret.h"
+
+#include <unistd.h>
+
+#define CHAT   "{\"model\":\"gpt-4o\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}"
+#define JSON   "{\"id\":\"c\",\"choices\":[]}"
+#define NONCE  "0123456789abcdef"
+#define PATH   "/v1/chat/completions"
+#define SECRET "lcsig_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"
+#define OLDER  "lcsig_9876543210abcdefghijklmnopqrstuvwxyzABCDEFG"
+
+static const script json = REPLY(200, "application/json", JSON);
+static char timestamp[24], signature[80];
+
+static Apirelay__Auth__V1__KeyPolicy *policy_of(kit *k)
+{
+    return (Apirelay__Auth__V1__KeyPolicy *)(uintptr_t)k->policy->message;
+}
+
+static gw_master_keys *master_keys(const char *text)
+{
+    char path[] = "/tmp/relay_verify_XXXXXX";
+    gw_master_keys *keys = NULL;
+    int fd = mkstemp(path);
+
+    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    close(fd);
+    assert_int_equal(gw_master_keys_load(path, &keys, NULL), GW_OK);
+    unlink(path);
+    return keys;
+}
+
+/* malloc'd: the policy frees it. */
+static ProtobufCBinaryData sealed(kit *k, const char *secret)
+{
+    gw_buf box = {0};
+
+    assert_int_equal(gw_signing_secret_seal(k->core.master_keys, k->policy->api_key_id,
+                                            gw_str_of(secret), &box, NULL),
+                     GW_OK);
+    return (ProtobufCBinaryData){.len = box.len, .data = (uint8_t *)box.data};
+}
+
+static int verify_setup(void **state)
+{
+    if (kit_setup(state) != 0)
+        return -1;
+    kit *k = *state;
+    k->core.master_keys = master_keys("k1 AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n");
+    policy_of(k)->signing_required = true;
+    policy_of(k)->signing_secret_sealed = sealed(k, SECRET);
+    k->policy->signs = true;
+    k->nonce = NONCE_FRESH;
+    return 0;
+}
+
+static int verify_teardown(void **state)
+{
+    gw_master_keys_free(((kit *)*state)->core.master_keys);
+    return kit_teardown(state);
+}
+
+static void sign(kit *k, const char *secret, const char *method, const char *target,
+                 const char *body, int64_t at_s)
+{
+    uint8_t mac[GW_SHA256_SIZE];
+
+    (void)snprintf(timestamp, sizeof(timestamp), "%lld", (long long)at_s);
+    const request_signature s = {.timestamp = gw_str_of(timestamp), .nonce = GW_STR(NONCE)};
+    const signed_content c = {gw_str_of(method), gw_str_of(target), gw_str_of(body)};
+    assert_true(request_signature_mac(&s, &c, gw_str_of(secret), mac));
+    memcpy(signature, "v1=", 3);
+    gw_hex_encode(mac, sizeof(mac), signature + 3);
+    k->extra[0] = (gw_header){GW_STR("x-relay-timestamp"), gw_str_of(timestamp)};
+    k->extra[1] = (gw_header){GW_STR("x-relay-nonce"), GW_STR(NONCE)};
+    k->extra[2] = (gw_header){GW_STR("x-relay-signature"), gw_str_of(signature)};
+    k->extra_count = 3;
+}
+
+static int64_t now_s(void)
+{
+    return gw_clock_wall_ms(&gw_system_clock) / 1000;
+}
+
+static void assert_refused(kit *k, int status, const char *code, size_t bad_signatures)
+{
+    assert_int_equal(k->answer.status, status);
+    assert_true(gw_str_contains(gw_buf_str(&k->answer.body), gw_str_of(code)));
+    assert_false(k->upstream_asked);
+    assert_int_equal(k->offences[OFFENCE_BAD_SIGNATURE], bad_signatures);
+    assert_int_equal(k->offences[OFFENCE_LIMIT_EXCEEDED], 0);
+}
+
+static void a_signed_request_is_served_once_its_nonce_is_new(void **state)
+{
+    kit *k = *state;
+
+    sign(k, SECRET, "POST", PATH, CHAT, now_s());
+    ask(k, "good", CHAT, &json);
+    assert_int_equal(k->answer.status, 200);
+    assert_string_equal(k->nonce_taken.data, NONCE);
+    assert_string_equal(k->seen.data, CHAT);
+}
+
+static void an_endpoint_without_a_body_signs_its_query(void **state)
+{
+    kit *k = *state;
+
+    sign(k, SECRET, "GET", "/v1/models?x=%20y", "", now_s());
+    send_call(k, "GET", "/v1/models?x=%20y", "good", NULL);
+    run(k);
+    assert_int_equal(k->answer.status, 200);
+    send_call(k, "GET", "/v1/models", "good", NULL);
+    run(k);
+    assert_int_equal(k->answer.status, 401);
+}
+
+static void what_does_not_hold_is_refused_before_redis_is_asked(void **state)
+{
+    kit *k = *state;
+
+    sign(k, OLDER, "POST", PATH, CHAT, now_s());
+    ask(k, "good", CHAT, &json);
+    assert_refused(k, 401, "invalid_signature", 1);
+    sign(k, SECRET, "POST", PATH, CHAT " ", now_s());
+    ask(k, "good", CHAT, &json);
+    assert_refused(k, 401, "invalid_signature", 2);
+    sign(k, SECRET, "POST", PATH, CHAT, now_s() - 310);
+    ask(k, "good", CHAT, &json);
+    assert_refused(k, 401, "signature_expired", 3);
+    k->extra_count = 2;
+    ask(k, "good", CHAT, &json);
+    assert_refused(k, 401, "invalid_signature", 4);
+    assert_int_equal(k->nonce_taken.len, 0);
+}
+
+static void an_unsigned_request_is_refused_only_when_signing_is_required(void **state)
+{
+    kit *k = *state;
+
+    ask(k, "good", CHAT, &json);
+    assert_refused(k, 401, "signature_required", 0);
+    policy_of(k)->signing_required = false;
+    ask(k, "good", CHAT, &json);
+    assert_int_equal(k->answer.status, 200);
+    sign(k, OLDER, "POST", PATH, CHAT, now_s());
+    ask(k, "good", CHAT, &json);
+    assert_refused(k, 401, "invalid_signature", 1);
+}
+
+static void a_header_given_twice_is_400_and_no_offence(void **state)
+{
+    kit *k = *state;
+
+    sign(k, SECRET, "POST", PATH, CHAT, now_s());
+    k->extra[k->extra_count++] = k->extra[1];
+    ask(k, "good", CHAT, &json);
+    assert_refused(k, 400, "x-relay-nonce", 0);
+}
+
+static void a_used_nonce_is_refused_and_a_silent_store_too(void **state)
+{
+    kit *k = *state;
+
+    sign(k, SECRET, "POST", PATH, CHAT, now_s());
+    k->nonce = NONCE_USED;
+    ask(k, "good", CHAT, &json);
+    assert_refused(k, 401, "nonce_used", 1);
+    k->nonce = NONCE_UNKNOWN;
+    ask(k, "good", CHAT, &json);
+    assert_refused(k, 503, "service_unavailable", 1);
+}
+
+static void the_secret_before_holds_until_its_grace_ends(void **state)
+{
+    kit *k = *state;
+    Google__Protobuf__Timestamp *end = calloc(1, sizeof(*end));
+
+    google__protobuf__timestamp__init(end);
+    end->seconds = now_s() + 100;
+    policy_of(k)->previous_signing_secret_sealed = sealed(k, OLDER);
+    policy_of(k)->previous_signing_expires_at = end;
+    sign(k, OLDER, "POST", PATH, CHAT, now_s());
+    ask(k, "good", CHAT, &json);
+    assert_int_equal(k->answer.status, 200);
+    end->seconds = now_s() - 1;
+    ask(k, "good", CHAT, &json);
+    assert_refused(k, 401, "invalid_signature", 1);
+}
+
+static void a_secret_that_does_not_open_is_no_fault_of_the_caller(void **state)
+{
+    kit *k = *state;
+    gw_auto(gw_master_keys) ours = k->core.master_keys;
+    gw_auto(gw_master_keys) other =
+        master_keys("k2 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n");
+
+    sign(k, SECRET, "POST", PATH, CHAT, now_s());
+    k->core.master_keys = NULL;
+    ask(k, "good", CHAT, &json);
+    assert_refused(k, 503, "service_unavailable", 0);
+    k->core.master_keys = other;
+    ask(k, "good", CHAT, &json);
+    assert_refused(k, 503, "service_unavailable", 0);
+    k->core.master_keys = NULL;
+}
+
+static void a_key_that_does_not_sign_takes_no_notice(void **state)
+{
+    kit *k = *state;
+
+    policy_of(k)->signing_required = false;
+    k->policy->signs = false;
+    sign(k, OLDER, "POST", PATH, CHAT, now_s());
+    k->extra[k->extra_count++] = k->extra[1];
+    ask(k, "good", CHAT, &json);
+    assert_int_equal(k->answer.status, 200);
+    assert_int_equal(k->nonce_taken.len, 0);
+}
+
+#define WITH(test) cmocka_unit_test_setup_teardown(test, verify_setup, verify_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH(a_signed_request_is_served_once_its_nonce_is_new),
+        WITH(an_endpoint_without_a_body_signs_its_query),
+        WITH(what_does_not_hold_is_refused_before_redis_is_asked),
+        WITH(an_unsigned_request_is_refused_only_when_signing_is_required),
+        WITH(a_header_given_twice_is_400_and_no_offence),
+        WITH(a_used_nonce_is_refused_and_a_silent_store_too),
+        WITH(the_secret_before_holds_until_its_grace_ends),
+        WITH(a_secret_that_does_not_open_is_no_fault_of_the_caller),
+        WITH(a_key_that_does_not_sign_takes_no_notice),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

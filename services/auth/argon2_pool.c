@@ -1,5 +1,7 @@
 #include "argon2_pool.h"
 
+#include "auth_metrics.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -8,14 +10,17 @@
 struct argon2_pool {
     gw_loop *loop;
     gw_workers *workers;
+    gw_metrics_shard *metrics;
 };
 
-gw_status argon2_pool_new(gw_loop *l, unsigned threads, argon2_pool **ret, gw_error *err)
+gw_status argon2_pool_new(gw_loop *l, unsigned threads, gw_metrics_shard *metrics,
+                          argon2_pool **ret, gw_error *err)
 {
     argon2_pool *p = calloc(1, sizeof(*p));
     if (!p)
         return gw_fail(err, GW_ERR_NO_MEMORY, "argon2 workers");
     p->loop = l;
+    p->metrics = metrics;
     gw_status rc = gw_workers_new(l, "argon2", threads, QUEUE_MAX, &p->workers, err);
     if (rc == GW_OK)
         *ret = p;
@@ -62,7 +67,10 @@ void argon2_pool_run(argon2_pool *p, argon2_task *t)
     t->fits = false;
     t->rc = GW_OK;
     gw_error err;
+    gw_str what = t->stored.len ? GW_STR("verify") : GW_STR("hash");
     gw_status rc = gw_workers_submit(p->workers, &t->job, &err);
+    if (rc == GW_OK && p->metrics)
+        gw_metric_count(p->metrics, M_auth_argon2_runs_total, what);
     if (rc == GW_OK)
         return; /* the task is the worker's now */
     t->rc = rc;

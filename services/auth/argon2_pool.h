@@ -8,10 +8,13 @@
 
 #include "crypto/crypto.h"
 #include "loop/workers.h"
+#include "metrics/metrics.h"
 
 typedef struct argon2_pool argon2_pool;
 
-GW_CHECK gw_status argon2_pool_new(gw_loop *l, unsigned threads, argon2_pool **ret, gw_error *err);
+/* `metrics` counts the runs; may be NULL. */
+GW_CHECK gw_status argon2_pool_new(gw_loop *l, unsigned threads, gw_metrics_shard *metrics,
+                                   argon2_pool **ret, gw_error *err);
 void argon2_pool_free(argon2_pool *p);
 GW_DEFINE_FREEP(argon2_pool)
 

@@ -1,9 +1,9 @@
 /*
  * Key match: whether a presented API key is one of a record's secrets.
  *
- * Verifiers are compared in constant time, and an unknown key does the same work against nothing, so
- * that time tells unknown from wrong as little as possible. Argon2id runs elsewhere, on workers, and
- * only for secrets whose verifier is missing or of a retired pepper.
+ * Verifiers are compared in constant time, and there are always as many comparisons as a key can have secrets: an
+ * unknown key, a wrong secret and a key with older secrets in their grace cost the same. Argon2id runs elsewhere, on
+ * workers, and only for secrets whose verifier is missing or of a retired pepper.
  *
  * Thread: pure.
  */
@@ -19,6 +19,7 @@ typedef struct key_match {
     /* Secrets that only Argon2id can tell, in order; empty when `secret` is set. */
     const api_key_secret *slow[KEY_MATCH_SLOW_MAX];
     size_t slow_count;
+    size_t compared; /* HMACs made */
 } key_match;
 
 /* `k` NULL: no such key. Previous secrets count until their grace ends. */

@@ -50,6 +50,24 @@ static void another_secret_and_an_unknown_key_fit_nothing(void **state)
     assert_int_equal(key_match_secrets(f->peppers, NULL, GW_STR(TEST_KEY), NOW).slow_count, 0);
 }
 
+static void whatever_is_presented_costs_the_same_comparisons(void **state)
+{
+    fixture *f = *state;
+    char other[] = TEST_KEY;
+    other[30] = 'Q';
+    const size_t all = 1 + API_KEY_PREVIOUS_MAX;
+    const gw_str good = GW_STR(TEST_KEY), wrong = gw_str_of(other);
+    assert_int_equal(key_match_secrets(f->peppers, NULL, good, NOW).compared, all);
+    assert_int_equal(key_match_secrets(f->peppers, &f->record, good, NOW).compared, all);
+    assert_int_equal(key_match_secrets(f->peppers, &f->record, wrong, NOW).compared, all);
+    api_key_retire_secret(&f->record, NOW, NOW + 10);
+    f->record.current = f->record.previous[0];
+    assert_int_equal(key_match_secrets(f->peppers, &f->record, wrong, NOW).compared, all);
+    f->record.current.hmac = GW_STR("");
+    f->record.current.phc = GW_STR("$argon2id$");
+    assert_int_equal(key_match_secrets(f->peppers, &f->record, wrong, NOW).compared, all);
+}
+
 static void a_previous_secret_fits_until_its_grace_ends(void **state)
 {
     fixture *f = *state;
@@ -122,6 +140,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(the_current_secret_fits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(another_secret_and_an_unknown_key_fit_nothing, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(whatever_is_presented_costs_the_same_comparisons, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_previous_secret_fits_until_its_grace_ends, set_up,
                                         tear_down),

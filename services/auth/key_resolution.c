@@ -116,10 +116,13 @@ static gw_status find_run(gw_mongo_job *j, mongoc_client_t *client, mongoc_datab
 static void find_done(gw_mongo_job *j, gw_status rc, const gw_error *err)
 {
     key_resolution *r = GW_CONTAINER_OF(j, key_resolution, job);
+    gw_metric_add(r->auth->metrics, M_auth_key_reads_total, 1, NULL, 0);
     if (rc != GW_OK) {
         finish(r, rc, err);
         return;
     }
+    gw_metric_add(r->auth->metrics, M_auth_verifiers_compared_total, (int64_t)r->match.compared,
+                  NULL, 0);
     r->secret = r->match.secret;
     r->found = r->secret != NULL;
     if (r->found)

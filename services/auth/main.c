@@ -109,7 +109,8 @@ static gw_status open_stores(app *a, gw_error *err)
     if (rc == GW_OK)
         rc = gw_redis_new(loop, a->auth.log, &redis, &a->auth.redis, err);
     if (rc == GW_OK)
-        rc = argon2_pool_new(loop, (unsigned)a->conf->argon2_threads, &a->auth.argon2, err);
+        rc = argon2_pool_new(loop, (unsigned)a->conf->argon2_threads, a->auth.metrics,
+                             &a->auth.argon2, err);
     if (rc == GW_OK)
         rc = sign_in_throttle_new(a->auth.redis, &a->auth.throttle, err);
     if (rc == GW_OK)

@@ -35,7 +35,8 @@ gw_rpc_client_call *gw_rpc_unary(gw_rpc_channel *ch, const gw_rpc_call_options *
 
 static void auth_answers(gw_status rc)
 {
-    Apirelay__Auth__V1__SuspendByRuleResponse m = APIRELAY__AUTH__V1__SUSPEND_BY_RULE_RESPONSE__INIT;
+    Apirelay__Auth__V1__SuspendByRuleResponse m =
+        APIRELAY__AUTH__V1__SUSPEND_BY_RULE_RESPONSE__INIT;
     gw_rpc_done_fn done = auth.done;
     gw_error err;
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Iterable, Mapping, Optional
+from typing import Any, Callable, Iterable, Mapping, Optional
 
 from upstreams.http import Connection, Headers, Request, to_json
 
@@ -44,6 +44,31 @@ def error_body(
     message: str, type_: str, code: Optional[str] = None, param: Optional[str] = None
 ) -> dict[str, Any]:
     return {"error": {"message": message, "type": type_, "param": param, "code": code}}
+
+
+def openai_error(status: int, message: str) -> dict[str, Any]:
+    type_, code, _ = ERRORS.get(status, ("server_error", None, ""))
+    return error_body(message, type_, code)
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """What a provider's failures look like: `error(status, message)` is a body, and an event of a stream."""
+
+    error: Callable[[int, str], Any]
+    error_event: Optional[str]  # name of the event, if it has one
+    closing: Optional[str]  # the data of a last event that every stream has
+
+
+OPENAI = Dialect(openai_error, None, "[DONE]")
+
+
+@dataclass(frozen=True)
+class Named:
+    """An event with a name."""
+
+    name: str
+    data: Any
 
 
 @dataclass(frozen=True)
@@ -84,8 +109,9 @@ class Scenario:
 class Player:
     """Plays scenarios. `attempts` remembers how often each `fail-first` model was asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, dialect: Dialect = OPENAI) -> None:
         self.attempts: Counter[str] = Counter()
+        self.dialect = dialect
 
     async def fails_before_answer(
         self, scenario: Scenario, request: Request, connection: Connection
@@ -101,14 +127,16 @@ class Player:
             if self.attempts[scenario.model] <= (scenario.number("fail-first") or 1):
                 status = 503
         if status is not None:
-            await respond_error(connection, status)
+            await self.respond_error(connection, status)
         elif scenario.has("fail-quota"):
             message = "You exceeded your current quota."
             body = error_body(message, "insufficient_quota", "insufficient_quota")
             await connection.respond_json(429, body)
         elif scenario.has("fail-leak"):
-            message = f"Cannot use credential {request.header('authorization')}."
-            await connection.respond_json(400, error_body(message, "invalid_request_error"))
+            names = ("authorization", "x-api-key", "x-goog-api-key")
+            credential = next(filter(None, map(request.header, names)), None)
+            message = f"Cannot use credential {credential}."
+            await connection.respond_json(400, self.dialect.error(400, message))
         elif scenario.has("fail-cut-head"):
             await connection.cut()
         elif scenario.has("fail-stall") and scenario.number("fail-stall") is None:
@@ -124,6 +152,12 @@ class Player:
         else:
             return await _breaks_http(scenario, connection)
         return True
+
+    async def respond_error(self, connection: Connection, status: int) -> None:
+        message = ERRORS.get(status, ("", None, "The server had an error."))[2]
+        headers = [("retry-after", "1")] if status == 429 else []
+        body = self.dialect.error(status, f"{message} (scripted {status})")
+        await connection.respond_json(status, body, headers)
 
     async def play_json(
         self, scenario: Scenario, connection: Connection, body: Any, headers: Headers = ()
@@ -155,7 +189,7 @@ class Player:
         self, scenario: Scenario, connection: Connection, events: Iterable[Any],
         headers: Headers = (),
     ) -> None:
-        """`events` as SSE with a closing [DONE], spoilt as the scenario says."""
+        """`events` as SSE, and the dialect's closing one, spoilt as the scenario says."""
         content_type = "text/plain" if scenario.has("fail-content-type") else "text/event-stream"
         if scenario.has("fail-length"):
             body = b"".join(encode_event(event, scenario.event_end) for event in events)
@@ -174,8 +208,8 @@ class Player:
             sent += 1
         if await self._strikes(scenario, connection, sent, at_end=True):
             return
-        if not scenario.has("no-done"):
-            await connection.send_part(encode_event("[DONE]", scenario.event_end))
+        if self.dialect.closing and not scenario.has("no-done"):
+            await connection.send_part(encode_event(self.dialect.closing, scenario.event_end))
         if scenario.has("fail-leftover"):
             await connection.send(b"0\r\n\r\n" + POISON)
         else:
@@ -199,8 +233,8 @@ class Player:
         elif due("fail-end"):
             await connection.finish_stream()
         elif due("fail-error-event") or due("fail-error-named"):
-            error = error_body("The server had an error.", "server_error", "server_error")
-            name = "error" if scenario.has("fail-error-named") else None
+            error = self.dialect.error(500, "The server had an error.")
+            name = "error" if scenario.has("fail-error-named") else self.dialect.error_event
             await connection.send_part(encode_event(error, end, name))
             await connection.finish_stream()
         else:
@@ -243,15 +277,10 @@ async def _breaks_http(scenario: Scenario, connection: Connection) -> bool:
     return True
 
 
-async def respond_error(connection: Connection, status: int) -> None:
-    type_, code, message = ERRORS.get(status, ("server_error", None, "The server had an error."))
-    headers = [("retry-after", "1")] if status == 429 else []
-    body = error_body(f"{message} (scripted {status})", type_, code)
-    await connection.respond_json(status, body, headers)
-
-
 def encode_event(event: Any, end: str, name: Optional[str] = None) -> bytes:
     """One server-sent event; a str is sent as it is, anything else as JSON."""
+    if isinstance(event, Named):
+        name, event = event.name, event.data
     data = event.encode() if isinstance(event, str) else to_json(event)
     prefix = f"event: {name}{end}" if name else ""
     return prefix.encode() + b"data: " + data + (end * 2).encode()

@@ -4,7 +4,13 @@
 
 const adapter_ops *adapter_of(provider_kind kind)
 {
-    return kind == PROVIDER_LIBRECHAT ? &adapter_librechat : &adapter_openai;
+    static const adapter_ops *const adapters[PROVIDER_KIND_COUNT] = {
+        [PROVIDER_OPENAI] = &adapter_openai, [PROVIDER_LIBRECHAT] = &adapter_librechat,
+        [PROVIDER_LOCAL] = &adapter_local,   [PROVIDER_ANTHROPIC] = &adapter_anthropic,
+        [PROVIDER_GOOGLE] = &adapter_google,
+    };
+
+    return adapters[kind];
 }
 
 void adapter_stream_fini(adapter_stream *s)
@@ -45,10 +51,70 @@ void adapter_emit_done(adapter_stream *s, gw_str raw)
     adapter_emit(s, ANSWER_DONE, raw, GW_STR(""));
 }
 
+void adapter_map_error(const adapter_job *job, int status, bool is_json, gw_str body,
+                       openai_error *ret)
+{
+    const provider_config *p = job->route->provider;
+
+    openai_error_from_upstream(ret, job->arena, p->name, status, is_json, body, p->credential);
+}
+
+/* ---- request ---- */
+
+int64_t adapter_ceiling(const adapter_job *job)
+{
+    int64_t key = key_policy_max_tokens(job->policy), asked = job->body->needs.max_tokens;
+    int64_t of_model = job->route->max_output_tokens;
+
+    if (job->ceiling > 0)
+        return asked > 0 ? GW_MIN(asked, job->ceiling) : job->ceiling;
+    if (asked > 0 || job->endpoint == ENDPOINT_EMBEDDINGS || key <= 0)
+        return asked;
+    return of_model > 0 ? GW_MIN(key, of_model) : key;
+}
+
+int64_t adapter_ceiling_required(const adapter_job *job)
+{
+    int64_t ceiling = adapter_ceiling(job), of_model = job->route->max_output_tokens;
+
+    if (ceiling > 0)
+        return ceiling;
+    ceiling = job->route->default_max_output_tokens;
+    return of_model > 0 ? GW_MIN(ceiling, of_model) : ceiling;
+}
+
+gw_status adapter_set_body(const adapter_job *job, yyjson_mut_doc *doc, adapter_request *ret,
+                           gw_error *err)
+{
+    gw_str *body = gw_arena_new_of(job->arena, gw_str);
+    size_t len = 0;
+    char *text = body ? yyjson_mut_write(doc, YYJSON_WRITE_NOFLAG, &len) : NULL;
+
+    /* The arena takes it over: a body may have megabytes of images. */
+    if (!text || !gw_arena_defer(job->arena, free, text)) {
+        free(text);
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the upstream request");
+    }
+    *body = gw_str_n(text, len);
+    ret->body = body;
+    ret->body_parts = 1;
+    ret->owns_body = true;
+    return GW_OK;
+}
+
 /* ---- headers ---- */
 
+#define ANTHROPIC_VERSION "2023-06-01"
+
 /* Of the caller's headers only these go upstream: they carry no identity of ours. */
-static const char *const passed[] = {"traceparent", "tracestate", "openai-beta"};
+static const char *const passed[] = {"traceparent", "tracestate"};
+/* And this one, of the dialect that the provider speaks. */
+static const char *const beta_headers[PROVIDER_KIND_COUNT] = {
+    [PROVIDER_OPENAI] = "openai-beta",
+    [PROVIDER_LIBRECHAT] = "openai-beta",
+    [PROVIDER_LOCAL] = "openai-beta",
+    [PROVIDER_ANTHROPIC] = "anthropic-beta",
+};
 
 static void add_header(adapter_request *r, const char *name, gw_str value)
 {
@@ -56,28 +122,51 @@ static void add_header(adapter_request *r, const char *name, gw_str value)
         r->headers[r->header_count++] = (gw_header){gw_str_of(name), value};
 }
 
+static void pass_header(const adapter_job *job, adapter_request *r, const char *name)
+{
+    gw_str value = gw_headers_get(job->client_headers, name);
+
+    if (gw_header_value_is_valid(value))
+        add_header(r, name, value);
+}
+
+static bool add_credential(const adapter_job *job, adapter_request *r)
+{
+    const provider_config *p = job->route->provider;
+    gw_str value = p->credential;
+
+    if (p->kind == PROVIDER_ANTHROPIC)
+        add_header(r, "anthropic-version", GW_STR(ANTHROPIC_VERSION));
+    if (value.len == 0)
+        return true;
+    if (p->kind == PROVIDER_ANTHROPIC) {
+        add_header(r, "x-api-key", value);
+    } else if (p->kind == PROVIDER_GOOGLE) {
+        add_header(r, "x-goog-api-key", value);
+    } else {
+        value = gw_arena_join(job->arena, GW_STR("Bearer "), value);
+        add_header(r, "authorization", value);
+    }
+    return value.ptr != NULL;
+}
+
 gw_status adapter_write_headers(const adapter_job *job, adapter_request *ret, gw_error *err)
 {
-    gw_str credential = job->route->provider->credential;
+    const char *beta = beta_headers[job->route->provider->kind];
     char hop[GW_INT_TEXT_SIZE];
 
     add_header(ret, "content-type", GW_STR("application/json"));
     add_header(ret, "accept",
                job->stream ? GW_STR("text/event-stream") : GW_STR("application/json"));
     add_header(ret, "user-agent", GW_STR("api-relay/0.1"));
-    if (credential.len > 0) {
-        gw_str value = gw_arena_join(job->arena, GW_STR("Bearer "), credential);
-        if (!value.ptr)
-            return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the upstream request");
-        add_header(ret, "authorization", value);
-    }
+    if (!add_credential(job, ret))
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the upstream request");
     add_header(ret, "x-relay-hop",
                gw_arena_dup(job->arena, gw_str_n(hop, gw_int_format(job->hop, hop))));
-    for (size_t i = 0; i < GW_ARRAY_LEN(passed); i++) {
-        gw_str value = gw_headers_get(job->client_headers, passed[i]);
-        if (gw_header_value_is_valid(value))
-            add_header(ret, passed[i], value);
-    }
+    for (size_t i = 0; i < GW_ARRAY_LEN(passed); i++)
+        pass_header(job, ret, passed[i]);
+    if (beta)
+        pass_header(job, ret, beta);
     return GW_OK;
 }
 

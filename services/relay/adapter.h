@@ -27,6 +27,8 @@ typedef struct adapter_job { /* what is asked; views live as long as the request
     bool stream;
     int64_t ceiling; /* output tokens a choice that the hold is for; 0 = none was made */
     int64_t hop; /* value of X-Relay-Hop to send */
+    gw_str request_id; /* ours: names an answer whose provider gave it none */
+    int64_t created_s; /* wall clock, for answers that have no time of their own */
 } adapter_job;
 
 #define ADAPTER_HEADERS_MAX 12
@@ -37,6 +39,7 @@ typedef struct adapter_request { /* texts live in the job's arena */
     size_t header_count;
     const gw_str *body;
     size_t body_parts;
+    bool owns_body; /* the body was written anew: no part of it is a view into the caller's */
     gw_str upstream_model;
     gw_str ignored_params; /* for x-relay-ignored-params, "" when none */
 } adapter_request;
@@ -63,6 +66,8 @@ typedef struct adapter_stream {
     openai_error *failure; /* filled when a call below does not return GW_OK; the owner's */
     bool done; /* [DONE] was emitted */
     gw_buf suspect; /* librechat: an event that may be an error in disguise */
+    void *
+        state; /* what a translation remembers between events, in the arena; NULL before the first */
 } adapter_stream;
 
 void adapter_stream_fini(adapter_stream *s);
@@ -76,15 +81,32 @@ typedef struct adapter_ops {
     gw_status (*on_end)(adapter_stream *s);
     /* A whole JSON answer; *ret is `json` itself or a text in the job's arena. */
     gw_status (*on_answer)(adapter_stream *s, gw_str json, gw_str *ret);
+    /* What an answer with an error status means for the caller; never GW_OK. Texts go to the job's arena. */
+    void (*map_error)(const adapter_job *job, int status, bool is_json, gw_str body,
+                      openai_error *ret);
 } adapter_ops;
 
 extern const adapter_ops adapter_openai;
+extern const adapter_ops adapter_local;
 extern const adapter_ops adapter_librechat;
+extern const adapter_ops adapter_anthropic;
+extern const adapter_ops adapter_google;
 
 const adapter_ops *adapter_of(provider_kind kind);
 
 /* ---- what adapters share ---- */
 
+/* Output tokens to ask for: what the hold is for when the caller named none or a higher number; else the
+ * caller's own, else the key's, never above the model's. 0: none is known. */
+int64_t adapter_ceiling(const adapter_job *job);
+/* The same for providers that need one: the route's default when none is known. */
+int64_t adapter_ceiling_required(const adapter_job *job);
+/* map_error of providers whose errors look like OpenAI's. */
+void adapter_map_error(const adapter_job *job, int status, bool is_json, gw_str body,
+                       openai_error *ret);
+/* A body that was written with yyjson, as the one part of the request; `doc` stays the caller's. */
+GW_CHECK gw_status adapter_set_body(const adapter_job *job, yyjson_mut_doc *doc,
+                                    adapter_request *ret, gw_error *err);
 /* Header list of an upstream request: content type, accept, credential, hop, trace context. */
 GW_CHECK gw_status adapter_write_headers(const adapter_job *job, adapter_request *ret,
                                          gw_error *err);

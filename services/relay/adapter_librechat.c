@@ -354,4 +354,5 @@ const adapter_ops adapter_librechat = {
     .on_event = on_event,
     .on_end = on_end,
     .on_answer = on_answer,
+    .map_error = adapter_map_error,
 };

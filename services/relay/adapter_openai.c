@@ -1,22 +1,20 @@
 /*
- * The OpenAI dialect (OpenAI, vLLM, Ollama, llama.cpp, …): bytes pass unchanged but for the splices
- * of openai_body.h.
+ * The OpenAI dialect: bytes pass unchanged but for the splices of openai_body.h. `local` is the same as
+ * vLLM, Ollama and llama.cpp speak it: max_tokens is the one name of the ceiling that all of them obey,
+ * and a template for the role "developer" is not theirs.
  */
 #include "adapter.h"
 
-/* The ceiling to set: what the hold is for when the caller named none or a higher one; else the key's, never above the model's. */
+/* The ceiling to set; 0 when the caller's own stands. */
 static int64_t ceiling_of(const adapter_job *job)
 {
-    int64_t key = key_policy_max_tokens(job->policy), asked = job->body->needs.max_tokens;
+    int64_t ceiling = adapter_ceiling(job), asked = job->body->needs.max_tokens;
 
-    if (job->ceiling > 0)
-        return asked > 0 && asked <= job->ceiling ? 0 : job->ceiling;
-    if (job->body->needs.max_tokens > 0 || job->endpoint == ENDPOINT_EMBEDDINGS || key <= 0)
-        return 0;
-    return job->route->max_output_tokens > 0 ? GW_MIN(key, job->route->max_output_tokens) : key;
+    return ceiling == asked ? 0 : ceiling;
 }
 
-static gw_status write_request(const adapter_job *job, adapter_request *ret, gw_error *err)
+static gw_status write_spliced(const adapter_job *job, bool is_local, adapter_request *ret,
+                               gw_error *err)
 {
     const model_route *route = job->route;
     const char *path = endpoint_describe(job->endpoint)->path + strlen("/v1");
@@ -24,8 +22,9 @@ static gw_status write_request(const adapter_job *job, adapter_request *ret, gw_
         .model = route->upstream_model,
         .stream = job->stream,
         .include_usage = job->stream,
-        .max_tokens = ceiling_of(job),
+        .max_tokens = is_local ? adapter_ceiling(job) : ceiling_of(job),
         .endpoint = job->endpoint,
+        .is_local = is_local,
     };
 
     ret->upstream_model = route->upstream_model.len > 0 ? route->upstream_model : job->body->model;
@@ -35,6 +34,16 @@ static gw_status write_request(const adapter_job *job, adapter_request *ret, gw_
     gw_status rc =
         openai_body_splice(job->arena, job->body, &splices, &ret->body, &ret->body_parts, err);
     return rc == GW_OK ? adapter_write_headers(job, ret, err) : rc;
+}
+
+static gw_status write_request(const adapter_job *job, adapter_request *ret, gw_error *err)
+{
+    return write_spliced(job, false, ret, err);
+}
+
+static gw_status write_local(const adapter_job *job, adapter_request *ret, gw_error *err)
+{
+    return write_spliced(job, true, ret, err);
 }
 
 static bool is_done(gw_str data)
@@ -103,4 +112,14 @@ const adapter_ops adapter_openai = {
     .on_event = on_event,
     .on_end = on_end,
     .on_answer = on_answer,
+    .map_error = adapter_map_error,
+};
+
+const adapter_ops adapter_local = {
+    .name = "local",
+    .write_request = write_local,
+    .on_event = on_event,
+    .on_end = on_end,
+    .on_answer = on_answer,
+    .map_error = adapter_map_error,
 };

@@ -111,6 +111,44 @@ static void a_good_file_becomes_a_snapshot(void **state)
     protobuf_c_message_free_unpacked((ProtobufCMessage *)(uintptr_t)file, NULL);
 }
 
+static void every_kind_has_its_own_path_and_timeouts(void **state)
+{
+    static const struct {
+        const char *model;
+        provider_kind kind;
+        const char *base_path;
+        int64_t first_byte_ms;
+    } cases[] = {
+        {"a", PROVIDER_LOCAL, "/v1", 300000},      {"b", PROVIDER_ANTHROPIC, "/v1", 120000},
+        {"c", PROVIDER_GOOGLE, "/v1beta", 120000}, {"d", PROVIDER_ANTHROPIC, "/proxy/v1", 120000},
+        {"e", PROVIDER_OPENAI, "", 120000},
+    };
+    const relay_config_file *file = read_good(
+        "providers:\n"
+        "  - {name: local, kind: local, baseUrl: 'http://127.0.0.1:11434'}\n"
+        "  - {name: anthropic, kind: anthropic, baseUrl: 'https://api.example.com/'}\n"
+        "  - {name: google, kind: google, baseUrl: 'https://api.example.com'}\n"
+        "  - {name: other, kind: anthropic, baseUrl: 'https://api.example.com/proxy/v1/'}\n"
+        "  - {name: openai, kind: openai, baseUrl: 'https://api.example.com'}\n"
+        "models:\n"
+        "  - {model: a, targets: [{provider: local}], unsupportedParams: refuse}\n"
+        "  - {model: b, targets: [{provider: anthropic}], unsupportedParams: drop}\n"
+        "  - {model: c, targets: [{provider: google}]}\n"
+        "  - {model: d, targets: [{provider: other}]}\n"
+        "  - {model: e, targets: [{provider: openai}]}\n");
+    relay_config *c = build(&file, 1, NULL, NULL);
+    (void)state;
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        const model_route *r = relay_config_route(c, gw_str_of(cases[i].model));
+        assert_int_equal(r->provider->kind, cases[i].kind);
+        assert_true(gw_str_eq_c(r->provider->base_path, cases[i].base_path));
+        assert_int_equal(r->provider->first_byte_timeout_ms, cases[i].first_byte_ms);
+        assert_int_equal(r->drops_params, r->pattern.ptr[0] == 'b');
+    }
+    relay_config_unref(c);
+    protobuf_c_message_free_unpacked((ProtobufCMessage *)(uintptr_t)file, NULL);
+}
+
 static void a_later_layer_wins_by_name(void **state)
 {
     (void)state;
@@ -220,6 +258,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_good_file_becomes_a_snapshot),
+        cmocka_unit_test(every_kind_has_its_own_path_and_timeouts),
         cmocka_unit_test(a_later_layer_wins_by_name),
         cmocka_unit_test(what_is_missing_is_reported_and_the_rest_goes_on),
         cmocka_unit_test(every_mistake_of_a_file_is_named),

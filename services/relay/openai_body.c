@@ -254,6 +254,7 @@ static gw_status take_members(openai_body *b, relay_endpoint endpoint, const fou
     b->stream_options_at = f->at[MEMBER_stream_options];
     b->max_tokens_at = f->at[MEMBER_max_tokens];
     b->max_completion_tokens_at = f->at[MEMBER_max_completion_tokens];
+    b->messages_at = f->at[MEMBER_messages];
     b->stream_given = f->value[MEMBER_stream] != NULL;
     b->stream = endpoint_describe(endpoint)->may_stream && yyjson_is_true(f->value[MEMBER_stream]);
     b->include_usage = b->stream && asks_for_usage(f->value[MEMBER_stream_options]);

@@ -31,7 +31,8 @@ typedef struct openai_body {
     int64_t choices; /* completions made: n, best_of; >= 1 */
     request_needs needs;
     gw_str user; /* "" when none */
-    json_span model_at, stream_at, stream_options_at, max_tokens_at, max_completion_tokens_at;
+    json_span model_at, stream_at, stream_options_at, max_tokens_at, max_completion_tokens_at,
+        messages_at;
 } openai_body;
 
 /*
@@ -55,6 +56,8 @@ typedef struct openai_splices {
     int64_t
         max_tokens; /* 0 = leaves the caller's; else in place of what the caller gave, if anything */
     relay_endpoint endpoint;
+    bool
+        is_local; /* the ceiling is called max_tokens, whatever the caller calls it; developers are systems */
 } openai_splices;
 
 /* The body in parts: pieces of `raw` and replacements. No byte of the body is copied. */

@@ -79,8 +79,12 @@ static upstream_words read_words(gw_arena *arena, gw_str json, gw_str credential
     upstream_words w = {0};
     yyjson_doc *doc = yyjson_read(json.ptr, json.len, YYJSON_READ_NOFLAG);
     yyjson_val *root = yyjson_doc_get_root(doc);
+    if (yyjson_is_arr(root)) /* Gemini, for a stream */
+        root = yyjson_arr_get_first(root);
     yyjson_val *error = yyjson_obj_get(root, "error");
 
+    if (yyjson_equals_str(yyjson_obj_get(root, "object"), "error")) /* vLLM's older form */
+        error = root;
     if (yyjson_is_obj(error)) {
         w.message = member_of(arena, error, "message", credential);
         w.type = member_of(arena, error, "type", credential);

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#define SPLICES_MAX 5
+#define SPLICES_MAX 6
 
 typedef struct splice {
     json_span at;
@@ -77,18 +77,58 @@ static void set_max_tokens(splice_list *l, gw_arena *arena, const openai_body *b
 {
     gw_str value = gw_arena_printf(arena, "%lld", (long long)s->max_tokens);
 
+    if (s->is_local &&
+        b->max_tokens_at.to == b->max_tokens_at.from) /* Ollama passes the new name over */
+        set_member(l, b->max_tokens_at, "max_tokens", value);
     /* Reasoning models refuse max_tokens; the legacy endpoint knows nothing else. */
     if (b->max_tokens_at.to > b->max_tokens_at.from) /* the caller's own name for it */
         set_member(l, b->max_tokens_at, "max_tokens", value);
     if (b->max_completion_tokens_at.to > b->max_completion_tokens_at.from)
         set_member(l, b->max_completion_tokens_at, "max_completion_tokens", value);
     if (b->max_tokens_at.to > b->max_tokens_at.from ||
-        b->max_completion_tokens_at.to > b->max_completion_tokens_at.from)
+        b->max_completion_tokens_at.to > b->max_completion_tokens_at.from || s->is_local)
         return;
     if (s->endpoint == ENDPOINT_CHAT)
         set_member(l, b->max_completion_tokens_at, "max_completion_tokens", value);
     else
         set_member(l, b->max_tokens_at, "max_tokens", value);
+}
+
+static bool is_developer(yyjson_val *message)
+{
+    return yyjson_equals_str(yyjson_obj_get(message, "role"), "developer");
+}
+
+static bool has_developer(yyjson_val *messages)
+{
+    yyjson_arr_iter it = yyjson_arr_iter_with(messages);
+    yyjson_val *message;
+
+    while ((message = yyjson_arr_iter_next(&it)))
+        if (is_developer(message))
+            return true;
+    return false;
+}
+
+/* The messages, "developer" as "system": chat templates of local models know no other name for it. */
+static gw_str messages_of_systems(gw_arena *arena, yyjson_val *messages)
+{
+    yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
+    yyjson_mut_val *copy = doc ? yyjson_val_mut_copy(doc, messages) : NULL;
+    yyjson_mut_arr_iter it = yyjson_mut_arr_iter_with(copy);
+    yyjson_mut_val *message;
+    size_t len = 0;
+
+    while ((message = yyjson_mut_arr_iter_next(&it))) {
+        yyjson_mut_val *role = yyjson_mut_obj_get(message, "role");
+        if (yyjson_mut_equals_str(role, "developer"))
+            (void)yyjson_mut_set_str(role, "system");
+    }
+    char *text = copy ? yyjson_mut_val_write(copy, YYJSON_WRITE_NOFLAG, &len) : NULL;
+    gw_str ret = text ? gw_arena_dup(arena, gw_str_n(text, len)) : GW_STR_NULL;
+    free(text);
+    yyjson_mut_doc_free(doc);
+    return ret;
 }
 
 static int by_position(const void *a, const void *b)
@@ -139,6 +179,9 @@ gw_status openai_body_splice(gw_arena *arena, const openai_body *b, const openai
         set_member(&list, b->stream_options_at, "stream_options", options_with_usage(arena, b));
     if (s->max_tokens > 0)
         set_max_tokens(&list, arena, b, s);
+    if (s->is_local && has_developer(yyjson_obj_get(b->root, "messages")))
+        set_member(&list, b->messages_at, "messages",
+                   messages_of_systems(arena, yyjson_obj_get(b->root, "messages")));
     gw_status rc = make_parts(arena, b, &list, ret_parts, ret_count, err);
     gw_buf_fini(&list.added);
     return rc;

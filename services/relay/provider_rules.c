@@ -1,5 +1,7 @@
 #include "provider_rules.h"
 
+#include "provider_kind.h"
+
 #include "core/url.h"
 
 #include <ctype.h>
@@ -118,11 +120,11 @@ gw_status provider_check(const provider_message *p, const char *path, gw_json_vi
                          gw_error *err)
 {
     check c = {.path = path, .v = v, .err = err};
-    gw_str kind = gw_str_of(p->kind);
+    provider_kind kind;
     if (!is_name(gw_str_of(p->name), NAME_MAX_LEN))
         violation(&c, "name", "must be 1-%d of a-z, 0-9 and -, not beginning with -", NAME_MAX_LEN);
-    if (!gw_str_eq_c(kind, "openai") && !gw_str_eq_c(kind, "librechat"))
-        violation(&c, "kind", "must be \"openai\" or \"librechat\"");
+    if (!provider_kind_find(gw_str_of(p->kind), &kind))
+        violation(&c, "kind", "must be " PROVIDER_KIND_NAMES);
     check_base_url(&c, p->base_url);
     check_credential(&c, p->credential);
     check_status(&c, p->status);
@@ -161,6 +163,13 @@ static void check_targets(check *c, const route_message *r)
         violation(c, "targets[0].tier", "must be 0 to 15");
 }
 
+static void check_unsupported_params(check *c, const char *text)
+{
+    gw_str s = gw_str_of(text);
+    if (s.len && !gw_str_eq_c(s, "refuse") && !gw_str_eq_c(s, "drop"))
+        violation(c, "unsupportedParams", "must be \"refuse\" or \"drop\"");
+}
+
 gw_status route_check(const route_message *r, const char *path, gw_json_violations *v,
                       gw_error *err)
 {
@@ -181,6 +190,7 @@ gw_status route_check(const route_message *r, const char *path, gw_json_violatio
     if (*r->owned_by && !is_printable(gw_str_of(r->owned_by), NAME_MAX_LEN))
         violation(&c, "ownedBy", "must be at most %d printable bytes", NAME_MAX_LEN);
     check_status(&c, r->status);
+    check_unsupported_params(&c, r->unsupported_params);
     return c.rc;
 }
 

@@ -124,6 +124,8 @@ gw_status entity_create(provider_store *s, entity_kind kind, const entity_change
         message_set_text(m, "status", "active");
     if (kind == ENTITY_PROVIDER && *message_text(m, "transport") == '\0')
         message_set_text(m, "transport", "own");
+    if (kind == ENTITY_ROUTE && *message_text(m, "unsupported_params") == '\0')
+        message_set_text(m, "unsupported_params", "refuse");
     if (kind == ENTITY_ROUTE) {
         gw_object_id id;
         char *hex = gw_arena_alloc(s->arena, GW_OBJECT_ID_HEX_SIZE);

@@ -15,14 +15,6 @@
 #define DEFAULT_MAX_OUTPUT_TOKENS 4096
 #define CREDENTIAL_MAX_BYTES      16384
 
-/* LibreChat answers slowly and thinks between events (LIBRECHAT.md §7.4); the others are the usual of OpenAI's SDK. */
-static const struct {
-    int64_t connect_ms, first_byte_ms, idle_ms, total_ms;
-} default_timeouts[] = {
-    [PROVIDER_OPENAI] = {5000, 120000, 120000, 600000},
-    [PROVIDER_LIBRECHAT] = {2000, 60000, 300000, 900000},
-};
-
 /* The snapshot with what owns it. */
 typedef struct snapshot {
     relay_config config; /* first: a relay_config is a snapshot */
@@ -193,32 +185,33 @@ static void read_credential(builder *b, provider_config *p, gw_str reference)
 
 static gw_str base_path_of(builder *b, const provider_config *p)
 {
+    const provider_kind_info *kind = provider_kind_describe(p->kind);
     gw_str path = p->base_url.path;
     while (gw_str_ends_with(path, GW_STR("/")))
         path.len--;
-    return p->kind == PROVIDER_LIBRECHAT
-               ? gw_arena_printf(b->arena, GW_STR_FMT "/api/agents/v1", GW_STR_ARG(path))
-               : path;
+    if (path.len == 0)
+        path = gw_str_of(kind->default_path);
+    return *kind->appended_path ? gw_arena_join(b->arena, path, gw_str_of(kind->appended_path))
+                                : path;
 }
 
 static void build_provider(builder *b, provider_config *p, const provider_message *m)
 {
     gw_str url = gw_arena_dup(b->arena, gw_str_of(m->base_url));
     p->name = gw_arena_dup(b->arena, gw_str_of(m->name));
-    p->kind = gw_str_eq_c(gw_str_of(m->kind), "librechat") ? PROVIDER_LIBRECHAT : PROVIDER_OPENAI;
+    if (!provider_kind_find(gw_str_of(m->kind), &p->kind)) /* written by a newer relay */
+        p->unusable = "its kind is not known to this relay";
+    const provider_kind_info *kind = provider_kind_describe(p->kind);
     if (gw_url_parse(url, &p->base_url, NULL) != GW_OK)
         p->unusable = "its base URL is none";
     p->base_path = base_path_of(b, p);
     p->transport = gw_str_eq_c(gw_str_of(m->transport), "curl") ? GW_HTTP_CURL : GW_HTTP_OWN;
-    p->connect_timeout_ms =
-        m->connect_timeout_ms ? m->connect_timeout_ms : default_timeouts[p->kind].connect_ms;
-    p->first_byte_timeout_ms = m->first_byte_timeout_ms ? m->first_byte_timeout_ms
-                                                        : default_timeouts[p->kind].first_byte_ms;
+    p->connect_timeout_ms = m->connect_timeout_ms ? m->connect_timeout_ms : kind->connect_ms;
+    p->first_byte_timeout_ms =
+        m->first_byte_timeout_ms ? m->first_byte_timeout_ms : kind->first_byte_ms;
+    p->idle_timeout_ms = m->idle_timeout_ms ? m->idle_timeout_ms : kind->idle_ms;
+    p->total_timeout_ms = m->total_timeout_ms ? m->total_timeout_ms : kind->total_ms;
     p->connections_max = (size_t)m->max_connections;
-    p->idle_timeout_ms =
-        m->idle_timeout_ms ? m->idle_timeout_ms : default_timeouts[p->kind].idle_ms;
-    p->total_timeout_ms =
-        m->total_timeout_ms ? m->total_timeout_ms : default_timeouts[p->kind].total_ms;
     read_credential(b, p, gw_str_of(m->credential));
 }
 
@@ -258,6 +251,7 @@ static void build_route(builder *b, model_route *r, const route_message *m,
     r->default_max_output_tokens =
         m->default_max_output_tokens ? m->default_max_output_tokens : DEFAULT_MAX_OUTPUT_TOKENS;
     r->max_output_tokens = m->max_output_tokens;
+    r->drops_params = gw_str_eq_c(gw_str_of(m->unsupported_params), "drop");
     for (size_t i = 0; listed && i < m->n_listed_models; i++)
         listed[r->listed_count++] = gw_arena_dup(b->arena, gw_str_of(m->listed_models[i]));
     r->listed_models = listed;

@@ -12,14 +12,12 @@
 #include "core/url.h"
 #include "http/client.h"
 #include "price_book.h"
-
-typedef enum provider_kind { PROVIDER_OPENAI, PROVIDER_LIBRECHAT } provider_kind;
+#include "provider_kind.h"
 
 typedef struct provider_config {
     gw_str name;
     provider_kind kind;
-    gw_url base_url; /* "https://api.openai.com/v1"; for librechat its root, "/api/agents/v1" is
-                          appended */
+    gw_url base_url; /* "https://api.openai.com/v1"; what its kind adds is in base_path */
     gw_str base_path; /* path of requests up to the endpoint, without trailing slash: "/v1",
                           "/api/agents/v1" */
     gw_str credential; /* resolved secret, never logged; "" when the provider needs none */
@@ -38,6 +36,7 @@ typedef struct model_route {
     const gw_str *listed_models; /* shown in /v1/models */
     size_t listed_count;
     gw_str owned_by;
+    bool drops_params; /* what the provider cannot honour is left out and listed, not refused */
 } model_route;
 
 typedef struct relay_config relay_config;

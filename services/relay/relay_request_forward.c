@@ -16,6 +16,8 @@ static void make_job(relay_request *r)
     r->job.client_headers = r->call.headers;
     r->job.stream = r->stream;
     r->job.hop++;
+    r->job.request_id = gw_str_of(r->id);
+    r->job.created_s = r->arrival_wall_ms / 1000;
     r->adapter = adapter_of(r->route->provider->kind);
     r->adapted = (adapter_stream){.job = &r->job,
                                   .tap = &r->tap,
@@ -33,6 +35,9 @@ static gw_status own_body(relay_request *r, gw_error *err)
     adapter_request *u = &r->upstream_request;
     size_t total = 0;
 
+    r->owns_body = u->owns_body;
+    if (r->owns_body)
+        return GW_OK;
     for (size_t i = 0; i < u->body_parts; i++)
         total += u->body[i].len;
     if (total > BODY_COPY_MAX && !r->policy->drain_on_disconnect)
@@ -207,8 +212,8 @@ static relay_stage end_of_error(relay_request *r)
     const provider_config *p = r->route->provider;
     openai_error e;
 
-    openai_error_from_upstream(&e, r->arena, p->name, r->upstream_status, r->upstream_is_json,
-                               gw_buf_str(&r->held), p->credential);
+    r->adapter->map_error(&r->job, r->upstream_status, r->upstream_is_json, gw_buf_str(&r->held),
+                          &e);
     e.retry_after = r->retry_after;
     if (e.error.code == GW_ERR_UPSTREAM_AUTH) {
         gw_metric_count(r->core->metrics, M_relay_upstream_auth_errors_total,

@@ -13,8 +13,7 @@ yyjson_doc *json_scratch_read(const json_scratch *s, yyjson_alc *alc, gw_str jso
 
 /* ---- usage ---- */
 
-/* A count as JSON has it: some providers write 12.0. False when absent, negative or absurd. */
-static bool read_count(yyjson_val *object, const char *name, int64_t *ret)
+bool json_count(yyjson_val *object, const char *name, int64_t *ret)
 {
     yyjson_val *v = yyjson_obj_get(object, name);
     const double absurd = 1e15;
@@ -28,41 +27,57 @@ static bool read_count(yyjson_val *object, const char *name, int64_t *ret)
     return true;
 }
 
+void usage_tap_report(usage_tap *t, const token_counts *tokens, int64_t total_tokens)
+{
+    t->has_usage = true;
+    t->tokens = *tokens;
+    t->tokens.cached = GW_MIN(tokens->cached, tokens->prompt);
+    t->tokens.reasoning = GW_MIN(tokens->reasoning, tokens->completion);
+    /* More is plausible (reasoning that the completion leaves out), less is not: some send 0. */
+    t->total_tokens = GW_MAX(total_tokens, tokens->prompt + tokens->completion);
+}
+
 static void read_usage(usage_tap *t, yyjson_val *usage)
 {
     token_counts c = {0};
     int64_t total = 0;
-    bool found = read_count(usage, "prompt_tokens", &c.prompt) ||
-                 read_count(usage, "input_tokens", &c.prompt);
+    bool found = json_count(usage, "prompt_tokens", &c.prompt) ||
+                 json_count(usage, "input_tokens", &c.prompt);
 
-    found |= read_count(usage, "completion_tokens", &c.completion) ||
-             read_count(usage, "output_tokens", &c.completion);
+    found |= json_count(usage, "completion_tokens", &c.completion) ||
+             json_count(usage, "output_tokens", &c.completion);
     if (!found)
         return;
     yyjson_val *prompt = yyjson_obj_get(usage, "prompt_tokens_details");
     yyjson_val *completion = yyjson_obj_get(usage, "completion_tokens_details");
-    if (!read_count(prompt ? prompt : yyjson_obj_get(usage, "input_tokens_details"),
+    if (!json_count(prompt ? prompt : yyjson_obj_get(usage, "input_tokens_details"),
                     "cached_tokens", &c.cached))
-        (void)read_count(usage, "prompt_cache_hit_tokens", &c.cached); /* DeepSeek */
-    (void)read_count(completion ? completion : yyjson_obj_get(usage, "output_tokens_details"),
+        (void)json_count(usage, "prompt_cache_hit_tokens", &c.cached); /* DeepSeek */
+    (void)json_count(completion ? completion : yyjson_obj_get(usage, "output_tokens_details"),
                      "reasoning_tokens", &c.reasoning);
-    c.cached = GW_MIN(c.cached, c.prompt);
-    c.reasoning = GW_MIN(c.reasoning, c.completion);
-    /* More is plausible (reasoning that the completion leaves out), less is not: some send 0. */
-    (void)read_count(usage, "total_tokens", &total);
-    total = GW_MAX(total, c.prompt + c.completion);
-    t->has_usage = true;
-    t->tokens = c;
-    t->total_tokens = total;
+    (void)json_count(usage, "total_tokens", &total);
+    usage_tap_report(t, &c, total);
 }
 
 /* ---- content ---- */
+
+void usage_tap_text(usage_tap *t, gw_str text)
+{
+    text_size_add(&t->completion, text);
+}
+
+void usage_tap_finish(usage_tap *t, gw_str reason)
+{
+    if (t->finish_reason[0] == '\0')
+        memcpy(t->finish_reason, reason.ptr, gw_str_utf8_cut(reason, sizeof(t->finish_reason) - 1));
+    t->finished_choices++;
+}
 
 static bool add_text(usage_tap *t, yyjson_val *v)
 {
     if (yyjson_get_len(v) == 0 || !yyjson_is_str(v))
         return false;
-    text_size_add(&t->completion, json_string(v));
+    usage_tap_text(t, json_string(v));
     return true;
 }
 
@@ -100,9 +115,7 @@ static bool add_choice(usage_tap *t, yyjson_val *choice)
     some |= add_text(t, yyjson_obj_get(choice, "text"));
     if (finish.len == 0)
         return some;
-    if (t->finish_reason[0] == '\0')
-        memcpy(t->finish_reason, finish.ptr, gw_str_utf8_cut(finish, sizeof(t->finish_reason) - 1));
-    t->finished_choices++;
+    usage_tap_finish(t, finish);
     return true;
 }
 
@@ -111,7 +124,8 @@ static bool has_error(yyjson_val *root)
 {
     yyjson_val *e = yyjson_obj_get(root, "error");
 
-    return yyjson_get_len(e) > 0 || yyjson_is_true(e) || yyjson_obj_size(e) > 0;
+    return yyjson_get_len(e) > 0 || yyjson_is_true(e) || yyjson_obj_size(e) > 0 ||
+           yyjson_equals_str(yyjson_obj_get(root, "object"), "error"); /* vLLM's older form */
 }
 
 gw_status usage_tap_chunk_value(usage_tap *t, yyjson_val *chunk, tap_kind *ret, gw_error *err)

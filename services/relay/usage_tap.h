@@ -49,5 +49,15 @@ GW_CHECK gw_status usage_tap_answer(usage_tap *t, gw_str json, gw_error *err);
 GW_CHECK gw_status usage_tap_chunk_value(usage_tap *t, yyjson_val *chunk, tap_kind *ret,
                                          gw_error *err);
 
+/*
+ * For adapters that translate: what they read in another dialect. `reason` is OpenAI's; a report
+ * replaces the one before, counts that contradict each other are clamped.
+ */
+void usage_tap_text(usage_tap *t, gw_str text);
+void usage_tap_finish(usage_tap *t, gw_str reason);
+void usage_tap_report(usage_tap *t, const token_counts *tokens, int64_t total_tokens);
+/* A count as JSON has it: some providers write 12.0. False when absent, negative or absurd. */
+bool json_count(yyjson_val *object, const char *name, int64_t *ret);
+
 /* Parses in the scratch memory when it fits; free with yyjson_doc_free(). NULL when not JSON. */
 yyjson_doc *json_scratch_read(const json_scratch *s, yyjson_alc *alc, gw_str json);

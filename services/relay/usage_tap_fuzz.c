@@ -1,5 +1,5 @@
 /*
- * Provider streams: bytes through the event reader and both adapters. Whatever comes, counts stay sane
+ * Provider streams of the OpenAI dialect: bytes through the event reader and its adapters. Whatever comes, counts stay sane
  * and what is emitted as an event has bytes.
  */
 #include "adapter.h"
@@ -62,6 +62,7 @@ static void play(provider_kind kind, gw_str bytes)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     play(PROVIDER_OPENAI, gw_str_n(data, size));
+    play(PROVIDER_LOCAL, gw_str_n(data, size));
     play(PROVIDER_LIBRECHAT, gw_str_n(data, size));
     return 0;
 }

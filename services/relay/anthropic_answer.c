@@ -1,0 +1,176 @@
+/* Anthropic's whole answers, usage and errors in OpenAI's form. */
+#include "anthropic.h"
+#include "chat_request.h"
+
+#include <stdlib.h>
+
+const char *anthropic_finish_of(gw_str stop_reason)
+{
+    static const struct {
+        const char *anthropic, *openai;
+    } reasons[] = {
+        {"max_tokens", "length"},
+        {"model_context_window_exceeded", "length"},
+        {"tool_use", "tool_calls"},
+        {"refusal", "content_filter"},
+    };
+
+    for (size_t i = 0; i < GW_ARRAY_LEN(reasons); i++)
+        if (gw_str_eq_c(stop_reason, reasons[i].anthropic))
+            return reasons[i].openai;
+    return "stop"; /* end_turn, stop_sequence, pause_turn, and what comes after us */
+}
+
+/* ---- usage ---- */
+
+void anthropic_usage_read(anthropic_usage *u, yyjson_val *usage)
+{
+    anthropic_usage next = *u;
+    bool given = json_count(usage, "input_tokens", &next.input);
+
+    given |= json_count(usage, "cache_read_input_tokens", &next.cache_read);
+    given |= json_count(usage, "cache_creation_input_tokens", &next.cache_write);
+    if (given && next.input + next.cache_read + next.cache_write > 0) {
+        u->input = next.input;
+        u->cache_read = next.cache_read;
+        u->cache_write = next.cache_write;
+        u->has_input = true;
+    }
+    u->has_output |= json_count(usage, "output_tokens", &u->output);
+    yyjson_val *details = yyjson_obj_get(usage, "output_tokens_details");
+    if (!json_count(details, "reasoning_tokens", &u->reasoning))
+        (void)json_count(details, "thinking_tokens", &u->reasoning);
+}
+
+bool anthropic_usage_as_chat(const anthropic_usage *u, chat_usage *ret)
+{
+    if (!u->has_input || !u->has_output)
+        return false;
+    *ret = (chat_usage){.tokens = {.prompt = u->input + u->cache_read + u->cache_write,
+                                   .completion = u->output,
+                                   .cached = u->cache_read,
+                                   .reasoning = GW_MIN(u->reasoning, u->output)},
+                        .cache_write = u->cache_write};
+    return true;
+}
+
+/* ---- errors ---- */
+
+static const struct {
+    const char *type;
+    int status;
+} error_types[] = {
+    {"invalid_request_error", 400}, {"authentication_error", 401}, {"billing_error", 402},
+    {"permission_error", 403},      {"not_found_error", 404},      {"conflict_error", 409},
+    {"request_too_large", 413},     {"rate_limit_error", 429},     {"api_error", 500},
+    {"timeout_error", 504},         {"overloaded_error", 529},
+};
+
+/* What only the caller can mend keeps Anthropic's words, under OpenAI's types and codes. */
+void anthropic_map_error(const adapter_job *job, int status, bool is_json, gw_str body,
+                         openai_error *ret)
+{
+    adapter_map_error(job, status, is_json, body, ret);
+    if (ret->error.code == GW_ERR_MODEL_NOT_FOUND)
+        ret->code = GW_STR("model_not_found");
+    else if (ret->error.code != GW_ERR_UPSTREAM_REJECTED)
+        return;
+    else if (status == 413)
+        ret->code = GW_STR("request_too_large");
+    else if (gw_str_starts_with(ret->message, GW_STR("prompt is too long")))
+        ret->code = GW_STR("context_length_exceeded");
+    ret->type = GW_STR("invalid_request_error");
+}
+
+gw_status anthropic_fail_inband(adapter_stream *s, gw_str json)
+{
+    yyjson_doc *doc = yyjson_read(json.ptr, json.len, YYJSON_READ_NOFLAG);
+    gw_str type = chat_string(yyjson_obj_get(yyjson_doc_get_root(doc), "error"), "type");
+    int status = 500;
+
+    for (size_t i = 0; i < GW_ARRAY_LEN(error_types); i++)
+        if (gw_str_eq_c(type, error_types[i].type))
+            status = error_types[i].status;
+    yyjson_doc_free(doc);
+    anthropic_map_error(s->job, status, true, json, s->failure);
+    return s->failure->error.code;
+}
+
+/* ---- answer ---- */
+
+static void append_thinking(chat_message *m, yyjson_val *block)
+{
+    size_t len = 0;
+    char *json = yyjson_val_write(block, YYJSON_WRITE_NOFLAG, &len);
+
+    gw_buf_append_c(&m->extra, m->extra.len > 0 ? "," : ",\"thinking_blocks\":[");
+    gw_buf_append(&m->extra, json, len);
+    free(json);
+}
+
+static void append_call(chat_message *m, usage_tap *tap, yyjson_val *block)
+{
+    size_t len = 0;
+    char *json = yyjson_val_write(yyjson_obj_get(block, "input"), YYJSON_WRITE_NOFLAG, &len);
+
+    chat_message_call(m, tap, chat_string(block, "id"), chat_string(block, "name"),
+                      json ? gw_str_n(json, len) : GW_STR("{}"), GW_STR(""));
+    free(json);
+}
+
+static void read_block(chat_message *m, usage_tap *tap, yyjson_val *block)
+{
+    gw_str type = chat_string(block, "type");
+
+    if (gw_str_eq_c(type, "text")) {
+        gw_buf_append_str(&m->text, chat_string(block, "text"));
+    } else if (gw_str_eq_c(type, "tool_use")) {
+        append_call(m, tap, block);
+    } else if (gw_str_eq_c(type, "thinking")) {
+        gw_buf_append_str(&m->reasoning, chat_string(block, "thinking"));
+        append_thinking(m, block);
+    } else if (gw_str_eq_c(type, "redacted_thinking")) {
+        append_thinking(m, block);
+    }
+}
+
+static gw_status translate(adapter_stream *s, yyjson_val *message, gw_str *ret)
+{
+    yyjson_arr_iter it = yyjson_arr_iter_with(yyjson_obj_get(message, "content"));
+    chat_auto_message m = {0};
+    gw_auto_buf out = {0};
+    anthropic_usage read = {0};
+    chat_usage usage;
+    yyjson_val *block;
+
+    while ((block = yyjson_arr_iter_next(&it)))
+        read_block(&m, s->tap, block);
+    if (m.extra.len > 0)
+        gw_buf_append_char(&m.extra, ']');
+    anthropic_usage_read(&read, yyjson_obj_get(message, "usage"));
+    chat_answer_head(&out, s->job, chat_string(message, "id"), chat_string(message, "model"));
+    chat_answer_choice(&out, s->tap, 0, &m,
+                       anthropic_finish_of(chat_string(message, "stop_reason")));
+    chat_answer_end(&out, s->tap, anthropic_usage_as_chat(&read, &usage) ? &usage : NULL);
+    return chat_answer_take(s, &out, chat_message_failed(&m), ret);
+}
+
+gw_status anthropic_on_answer(adapter_stream *s, gw_str json, gw_str *ret)
+{
+    yyjson_doc *doc = yyjson_read(json.ptr, json.len, YYJSON_READ_NOFLAG);
+    yyjson_val *root = yyjson_doc_get_root(doc);
+    yyjson_val *type = yyjson_obj_get(root, "type");
+    gw_error err;
+    gw_status rc;
+
+    if (yyjson_equals_str(type, "error")) {
+        rc = anthropic_fail_inband(s, json);
+    } else if (!yyjson_equals_str(type, "message")) {
+        (void)gw_fail(&err, GW_ERR_UPSTREAM_PROTOCOL, "the provider's answer is no message");
+        rc = adapter_fail(s, &err);
+    } else {
+        rc = translate(s, root, ret);
+    }
+    yyjson_doc_free(doc);
+    return rc;
+}

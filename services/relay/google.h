@@ -1,0 +1,57 @@
+/*
+ * Google's Gemini API (generateContent, WIRE.md) as a provider of chat completions: the parts of its adapter.
+ *
+ * An answer is one GenerateContentResponse, a stream a row of them with new parts each; there is no
+ * [DONE]: the stream is whole when every candidate said why it ended and the framing ends well. What has
+ * to go back verbatim on tool turns, thought signatures, is carried in `extra_content.google` of a call or
+ * of the message, as Google's own OpenAI endpoint does.
+ *
+ * Thread: the loop's.
+ */
+#pragma once
+
+#include "adapter_params.h"
+#include "chat_writer.h"
+
+#define GOOGLE_CANDIDATES_MAX 8
+
+/* google_contents.c: adds `systemInstruction` and `contents` to `root`. */
+GW_CHECK gw_status google_write_contents(adapter_params *params, yyjson_mut_doc *doc,
+                                         yyjson_mut_val *root, gw_error *err);
+
+/* google_config.c: adds `generationConfig`, `tools` and `toolConfig` to `root`. */
+GW_CHECK gw_status google_write_config(adapter_params *params, gw_str model, yyjson_mut_doc *doc,
+                                       yyjson_mut_val *root, gw_error *err);
+
+/* google_answer.c */
+gw_status google_on_answer(adapter_stream *s, gw_str json, gw_str *ret);
+void google_map_error(const adapter_job *job, int status, bool is_json, gw_str body,
+                      openai_error *ret);
+/* An error object inside a 200; returns its code. */
+gw_status google_fail_inband(adapter_stream *s, gw_str json);
+/* OpenAI's finish reason; NULL when the model failed: it wrote a call that nobody can read. */
+const char *google_finish_of(gw_str finish_reason, bool has_calls);
+/* Why a prompt was blocked, ptr NULL when it was not. */
+gw_str google_block_reason(yyjson_val *response);
+/* False when the counts are not known yet. `ended`: a model that said nothing has no candidates' count. */
+bool google_usage_read(yyjson_val *response, bool ended, chat_usage *ret);
+
+typedef enum google_part_kind {
+    GOOGLE_NOTHING,
+    GOOGLE_TEXT,
+    GOOGLE_THOUGHT,
+    GOOGLE_CALL
+} google_part_kind;
+typedef struct google_part {
+    google_part_kind kind;
+    gw_str text;
+    gw_str id, name; /* of a call; id made up when the provider gave none */
+    yyjson_val *args;
+    gw_str extra; /* ",\"extra_content\":{…}" with the thought signature, "" when none */
+} google_part;
+/* `number` tells calls without an id apart. Texts live in the job's arena or in the response. */
+google_part google_part_read(const adapter_job *job, yyjson_val *part, int64_t number);
+
+/* google_stream.c */
+gw_status google_on_event(adapter_stream *s, const gw_sse_event *e);
+gw_status google_on_end(adapter_stream *s);

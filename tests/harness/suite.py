@@ -25,6 +25,7 @@ from harness.rpc import RpcClient
 
 TOP = Path(__file__).resolve().parents[2]
 SERVICES = ("auth", "usage", "relay", "admin-gw")
+UPSTREAMS = ("openai", "librechat", "anthropic", "google")  # programs of tests/upstreams
 LISTED_MODELS = ["gpt-4o", "gpt-4o-mini", "org/model/with-slashes", "text-embedding-3-small", "alias-gpt", "agent_echo"]
 IMPATIENT_MS = 400
 HEAD_TIMEOUT = "1500ms"
@@ -66,7 +67,7 @@ class Suite:
         self.bin = (build or Path(os.environ.get("BUILD_DIR", TOP / "build" / "dev"))) / "bin"
         self.relay_settings = relay_settings or {}
         self.replicated = ("auth", "usage", "relay") if replicas is True else replicas or ()
-        names = ["relay", "admin", "auth_grpc", "relay_grpc", "usage_grpc", "mongo", "redis", "openai", "librechat", "nobody"]
+        names = ["relay", "admin", "auth_grpc", "relay_grpc", "usage_grpc", "mongo", "redis", *UPSTREAMS, "nobody"]
         names += [f"ops_{service}" for service in SERVICES]
         names += [f"{kind}_{service}-2" for service in self.replicated for kind in ("grpc", "ops", "http")]
         self.port = dict(zip(names, free_ports(len(names))))
@@ -103,6 +104,9 @@ class Suite:
     @property
     def librechat_url(self) -> str:
         return f"http://127.0.0.1:{self.port['librechat']}"
+
+    def url_of(self, upstream: str) -> str:
+        return f"http://127.0.0.1:{self.port[upstream]}"
 
     def grpc_target(self, service: str) -> str:
         return f"127.0.0.1:{self.port[service + '_grpc']}"
@@ -158,8 +162,9 @@ class Suite:
     def write_relay_config(self, providers: list[dict[str, Any]] | None = None, models: list[dict[str, Any]] | None = None) -> None:
         """
         JSON is YAML. By default gpt-*, org/* and text-embedding-* go to the scripted upstream, curled+* too but over
-        libcurl, impatient+* with short timeouts, refused-* to a port where nobody listens, agent_* to the small LibreChat. What the upstream is to
-        do wrong is added to the name, as in "gpt-4o-mini+fail-cut-3": such a name has a price.
+        libcurl, impatient+* with short timeouts, refused-* to a port where nobody listens, agent_* to the small LibreChat, claude-* and
+        gemini-* to the upstreams of those dialects (lenient-* with a route that drops), llama-* to the first one as a local server.
+        What the upstream is to do wrong is added to the name, as in "gpt-4o-mini+fail-cut-3": such a name has a price.
         """
         scripted = {"kind": "openai", "baseUrl": f"{self.upstream_url}/v1", "credential": "env:RELAY_CREDENTIAL_SCRIPTED"}
         config = {
@@ -169,6 +174,9 @@ class Suite:
                 {"name": "impatient", **scripted, "firstByteTimeoutMs": IMPATIENT_MS, "idleTimeoutMs": IMPATIENT_MS},
                 {"name": "curled", **scripted, "transport": "curl"},
                 {"name": "refused", **scripted, "baseUrl": f"http://127.0.0.1:{self.port['nobody']}/v1"},
+                {"name": "local", **scripted, "kind": "local"},
+                {"name": "anthropic", "kind": "anthropic", "baseUrl": self.url_of("anthropic"), "credential": "env:RELAY_CREDENTIAL_ANTHROPIC"},
+                {"name": "google", "kind": "google", "baseUrl": self.url_of("google"), "credential": "env:RELAY_CREDENTIAL_GOOGLE"},
                 {"name": "librechat", "kind": "librechat", "baseUrl": self.librechat_url, "credential": "env:RELAY_CREDENTIAL_LIBRECHAT"},
             ],
             "models": models
@@ -176,6 +184,10 @@ class Suite:
                 {"model": "gpt-*", "targets": [{"provider": "scripted"}], "listedModels": ["gpt-4o", "gpt-4o-mini"]},
                 {"model": "org/*", "targets": [{"provider": "scripted"}], "listedModels": ["org/model/with-slashes"]},
                 {"model": "text-embedding-*", "targets": [{"provider": "scripted"}], "listedModels": ["text-embedding-3-small"]},
+                {"model": "claude-*", "targets": [{"provider": "anthropic"}]},
+                {"model": "lenient-*", "targets": [{"provider": "anthropic", "upstreamModel": "claude-sonnet-4-6"}], "unsupportedParams": "drop"},
+                {"model": "gemini-*", "targets": [{"provider": "google"}]},
+                {"model": "llama-*", "targets": [{"provider": "local"}]},
                 {"model": "curled+*", "targets": [{"provider": "curled"}]},
                 {"model": "impatient+*", "targets": [{"provider": "impatient"}]},
                 {"model": "refused-*", "targets": [{"provider": "refused"}]},
@@ -226,7 +238,7 @@ class Suite:
         command = ["redis-server", "--bind", "127.0.0.1", "--dir", str(self.path("redis"))]
         command += self._redis_tls() if self.tls else ["--port", str(self.port["redis"])]
         self.processes["redis"] = Process("redis", [*command, "--save", "", "--appendonly", "yes"], log / "redis.log")
-        for name in ("openai", "librechat"):
+        for name in UPSTREAMS:
             script = str(TOP / "tests" / "upstreams" / f"{name}.py")
             self.processes[name] = Process(name, [sys.executable, script, "--port", str(self.port[name])], log / f"{name}.log")
         auth, usage, relay = (self.both_targets(s) for s in ("auth", "usage", "relay"))
@@ -260,6 +272,8 @@ class Suite:
             "SHUTDOWN_GRACE": "2s",
             "CREDENTIAL_SCRIPTED": "sk-scripted-provider-key",
             "CREDENTIAL_LIBRECHAT": "sk-librechat-provider-key",
+            "CREDENTIAL_ANTHROPIC": "sk-ant-provider-key",
+            "CREDENTIAL_GOOGLE": "AIza-google-provider-key",
             **self.relay_settings,
         })
         self._service("admin-gw", {
@@ -391,8 +405,9 @@ class Suite:
     def session_cookie(self) -> str:
         return "__Host-session" if self.tls else "session"
 
-    def upstream_log(self, librechat: bool = False) -> list[dict[str, Any]]:
-        return httpx.get((self.librechat_url if librechat else self.upstream_url) + "/_log").json()
+    def upstream_log(self, librechat: bool = False, of: str = "") -> list[dict[str, Any]]:
+        """`of`: one of UPSTREAMS."""
+        return httpx.get(self.url_of(of or ("librechat" if librechat else "openai")) + "/_log").json()
 
     def upstream_stats(self, wait_for: str = "", librechat: bool = False) -> dict[str, Any]:
         """Counters; `wait_for` as "cancelled=3" waits until one is reached."""

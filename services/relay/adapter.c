@@ -83,20 +83,20 @@ int64_t adapter_ceiling_required(const adapter_job *job)
     return of_model > 0 ? GW_MIN(ceiling, of_model) : ceiling;
 }
 
-gw_status adapter_set_body(const adapter_job *job, yyjson_mut_doc *doc, adapter_request *ret,
+gw_status adapter_set_body(const adapter_job *job, json_builder *body, adapter_request *ret,
                            gw_error *err)
 {
-    gw_str *body = gw_arena_new_of(job->arena, gw_str);
+    gw_str *part = gw_arena_new_of(job->arena, gw_str);
     size_t len = 0;
-    char *text = body ? yyjson_mut_write(doc, YYJSON_WRITE_NOFLAG, &len) : NULL;
+    char *text = part ? json_builder_write(body, &len) : NULL;
 
     /* The arena takes it over: a body may have megabytes of images. */
     if (!text || !gw_arena_defer(job->arena, free, text)) {
         free(text);
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the upstream request");
     }
-    *body = gw_str_n(text, len);
-    ret->body = body;
+    *part = gw_str_n(text, len);
+    ret->body = part;
     ret->body_parts = 1;
     ret->owns_body = true;
     return GW_OK;

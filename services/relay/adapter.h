@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include "json_builder.h"
 #include "openai_body.h"
 #include "openai_error.h"
 #include "relay_config.h"
@@ -104,8 +105,8 @@ int64_t adapter_ceiling_required(const adapter_job *job);
 /* map_error of providers whose errors look like OpenAI's. */
 void adapter_map_error(const adapter_job *job, int status, bool is_json, gw_str body,
                        openai_error *ret);
-/* A body that was written with yyjson, as the one part of the request; `doc` stays the caller's. */
-GW_CHECK gw_status adapter_set_body(const adapter_job *job, yyjson_mut_doc *doc,
+/* A body that was built, as the one part of the request. GW_ERR_NO_MEMORY also when a part of it is missing. */
+GW_CHECK gw_status adapter_set_body(const adapter_job *job, json_builder *body,
                                     adapter_request *ret, gw_error *err);
 /* Header list of an upstream request: content type, accept, credential, hop, trace context. */
 GW_CHECK gw_status adapter_write_headers(const adapter_job *job, adapter_request *ret,

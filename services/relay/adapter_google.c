@@ -16,8 +16,9 @@ static gw_str target_of(const adapter_job *job, gw_str model)
 }
 
 /* `top_k` is Google's own; it passes as it is. */
-static gw_status write_body(adapter_params *p, gw_str model, yyjson_mut_doc *doc, gw_error *err)
+static gw_status write_body(adapter_params *p, gw_str model, json_builder *body, gw_error *err)
 {
+    yyjson_mut_doc *doc = body->doc;
     static const char *const honoured[] = {
         "model",
         "messages",
@@ -43,13 +44,14 @@ static gw_status write_body(adapter_params *p, gw_str model, yyjson_mut_doc *doc
 
     yyjson_mut_doc_set_root(doc, root);
     if (rc == GW_OK)
-        rc = google_write_contents(p, doc, root, err);
+        rc = google_write_contents(p, body, root, err);
     return rc == GW_OK ? google_write_config(p, model, doc, root, err) : rc;
 }
 
 static gw_status write_request(const adapter_job *job, adapter_request *ret, gw_error *err)
 {
     const model_route *route = job->route;
+    json_auto_builder body = {0};
     adapter_auto_params params = {.job = job, .provider = "Google"};
     gw_status rc;
 
@@ -59,15 +61,14 @@ static gw_status write_request(const adapter_job *job, adapter_request *ret, gw_
                              GW_STR_ARG(gw_str_slice(job->body->model, 0, 100)));
     ret->upstream_model = route->upstream_model.len > 0 ? route->upstream_model : job->body->model;
     ret->target = target_of(job, ret->upstream_model);
-    yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
-    if (!doc || !ret->target.ptr)
-        rc = gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the upstream request");
-    else
-        rc = write_body(&params, ret->upstream_model, doc, err);
+    json_builder_init(&body);
+    if (!body.doc || !ret->target.ptr)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the upstream request");
+    rc = write_body(&params, ret->upstream_model, &body, err);
     if (rc == GW_OK)
-        rc = adapter_set_body(job, doc, ret, err);
-    ret->ignored_params = adapter_params_ignored(&params);
-    yyjson_mut_doc_free(doc);
+        rc = adapter_set_body(job, &body, ret, err);
+    if (rc == GW_OK)
+        rc = adapter_params_take(&params, &ret->ignored_params, err);
     return rc == GW_OK ? adapter_write_headers(job, ret, err) : rc;
 }
 

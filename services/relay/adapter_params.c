@@ -26,9 +26,12 @@ void adapter_params_ignore(adapter_params *p, gw_str name)
     gw_buf_append_str(&p->ignored, name);
 }
 
-gw_str adapter_params_ignored(const adapter_params *p)
+gw_status adapter_params_take(const adapter_params *p, gw_str *ret, gw_error *err)
 {
-    return p->ignored.len > 0 ? gw_arena_dup(p->job->arena, gw_buf_str(&p->ignored)) : GW_STR("");
+    *ret = p->ignored.len > 0 ? gw_arena_dup(p->job->arena, gw_buf_str(&p->ignored)) : GW_STR("");
+    if (gw_buf_failed(&p->ignored) || !ret->ptr)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the upstream request");
+    return GW_OK;
 }
 
 static bool is_one_of(gw_str s, const char *const *names, size_t n)

@@ -28,5 +28,5 @@ GW_CHECK gw_status adapter_params_refuse(adapter_params *p, const char *name, gw
                                          const char *format, ...) GW_PRINTF(4, 5);
 /* Lists `name` once; one that is no token of a header is not. */
 void adapter_params_ignore(adapter_params *p, gw_str name);
-/* The list, in the arena. */
-gw_str adapter_params_ignored(const adapter_params *p);
+/* The list, in the arena; "" when it is empty. GW_ERR_NO_MEMORY. */
+GW_CHECK gw_status adapter_params_take(const adapter_params *p, gw_str *ret, gw_error *err);

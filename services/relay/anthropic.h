@@ -14,7 +14,7 @@
 #include "chat_writer.h"
 
 /* anthropic_messages.c: adds `system` and `messages` to `root`. Errors name the part at fault. */
-GW_CHECK gw_status anthropic_write_messages(adapter_params *params, yyjson_mut_doc *doc,
+GW_CHECK gw_status anthropic_write_messages(adapter_params *params, json_builder *body,
                                             yyjson_mut_val *root, gw_error *err);
 
 /* anthropic_request.c */

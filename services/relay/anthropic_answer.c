@@ -100,22 +100,22 @@ gw_status anthropic_fail_inband(adapter_stream *s, gw_str json)
 
 static void append_thinking(chat_message *m, yyjson_val *block)
 {
-    size_t len = 0;
-    char *json = yyjson_val_write(block, YYJSON_WRITE_NOFLAG, &len);
+    gw_str json;
+    char *text = chat_json_text(block, &json, &m->extra.failed);
 
     gw_buf_append_c(&m->extra, m->extra.len > 0 ? "," : ",\"thinking_blocks\":[");
-    gw_buf_append(&m->extra, json, len);
-    free(json);
+    gw_buf_append_str(&m->extra, json);
+    free(text);
 }
 
 static void append_call(chat_message *m, usage_tap *tap, yyjson_val *block)
 {
-    size_t len = 0;
-    char *json = yyjson_val_write(yyjson_obj_get(block, "input"), YYJSON_WRITE_NOFLAG, &len);
+    gw_str json;
+    char *text = chat_json_text(yyjson_obj_get(block, "input"), &json, &m->calls.failed);
 
-    chat_message_call(m, tap, chat_string(block, "id"), chat_string(block, "name"),
-                      json ? gw_str_n(json, len) : GW_STR("{}"), GW_STR(""));
-    free(json);
+    chat_message_call(m, tap, chat_string(block, "id"), chat_string(block, "name"), json,
+                      GW_STR(""));
+    free(text);
 }
 
 static void read_block(chat_message *m, usage_tap *tap, yyjson_val *block)

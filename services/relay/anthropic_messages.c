@@ -234,9 +234,10 @@ static gw_status add_message(turns *t, yyjson_val *message, gw_error *err)
                      "has to be system, developer, user, assistant or tool");
 }
 
-gw_status anthropic_write_messages(adapter_params *params, yyjson_mut_doc *doc,
-                                   yyjson_mut_val *root, gw_error *err)
+gw_status anthropic_write_messages(adapter_params *params, json_builder *body, yyjson_mut_val *root,
+                                   gw_error *err)
 {
+    yyjson_mut_doc *doc = body->doc;
     yyjson_arr_iter it = yyjson_arr_iter_with(yyjson_obj_get(params->job->body->root, "messages"));
     turns t = {.params = params,
                .doc = doc,
@@ -251,6 +252,8 @@ gw_status anthropic_write_messages(adapter_params *params, yyjson_mut_doc *doc,
             return rc;
         t.at.index++;
     }
+    if (body->failed)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the upstream request");
     if (yyjson_mut_arr_size(t.messages) == 0)
         return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, "messages",
                              "'messages' needs one of the user or the assistant");

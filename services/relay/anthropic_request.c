@@ -24,8 +24,9 @@ static const char *const honoured[] = {
 };
 
 typedef struct writing {
-    adapter_params params;
-    yyjson_mut_doc *doc;
+    adapter_params *params;
+    json_builder *body;
+    yyjson_mut_doc *doc; /* the builder's */
     yyjson_mut_val *root;
     yyjson_val *asked; /* the caller's body */
 } writing;
@@ -55,7 +56,7 @@ static gw_status write_sampling(writing *w, gw_error *err)
     yyjson_val *temperature = asked_for(w, "temperature");
 
     if (yyjson_get_num(temperature) > 1) {
-        gw_status rc = adapter_params_refuse(&w->params, "temperature", err,
+        gw_status rc = adapter_params_refuse(w->params, "temperature", err,
                                              "'temperature' is at most 1 at Anthropic");
         if (rc != GW_OK)
             return rc;
@@ -199,7 +200,7 @@ static gw_status write_format(writing *w, yyjson_mut_val *config, gw_error *err)
     if (rc != GW_OK || format == CHAT_FORMAT_TEXT)
         return rc;
     if (format == CHAT_FORMAT_JSON)
-        return adapter_params_refuse(&w->params, "response_format", err,
+        return adapter_params_refuse(w->params, "response_format", err,
                                      "Anthropic knows no 'response_format' json_object; give a "
                                      "json_schema");
     yyjson_mut_val *out = yyjson_mut_obj_add_obj(w->doc, config, "format");
@@ -222,8 +223,8 @@ static gw_status write_output_config(writing *w, gw_error *err)
 
 static gw_status write_body(writing *w, gw_str model, gw_error *err)
 {
-    const adapter_job *job = w->params.job;
-    gw_status rc = adapter_params_check(&w->params, honoured, GW_ARRAY_LEN(honoured), err);
+    const adapter_job *job = w->params->job;
+    gw_status rc = adapter_params_check(w->params, honoured, GW_ARRAY_LEN(honoured), err);
 
     yyjson_mut_doc_set_root(w->doc, w->root);
     set_text(w, w->root, "model", model);
@@ -231,7 +232,7 @@ static gw_status write_body(writing *w, gw_str model, gw_error *err)
     if (job->stream)
         (void)yyjson_mut_obj_add_bool(w->doc, w->root, "stream", true);
     if (rc == GW_OK)
-        rc = anthropic_write_messages(&w->params, w->doc, w->root, err);
+        rc = anthropic_write_messages(w->params, w->body, w->root, err);
     if (rc == GW_OK)
         rc = write_sampling(w, err);
     if (rc == GW_OK)
@@ -248,7 +249,8 @@ static gw_status write_body(writing *w, gw_str model, gw_error *err)
 gw_status anthropic_write_request(const adapter_job *job, adapter_request *ret, gw_error *err)
 {
     const model_route *route = job->route;
-    writing w = {.params = {.job = job, .provider = "Anthropic"}, .asked = job->body->root};
+    json_auto_builder body = {0};
+    adapter_auto_params params = {.job = job, .provider = "Anthropic"};
     gw_status rc;
 
     if (job->endpoint != ENDPOINT_CHAT)
@@ -257,16 +259,18 @@ gw_status anthropic_write_request(const adapter_job *job, adapter_request *ret, 
                              GW_STR_ARG(gw_str_slice(job->body->model, 0, 100)));
     ret->upstream_model = route->upstream_model.len > 0 ? route->upstream_model : job->body->model;
     ret->target = gw_arena_join(job->arena, route->provider->base_path, GW_STR("/messages"));
-    w.doc = yyjson_mut_doc_new(NULL);
-    w.root = w.doc ? yyjson_mut_obj(w.doc) : NULL;
+    json_builder_init(&body);
+    writing w = {.params = &params,
+                 .body = &body,
+                 .doc = body.doc,
+                 .root = yyjson_mut_obj(body.doc),
+                 .asked = job->body->root};
     if (!w.root || !ret->target.ptr)
-        rc = gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the upstream request");
-    else
-        rc = write_body(&w, ret->upstream_model, err);
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the upstream request");
+    rc = write_body(&w, ret->upstream_model, err);
     if (rc == GW_OK)
-        rc = adapter_set_body(job, w.doc, ret, err);
-    ret->ignored_params = adapter_params_ignored(&w.params);
-    yyjson_mut_doc_free(w.doc);
-    adapter_params_fini(&w.params);
+        rc = adapter_set_body(job, &body, ret, err);
+    if (rc == GW_OK)
+        rc = adapter_params_take(&params, &ret->ignored_params, err);
     return rc == GW_OK ? adapter_write_headers(job, ret, err) : rc;
 }

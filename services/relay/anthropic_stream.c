@@ -115,15 +115,15 @@ static void write_thinking(stream *t, gw_str text)
 static void start_call(stream *t, yyjson_val *block)
 {
     yyjson_val *input = yyjson_obj_get(block, "input");
-    size_t len = 0;
+    gw_str json = GW_STR("");
     char *text = NULL;
 
-    if (yyjson_obj_size(input) > 0)
-        text = yyjson_val_write(input, YYJSON_WRITE_NOFLAG, &len);
+    t->has_arguments = yyjson_obj_size(input) > 0;
+    if (t->has_arguments)
+        text = chat_json_text(input, &json, &t->writer.failed);
     t->block = BLOCK_CALL;
-    t->has_arguments = text != NULL;
     chat_writer_call(&t->writer, 0, t->calls++, chat_string(block, "id"),
-                     chat_string(block, "name"), gw_str_n(text, len), GW_STR(""));
+                     chat_string(block, "name"), json, GW_STR(""));
     free(text);
 }
 

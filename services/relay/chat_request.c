@@ -167,6 +167,21 @@ gw_status chat_choice_read(yyjson_val *tool_choice, chat_choice *ret, gw_error *
     return GW_OK;
 }
 
+gw_status chat_object_read(gw_str text, yyjson_mut_doc *doc, yyjson_mut_val **ret, gw_error *err)
+{
+    yyjson_read_err why = {0};
+    /* Without YYJSON_READ_INSITU the text is only read: const is cast away for the signature. */
+    yyjson_doc *parsed =
+        yyjson_read_opts((char *)(uintptr_t)text.ptr, text.len, YYJSON_READ_NOFLAG, NULL, &why);
+    bool is_object = yyjson_is_obj(yyjson_doc_get_root(parsed));
+
+    *ret = is_object ? yyjson_val_mut_copy(doc, yyjson_doc_get_root(parsed)) : NULL;
+    yyjson_doc_free(parsed);
+    if (why.code == YYJSON_READ_ERROR_MEMORY_ALLOCATION || (is_object && !*ret))
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory to read a tool's JSON");
+    return GW_OK;
+}
+
 gw_status chat_call_read(yyjson_val *call, const chat_place *at, yyjson_mut_doc *doc,
                          chat_call *ret, gw_error *err)
 {
@@ -177,17 +192,12 @@ gw_status chat_call_read(yyjson_val *call, const chat_place *at, yyjson_mut_doc 
         .id = chat_string(call, "id"), .name = chat_string(function, "name"), .source = call};
     if (ret->name.len == 0 || ret->id.len == 0)
         return invalid(err, at, "a tool call needs an id and function.name");
-    if (gw_str_trim(text).len == 0) {
-        ret->arguments = yyjson_mut_obj(doc);
-        return GW_OK;
-    }
-    yyjson_doc *parsed = yyjson_read(text.ptr, text.len, YYJSON_READ_NOFLAG);
-    if (yyjson_is_obj(yyjson_doc_get_root(parsed)))
-        ret->arguments = yyjson_val_mut_copy(doc, yyjson_doc_get_root(parsed));
-    yyjson_doc_free(parsed);
-    return ret->arguments
-               ? GW_OK
-               : invalid(err, at, "function.arguments has to be the text of a JSON object");
+    if (gw_str_trim(text).len == 0)
+        text = GW_STR("{}");
+    gw_status rc = chat_object_read(text, doc, &ret->arguments, err);
+    if (rc == GW_OK && !ret->arguments)
+        rc = invalid(err, at, "function.arguments has to be the text of a JSON object");
+    return rc;
 }
 
 /* ---- response_format ---- */

@@ -57,6 +57,10 @@ typedef struct chat_choice {
 } chat_choice;
 GW_CHECK gw_status chat_choice_read(yyjson_val *tool_choice, chat_choice *ret, gw_error *err);
 
+/* A JSON object in a text, as a value of `doc`; NULL when the text is none. GW_ERR_NO_MEMORY only. */
+GW_CHECK gw_status chat_object_read(gw_str text, yyjson_mut_doc *doc, yyjson_mut_val **ret,
+                                    gw_error *err);
+
 typedef struct chat_call { /* of an assistant's message */
     gw_str id;
     gw_str name;

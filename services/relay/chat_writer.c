@@ -1,5 +1,7 @@
 #include "chat_writer.h"
 
+#include <stdlib.h>
+
 /* What a stream keeps between events at most: one large chunk shall not be held for minutes. */
 #define KEPT_BYTES_MAX ((size_t)8 * 1024)
 
@@ -186,6 +188,16 @@ void chat_answer_head(gw_buf *out, const adapter_job *job, gw_str id, gw_str mod
     gw_buf_append_char(out, '{');
     append_names(out, job, id, model, "chat.completion");
     gw_buf_append_c(out, ",\"choices\":[");
+}
+
+char *chat_json_text(yyjson_val *v, gw_str *ret, bool *failed)
+{
+    size_t len = 0;
+    char *text = v ? yyjson_val_write(v, YYJSON_WRITE_NOFLAG, &len) : NULL;
+
+    *ret = text ? gw_str_n(text, len) : GW_STR("{}");
+    *failed |= v && !text;
+    return text;
 }
 
 void chat_message_fini(chat_message *m)

@@ -68,5 +68,8 @@ void chat_answer_end(gw_buf *out, usage_tap *tap, const chat_usage *usage);
 /* The answer's text in the arena. GW_ERR_NO_MEMORY when it, or a part that `failed`, could not be written. */
 GW_CHECK gw_status chat_answer_take(adapter_stream *s, gw_buf *out, bool failed, gw_str *ret);
 
+/* JSON text of a value, "{}" when there is none. Sets `*failed` when out of memory. free() what is returned. */
+char *chat_json_text(yyjson_val *v, gw_str *ret, bool *failed);
+
 /* Reported usage becomes what is billed. */
 void chat_usage_report(const chat_usage *u, usage_tap *tap);

@@ -1,5 +1,4 @@
-#include "openai_body.h"
-#include "policy.h"
+#include "adapter.h"
 
 #include "testing/exhaust.h"
 
@@ -44,6 +43,110 @@ static gw_status make_policy(void *arg)
     return rc;
 }
 
+#define TOOL_TURN                                                                                  \
+    "{\"model\":\"m\",\"messages\":[{\"role\":\"system\",\"content\":\"s\"},{\"role\":\"user\","   \
+    "\"content\":["                                                                                \
+    "{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:image/png;base64,AAAA\"}}]},{\"role\":" \
+    "\"assistant\",\"tool_calls\":[{\"id\":\"a\",\"type\":\"function\",\"function\":{\"name\":"    \
+    "\"f\","                                                                                       \
+    "\"arguments\":\"{\\\"x\\\":1}\"}}]},{\"role\":\"tool\",\"tool_call_id\":\"a\",\"content\":"   \
+    "\"{}\"}],"                                                                                    \
+    "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{}}}],"         \
+    "\"user\":\"u\","                                                                              \
+    "\"metadata\":{\"a\":1},\"stream\":true}"
+
+typedef struct exchange { /* a request and its stream, as a kind of provider has them */
+    provider_kind kind;
+    const char *sse;
+    size_t body_len; /* of the request when nothing failed; 0 before the first time */
+} exchange;
+
+static void on_emit(void *arg, const answer_event *e)
+{
+    (void)arg;
+    (void)e;
+}
+
+static gw_status on_event(void *arg, const gw_sse_event *e, gw_error *err)
+{
+    adapter_stream *s = arg;
+    gw_status rc = adapter_of(s->job->route->provider->kind)->on_event(s, e);
+
+    if (rc != GW_OK)
+        *err = s->failure->error;
+    return rc;
+}
+
+static gw_status play(const exchange *x, adapter_job *job)
+{
+    openai_error failure;
+    usage_tap tap = {0};
+    gw_error err;
+    adapter_stream stream = {.job = job, .tap = &tap, .emit = on_emit, .failure = &failure};
+    gw_auto(gw_sse_reader) reader = gw_sse_reader_new(1 << 16, on_event, &stream);
+    gw_status rc = reader ? gw_sse_feed(reader, gw_str_of(x->sse), &err) : GW_ERR_NO_MEMORY;
+
+    if (rc == GW_OK)
+        rc = adapter_of(x->kind)->on_end(&stream);
+    adapter_stream_fini(&stream);
+    return rc == GW_ERR_UPSTREAM_PROTOCOL ? GW_ERR_NO_MEMORY : rc; /* JSON that could not be read */
+}
+
+/* A request goes out whole or not at all. */
+static gw_status exchange_with_provider(void *arg)
+{
+    exchange *x = arg;
+    gw_auto(gw_arena) a = gw_arena_new();
+    provider_config provider = {.name = GW_STR("p"), .kind = x->kind, .base_path = GW_STR("/v1")};
+    model_route route = {.provider = &provider, .default_max_output_tokens = 4096};
+    Apirelay__Auth__V1__KeyPolicy message = APIRELAY__AUTH__V1__KEY_POLICY__INIT;
+    key_policy policy = {.message = &message};
+    openai_body body;
+    adapter_request request = {0};
+    gw_error err;
+    gw_status rc =
+        a ? openai_body_read(a, ENDPOINT_CHAT, GW_STR(TOOL_TURN), &body, &err) : GW_ERR_NO_MEMORY;
+    if (rc != GW_OK)
+        return rc;
+    adapter_job job = {.arena = a,
+                       .endpoint = ENDPOINT_CHAT,
+                       .body = &body,
+                       .route = &route,
+                       .policy = &policy,
+                       .stream = true,
+                       .request_id = GW_STR("req_1")};
+    rc = adapter_of(x->kind)->write_request(&job, &request, &err);
+    if (rc != GW_OK)
+        return rc;
+    assert_true(x->body_len == 0 || x->body_len == request.body->len);
+    x->body_len = request.body->len;
+    return play(x, &job);
+}
+
+static void translated_requests_go_out_whole_or_not_at_all(void **state)
+{
+    static const char anthropic[] =
+        "data: {\"type\":\"message_start\",\"message\":{\"id\":\"i\",\"model\":\"m\",\"usage\":{"
+        "\"input_tokens\":1}}}\n\n"
+        "data: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":"
+        "\"text\",\"text\":\"x\"}}\n\n"
+        "data: {\"type\":\"content_block_stop\",\"index\":0}\n\n"
+        "data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{"
+        "\"output_tokens\":1}}\n\n"
+        "data: {\"type\":\"message_stop\"}\n\n";
+    static const char google[] =
+        "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"x\"}]},\"finishReason\":"
+        "\"STOP\"}],\"usageMetadata\":{\"promptTokenCount\":1,\"candidatesTokenCount\":1}}\n\n";
+    exchange exchanges[] = {{.kind = PROVIDER_ANTHROPIC, .sse = anthropic},
+                            {.kind = PROVIDER_GOOGLE, .sse = google}};
+
+    (void)state;
+    for (size_t i = 0; i < GW_ARRAY_LEN(exchanges); i++) {
+        assert_int_equal(exchange_with_provider(&exchanges[i]), GW_OK);
+        gw_exhaust(exchange_with_provider, &exchanges[i]);
+    }
+}
+
 static void bodies_and_policies_without_memory_are_refused(void **state)
 {
     (void)state;
@@ -55,6 +158,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bodies_and_policies_without_memory_are_refused),
+        cmocka_unit_test(translated_requests_go_out_whole_or_not_at_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,7 +16,7 @@
 #define GOOGLE_CANDIDATES_MAX 8
 
 /* google_contents.c: adds `systemInstruction` and `contents` to `root`. */
-GW_CHECK gw_status google_write_contents(adapter_params *params, yyjson_mut_doc *doc,
+GW_CHECK gw_status google_write_contents(adapter_params *params, json_builder *body,
                                          yyjson_mut_val *root, gw_error *err);
 
 /* google_config.c: adds `generationConfig`, `tools` and `toolConfig` to `root`. */

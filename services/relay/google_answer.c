@@ -144,8 +144,8 @@ google_part google_part_read(const adapter_job *job, yyjson_val *part, int64_t n
 static void add_part(chat_message *m, adapter_stream *s, yyjson_val *part, int64_t *calls)
 {
     google_part p = google_part_read(s->job, part, *calls);
-    size_t len = 0;
-    char *args;
+    gw_str json;
+    char *text;
 
     switch (p.kind) {
     case GOOGLE_TEXT:
@@ -155,10 +155,9 @@ static void add_part(chat_message *m, adapter_stream *s, yyjson_val *part, int64
         gw_buf_append_str(&m->reasoning, p.text);
         break;
     case GOOGLE_CALL:
-        args = yyjson_val_write(p.args, YYJSON_WRITE_NOFLAG, &len);
-        chat_message_call(m, s->tap, p.id, p.name, args ? gw_str_n(args, len) : GW_STR("{}"),
-                          p.extra);
-        free(args);
+        text = chat_json_text(p.args, &json, &m->calls.failed);
+        chat_message_call(m, s->tap, p.id, p.name, json, p.extra);
+        free(text);
         ++*calls;
         return;
     case GOOGLE_NOTHING:

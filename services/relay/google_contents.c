@@ -181,15 +181,14 @@ static gw_status add_assistant(contents *c, yyjson_val *message, gw_error *err)
 }
 
 /* What the tool said: an object as it is, everything else as `output`. */
-static void set_response(contents *c, yyjson_mut_val *out, gw_str text)
+static gw_status set_response(contents *c, yyjson_mut_val *out, gw_str text, gw_error *err)
 {
     yyjson_mut_val *response = NULL;
 
     if (gw_str_starts_with(gw_str_trim(text), GW_STR("{"))) {
-        yyjson_doc *doc = yyjson_read(text.ptr, text.len, YYJSON_READ_NOFLAG);
-        if (yyjson_is_obj(yyjson_doc_get_root(doc)))
-            response = yyjson_val_mut_copy(c->doc, yyjson_doc_get_root(doc));
-        yyjson_doc_free(doc);
+        gw_status rc = chat_object_read(text, c->doc, &response, err);
+        if (rc != GW_OK)
+            return rc;
     }
     if (!response) {
         response = yyjson_mut_obj(c->doc);
@@ -197,6 +196,7 @@ static void set_response(contents *c, yyjson_mut_val *out, gw_str text)
                                          text.len);
     }
     (void)yyjson_mut_obj_add_val(c->doc, out, "response", response);
+    return GW_OK;
 }
 
 static gw_status read_tool_text(contents *c, yyjson_val *message, gw_buf *ret, gw_error *err)
@@ -210,6 +210,8 @@ static gw_status read_tool_text(contents *c, yyjson_val *message, gw_buf *ret, g
         yyjson_mut_val *text = yyjson_mut_obj_get(part, "text");
         gw_buf_append(ret, yyjson_mut_get_str(text), yyjson_mut_get_len(text));
     }
+    if (rc == GW_OK && gw_buf_failed(ret))
+        rc = gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the upstream request");
     return rc;
 }
 
@@ -232,8 +234,7 @@ static gw_status add_tool_result(contents *c, yyjson_val *message, gw_error *err
     yyjson_mut_val *out = yyjson_mut_obj_add_obj(c->doc, part, "functionResponse");
     set_text(c, out, "id", id);
     set_text(c, out, "name", chat_string(yyjson_obj_get(call, "function"), "name"));
-    set_response(c, out, gw_buf_str(&text));
-    return GW_OK;
+    return set_response(c, out, gw_buf_str(&text), err);
 }
 
 static gw_status add_message(contents *c, yyjson_val *message, gw_error *err)
@@ -258,9 +259,10 @@ static gw_status add_message(contents *c, yyjson_val *message, gw_error *err)
                      "has to be system, developer, user, assistant or tool");
 }
 
-gw_status google_write_contents(adapter_params *params, yyjson_mut_doc *doc, yyjson_mut_val *root,
+gw_status google_write_contents(adapter_params *params, json_builder *body, yyjson_mut_val *root,
                                 gw_error *err)
 {
+    yyjson_mut_doc *doc = body->doc;
     yyjson_arr_iter it = yyjson_arr_iter_with(yyjson_obj_get(params->job->body->root, "messages"));
     gw_auto(gw_map) calls = gw_map_new(NULL);
     contents c = {.params = params,
@@ -279,6 +281,8 @@ gw_status google_write_contents(adapter_params *params, yyjson_mut_doc *doc, yyj
             return rc;
         c.at.index++;
     }
+    if (body->failed)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the upstream request");
     if (yyjson_mut_arr_size(c.list) == 0)
         return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, "messages",
                              "'messages' needs one of the user or the assistant");

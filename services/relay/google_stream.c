@@ -52,12 +52,11 @@ static void write_extra(stream *t, int64_t index, gw_str extra)
 
 static void write_call(stream *t, int64_t index, int64_t number, const google_part *p)
 {
-    size_t len = 0;
-    char *args = yyjson_val_write(p->args, YYJSON_WRITE_NOFLAG, &len);
+    gw_str json;
+    char *text = chat_json_text(p->args, &json, &t->writer.failed);
 
-    chat_writer_call(&t->writer, index, number, p->id, p->name,
-                     args ? gw_str_n(args, len) : GW_STR("{}"), p->extra);
-    free(args);
+    chat_writer_call(&t->writer, index, number, p->id, p->name, json, p->extra);
+    free(text);
 }
 
 static void write_part(adapter_stream *s, stream *t, int64_t index, yyjson_val *part)

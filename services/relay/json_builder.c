@@ -1,0 +1,54 @@
+#include "json_builder.h"
+
+#include <stdlib.h>
+
+static void *allocate(void *ctx, size_t size)
+{
+    json_builder *b = ctx;
+    void *p = malloc(size);
+
+    b->failed |= !p;
+    return p;
+}
+
+static void *reallocate(void *ctx, void *old, size_t old_size, size_t size)
+{
+    json_builder *b = ctx;
+    void *p = realloc(old, size);
+
+    (void)old_size;
+    b->failed |= !p;
+    return p;
+}
+
+static void release(void *ctx, void *p)
+{
+    (void)ctx;
+    free(p);
+}
+
+void json_builder_init(json_builder *b)
+{
+    *b = (json_builder){
+        .alc = {.malloc = allocate, .realloc = reallocate, .free = release, .ctx = b}};
+    b->doc = yyjson_mut_doc_new(&b->alc);
+}
+
+void json_builder_fini(json_builder *b)
+{
+    yyjson_mut_doc_free(b->doc);
+    b->doc = NULL;
+}
+
+char *json_builder_write(json_builder *b, size_t *ret_len)
+{
+    char *text = b->failed
+                     ? NULL
+                     : yyjson_mut_write_opts(b->doc, YYJSON_WRITE_NOFLAG, &b->alc, ret_len, NULL);
+
+    if (b->failed) {
+        free(text);
+        return NULL;
+    }
+    return text;
+}

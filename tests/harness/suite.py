@@ -18,7 +18,7 @@ import pymongo
 import redis
 
 from harness.certificates import SERVER_NAMES, Identity, authority, client_context
-from harness.ports import eventually, free_ports
+from harness.ports import PATIENCE, eventually, free_ports
 from harness.process import Process
 from harness.raw_http import TIMEOUT_S, RawClient
 from harness.rpc import RpcClient
@@ -28,7 +28,7 @@ SERVICES = ("auth", "usage", "relay", "admin-gw")
 UPSTREAMS = ("openai", "librechat", "anthropic", "google")  # programs of tests/upstreams
 LISTED_MODELS = ["gpt-4o", "gpt-4o-mini", "org/model/with-slashes", "text-embedding-3-small", "alias-gpt", "agent_echo"]
 IMPATIENT_MS = 400
-HEAD_TIMEOUT = "1500ms"
+HEAD_TIMEOUT = f"{round(2000 * PATIENCE)}ms"
 LEDGER_LEASE, LEDGER_QUARANTINE = "1s", "2s"
 VISIBLE_SECONDS = 2.0
 START_SECONDS = float(os.environ.get("SUITE_START_SECONDS", "30"))

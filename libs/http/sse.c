@@ -133,15 +133,14 @@ static void empty(gw_buf *b)
         gw_buf_clear(b);
 }
 
-/* Without the LF of a last CRLF: when that comes alone it finds the event gone already. */
-static size_t counted_bytes(gw_str part)
+/* Without the LF of a blank line's CRLF: when that comes alone it finds the event gone already. */
+static size_t counted_bytes(gw_str part, bool is_end)
 {
-    return gw_str_ends_with(part, GW_STR("\r\n")) ? part.len - 1 : part.len;
+    return is_end && gw_str_ends_with(part, GW_STR("\r\n")) ? part.len - 1 : part.len;
 }
 
-static gw_status keep(gw_sse_reader *r, gw_str part, gw_error *err)
+static gw_status keep(gw_sse_reader *r, gw_str part, size_t count, gw_error *err)
 {
-    size_t count = counted_bytes(part);
     if (count > r->event_max_bytes || r->pending.len > r->event_max_bytes - count)
         return gw_fail(err, GW_ERR_UPSTREAM_PROTOCOL, "an event is longer than %zu bytes",
                        r->event_max_bytes);
@@ -185,12 +184,13 @@ gw_status gw_sse_feed(gw_sse_reader *r, gw_str bytes, gw_error *err)
         gw_str part = end > 0 ? gw_str_slice(bytes, 0, end) : bytes;
         bytes = gw_str_slice(bytes, part.len, bytes.len);
 
+        size_t count = counted_bytes(part, end > 0);
         gw_status rc;
-        if (end > 0 && r->pending.len == 0 && counted_bytes(part) <= r->event_max_bytes &&
+        if (end > 0 && r->pending.len == 0 && count <= r->event_max_bytes &&
             !lf_is_to_come(r, part)) {
             rc = give_event(r, part, err);
         } else {
-            rc = keep(r, part, err);
+            rc = keep(r, part, count, err);
             if (rc == GW_OK && end > 0)
                 rc = give_pending(r, err);
         }

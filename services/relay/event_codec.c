@@ -219,6 +219,10 @@ size_t event_pack_interrupted(gw_str packed, const event_progress *progress, uin
     e.cost_nano_usd = progress->cost_nano_usd ? progress->cost_nano_usd : e.cost_nano_usd;
     if (progress->key_load_id)
         e.key_load_id = progress->key_load_id;
+    if (progress->client_load_id)
+        e.client_load_id = progress->client_load_id;
+    if (progress->owner_load_id)
+        e.owner_load_id = progress->owner_load_id;
     e.outcome = interrupted;
     e.error = interrupted;
     if (!gw_str_eq_c(gw_str_of(e.billing_basis), "unpriced"))
@@ -326,8 +330,20 @@ static void take_field(event_figures *e, const field *f)
     case 60:
         e->key_load_id = (int64_t)f->varint;
         return;
+    case 61:
+        e->client_load_id = (int64_t)f->varint;
+        return;
+    case 62:
+        e->owner_load_id = (int64_t)f->varint;
+        return;
     case 63:
         e->grant_id = (int64_t)f->varint;
+        return;
+    case 65:
+        e->client_grant_id = (int64_t)f->varint;
+        return;
+    case 66:
+        e->owner_grant_id = (int64_t)f->varint;
         return;
     case 38:
         e->repeat_count = (int64_t)f->varint;

@@ -26,7 +26,8 @@ typedef struct event_figures {
     int64_t status_code, duration_ms, prompt_tokens, completion_tokens, cost_nano_usd, repeat_count;
     int64_t ttft_ms; /* -1: none */
     int64_t timestamp_ms, total_tokens;
-    int64_t key_load_id, grant_id; /* 0: of no ledger */
+    int64_t key_load_id, client_load_id, owner_load_id; /* 0: of no ledger */
+    int64_t grant_id, client_grant_id, owner_grant_id; /* 0: of no position */
     bool upstream_accepted;
 } event_figures;
 
@@ -39,7 +40,8 @@ typedef struct event_progress {
     int64_t cost_nano_usd;
     int64_t last_byte_ms; /* wall clock; 0 = no byte was forwarded */
     int32_t status_code; /* sent to the client; 0 = none */
-    int64_t key_load_id; /* that its ledger has now; 0 = as it was opened */
+    int64_t key_load_id, client_load_id,
+        owner_load_id; /* that its ledgers have now; 0 = as it was opened */
 } event_progress;
 
 /*

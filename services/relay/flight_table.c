@@ -71,7 +71,11 @@ static size_t pack_bare(const usage_event *e, uint8_t *out, size_t cap)
     bare.ceiling_ignored = e->ceiling_ignored;
     bare.stream = e->stream;
     bare.key_load_id = e->key_load_id;
+    bare.client_load_id = e->client_load_id;
+    bare.owner_load_id = e->owner_load_id;
     bare.grant_id = e->grant_id;
+    bare.client_grant_id = e->client_grant_id;
+    bare.owner_grant_id = e->owner_grant_id;
     char *texts[] = {e->key_id, e->request_id, e->outcome, e->billing_basis};
     char **fields[] = {&bare.key_id, &bare.request_id, &bare.outcome, &bare.billing_basis};
     for (size_t i = 0; i < GW_ARRAY_LEN(fields); i++)
@@ -197,6 +201,13 @@ static bool area_is_whole(const flight_slot *s, area which)
     return len > 0 && len <= cap && sum == area_sum(flight_slot_generation(s), which, bytes, len);
 }
 
+static void note_loads(event_progress *p, const ledger_event *e, const position_table *positions)
+{
+    p->key_load_id = position_table_load_of(positions, e->row[LEDGER_OF_KEY]);
+    p->client_load_id = position_table_load_of(positions, e->row[LEDGER_OF_CLIENT]);
+    p->owner_load_id = position_table_load_of(positions, e->row[LEDGER_OF_OWNER]);
+}
+
 static flight_found recover_interrupted(flight_slot *s, const position_table *positions)
 {
     if (!area_is_whole(s, AREA_OPEN))
@@ -209,7 +220,7 @@ static flight_found recover_interrupted(flight_slot *s, const position_table *po
     };
     ledger_event spent;
     if (positions && ledger_event_read(gw_str_n(s->open, s->open_len), &spent))
-        p.key_load_id = position_table_load_of(positions, spent.row);
+        note_loads(&p, &spent, positions);
     size_t len =
         event_pack_interrupted(gw_str_n(s->open, s->open_len), &p, s->done, sizeof(s->done));
     if (len == 0)

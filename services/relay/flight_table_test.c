@@ -1,6 +1,7 @@
 #include "recorder_test_kit.h"
 
 #include "flight_table.h"
+#include "position_table.h"
 
 #include <sys/stat.h>
 
@@ -35,6 +36,39 @@ static usage_event *unpack(const flight_slot *s)
         apirelay__usage__v1__usage_event__unpack(NULL, bytes.len, (const uint8_t *)bytes.ptr);
     assert_non_null(e);
     return e;
+}
+
+/* Their ledgers may have been built up again since they were forwarded. */
+static void interrupted_ones_are_told_under_the_load_ids_that_their_positions_have_now(void **state)
+{
+    kit *k = *state;
+    bool renamed;
+    uint8_t id[12] = "event-000001";
+    usage_event e = kit_event(id, 10);
+    flight_table *t = open_table(k, 2, &renamed);
+    position_table *positions = NULL;
+    char path[96];
+    assert_int_equal(position_table_open(k->dir, GW_STR("aa"), &positions, NULL), GW_OK);
+    int64_t *const rows[] = {&e.grant_id, &e.client_grant_id, &e.owner_grant_id};
+    static const char *const subjects[] = {"k:1", "c:app", "o:1"};
+    for (int i = 0; i < 3; i++) {
+        *rows[i] = position_table_open_row(positions, "aa.1.0", subjects[i]);
+        position_table_set_load(positions, *rows[i], 100 + i);
+    }
+    e.key_load_id = e.client_load_id = e.owner_load_id = 7;
+    flight_slot_open(flight_table_slot(t, 0), &e);
+    t = reopen(k, t);
+    assert_int_equal(flight_slot_recover(flight_table_slot(t, 0), 0, positions),
+                     FLIGHT_FOUND_INTERRUPTED);
+    usage_event *back = unpack(flight_table_slot(t, 0));
+    assert_int_equal(back->key_load_id, 100);
+    assert_int_equal(back->client_load_id, 101);
+    assert_int_equal(back->owner_load_id, 102);
+    apirelay__usage__v1__usage_event__free_unpacked(back, NULL);
+    position_table_free(positions);
+    flight_table_free(t);
+    (void)snprintf(path, sizeof(path), "%s/positions", k->dir);
+    (void)unlink(path);
 }
 
 static void slots_survive_in_each_state(void **state)
@@ -255,6 +289,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, kit_setup, kit_teardown)
         TEST(slots_survive_in_each_state),
+        TEST(interrupted_ones_are_told_under_the_load_ids_that_their_positions_have_now),
         TEST(what_the_spool_has_is_not_taken_again),
         TEST(a_torn_end_leaves_the_beginning),
         TEST(figures_are_kept_whatever_the_texts),

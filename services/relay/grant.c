@@ -1,16 +1,9 @@
 #include "grant.h"
 
+#include "grant_mutant.h"
+
 #include <stdio.h>
 #include <string.h>
-
-/* The property test takes one rule out at a time and must notice. */
-#ifdef GRANT_MUTANTS
-extern int grant_mutant;
-enum { MUTANT_CUT_WHILE_ASKING = 1, MUTANT_LEASE_PAST_MIDNIGHT, MUTANT_SPEND_AS_DIFFERENCE };
-#define IS_MUTANT(which) (grant_mutant == (which))
-#else
-#define IS_MUTANT(which) false
-#endif
 
 #define FOR_WINDOWS(d) for (int d = 0; d < LEDGER_WINDOWS; d++)
 
@@ -35,42 +28,50 @@ int64_t grant_bucket_free(const grant *g)
     return g->bucket_lent - (g->cuts - g->cuts_stated);
 }
 
-bool grant_fits(const grant *g, const grant_hold *h, int64_t now_ms)
+int64_t grant_slots_free(const grant *g)
+{
+    return g->slots_lent - (IS_MUTANT(MUTANT_OPEN_SLOTS_ARE_FREE) ? 0 : g->open_count);
+}
+
+bool grant_fits(const grant *g, const ledger_amounts *hold, int64_t now_ms)
 {
     if (now_ms >= g->lease_until_ms)
         return false;
     FOR_WINDOWS(d)
-    {
-        if (h->most.of[d] > 0 && grant_free_of(g, (ledger_window)d) < h->most.of[d])
+    { /* what is not limited is counted by statements, and waits for none */
+        if (g->limits.window.of[d] < LEDGER_UNLIMITED && hold->of[d] > 0 &&
+            grant_free_of(g, (ledger_window)d) < hold->of[d])
             return false;
     }
-    return g->limits.per_minute == 0 || grant_bucket_free(g) >= 1;
+    return (g->limits.per_minute == 0 || grant_bucket_free(g) >= 1) &&
+           (g->limits.in_flight == 0 || grant_slots_free(g) >= 1);
 }
 
-void grant_cut(grant *g, grant_hold *h, int64_t now_ms)
+int64_t grant_cut(grant *g, const ledger_amounts *hold, int64_t now_ms)
 {
-    h->day = g->day;
     g->used_ms = now_ms;
     g->open_count++;
     if (g->limits.per_minute > 0)
         g->cuts++;
     FOR_WINDOWS(d)
     {
-        g->open.of[d] += h->most.of[d];
+        g->open.of[d] += hold->of[d];
         g->usual.of[d] =
-            g->usual.of[d] == 0 ? h->most.of[d] : (g->usual.of[d] * 7 + h->most.of[d] + 7) / 8;
+            g->usual.of[d] == 0 ? hold->of[d] : (g->usual.of[d] * 7 + hold->of[d] + 7) / 8;
     }
+    return g->day;
 }
 
-void grant_settle(grant *g, const grant_hold *h, const ledger_amounts *real, int64_t now_ms)
+void grant_settle(grant *g, const ledger_amounts *hold, int64_t day, const ledger_amounts *real,
+                  int64_t now_ms)
 {
     g->open_count--;
     g->used_ms = now_ms;
     FOR_WINDOWS(d)
     {
-        if (!ledger_same_window((ledger_window)d, h->day, g->day))
+        if (!ledger_same_window((ledger_window)d, day, g->day))
             continue;
-        g->open.of[d] -= h->most.of[d];
+        g->open.of[d] -= hold->of[d];
         g->spent.of[d] += real->of[d];
     }
 }
@@ -102,7 +103,7 @@ static void state_windows(const grant *g, const grant_waiting *w, int64_t target
         st->floor.of[d] = GW_MAX(g->open.of[d], 0) + keep;
         if (!w->head)
             continue;
-        st->need.of[d] = GW_MAX(w->head->most.of[d] - keep, 0);
+        st->need.of[d] = GW_MAX(w->head->of[d] - keep, 0);
         st->want.of[d] = GW_MAX(w->sum.of[d] + enough - keep, st->need.of[d]);
     }
 }
@@ -118,6 +119,25 @@ static void state_bucket(const grant *g, const grant_waiting *w, int64_t target,
         return;
     st->bucket_need = GW_MAX(1 - keep, 0);
     st->bucket_want = GW_MAX(w->count + target - keep, st->bucket_need);
+}
+
+/* A slot comes back by itself when its request ends, so spares are never used up: a small part of all may lie idle. */
+#define SPARE_SLOTS_OF 8
+
+/* Open requests are stated whether they are limited or not: a limit that comes later finds them. */
+static void state_slots(const grant *g, const grant_waiting *w, int64_t target, bool lease_holds,
+                        ledger_statement *st)
+{
+    int64_t loops = GW_MAX(g->news.records, 1);
+    int64_t spare = GW_MIN(target, g->limits.in_flight / (SPARE_SLOTS_OF * loops)), keep = 0;
+
+    if (g->limits.in_flight > 0)
+        keep = kept(grant_slots_free(g), spare, lease_holds, w->head != NULL);
+    st->slot_floor = g->open_count + keep;
+    if (!w->head || g->limits.in_flight == 0)
+        return;
+    st->slot_need = GW_MAX(1 - keep, 0);
+    st->slot_want = GW_MAX(w->count + spare - keep, st->slot_need);
 }
 
 void grant_state(grant *g, const grant_waiting *w, bool bye, const char *holder, int64_t seq,
@@ -142,6 +162,7 @@ void grant_state(grant *g, const grant_waiting *w, bool bye, const char *holder,
     (void)snprintf(st->holder, sizeof(st->holder), "%s", holder);
     state_windows(g, w, target, lease_holds, st);
     state_bucket(g, w, target, lease_holds, st);
+    state_slots(g, w, target, lease_holds, st);
     if (IS_MUTANT(MUTANT_SPEND_AS_DIFFERENCE))
         FOR_WINDOWS(d)
         {
@@ -151,6 +172,7 @@ void grant_state(grant *g, const grant_waiting *w, bool bye, const char *holder,
         g->lent = st->floor;
         g->stated = g->spent;
         g->bucket_lent = st->bucket_floor;
+        g->slots_lent = st->slot_floor;
         g->cuts_stated = g->cuts;
     }
     g->asking = true;
@@ -163,6 +185,7 @@ static void start_over(grant *g, int64_t load)
     g->load = load;
     g->spent = g->stated = (ledger_amounts){0};
     g->cuts = g->cuts_stated = g->bucket_lent = 0;
+    g->slots_lent = g->open_count;
     g->lease_until_ms = INT64_MIN;
     FOR_WINDOWS(d)
     {
@@ -198,6 +221,7 @@ static void believe_reply(grant *g, const ledger_reply *r, const ledger_timers *
     roll_windows(g, r->day);
     g->lent = r->lent;
     g->bucket_lent = r->bucket_lent;
+    g->slots_lent = r->slots_lent;
     int64_t ends_ms =
         IS_MUTANT(MUTANT_LEASE_PAST_MIDNIGHT) ? t->lease_ms : GW_MIN(t->lease_ms, r->midnight_ms);
     g->lease_until_ms = g->asked_ms + ends_ms;
@@ -254,7 +278,7 @@ bool grant_is_dirty(const grant *g)
         if (g->spent.of[d] != g->stated.of[d] || grant_free_of(g, (ledger_window)d) > 0)
             return true;
     }
-    return g->cuts != g->cuts_stated || grant_bucket_free(g) > 0;
+    return g->cuts != g->cuts_stated || grant_bucket_free(g) > 0 || grant_slots_free(g) > 0;
 }
 
 int64_t grant_wall_ms(const grant *g, int64_t now_ms)

@@ -7,18 +7,15 @@
  *
  * While a statement is out, `lent` is its floor: that is ours whichever way the statement went, and all else may be gone.
  *
+ * A hold is the most that a request may cost, from the cut until it is settled; its of[LEDGER_REQUESTS_DAY] is 1. The request belongs to
+ * the day and month of the cut.
+ *
  * Invariant: free >= 0 in each window, but for requests that cost more than their hold.
  * Thread: one loop.
  */
 #pragma once
 
 #include "ledger.h"
-
-/* The most a request may cost; from the cut until it is settled. */
-typedef struct grant_hold {
-    ledger_amounts most; /* of[LEDGER_REQUESTS_DAY] is 1 */
-    int64_t day; /* set by the cut: the request belongs to its day and month */
-} grant_hold;
 
 typedef struct grant {
     char subject[LEDGER_SUBJECT_SIZE];
@@ -27,6 +24,7 @@ typedef struct grant {
     int64_t day;
     ledger_amounts spent, stated, open, lent;
     int64_t cuts, cuts_stated, bucket_lent;
+    int64_t slots_lent; /* open ones included */
     int64_t open_count;
     int64_t lease_until_ms; /* monotonic, as all times here */
     int64_t used_ms, stated_ms, tight_until_ms;
@@ -45,15 +43,17 @@ void grant_init(grant *g, const char *subject, const ledger_limits *limits, int6
 
 int64_t grant_free_of(const grant *g, ledger_window w);
 int64_t grant_bucket_free(const grant *g);
-bool grant_fits(const grant *g, const grant_hold *h, int64_t now_ms);
-/* For a hold that fits; or one that is to be counted whether it fits or not. */
-void grant_cut(grant *g, grant_hold *h, int64_t now_ms);
-/* Turns a hold into spend: `real` in the hold's own windows. */
-void grant_settle(grant *g, const grant_hold *h, const ledger_amounts *real, int64_t now_ms);
+int64_t grant_slots_free(const grant *g);
+bool grant_fits(const grant *g, const ledger_amounts *hold, int64_t now_ms);
+/* For a hold that fits; or one that is to be counted whether it fits or not. Returns its day. */
+int64_t grant_cut(grant *g, const ledger_amounts *hold, int64_t now_ms);
+/* Turns a hold of `day` into spend: `real` in the hold's own windows. */
+void grant_settle(grant *g, const ledger_amounts *hold, int64_t day, const ledger_amounts *real,
+                  int64_t now_ms);
 
 /* Who waits: the first one's hold, and all of them. */
 typedef struct grant_waiting {
-    const grant_hold *head; /* NULL: nobody */
+    const ledger_amounts *head; /* NULL: nobody */
     ledger_amounts sum;
     int64_t count;
 } grant_waiting;

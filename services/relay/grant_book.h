@@ -1,10 +1,13 @@
 /*
  * Grant book: the grants of one loop, the requests that wait for them, and when what is stated to the store (LEDGER.md §4).
  *
+ * A request is held against up to LEDGER_LEVELS ledgers: cut from all of them at once, or from none. It waits at those that have not
+ * enough for it, first come first served within each; what one of them sold to it meanwhile is free for others, and goes back by itself.
+ *
  * No I/O and no clock of its own: who owns it passes the monotonic time and carries its calls out.
  *
- *     take ─▶ cut at once                                   no I/O
- *          └▶ waits, first come first served within a key ─▶ statement ─▶ answer ─▶ cut or refused
+ *     take ─▶ cut at once                                      no I/O
+ *          └▶ waits ─▶ a statement a ledger, at once ─▶ answers ─▶ cut or refused
  *
  * Thread: one loop.
  */
@@ -43,30 +46,44 @@ GW_DEFINE_FREEP(grant_book)
 typedef enum grant_outcome {
     GRANT_WAITS,
     GRANT_CUT,
-    GRANT_REFUSED, /* `short_of`, `left`, `reset_ms` say why */
+    GRANT_REFUSED, /* `short_level`, `short_of`, `left`, `reset_ms` say why */
     GRANT_UNAVAILABLE, /* the store is away */
 } grant_outcome;
 
+/* A take's part in one ledger. The book's. */
+typedef struct grant_part {
+    ledger_level level;
+    struct grant_take *take;
+    struct grant_entry *entry; /* NULL: out of memory */
+    int64_t day; /* of the cut */
+    gw_list node; /* of those who wait there */
+    bool asked_again;
+} grant_part;
+
 /* One request's hold on its way and while it is open; the caller's memory. */
 typedef struct grant_take {
-    grant_hold hold; /* `most` set by the caller */
+    ledger_amounts hold; /* set by the caller */
     void (*done)(
         void *arg); /* the outcome of one that waits is there; not inside a call of the request's */
     void *arg;
     grant_outcome outcome;
+    ledger_level short_level;
     ledger_window short_of;
     int64_t left; /* in that dimension, for a smaller hold; may be negative */
     int64_t reset_ms; /* until waiting helps */
 
     /* the book's */
+    grant_part parts[LEDGER_LEVELS];
+    size_t part_count;
     gw_list node;
-    struct grant_entry *entry;
-    bool asked_again;
     int64_t since_ms;
 } grant_take;
 
-/* Outcome GRANT_WAITS: `done` follows, or grant_book_forget(). Cut: grant_book_settle() follows. */
-grant_outcome grant_book_take(grant_book *b, const char *subject, const ledger_limits *limits,
+/*
+ * Against `count` ledgers, 1 to LEDGER_LEVELS, no two the same. Outcome GRANT_WAITS: `done` follows, or grant_book_forget(). Cut:
+ * grant_book_settle() follows.
+ */
+grant_outcome grant_book_take(grant_book *b, const ledger_account *accounts, size_t count,
                               grant_take *t, int64_t now_ms);
 void grant_book_forget(grant_book *b, grant_take *t); /* one that waits */
 void grant_book_settle(grant_book *b, grant_take *t, const ledger_amounts *real, int64_t now_ms);
@@ -78,19 +95,20 @@ GW_CHECK bool grant_book_close_row(grant_book *b, const ledger_row *row,
 
 /* What a usage event of an open hold carries. */
 typedef struct grant_mark {
-    int64_t load, row;
+    int64_t load[LEDGER_LEVELS], row[LEDGER_LEVELS]; /* 0: no such ledger */
     int64_t wall_ms; /* the store's time; 0 = not known */
 } grant_mark;
 grant_mark grant_book_mark(const grant_take *t, int64_t now_ms);
 
-/* What is left of a key's limits, for the headers of its answers; of one that was cut or refused. */
+/* What is left of a ledger's limits, for the headers of its answers. */
 typedef struct grant_left {
     ledger_limits limits;
     ledger_amounts left;
     int64_t bucket_left; /* requests */
-    int64_t wall_ms; /* the store's time; 0 = not known */
+    int64_t wall_ms; /* the store's time */
 } grant_left;
-bool grant_book_left(const grant_take *t, int64_t now_ms, grant_left *ret);
+/* Of those of a take that was cut or refused; returns how many of them are known. */
+size_t grant_book_left(const grant_take *t, int64_t now_ms, grant_left ret[LEDGER_LEVELS]);
 
 void grant_book_answer(grant_book *b, const ledger_reply *r, int64_t now_ms);
 void grant_book_loaded(grant_book *b, const char *subject, int64_t now_ms); /* or failed to */

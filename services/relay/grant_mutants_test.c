@@ -1,6 +1,7 @@
 /* The rules of the ledger, taken out one at a time: the world (grant_world_test.c) has to notice each within 500 seeds. */
 #define GRANT_MUTANTS
 #include "grant.c" /* its symbols are defined here, so the library's are not linked */
+#include "grant_book_queue.c"
 #include "grant_world_test.c"
 
 int grant_mutant;
@@ -15,6 +16,9 @@ static void each_rule_that_is_taken_out_is_missed(void **state)
         {"what a statement gives back is cut until its answer", MUTANT_CUT_WHILE_ASKING, 0, NET},
         {"a grant outlives its day", MUTANT_LEASE_PAST_MIDNIGHT, 0, NET},
         {"spend is told as a difference", MUTANT_SPEND_AS_DIFFERENCE, 0, NET},
+        {"one ledger of two is enough for a cut", MUTANT_ONE_LEVEL_IS_ENOUGH, 0, NET},
+        {"a slot is cut again while its request runs", MUTANT_OPEN_SLOTS_ARE_FREE, 0, NET},
+        {"slots are free as soon as a relay is silent", 0, WORLD_SLOTS_LAPSE_EARLY, PART},
         {"a killed relay's positions are not closed", 0, WORLD_NO_FINAL, CRASH},
         {"interrupted requests are not billed", 0, WORLD_OPEN_NOT_BILLED, CRASH},
         {"a build-up does not wait for the spools", 0, WORLD_NO_BARRIER, REDIS},

@@ -3,13 +3,18 @@
 
 #include "testing/cmocka.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define NOW  INT64_C(1000)
 #define WALL (INT64_C(20452) * LEDGER_DAY_MS + LEDGER_DAY_MS / 2)
 
-static const ledger_timers timers = {
-    .lease_ms = 3000, .quarantine_ms = 7000, .retry_ms = 200, .sweep_ms = 1000, .wait_ms = 1000};
+static const ledger_timers timers = {.lease_ms = 3000,
+                                     .quarantine_ms = 7000,
+                                     .retry_ms = 200,
+                                     .sweep_ms = 1000,
+                                     .wait_ms = 1000,
+                                     .lapse_ms = 20000};
 
 static ledger_limits requests_a_day(int64_t n)
 {
@@ -19,12 +24,15 @@ static ledger_limits requests_a_day(int64_t n)
 
 /* ---- a book on a store in memory, everything answered at once ---- */
 
+enum { STATEMENTS = 8 }; /* out at once */
+
 typedef struct desk {
     ledger_memory *store;
     grant_book *book;
-    ledger_statement last;
-    int64_t statements, rows, closed;
-    bool away, loaded;
+    ledger_statement last, unanswered[STATEMENTS];
+    int64_t statements, answered, rows, closed;
+    bool away;
+    char loaded[LEDGER_SUBJECT_SIZE];
     int64_t now;
     int told;
 } desk;
@@ -33,8 +41,7 @@ static void on_state(void *arg, const ledger_statement *st)
 {
     desk *d = arg;
 
-    d->last = *st;
-    d->statements++;
+    d->last = d->unanswered[d->statements++ % STATEMENTS] = *st;
 }
 
 static void on_load(void *arg, const char *subject, int64_t load, int64_t day, bool fresh)
@@ -44,7 +51,7 @@ static void on_load(void *arg, const char *subject, int64_t load, int64_t day, b
     (void)fresh;
     assert_int_equal(ledger_memory_load(d->store, subject, load, day, &(ledger_amounts){0}),
                      LEDGER_LOADED);
-    d->loaded = true;
+    (void)snprintf(d->loaded, sizeof(d->loaded), "%s", subject);
 }
 
 static int64_t on_row_open(void *arg, const char *holder, const char *subject)
@@ -100,16 +107,21 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* The store answers what was stated last. */
-static void answer_last(desk *d)
+/* The store answers what has no answer yet. */
+static void answer_all(desk *d)
 {
-    ledger_reply r;
-
-    ledger_memory_state(d->store, &d->last, &r);
-    grant_book_answer(d->book, &r, d->now);
-    if (d->loaded) {
-        d->loaded = false;
-        grant_book_loaded(d->book, "k:a", d->now);
+    d->answered = GW_MAX(d->answered, d->statements - STATEMENTS);
+    while (d->answered < d->statements) {
+        const ledger_statement st = d->unanswered[d->answered++ % STATEMENTS];
+        ledger_reply r;
+        ledger_memory_state(d->store, &st, &r);
+        grant_book_answer(d->book, &r, d->now);
+        if (d->loaded[0] != '\0') {
+            char subject[LEDGER_SUBJECT_SIZE];
+            memcpy(subject, d->loaded, sizeof(subject));
+            d->loaded[0] = '\0';
+            grant_book_loaded(d->book, subject, d->now);
+        }
     }
 }
 
@@ -118,28 +130,44 @@ static void pass(desk *d, int64_t ms)
     int64_t until = d->now + ms;
 
     while (d->now < until) {
-        int64_t before = d->statements;
         d->now += 50;
         ledger_memory_set_now(d->store, WALL + d->now - NOW);
         (void)grant_book_advance(d->book, d->now);
-        if (d->statements > before && !d->away)
-            answer_last(d);
+        if (!d->away)
+            answer_all(d);
     }
 }
 
-static grant_outcome take(desk *d, const ledger_limits *l, grant_take *t)
+/* Against one ledger or more; the store answers each statement at once. */
+static grant_outcome take_from(desk *d, const ledger_account *accounts, size_t count, grant_take *t)
 {
-    *t = (grant_take){.hold = {.most = {{1, 100, 100, 500}}}, .done = on_told, .arg = d};
+    *t = (grant_take){.hold = {{1, 100, 100, 500}}, .done = on_told, .arg = d};
     int64_t before = d->statements;
-    grant_outcome o = grant_book_take(d->book, "k:a", l, t, d->now);
+    grant_outcome o = grant_book_take(d->book, accounts, count, t, d->now);
     for (int i = 0; o == GRANT_WAITS && !d->away && d->statements > before && i < 5; i++) {
         before = d->statements;
-        answer_last(d);
+        answer_all(d);
         d->now += 20;
         ledger_memory_set_now(d->store, WALL + d->now - NOW);
         (void)grant_book_advance(d->book, d->now);
     }
     return t->outcome;
+}
+
+static ledger_account account_of(const char *subject, const ledger_limits *l)
+{
+    ledger_account a = {.level = subject[0] == 'k' ? LEDGER_OF_KEY : LEDGER_OF_CLIENT,
+                        .limits = *l};
+
+    (void)snprintf(a.subject, sizeof(a.subject), "%s", subject);
+    return a;
+}
+
+static grant_outcome take(desk *d, const ledger_limits *l, grant_take *t)
+{
+    const ledger_account a = account_of("k:a", l);
+
+    return take_from(d, &a, 1, t);
 }
 
 static void settle(desk *d, grant_take *t, int64_t tokens)
@@ -273,6 +301,186 @@ static void what_is_given_back_may_not_be_cut_while_the_statement_is_out(void **
     grant_book_forget(d->book, &next);
 }
 
+static void no_more_are_in_flight_than_the_limit_and_each_end_makes_room(void **state)
+{
+    desk *d = *state;
+    ledger_limits l = requests_a_day(LEDGER_UNLIMITED);
+    ledger_totals totals;
+    grant_take t[4];
+
+    l.in_flight = 3;
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(take(d, &l, &t[i]), GRANT_CUT);
+    assert_true(ledger_memory_totals(d->store, "k:a", &totals));
+    assert_int_equal(totals.slots, 3);
+    assert_int_equal(take(d, &l, &t[3]), GRANT_WAITS); /* one may end */
+    pass(d, 1500);
+    assert_int_equal(t[3].outcome, GRANT_REFUSED);
+    assert_int_equal(t[3].short_of, LEDGER_SLOTS);
+    assert_in_range(t[3].reset_ms, 1, 1000);
+    settle(d, &t[0], 10);
+    assert_int_equal(take(d, &l, &t[3]), GRANT_CUT);
+    for (int i = 1; i < 4; i++)
+        settle(d, &t[i], 10);
+    pass(d, 2500);
+    assert_true(ledger_memory_totals(d->store, "k:a", &totals));
+    assert_int_equal(totals.slots, 0);
+    assert_int_equal(totals.records, 0);
+}
+
+static void one_that_waits_for_a_slot_takes_the_first_that_is_free(void **state)
+{
+    desk *d = *state;
+    ledger_limits l = requests_a_day(LEDGER_UNLIMITED);
+    grant_take t[2];
+
+    l.in_flight = 1;
+    assert_int_equal(take(d, &l, &t[0]), GRANT_CUT);
+    assert_int_equal(take(d, &l, &t[1]), GRANT_WAITS);
+    settle(d, &t[0], 10);
+    assert_int_equal(t[1].outcome, GRANT_CUT);
+    settle(d, &t[1], 10);
+}
+
+static void slots_of_a_silent_relay_are_free_only_after_the_lapse(void **state)
+{
+    desk *d = *state;
+    ledger_limits l = requests_a_day(LEDGER_UNLIMITED);
+    grant_take t;
+
+    l.in_flight = 1;
+    ledger_statement gone = {.subject = "k:a",
+                             .holder = "s.0.0",
+                             .seq = 1,
+                             .first = true,
+                             .ask = true,
+                             .day = WALL / LEDGER_DAY_MS,
+                             .slot_need = 1,
+                             .slot_want = 1,
+                             .limits = l};
+    ledger_reply r;
+    ledger_memory_state(d->store, &gone, &r);
+    assert_int_equal(r.state, LEDGER_OK);
+    (void)take(d, &l, &t);
+    pass(d, timers.lapse_ms - 3000);
+    assert_int_equal(t.outcome, GRANT_REFUSED);
+    pass(d, 5000);
+    assert_int_equal(take(d, &l, &t), GRANT_CUT);
+    settle(d, &t, 1);
+}
+
+static void without_the_store_slots_go_on_by_the_share_of_the_relay(void **state)
+{
+    desk *d = *state;
+    ledger_limits l = requests_a_day(LEDGER_UNLIMITED);
+    grant_take t[3];
+
+    l.in_flight = 2;
+    d->away = true;
+    (void)take(d, &l, &t[0]);
+    pass(d, timers.lease_ms + 100);
+    assert_int_equal(t[0].outcome, GRANT_CUT);
+    assert_int_equal(take(d, &l, &t[1]), GRANT_CUT);
+    assert_int_equal(take(d, &l, &t[2]), GRANT_REFUSED);
+    assert_int_equal(t[2].short_of, LEDGER_SLOTS);
+}
+
+/* ---- two levels ---- */
+
+static void two_levels_are_asked_at_once_and_cut_together(void **state)
+{
+    desk *d = *state;
+    const ledger_limits l = requests_a_day(10);
+    const ledger_account accounts[] = {account_of("k:a", &l), account_of("c:app", &l)};
+    ledger_totals totals;
+    grant_take t;
+
+    t = (grant_take){.hold = {{1, 100, 100, 500}}, .done = on_told, .arg = d};
+    assert_int_equal(grant_book_take(d->book, accounts, 2, &t, d->now), GRANT_WAITS);
+    assert_int_equal(d->statements, 2); /* in the same turn */
+    answer_all(d);
+    pass(d, 400);
+    assert_int_equal(t.outcome, GRANT_CUT);
+    grant_mark m = grant_book_mark(&t, d->now);
+    assert_true(m.load[LEDGER_OF_KEY] > 0 && m.load[LEDGER_OF_CLIENT] > 0);
+    assert_true(m.row[LEDGER_OF_KEY] != m.row[LEDGER_OF_CLIENT]);
+    assert_int_equal(m.row[LEDGER_OF_OWNER], 0);
+    settle(d, &t, 30);
+    pass(d, 2500);
+    for (size_t i = 0; i < 2; i++) {
+        assert_true(ledger_memory_totals(d->store, accounts[i].subject, &totals));
+        assert_int_equal(totals.taken.of[LEDGER_TOKENS_DAY], 30);
+        assert_int_equal(totals.records, 0);
+    }
+    assert_int_equal(d->closed, d->rows);
+}
+
+static void limits_of_two_keys_of_a_client_bind_in_turn(void **state)
+{
+    desk *d = *state;
+    const ledger_limits of_key = requests_a_day(3), of_client = requests_a_day(4);
+    const ledger_account a[] = {account_of("k:a", &of_key), account_of("c:app", &of_client)};
+    const ledger_account b[] = {account_of("k:b", &of_key), account_of("c:app", &of_client)};
+    grant_take t;
+    int cut[2] = {0};
+
+    for (int i = 0; i < 5; i++)
+        if (take_from(d, a, 2, &t) == GRANT_CUT) {
+            settle(d, &t, 1);
+            cut[0]++;
+        }
+    pass(d, 1500);
+    assert_int_equal(cut[0], 3);
+    assert_int_equal(t.outcome, GRANT_REFUSED);
+    assert_int_equal(t.short_level, LEDGER_OF_KEY);
+    for (int i = 0; i < 5; i++)
+        if (take_from(d, b, 2, &t) == GRANT_CUT) {
+            settle(d, &t, 1);
+            cut[1]++;
+        }
+    pass(d, 1500);
+    assert_int_equal(cut[1], 1);
+    assert_int_equal(t.outcome, GRANT_REFUSED);
+    assert_int_equal(t.short_level, LEDGER_OF_CLIENT);
+}
+
+static void a_refusal_on_one_level_leaves_nothing_on_the_other(void **state)
+{
+    desk *d = *state;
+    const ledger_limits of_key = requests_a_day(100), of_client = requests_a_day(0);
+    const ledger_account accounts[] = {account_of("k:a", &of_key), account_of("c:app", &of_client)};
+    ledger_totals totals;
+    grant_take t;
+
+    (void)take_from(d, accounts, 2, &t);
+    pass(d, 1500);
+    assert_int_equal(t.outcome, GRANT_REFUSED);
+    pass(d, 2000);
+    assert_true(ledger_memory_totals(d->store, "k:a", &totals));
+    for (int w = 0; w < LEDGER_WINDOWS; w++)
+        assert_int_equal(totals.taken.of[w], 0);
+    assert_int_equal(totals.records, 0);
+    assert_true(grant_book_is_idle(d->book));
+}
+
+/* A key at its end does not keep the others of its client waiting behind it. */
+static void who_waits_for_its_key_is_not_in_the_way_at_the_client(void **state)
+{
+    desk *d = *state;
+    const ledger_limits of_key = requests_a_day(1), of_client = requests_a_day(10);
+    const ledger_account a[] = {account_of("k:a", &of_key), account_of("c:app", &of_client)};
+    const ledger_account b[] = {account_of("k:b", &of_key), account_of("c:app", &of_client)};
+    grant_take first, waits, other;
+
+    assert_int_equal(take_from(d, a, 2, &first), GRANT_CUT);
+    assert_int_equal(take_from(d, a, 2, &waits),
+                     GRANT_WAITS); /* the first may turn out a refusal */
+    assert_int_equal(take_from(d, b, 2, &other), GRANT_CUT);
+    grant_book_forget(d->book, &waits);
+    settle(d, &first, 1);
+    settle(d, &other, 1);
+}
+
 static void a_dead_relays_position_is_closed_by_its_row(void **state)
 {
     desk *d = *state;
@@ -284,7 +492,7 @@ static void a_dead_relays_position_is_closed_by_its_row(void **state)
 
     assert_int_equal(take(d, &l, &t), GRANT_CUT);
     assert_true(ledger_memory_totals(d->store, "k:a", &totals));
-    int64_t load = grant_book_mark(&t, d->now).load;
+    int64_t load = grant_book_mark(&t, d->now).load[LEDGER_OF_KEY];
     ledger_row row = {.id = 7, .subject = "k:a", .holder = "s.1.0", .load = load};
     ledger_row_add(&sums, 7, load, totals.day, &(ledger_amounts){{1, 30, 30, 150}});
     assert_true(grant_book_close_row(d->book, &row, &sums));
@@ -339,6 +547,14 @@ int main(void)
         TEST(without_the_store_windows_are_refused_after_the_lease),
         TEST(without_the_store_a_rate_goes_on_from_an_empty_bucket),
         TEST(what_is_given_back_may_not_be_cut_while_the_statement_is_out),
+        TEST(no_more_are_in_flight_than_the_limit_and_each_end_makes_room),
+        TEST(one_that_waits_for_a_slot_takes_the_first_that_is_free),
+        TEST(slots_of_a_silent_relay_are_free_only_after_the_lapse),
+        TEST(without_the_store_slots_go_on_by_the_share_of_the_relay),
+        TEST(two_levels_are_asked_at_once_and_cut_together),
+        TEST(limits_of_two_keys_of_a_client_bind_in_turn),
+        TEST(a_refusal_on_one_level_leaves_nothing_on_the_other),
+        TEST(who_waits_for_its_key_is_not_in_the_way_at_the_client),
         TEST(a_dead_relays_position_is_closed_by_its_row),
         cmocka_unit_test(sums_of_a_row_follow_load_use_and_window),
         cmocka_unit_test(shards_are_those_of_redis_cluster),

@@ -1,6 +1,6 @@
 /*
- * The world of the ledgers, drawn at random: relays with their real grant books, one store (in memory), a network that loses,
- * doubles and delays, spools, usage, and faults: kill -9, partitions, data loss of the store, edits, the end of a window. Times are
+ * The world of the ledgers, drawn at random: relays with their real grant books, keys that may share a client with limits of its own,
+ * one store (in memory), a network that loses, doubles and delays, spools, usage, and faults: kill -9, partitions, data loss of the store, edits, the end of a window. Times are
  * a tenth of the real ones. What must never happen is looked for at each step; once all is quiet the books must agree to the unit.
  */
 #include "grant_book.h"
@@ -12,7 +12,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RELAYS = 3, KEYS = 2, EVENTS = 4096, ROWS = 64, QUEUE = 4096, SNAPSHOTS = 12, DAYS = 4 };
+enum {
+    RELAYS = 3,
+    KEYS = 2,
+    CLIENT = KEYS,
+    LEDGERS,
+    EVENTS = 4096,
+    ROWS = 64,
+    QUEUE = 4096,
+    SNAPSHOTS = 12,
+    DAYS = 4
+};
 enum { RUN_MS = 6000, QUIET_MS = 4000, HEART_MS = 100, SHIP_MS = 25, REQUEST_MAX_MS = 1200 };
 
 #define START_DAY INT64_C(20452) /* 2025-12-30: a month ends soon */
@@ -20,10 +30,10 @@ enum { RUN_MS = 6000, QUIET_MS = 4000, HEART_MS = 100, SHIP_MS = 25, REQUEST_MAX
 typedef enum profile { NET, CRASH, PART, REDIS, MIX, PROFILES } profile;
 
 typedef struct event {
-    int64_t row, load, day;
+    grant_mark mark;
+    int64_t day;
     int key;
     ledger_amounts amounts;
-    bool acked;
 } event;
 
 typedef struct spool {
@@ -43,6 +53,7 @@ typedef struct request {
     ledger_amounts real;
     int64_t duration_ms;
     bool open;
+    grant_mark mark; /* of the cut */
     struct request *next;
 } request;
 
@@ -51,7 +62,7 @@ typedef struct relay {
     int epoch;
     grant_book *book;
     spool spool;
-    ledger_limits limits[KEYS];
+    ledger_limits limits[LEDGERS];
     request *requests;
 } relay;
 
@@ -107,19 +118,20 @@ typedef struct world {
     bool store_up, usage_up, quiet, gone, interrupted, late;
     relay relays[RELAYS];
     int relay_count, key_count;
+    bool has_client; /* the keys are of one that has limits, too */
     double loss, doubles;
     int demand;
-    ledger_limits limits[KEYS];
-    ledger_amounts limit_max[KEYS];
+    ledger_limits limits[LEDGERS];
+    ledger_amounts limit_max[LEDGERS];
     struct {
         ledger_amounts of_day[DAYS]; /* [d] of its window's first day */
-    } real[KEYS];
-    double bucket[KEYS];
-    int64_t bucket_at[KEYS];
+    } real[LEDGERS];
+    double bucket[LEDGERS];
+    int64_t bucket_at[LEDGERS], in_flight[LEDGERS];
     struct {
         ledger_amounts total[DAYS], tail[DAYS];
         int64_t load[DAYS];
-    } usage[KEYS];
+    } usage[LEDGERS];
     ledger_memory *snapshots[SNAPSHOTS];
     int64_t snapshot_at[SNAPSHOTS];
     int snapshot_next;
@@ -134,12 +146,17 @@ enum {
     WORLD_OPEN_NOT_BILLED,
     WORLD_NO_BARRIER,
     WORLD_COUNTS_TWICE,
-    WORLD_NO_QUARANTINE
+    WORLD_NO_QUARANTINE,
+    WORLD_SLOTS_LAPSE_EARLY
 };
 static int world_mutant;
 
-static ledger_timers timers = {
-    .lease_ms = 300, .quarantine_ms = 700, .retry_ms = 50, .sweep_ms = 100, .wait_ms = 100};
+static ledger_timers timers = {.lease_ms = 300,
+                               .quarantine_ms = 700,
+                               .retry_ms = 50,
+                               .sweep_ms = 100,
+                               .wait_ms = 100,
+                               .lapse_ms = REQUEST_MAX_MS + 300 + 100};
 
 static uint64_t draw(world *w)
 {
@@ -184,14 +201,25 @@ static happening *later(world *w, int64_t delay, kind k, int r)
     return h;
 }
 
-static const char *subject_of(int key)
+static const char *const subjects[LEDGERS] = {"k:a", "k:b", "c:app"};
+
+static int ledger_of(const char *subject)
 {
-    return key == 0 ? "k:a" : "k:b";
+    return subject[0] == 'c' ? CLIENT : subject[2] == 'b';
 }
 
-static int key_of(const char *subject)
+/* Whether the run has this ledger. */
+static bool is_in_use(const world *w, int ledger)
 {
-    return subject[2] == 'b';
+    return ledger == CLIENT ? w->has_client : ledger < w->key_count;
+}
+
+/* Of a request: the ledger at that level, -1 for none. */
+static int ledger_at(const world *w, int key, int level)
+{
+    if (level == LEDGER_OF_KEY)
+        return key;
+    return level == LEDGER_OF_CLIENT && w->has_client ? CLIENT : -1;
 }
 
 static int day_index(int64_t day)
@@ -211,20 +239,35 @@ static int window_index(ledger_window d, int64_t day)
 
 /* ---- spool and usage ---- */
 
-static void record(world *w, relay *r, int key, int64_t row, int64_t load, int64_t day,
+static void record(world *w, relay *r, int key, const grant_mark *m, int64_t day,
                    const ledger_amounts *a)
 {
     spool *s = &r->spool;
 
-    (void)w;
     if (s->count == EVENTS) {
         VIOLATED(w, "the test's spool is full");
         return;
     }
-    s->events[s->count++] =
-        (event){.row = row, .load = load, .day = day, .key = key, .amounts = *a};
-    if (row > 0)
-        ledger_row_add(&s->rows[row % ROWS].sums, row, load, day, a);
+    s->events[s->count++] = (event){.mark = *m, .day = day, .key = key, .amounts = *a};
+    for (int level = 0; level < LEDGER_LEVELS; level++)
+        if (m->row[level] > 0)
+            ledger_row_add(&s->rows[m->row[level] % ROWS].sums, m->row[level], m->load[level], day,
+                           a);
+}
+
+static void apply_to(world *w, int ledger, const event *e, int64_t load)
+{
+    int i = day_index(e->day);
+
+    if (load > w->usage[ledger].load[i]) {
+        w->usage[ledger].load[i] = load;
+        w->usage[ledger].tail[i] = (ledger_amounts){0};
+    }
+    for (int d = 0; d < LEDGER_WINDOWS; d++) {
+        w->usage[ledger].total[i].of[d] += e->amounts.of[d];
+        if (load == w->usage[ledger].load[i])
+            w->usage[ledger].tail[i].of[d] += e->amounts.of[d];
+    }
 }
 
 static void apply(world *w, relay *r)
@@ -233,16 +276,9 @@ static void apply(world *w, relay *r)
 
     for (; s->applied < s->count; s->applied++) {
         const event *e = &s->events[s->applied];
-        int i = day_index(e->day);
-        if (e->load > w->usage[e->key].load[i]) {
-            w->usage[e->key].load[i] = e->load;
-            w->usage[e->key].tail[i] = (ledger_amounts){0};
-        }
-        for (int d = 0; d < LEDGER_WINDOWS; d++) {
-            w->usage[e->key].total[i].of[d] += e->amounts.of[d];
-            if (e->load == w->usage[e->key].load[i])
-                w->usage[e->key].tail[i].of[d] += e->amounts.of[d];
-        }
+        for (int level = 0; level < LEDGER_LEVELS; level++)
+            if (ledger_at(w, e->key, level) >= 0)
+                apply_to(w, ledger_at(w, e->key, level), e, e->mark.load[level]);
     }
 }
 
@@ -290,7 +326,7 @@ static void on_load(void *arg, const char *subject, int64_t load, int64_t day, b
     book_arg *a = arg;
     happening *h = later(a->w, between(a->w, 1, 10), LOAD_USAGE, a->relay);
 
-    h->key = key_of(subject);
+    h->key = ledger_of(subject);
     h->u.load.load = load;
     h->u.load.day = day;
     h->u.load.fresh = fresh;
@@ -349,17 +385,17 @@ static void start_relay(world *w, int index)
     (void)snprintf(o.holder, sizeof(o.holder), "s%d-%d.%lld.0", index, w->gone,
                    (long long)r->spool.boot);
     r->book = grant_book_new(&o);
-    for (int k = 0; k < w->key_count; k++)
-        r->limits[k] = w->limits[k];
+    memcpy(r->limits, w->limits, sizeof(r->limits));
     for (request *q = r->requests; q; q = q->next) {
         if (!q->open)
             continue;
-        int64_t row = q->take.reset_ms; /* kept there by the cut */
-        int64_t load = r->spool.rows[row % ROWS].row.load;
+        for (int level = 0; level < LEDGER_LEVELS; level++)
+            if (q->mark.row[level] > 0)
+                q->mark.load[level] = r->spool.rows[q->mark.row[level] % ROWS].row.load;
         q->open = false;
         w->interrupted = true;
         if (world_mutant != WORLD_OPEN_NOT_BILLED)
-            record(w, r, q->key, row, load, q->take.hold.day, &q->take.hold.most);
+            record(w, r, q->key, &q->mark, q->take.parts[0].day, &q->take.hold);
     }
     for (int i = 0; i < ROWS; i++)
         if (world_mutant != WORLD_NO_FINAL && r->spool.rows[i].live &&
@@ -370,6 +406,20 @@ static void start_relay(world *w, int index)
     later(w, 5, SHIP, index);
 }
 
+/* I4 */
+static void count_in_flight(world *w, const request *q, int by)
+{
+    for (int level = 0; level < LEDGER_LEVELS; level++) {
+        int l = ledger_at(w, q->key, level);
+        if (l < 0)
+            continue;
+        w->in_flight[l] += by;
+        if (w->limits[l].in_flight > 0 && w->in_flight[l] > w->limits[l].in_flight &&
+            w->profile != MIX)
+            VIOLATED(w, "%s: %lld in flight", subjects[l], (long long)w->in_flight[l]);
+    }
+}
+
 static void kill_relay(world *w, int index, bool gone)
 {
     relay *r = &w->relays[index];
@@ -378,6 +428,9 @@ static void kill_relay(world *w, int index, bool gone)
         return;
     r->up = false;
     r->epoch++;
+    for (request *q = r->requests; q; q = q->next)
+        if (q->open)
+            count_in_flight(w, q, -1);
     grant_book_free(r->book);
     r->book = NULL;
     if (gone) {
@@ -394,28 +447,45 @@ static void kill_relay(world *w, int index, bool gone)
 
 /* ---- requests ---- */
 
+static void count_spend(world *w, int ledger, const request *q, int64_t day)
+{
+    for (int d = 0; d < LEDGER_WINDOWS; d++) {
+        int64_t *sum = &w->real[ledger].of_day[window_index((ledger_window)d, day)].of[d];
+        *sum += q->real.of[d];
+        if (*sum > w->limit_max[ledger].of[d])
+            VIOLATED(w, "oversold: %s window %d: %lld of %lld", subjects[ledger], d,
+                     (long long)*sum, (long long)w->limit_max[ledger].of[d]);
+    }
+}
+
+static void count_in_bucket(world *w, int ledger)
+{
+    double cap = (double)w->limits[ledger].per_minute;
+
+    if (cap <= 0)
+        return;
+    double level = w->bucket[ledger] + cap * (double)(w->now - w->bucket_at[ledger]) / 60000;
+    w->bucket[ledger] = GW_MIN(level, cap) - 1;
+    w->bucket_at[ledger] = w->now;
+    if (w->bucket[ledger] < -0.001 && w->profile != REDIS && w->profile != MIX)
+        VIOLATED(w, "bucket of %s overdrawn: %f", subjects[ledger], w->bucket[ledger]);
+}
+
 static void admitted(world *w, request *q)
 {
-    int64_t day = q->take.hold.day, today = ledger_day_of(wall(w));
-    int key = q->key;
+    int64_t today = ledger_day_of(wall(w));
 
     w->admitted++;
-    if (w->skew == 0 && day != today)
-        VIOLATED(w, "cut in day %lld, it is %lld", (long long)day, (long long)today);
-    for (int d = 0; d < LEDGER_WINDOWS; d++) {
-        int64_t *sum = &w->real[key].of_day[window_index((ledger_window)d, day)].of[d];
-        *sum += q->real.of[d];
-        if (*sum > w->limit_max[key].of[d])
-            VIOLATED(w, "oversold: key %d window %d: %lld of %lld", key, d, (long long)*sum,
-                     (long long)w->limit_max[key].of[d]);
-    }
-    double cap = (double)w->limits[key].per_minute;
-    if (cap > 0) {
-        double level = w->bucket[key] + cap * (double)(w->now - w->bucket_at[key]) / 60000;
-        w->bucket[key] = GW_MIN(level, cap) - 1;
-        w->bucket_at[key] = w->now;
-        if (w->bucket[key] < -0.001 && w->profile != REDIS && w->profile != MIX)
-            VIOLATED(w, "bucket of key %d overdrawn: %f", key, w->bucket[key]);
+    count_in_flight(w, q, 1);
+    for (size_t i = 0; i < q->take.part_count; i++) {
+        int64_t day = q->take.parts[i].day;
+        int ledger = ledger_at(w, q->key, (int)q->take.parts[i].level);
+        if (day != q->take.parts[0].day)
+            VIOLATED(w, "cut in two days");
+        if (w->skew == 0 && day != today)
+            VIOLATED(w, "cut in day %lld, it is %lld", (long long)day, (long long)today);
+        count_spend(w, ledger, q, day);
+        count_in_bucket(w, ledger);
     }
 }
 
@@ -424,7 +494,7 @@ static void start_request(world *w, request *q)
     relay *r = &w->relays[q->relay];
 
     q->open = true;
-    q->take.reset_ms = grant_book_mark(&q->take, w->now).row;
+    q->mark = grant_book_mark(&q->take, w->now);
     admitted(w, q);
     happening *h = later(w, q->duration_ms, SETTLE, q->relay);
     h->epoch = r->epoch;
@@ -444,6 +514,23 @@ static void on_taken(void *arg)
         w->unavailable++;
 }
 
+static grant_outcome take(world *w, relay *r, request *q)
+{
+    ledger_account accounts[LEDGER_LEVELS];
+    size_t count = 0;
+
+    for (int level = 0; level < LEDGER_LEVELS; level++) {
+        int l = ledger_at(w, q->key, level);
+        if (l < 0)
+            continue;
+        accounts[count].level = (ledger_level)level;
+        accounts[count].limits = r->limits[l];
+        (void)snprintf(accounts[count].subject, LEDGER_SUBJECT_SIZE, "%s", subjects[l]);
+        count++;
+    }
+    return grant_book_take(r->book, accounts, count, &q->take, w->now);
+}
+
 static void traffic(world *w)
 {
     int first = (int)between(w, 0, w->relay_count - 1);
@@ -460,7 +547,7 @@ static void traffic(world *w)
         q->epoch = r->epoch;
         q->key = (int)between(w, 0, w->key_count - 1);
         int64_t tokens = between(w, 10, 80), cost = between(w, 50, 900);
-        q->take.hold.most = (ledger_amounts){{1, tokens, tokens, cost}};
+        q->take.hold = (ledger_amounts){{1, tokens, tokens, cost}};
         q->real =
             (ledger_amounts){{1, (int64_t)((double)tokens * part), (int64_t)((double)tokens * part),
                               (int64_t)((double)cost * part)}};
@@ -469,9 +556,7 @@ static void traffic(world *w)
         q->take.arg = q;
         q->next = r->requests;
         r->requests = q;
-        grant_outcome o =
-            grant_book_take(r->book, subject_of(q->key), &r->limits[q->key], &q->take, w->now);
-        if (o != GRANT_WAITS)
+        if (take(w, r, q) != GRANT_WAITS)
             on_taken(q);
     }
     later(w, chance(w, 0.003) ? between(w, 400, 900) : between(w, 1, 2 * w->demand), TRAFFIC, -1);
@@ -483,7 +568,8 @@ static void settle(world *w, request *q)
     grant_mark mark = grant_book_mark(&q->take, w->now);
 
     q->open = false;
-    record(w, r, q->key, mark.row, mark.load, q->take.hold.day, &q->real);
+    count_in_flight(w, q, -1);
+    record(w, r, q->key, &mark, q->take.parts[0].day, &q->real);
     grant_book_settle(r->book, &q->take, &q->real, w->now);
 }
 
@@ -524,7 +610,7 @@ static void lose_data(world *w, int how)
 
 static void edit(world *w)
 {
-    int key = (int)between(w, 0, w->key_count - 1);
+    int key = w->has_client && chance(w, 0.3) ? CLIENT : (int)between(w, 0, w->key_count - 1);
     static const double factors[] = {0.3, 0.8, 1.3, 2};
 
     w->limits[key].generation++;
@@ -661,7 +747,7 @@ static void happen(world *w, happening *h)
         break;
     case LOAD_STORE:
         if (reaches(w, h))
-            (void)ledger_memory_load(w->store, subject_of(h->key), h->u.load.load, h->u.load.day,
+            (void)ledger_memory_load(w->store, subjects[h->key], h->u.load.load, h->u.load.day,
                                      &h->u.load.used);
         next = later(w, between(w, 1, 5), LOADED, h->relay);
         next->epoch = h->epoch;
@@ -669,7 +755,7 @@ static void happen(world *w, happening *h)
         break;
     case LOADED:
         if (alive)
-            grant_book_loaded(r->book, subject_of(h->key), w->now);
+            grant_book_loaded(r->book, subjects[h->key], w->now);
         break;
     case HEART:
         if (!alive)
@@ -738,15 +824,15 @@ static void happen(world *w, happening *h)
 /* I1: what was really used is never above what the store counts; but for rebuilt ledgers, which learn of it. */
 static void check_counted(world *w)
 {
-    for (int k = 0; k < w->key_count && w->profile <= PART; k++) {
+    for (int k = 0; k < LEDGERS && w->profile <= PART; k++) {
         ledger_totals t;
-        if (!ledger_memory_totals(w->store, subject_of(k), &t) || !t.ready ||
+        if (!is_in_use(w, k) || !ledger_memory_totals(w->store, subjects[k], &t) || !t.ready ||
             t.day != ledger_day_of(wall(w)))
             continue;
         for (int d = 0; d < LEDGER_WINDOWS; d++) {
             int64_t real = w->real[k].of_day[window_index((ledger_window)d, t.day)].of[d];
             if (t.taken.of[d] < real)
-                VIOLATED(w, "key %d window %d: taken %lld, real %lld", k, d,
+                VIOLATED(w, "%s window %d: taken %lld, real %lld", subjects[k], d,
                          (long long)t.taken.of[d], (long long)real);
         }
     }
@@ -761,29 +847,29 @@ static void check_at_rest(world *w)
         else if (r->spool.applied != r->spool.count)
             VIOLATED(w, "relay %d has events that usage has not", i);
     }
-    for (int k = 0; k < w->key_count; k++) {
+    for (int k = 0; k < LEDGERS; k++) {
         ledger_totals t;
-        if (!ledger_memory_totals(w->store, subject_of(k), &t) || !t.ready)
+        if (!is_in_use(w, k) || !ledger_memory_totals(w->store, subjects[k], &t) || !t.ready)
             continue;
         ledger_amounts rows = used(w, k, t.day, 0);
         for (int d = 0; d < LEDGER_WINDOWS; d++) {
             int64_t real = w->real[k].of_day[window_index((ledger_window)d, t.day)].of[d];
             if (t.taken.of[d] < (w->gone ? real : rows.of[d]))
-                VIOLATED(w, "key %d window %d: taken %lld, rows %lld, real %lld", k, d,
+                VIOLATED(w, "%s window %d: taken %lld, rows %lld, real %lld", subjects[k], d,
                          (long long)t.taken.of[d], (long long)rows.of[d], (long long)real);
             if (!w->gone && !w->late && t.taken.of[d] != rows.of[d])
-                VIOLATED(w, "key %d window %d: taken %lld, rows %lld: a leak", k, d,
+                VIOLATED(w, "%s window %d: taken %lld, rows %lld: a leak", subjects[k], d,
                          (long long)t.taken.of[d], (long long)rows.of[d]);
             if (!w->gone && rows.of[d] < real)
-                VIOLATED(w, "key %d window %d: rows %lld, real %lld: lost", k, d,
+                VIOLATED(w, "%s window %d: rows %lld, real %lld: lost", subjects[k], d,
                          (long long)rows.of[d], (long long)real);
             if (!w->gone && !w->interrupted && rows.of[d] != real)
-                VIOLATED(w, "key %d window %d: rows %lld, real %lld", k, d, (long long)rows.of[d],
-                         (long long)real);
+                VIOLATED(w, "%s window %d: rows %lld, real %lld", subjects[k], d,
+                         (long long)rows.of[d], (long long)real);
         }
-        if (!w->gone && (t.records != 0 || t.bucket_lent != 0))
-            VIOLATED(w, "key %d: %lld records, %lld bucket tokens are left", k,
-                     (long long)t.records, (long long)t.bucket_lent);
+        if (!w->gone && (t.records != 0 || t.bucket_lent != 0 || t.slots != 0))
+            VIOLATED(w, "%s: %lld records, %lld bucket tokens, %lld slots are left", subjects[k],
+                     (long long)t.records, (long long)t.bucket_lent, (long long)t.slots);
         if (t.all_records > LEDGER_RECORDS_MAX)
             VIOLATED(w, "too many records");
     }
@@ -801,11 +887,15 @@ static ledger_limits draw_limits(world *w)
         l.window.of[d] =
             GW_MAX((int64_t)(per_day * hold[d] * size * (0.7 + (double)between(w, 0, 9) / 10)), 10);
     l.per_minute = (int64_t[]){0, 0, 300, 3000}[between(w, 0, 3)];
+    l.in_flight = (int64_t[]){0, 0, 3, 20}[between(w, 0, 3)];
     return l;
 }
 
 static void run_world(world *w, unsigned seed, profile p)
 {
+    timers.lapse_ms = world_mutant == WORLD_SLOTS_LAPSE_EARLY
+                          ? timers.lease_ms
+                          : REQUEST_MAX_MS + timers.lease_ms + 100;
     timers.quarantine_ms = world_mutant == WORLD_NO_QUARANTINE ? 0 : 700;
     *w = (world){.random = seed * UINT64_C(2654435761) + 88172645463325252U,
                  .seed = seed,
@@ -820,12 +910,13 @@ static void run_world(world *w, unsigned seed, profile p)
                     (chance(w, 0.5) ? between(w, 1000, 5000) : LEDGER_DAY_MS / 2);
     w->relay_count = (int)between(w, p == REDIS ? 2 : 1, RELAYS);
     w->key_count = (int)between(w, 1, KEYS);
+    w->has_client = chance(w, 0.5);
     w->demand = (int[]){6, 12, 25}[between(w, 0, 2)];
     w->doubles = (double[]){0, .05, .2}[between(w, 0, 2)];
     w->loss = (double[]){0, .02, .1}[between(w, 0, 2)];
     ledger_memory_set_now(w->store, wall(w) - 10 * timers.quarantine_ms);
     (void)ledger_memory_born(w->store);
-    for (int k = 0; k < w->key_count; k++) {
+    for (int k = 0; k < LEDGERS; k++) {
         w->limits[k] = draw_limits(w);
         w->limit_max[k] = w->limits[k].window;
         w->bucket[k] = (double)w->limits[k].per_minute;

@@ -6,6 +6,7 @@ const ledger_timers ledger_timers_defaults = {
     .retry_ms = 200,
     .sweep_ms = 1000,
     .wait_ms = 1000,
+    .lapse_ms = 900000,
 };
 
 int64_t ledger_day_of(int64_t wall_ms)

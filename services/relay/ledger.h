@@ -1,12 +1,13 @@
 /*
- * Ledger: how much of its limits a key has used, over all relays and loops. What a position of this loop, the store and
- * their tests have in common.
+ * Ledger: how much of its limits a key, client or owner has used, over all relays and loops. What a position of this loop, the store
+ * and their tests have in common.
  *
  * A loop owns a position for a ledger and states the whole of it to the store; the store believes the statement and adjusts its
  * total by the difference. Statements are absolute: settling, returning, buying, repeating and repairing are one operation.
  *
  *     window    what is counted                       amounts, all >= 0 and < 2^53
  *     bucket    requests a minute, as a token bucket: `cap` at once, refilled evenly
+ *     slots     requests in flight
  *     spent     S: settled by this position since its first statement
  *     floor     what stays with the position whatever becomes of the statement: open holds and what it goes on cutting
  *     lent      what the store counts as this position's beyond what it has stated as spent
@@ -28,7 +29,7 @@
 #define LEDGER_PER_MINUTE_MAX ((int64_t)100000000) /* millionths of them stay below 2^53 */
 #define LEDGER_DAY_MS         ((int64_t)86400000)
 #define LEDGER_HOLDER_SIZE    48
-#define LEDGER_SUBJECT_SIZE   32
+#define LEDGER_SUBJECT_SIZE   136 /* a client's id has up to 128 bytes */
 #define LEDGER_RECORDS_MAX    64
 #define LEDGER_SHARDS         64 /* a constant: two values at once would be two ledgers */
 
@@ -38,6 +39,7 @@ typedef enum ledger_window {
     LEDGER_TOKENS_MONTH,
     LEDGER_COST_MONTH, /* nano-USD */
     LEDGER_BUCKET, /* no window: names the bucket as the dimension that was short */
+    LEDGER_SLOTS, /* so do the slots */
 } ledger_window;
 
 typedef struct ledger_amounts {
@@ -48,7 +50,24 @@ typedef struct ledger_limits {
     int64_t generation; /* of the policy: the higher one wins */
     ledger_amounts window; /* LEDGER_UNLIMITED where there is none */
     int64_t per_minute; /* requests; 0 = no bucket. As many may come at once */
+    int64_t in_flight; /* requests; 0 = any number */
 } ledger_limits;
+
+/* Whose limits: a request is held against each of them that has any. */
+typedef enum ledger_level {
+    LEDGER_OF_KEY,
+    LEDGER_OF_CLIENT, /* over all keys with its client id */
+    LEDGER_OF_OWNER, /* over all keys of its user */
+    LEDGER_LEVELS,
+} ledger_level;
+
+/* One of the ledgers that a key's requests are held against. */
+typedef struct ledger_account {
+    ledger_level level;
+    char subject
+        [LEDGER_SUBJECT_SIZE]; /* "k:" and ApiKey.id, "c:" and the client's id, "o:" and the user's */
+    ledger_limits limits;
+} ledger_account;
 
 typedef struct ledger_timers {
     int64_t lease_ms; /* how long what was sold may be cut without news */
@@ -56,12 +75,14 @@ typedef struct ledger_timers {
     int64_t retry_ms; /* a statement without an answer is sent again */
     int64_t sweep_ms; /* positions with something to say say it so often */
     int64_t wait_ms; /* how long a request waits for what others may give back */
+    int64_t
+        lapse_ms; /* slots of a silent relay are free after it: no request of its lives so long */
 } ledger_timers;
 
 extern const ledger_timers ledger_timers_defaults;
 
 typedef struct ledger_statement {
-    char subject[LEDGER_SUBJECT_SIZE]; /* "k:" and the key's id */
+    char subject[LEDGER_SUBJECT_SIZE];
     char holder[LEDGER_HOLDER_SIZE];
     int64_t seq; /* ever growing within a holder */
     bool first; /* makes a record where there is none */
@@ -74,6 +95,7 @@ typedef struct ledger_statement {
     ledger_amounts late; /* settled under an earlier load id and unknown to usage */
     int64_t cuts; /* bucket: requests cut since `first` */
     int64_t bucket_floor, bucket_need, bucket_want;
+    int64_t slot_floor, slot_need, slot_want;
     ledger_limits limits;
 } ledger_statement;
 
@@ -100,9 +122,10 @@ typedef struct ledger_reply {
     int64_t now_ms; /* the store's wall clock */
     int64_t wait_ms; /* WAIT: until it sells; SHORT: until the dimension resets or refills */
     ledger_amounts lent;
-    int64_t bucket_lent;
+    int64_t bucket_lent, slots_lent;
     ledger_amounts left; /* limit - taken, may be negative */
     int64_t bucket_left; /* millionths of a request, may be negative */
+    int64_t slots_left; /* may be negative */
     int64_t records; /* live ones */
     ledger_window dimension; /* of SHORT */
     int64_t others; /* of SHORT: lent to others in that dimension */
@@ -153,5 +176,5 @@ static inline bool ledger_has_window(const ledger_limits *l)
 }
 static inline bool ledger_has_limit(const ledger_limits *l)
 {
-    return l->per_minute > 0 || ledger_has_window(l);
+    return l->per_minute > 0 || l->in_flight > 0 || ledger_has_window(l);
 }

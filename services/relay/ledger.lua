@@ -1,6 +1,6 @@
 -- The ledger of one subject: statements of positions, the build-up, the birth of a shard (ledger.h).
 --
---   state  KEYS ledger, born   ARGV verb, quarantine, lease, then the statement in the order of its struct
+--   state  KEYS ledger, born   ARGV verb, quarantine, lease, lapse, then the statement in the order of its struct
 --   load   KEYS ledger, born   ARGV verb, load id, day, 4 amounts
 --   born   KEYS born of any shards   ARGV verb
 --
@@ -42,20 +42,21 @@ local function split(text)
   return out
 end
 
--- A record: seq at dead void sold day S1..S4 out1..out4 cuts lent
+-- A record: seq at dead void sold day S1..S4 out1..out4 cuts lent slots
 local function read_record(text)
   if not text then return nil end
   local f = split(text)
   return { seq = f[1], at = f[2], dead = f[3], void = f[4], sold = f[5], day = f[6],
-    S = { f[7], f[8], f[9], f[10] }, out = { f[11], f[12], f[13], f[14] }, cuts = f[15], b = f[16] }
+    S = { f[7], f[8], f[9], f[10] }, out = { f[11], f[12], f[13], f[14] }, cuts = f[15], b = f[16], f = f[17] or 0 }
 end
 
 local function write_record(r)
-  return string.format('%.0f %.0f %d %d %d %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f', r.seq, r.at, r.dead, r.void,
-    r.sold, r.day, r.S[1], r.S[2], r.S[3], r.S[4], r.out[1], r.out[2], r.out[3], r.out[4], r.cuts, r.b)
+  return string.format('%.0f %.0f %d %d %d %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f', r.seq, r.at, r.dead, r.void,
+    r.sold, r.day, r.S[1], r.S[2], r.S[3], r.S[4], r.out[1], r.out[2], r.out[3], r.out[4], r.cuts, r.b, r.f)
 end
 
-local FIELDS = { 'ld', 'bn', 'wt', 'fr', 'rd', 'dy', 't0', 't1', 't2', 't3', 'lv', 'bt', 'bo', 'gn', 'lm', 'nr' }
+-- ft: slots lent; og of them by records that had to go, the last one at oa.
+local FIELDS = { 'ld', 'bn', 'wt', 'fr', 'rd', 'dy', 't0', 't1', 't2', 't3', 'lv', 'bt', 'bo', 'gn', 'lm', 'nr', 'ft', 'og', 'oa' }
 
 local function read_ledger(key, holder)
   local names = { unpack(FIELDS) }
@@ -64,14 +65,15 @@ local function read_ledger(key, holder)
   if not v[1] then return nil end
   local L = { key = key, ld = num(v[1]), bn = num(v[2]), wt = num(v[3]), fr = num(v[4]), rd = num(v[5]), dy = num(v[6]),
     t = { num(v[7]), num(v[8]), num(v[9]), num(v[10]) }, lv = num(v[11]), bt = num(v[12]), bo = num(v[13]), gn = num(v[14]),
-    lm = split(v[15] or ''), nr = num(v[16]) }
-  return L, read_record(v[17])
+    lm = split(v[15] or ''), nr = num(v[16]), ft = num(v[17]), og = num(v[18]), oa = num(v[19]) }
+  L.lm[6] = L.lm[6] or 0
+  return L, read_record(v[20])
 end
 
 local function write_ledger(L, holder, r)
   local f = { 'ld', int(L.ld), 'bn', int(L.bn), 'wt', int(L.wt), 'fr', L.fr, 'rd', L.rd, 'dy', int(L.dy), 't0', int(L.t[1]),
     't1', int(L.t[2]), 't2', int(L.t[3]), 't3', int(L.t[4]), 'lv', int(L.lv), 'bt', int(L.bt), 'bo', int(L.bo), 'gn', int(L.gn),
-    'lm', string.format('%.0f %.0f %.0f %.0f %.0f', unpack(L.lm)), 'nr', L.nr }
+    'lm', string.format('%.0f %.0f %.0f %.0f %.0f %.0f', unpack(L.lm)), 'nr', L.nr, 'ft', int(L.ft), 'og', int(L.og), 'oa', int(L.oa) }
   if r then f[#f + 1] = 'r:' .. holder; f[#f + 1] = write_record(r) end
   redis.call('HSET', L.key, unpack(f))
   if L.keep then redis.call('PEXPIRE', L.key, L.nr > 0 and 35 * DAY or DAY) end
@@ -90,40 +92,42 @@ end
 
 local function new_ledger(key, born, load)
   return { key = key, ld = max(now * 1000, load + 1), bn = born, wt = now, fr = 0, rd = 0, dy = 0, t = { 0, 0, 0, 0 }, lv = 0, bt = now,
-    bo = 0, gn = -1, lm = { UNLIMITED, UNLIMITED, UNLIMITED, UNLIMITED, 0 }, nr = 0, keep = true }
+    bo = 0, gn = -1, lm = { UNLIMITED, UNLIMITED, UNLIMITED, UNLIMITED, 0, 0 }, nr = 0, ft = 0, og = 0, oa = now, keep = true }
 end
 
 -- The data is older than this Redis: what is lent is still lent, what was spent comes back with the rollups.
 local function rebuild(L, born, quarantine)
   L.ld, L.bn, L.wt, L.fr, L.rd, L.keep = max(now * 1000, L.ld + 1), born, born + quarantine, 0, 0, true
-  L.t, L.lv, L.bt, L.bo = { 0, 0, 0, 0 }, 0, now, 0
+  L.t, L.lv, L.bt, L.bo, L.ft = { 0, 0, 0, 0 }, 0, now, 0, L.og
   each_record(L, function(_, r)
     for w = 1, 4 do
       if same(w, r.day, L.dy) then L.t[w] = L.t[w] + r.out[w] else r.out[w] = 0 end
       r.S[w] = 0
     end
     r.day, r.cuts, r.b, r.void = L.dy, 0, 0, 1
+    L.ft = L.ft + r.f
     return true
   end)
 end
 
 local function make_room(L)
   if redis.call('HLEN', L.key) < 32 then return end
-  local count, oldest, at = 0, nil, nil
+  local count, oldest, last = 0, nil, nil
   local gone = {}
   each_record(L, function(holder, r)
     if r.dead == 1 and r.at + TOMBSTONE < now then
       gone[#gone + 1] = holder
     else
       count = count + 1
-      if not at or r.at < at then oldest, at = holder, r.at end
-      if r.dead == 0 and oldest == holder then L.oldest_lives = true elseif oldest == holder then L.oldest_lives = false end
+      if not last or r.at < last.at then oldest, last = holder, r end
     end
     return false
   end)
   if count >= RECORDS then
     gone[#gone + 1] = oldest
-    if L.oldest_lives then L.nr = L.nr - 1 end
+    if last.dead == 0 then L.nr = L.nr - 1 end
+    L.bo = L.bo - last.b
+    if last.f > 0 then L.og, L.oa = L.og + last.f, now end
   end
   for _, holder in ipairs(gone) do redis.call('HDEL', L.key, 'r:' .. holder) end
 end
@@ -133,6 +137,12 @@ local function refill(L)
   local top = max(cap - L.bo * 1000000, min(L.lv, 0))
   L.lv = min(top, L.lv + floor(L.lm[5] * max(0, now - L.bt) * 1000000 / 60000))
   L.bt = max(now, L.bt)
+end
+
+-- Slots of records that had to go: their requests have ended by now.
+local function forget_gone(L, lapse)
+  if L.og == 0 or L.oa + lapse >= now then return end
+  L.ft, L.og = L.ft - L.og, 0
 end
 
 local function roll(L, day)
@@ -162,7 +172,8 @@ local function believe(L, r, a)
   L.bo = L.bo + a.bfloor - r.b
   local top = (L.lm[5] - L.bo) * 1000000
   if L.lv > 0 then L.lv = min(L.lv, max(top, 0)) end
-  r.cuts, r.b, r.void = a.cuts, a.bfloor, 0
+  L.ft = L.ft + a.ffloor - r.f
+  r.cuts, r.b, r.f, r.void = a.cuts, a.bfloor, a.ffloor, 0
   r.day, r.seq, r.at, r.sold = L.dy, a.seq, now, 0
 end
 
@@ -171,15 +182,18 @@ local function lacking(L, a)
     if a.need[w] > 0 and L.t[w] + a.need[w] > L.lm[w] then return w end
   end
   if L.lm[5] > 0 and L.lv < a.bneed * 1000000 then return 5 end
+  if L.lm[6] > 0 and a.fneed > 0 and L.ft + a.fneed > L.lm[6] then return 6 end
   return nil
 end
 
--- Bucket tokens of silent relays are past use.
-local function sweep(L, holder, lease)
+-- Bucket tokens of silent relays are past use; their slots much later, when each request has ended.
+local function sweep(L, holder, lease, lapse)
   each_record(L, function(h, r)
-    if h == holder or r.dead == 1 or r.b == 0 or r.at + lease >= now then return false end
-    r.cuts, L.bo, r.b, r.void = r.cuts + r.b, L.bo - r.b, 0, 1
-    return true
+    if h == holder or r.dead == 1 then return false end
+    local void, lapsed = r.b > 0 and r.at + lease < now, r.f > 0 and r.at + lapse < now
+    if void then r.cuts, L.bo, r.b, r.void = r.cuts + r.b, L.bo - r.b, 0, 1 end
+    if lapsed then L.ft, r.f = L.ft - r.f, 0 end
+    return void or lapsed
   end)
 end
 
@@ -187,7 +201,7 @@ local function lent_to_others(L, holder, w)
   local sum = 0
   each_record(L, function(h, r)
     if h ~= holder and r.dead == 0 then
-      if w == 5 then sum = sum + r.b elseif same(w, r.day, L.dy) then sum = sum + r.out[w] end
+      if w == 6 then sum = sum + r.f elseif w == 5 then sum = sum + r.b elseif same(w, r.day, L.dy) then sum = sum + r.out[w] end
     end
     return false
   end)
@@ -206,10 +220,18 @@ local function sell(L, r, a)
     local got = a.bneed + max(0, min(a.bwant - a.bneed, floor(left / share)))
     L.lv, L.bo, r.b = L.lv - got * 1000000, L.bo + got, r.b + got
   end
+  if L.lm[6] > 0 then
+    local left = L.lm[6] - L.ft - a.fneed
+    local got = a.fneed + max(0, min(a.fwant - a.fneed, floor(left / share)))
+    L.ft, r.f = L.ft + got, r.f + got
+  end
   r.sold = 1
 end
 
+local SLOT_RETRY = 1000 -- nobody knows when a request ends
+
 local function ms_to_reset(L, w)
+  if w == 6 then return SLOT_RETRY end
   if w == 5 then return math.ceil(max(0, 1000000 - L.lv) * 60000 / (max(L.lm[5], 1) * 1000000)) end
   local day = L.dy + 1
   if w > 2 then
@@ -220,15 +242,16 @@ end
 
 local function statement()
   local v = {}
-  for i = 5, #ARGV do v[i] = num(ARGV[i]) end
+  for i = 6, #ARGV do v[i] = num(ARGV[i]) end
   local function four(i) return { v[i], v[i + 1], v[i + 2], v[i + 3] } end
-  return { holder = ARGV[4], seq = v[5], first = v[6] == 1, final = v[7] == 1, bye = v[8] == 1, ask = v[9] == 1, load = v[10],
-    day = v[11], S = four(12), floor = four(16), need = four(20), want = four(24), late = four(28), cuts = v[32], bfloor = v[33],
-    bneed = v[34], bwant = v[35], gen = v[36], lm = { v[37], v[38], v[39], v[40], v[41] } }
+  return { holder = ARGV[5], seq = v[6], first = v[7] == 1, final = v[8] == 1, bye = v[9] == 1, ask = v[10] == 1, load = v[11],
+    day = v[12], S = four(13), floor = four(17), need = four(21), want = four(25), late = four(29), cuts = v[33], bfloor = v[34],
+    bneed = v[35], bwant = v[36], ffloor = v[37], fneed = v[38], fwant = v[39], gen = v[40],
+    lm = { v[41], v[42], v[43], v[44], v[45], v[46] } }
 end
 
 local function state()
-  local quarantine, lease, a = num(ARGV[2]), num(ARGV[3]), statement()
+  local quarantine, lease, lapse, a = num(ARGV[2]), num(ARGV[3]), num(ARGV[4]), statement()
   local born = born_of(KEYS[2])
   local L, r = read_ledger(KEYS[1], a.holder)
   if not L then
@@ -250,6 +273,7 @@ local function state()
     if starts then L.lv, L.bt = L.lm[5] * 1000000, now end
   end
   refill(L)
+  forget_gone(L, lapse)
 
   local function answer(name, wait, w, others)
     write_ledger(L, a.holder, r)
@@ -258,8 +282,8 @@ local function state()
       if r and same(i, r.day, L.dy) then out[i] = r.out[i] end
     end
     return { name, L.ld, L.rd, L.fr, L.bn, L.dy, (L.dy + 1) * DAY - now, now, wait or 0, out[1], out[2], out[3], out[4], r and r.b or 0,
-      L.lm[1] - L.t[1], L.lm[2] - L.t[2], L.lm[3] - L.t[3], L.lm[4] - L.t[4], L.lv, L.nr, (w or 1) - 1,
-      others or 0 }
+      r and r.f or 0, L.lm[1] - L.t[1], L.lm[2] - L.t[2], L.lm[3] - L.t[3], L.lm[4] - L.t[4], L.lv, L.lm[6] - L.ft, L.nr,
+      (w or 1) - 1, others or 0 }
   end
 
   if r and a.seq < r.seq then return answer('STALE') end
@@ -269,7 +293,8 @@ local function state()
   if (not r or r.dead == 1) and not a.first then return answer('GONE') end
   if not r or r.dead == 1 then
     if not r then make_room(L) end
-    r = { seq = 0, at = now, dead = 0, void = 0, sold = 0, day = L.dy, S = { 0, 0, 0, 0 }, out = { 0, 0, 0, 0 }, cuts = 0, b = 0 }
+    r = { seq = 0, at = now, dead = 0, void = 0, sold = 0, day = L.dy, S = { 0, 0, 0, 0 }, out = { 0, 0, 0, 0 }, cuts = 0, b = 0,
+      f = 0 }
     L.nr, L.keep = L.nr + 1, true
   end
   believe(L, r, a)
@@ -284,9 +309,9 @@ local function state()
   if now < L.wt then return answer('WAIT', L.wt - now) end
   if L.rd == 0 and min(L.lm[1], L.lm[2], L.lm[3], L.lm[4]) < UNLIMITED then return answer('LOAD') end
   local w = lacking(L, a)
-  if w == 5 then
+  if w == 5 or w == 6 then
     write_ledger(L, a.holder, r)
-    sweep(L, a.holder, lease)
+    sweep(L, a.holder, lease, lapse)
     refill(L)
     w = lacking(L, a)
   end

@@ -6,11 +6,12 @@ bool ledger_event_read(gw_str packed, ledger_event *ret)
 {
     event_figures f;
 
-    if (!event_read_figures(packed, &f) || f.grant_id <= 0)
+    if (!event_read_figures(packed, &f) ||
+        (f.grant_id <= 0 && f.client_grant_id <= 0 && f.owner_grant_id <= 0))
         return false;
     *ret = (ledger_event){
-        .row = f.grant_id,
-        .load = f.key_load_id,
+        .row = {f.grant_id, f.client_grant_id, f.owner_grant_id},
+        .load = {f.key_load_id, f.client_load_id, f.owner_load_id},
         .day = ledger_day_of(f.timestamp_ms),
         .spent = {.of = {[LEDGER_REQUESTS_DAY] = 1,
                          [LEDGER_TOKENS_DAY] = f.total_tokens,

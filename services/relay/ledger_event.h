@@ -8,10 +8,11 @@
 #include "ledger.h"
 
 typedef struct ledger_event {
-    int64_t row; /* of the position table */
-    int64_t load, day;
+    int64_t row[LEDGER_LEVELS]; /* of the position table; 0: not of this level's ledger */
+    int64_t load[LEDGER_LEVELS];
+    int64_t day;
     ledger_amounts spent;
 } ledger_event;
 
-/* False when the event is of no ledger, or is none. */
+/* False when the event is of no ledger at all, or is none. */
 bool ledger_event_read(gw_str packed, ledger_event *ret);

@@ -7,7 +7,8 @@
 
 #include <stdlib.h>
 
-#define BORN_MS 1000
+#define BORN_MS         1000
+#define LAPSE_MARGIN_MS 60000
 
 struct ledger_keeper {
     gw_loop *loop;
@@ -178,6 +179,16 @@ static void on_used(void *arg, gw_status rc, const ProtobufCMessage *response, c
     k->store->ops->load(k->store, c->subject, c->load, c->day, &used, on_loaded, c);
 }
 
+/* The fields of the union share their place. */
+static void name_subject(Apirelay__Usage__V1__LoadLedgerRequest *m, char *subject)
+{
+    m->api_key_id = subject + strlen("k:");
+    m->subject_case =
+        subject[0] == 'k'   ? APIRELAY__USAGE__V1__LOAD_LEDGER_REQUEST__SUBJECT_API_KEY_ID
+        : subject[0] == 'c' ? APIRELAY__USAGE__V1__LOAD_LEDGER_REQUEST__SUBJECT_CLIENT_ID
+                            : APIRELAY__USAGE__V1__LOAD_LEDGER_REQUEST__SUBJECT_USER_ID;
+}
+
 static void load(void *arg, const char *subject, int64_t load_id, int64_t day, bool fresh)
 {
     ledger_keeper *k = arg;
@@ -194,8 +205,7 @@ static void load(void *arg, const char *subject, int64_t load_id, int64_t day, b
         return;
     *c = (load_call){.keeper = k, .load = load_id, .day = day};
     (void)snprintf(c->subject, sizeof(c->subject), "%s", subject);
-    m.subject_case = APIRELAY__USAGE__V1__LOAD_LEDGER_REQUEST__SUBJECT_API_KEY_ID;
-    m.api_key_id = c->subject + strlen("k:");
+    name_subject(&m, c->subject);
     m.load_id = load_id;
     m.day = day;
     m.fresh = fresh;
@@ -307,6 +317,13 @@ void ledger_keeper_free(ledger_keeper *k)
     free(k);
 }
 
+void ledger_keeper_set_request_max(ledger_keeper *k, int64_t request_max_ms)
+{
+    ledger_timers *t = &k->o.timers;
+
+    t->lapse_ms = GW_MAX(t->lapse_ms, request_max_ms + t->lease_ms + LAPSE_MARGIN_MS);
+}
+
 void ledger_keeper_set_service_token(ledger_keeper *k, gw_str token)
 {
     k->o.service_token = token;
@@ -318,7 +335,7 @@ grant_outcome ledger_keeper_take(ledger_keeper *k, const key_policy *p, grant_ta
 {
     if (!k->redis)
         return t->outcome = GRANT_UNAVAILABLE;
-    grant_outcome o = grant_book_take(k->book, p->ledger, &p->limits, t, now_of(k));
+    grant_outcome o = grant_book_take(k->book, p->ledgers, p->ledger_count, t, now_of(k));
     if (!gw_timer_is_armed(&k->turn))
         wake_within(k, k->o.timers.retry_ms);
     return o;
@@ -339,7 +356,8 @@ grant_mark ledger_keeper_mark(const ledger_keeper *k, const grant_take *t)
     return grant_book_mark(t, now_of(k));
 }
 
-bool ledger_keeper_left(const ledger_keeper *k, const grant_take *t, grant_left *ret)
+size_t ledger_keeper_left(const ledger_keeper *k, const grant_take *t,
+                          grant_left ret[LEDGER_LEVELS])
 {
     return grant_book_left(t, now_of(k), ret);
 }

@@ -2,7 +2,7 @@
  * Ledger keeper: the grants of one loop at work. It carries out what the book wants (grant_book.h): statements to Redis, what was
  * used from usage, rows on disk; and closes what a killed relay left behind.
  *
- * A key without limits has no ledger and never comes here.
+ * A key without limits, of a client and an owner without, has no ledger and never comes here.
  *
  * Log: ledger_lost and ledger_found at each change. Thread: the loop's.
  */
@@ -41,6 +41,8 @@ bool ledger_keeper_is_idle(const ledger_keeper *k);
 void ledger_keeper_stop(ledger_keeper *k);
 void ledger_keeper_free(ledger_keeper *k);
 
+/* No request lives longer, from its arrival: slots of a relay that is silent for longer are free. Never shortened. */
+void ledger_keeper_set_request_max(ledger_keeper *k, int64_t request_max_ms);
 void ledger_keeper_set_service_token(ledger_keeper *k, gw_str token);
 
 /* As of the book; the policy has limits. */
@@ -48,4 +50,5 @@ grant_outcome ledger_keeper_take(ledger_keeper *k, const key_policy *p, grant_ta
 void ledger_keeper_forget(ledger_keeper *k, grant_take *t);
 void ledger_keeper_settle(ledger_keeper *k, grant_take *t, const ledger_amounts *real);
 grant_mark ledger_keeper_mark(const ledger_keeper *k, const grant_take *t);
-bool ledger_keeper_left(const ledger_keeper *k, const grant_take *t, grant_left *ret);
+size_t ledger_keeper_left(const ledger_keeper *k, const grant_take *t,
+                          grant_left ret[LEDGER_LEVELS]);

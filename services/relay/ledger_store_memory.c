@@ -4,16 +4,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TOMBSTONE_MS 60000
-#define LEDGERS_MAX  16
-#define MICRO        INT64_C(1000000)
+#define TOMBSTONE_MS  60000
+#define LEDGERS_MAX   16
+#define SLOT_RETRY_MS 1000
+#define MICRO         INT64_C(1000000)
 
 typedef struct record {
     char holder[LEDGER_HOLDER_SIZE]; /* "" = none */
     int64_t seq, at_ms, day;
     bool dead, is_void, sold;
     ledger_amounts spent, out;
-    int64_t cuts, lent;
+    int64_t cuts, lent, slots;
 } record;
 
 typedef struct ledger {
@@ -22,6 +23,7 @@ typedef struct ledger {
     bool fresh, ready;
     ledger_amounts taken;
     int64_t level, level_at_ms, lent;
+    int64_t slots, slots_gone, slots_gone_ms; /* gone: of records that had to go */
     ledger_limits limits;
     record records[LEDGER_RECORDS_MAX];
 } ledger;
@@ -127,6 +129,7 @@ static ledger *make(ledger_memory *m, const char *subject, int64_t load)
                   .born = ledger_memory_born(m),
                   .wait_until_ms = m->now_ms,
                   .level_at_ms = m->now_ms,
+                  .slots_gone_ms = m->now_ms,
                   .limits = {.generation = -1}};
     for (int d = 0; d < LEDGER_WINDOWS; d++)
         l->limits.window.of[d] = LEDGER_UNLIMITED;
@@ -143,8 +146,10 @@ static void rebuild(ledger_memory *m, ledger *l)
     l->taken = (ledger_amounts){0};
     l->level = l->lent = 0;
     l->level_at_ms = m->now_ms;
+    l->slots = l->slots_gone;
     for (size_t i = 0; i < LEDGER_RECORDS_MAX; i++) {
         record *r = &l->records[i];
+        l->slots += r->slots;
         for (int d = 0; d < LEDGER_WINDOWS; d++) {
             if (!ledger_same_window((ledger_window)d, r->day, l->day))
                 r->out.of[d] = 0;
@@ -179,6 +184,14 @@ static void refill(ledger_memory *m, ledger *l)
     l->level_at_ms = GW_MAX(m->now_ms, l->level_at_ms);
 }
 
+static void forget_gone(ledger_memory *m, ledger *l)
+{
+    if (l->slots_gone == 0 || l->slots_gone_ms + m->timers.lapse_ms >= m->now_ms)
+        return;
+    l->slots -= l->slots_gone;
+    l->slots_gone = 0;
+}
+
 static record *make_record(ledger_memory *m, ledger *l, const char *holder)
 {
     record *oldest = NULL, *r;
@@ -191,8 +204,14 @@ static record *make_record(ledger_memory *m, ledger *l, const char *holder)
             oldest = r;
     }
     r = find_record(l, "");
-    if (!r)
+    if (!r) {
         r = oldest;
+        l->lent -= r->lent;
+        if (r->slots > 0) {
+            l->slots_gone += r->slots;
+            l->slots_gone_ms = m->now_ms;
+        }
+    }
     *r = (record){.at_ms = m->now_ms, .day = l->day};
     (void)snprintf(r->holder, sizeof(r->holder), "%s", holder);
     return r;
@@ -215,6 +234,8 @@ static void believe(ledger_memory *m, ledger *l, record *r, const ledger_stateme
     l->lent += st->bucket_floor - r->lent;
     if (l->level > 0)
         l->level = GW_MIN(l->level, GW_MAX((l->limits.per_minute - l->lent) * MICRO, 0));
+    l->slots += st->slot_floor - r->slots;
+    r->slots = st->slot_floor;
     r->cuts = st->cuts;
     r->lent = st->bucket_floor;
     r->is_void = r->sold = false;
@@ -229,19 +250,29 @@ static int lacking(const ledger *l, const ledger_statement *st)
     for (int d = 0; d < LEDGER_WINDOWS; d++)
         if (st->need.of[d] > 0 && l->taken.of[d] + st->need.of[d] > l->limits.window.of[d])
             return d;
-    return l->limits.per_minute > 0 && l->level < st->bucket_need * MICRO ? LEDGER_BUCKET : -1;
+    if (l->limits.per_minute > 0 && l->level < st->bucket_need * MICRO)
+        return LEDGER_BUCKET;
+    bool fits = l->limits.in_flight == 0 || st->slot_need == 0 ||
+                l->slots + st->slot_need <= l->limits.in_flight;
+    return fits ? -1 : LEDGER_SLOTS;
 }
 
 static void sweep(ledger_memory *m, ledger *l, const record *own)
 {
     for (size_t i = 0; i < LEDGER_RECORDS_MAX; i++) {
         record *r = &l->records[i];
-        if (r == own || r->dead || r->lent == 0 || r->at_ms + m->timers.lease_ms >= m->now_ms)
+        if (r == own || r->dead)
             continue;
-        r->cuts += r->lent;
-        l->lent -= r->lent;
-        r->lent = 0;
-        r->is_void = true;
+        if (r->lent > 0 && r->at_ms + m->timers.lease_ms < m->now_ms) {
+            r->cuts += r->lent;
+            l->lent -= r->lent;
+            r->lent = 0;
+            r->is_void = true;
+        }
+        if (r->slots > 0 && r->at_ms + m->timers.lapse_ms < m->now_ms) {
+            l->slots -= r->slots;
+            r->slots = 0;
+        }
     }
 }
 
@@ -267,6 +298,12 @@ static void sell(ledger *l, record *r, const ledger_statement *st)
         l->lent += got;
         r->lent += got;
     }
+    if (l->limits.in_flight > 0) {
+        int64_t left = l->limits.in_flight - l->slots - st->slot_need;
+        int64_t got = share_of(st->slot_need, st->slot_want, left, parts);
+        l->slots += got;
+        r->slots += got;
+    }
     r->sold = true;
 }
 
@@ -286,10 +323,12 @@ static void answer(ledger_memory *m, const ledger *l, const record *r, ledger_st
             if (ledger_same_window((ledger_window)d, r->day, l->day))
                 ret->lent.of[d] = r->out.of[d];
         ret->bucket_lent = r->lent;
+        ret->slots_lent = r->slots;
     }
     for (int d = 0; d < LEDGER_WINDOWS; d++)
         ret->left.of[d] = l->limits.window.of[d] - l->taken.of[d];
     ret->bucket_left = l->level;
+    ret->slots_left = l->limits.in_flight - l->slots;
     ret->records = count_live(l);
 }
 
@@ -302,6 +341,8 @@ static void answer_short(ledger_memory *m, ledger *l, const record *own, int dim
         int64_t per_minute = GW_MAX(l->limits.per_minute, 1);
         int64_t missing = GW_MAX(MICRO - l->level, 0) * 60000;
         ret->wait_ms = (missing + per_minute * MICRO - 1) / (per_minute * MICRO);
+    } else if (dimension == LEDGER_SLOTS) {
+        ret->wait_ms = SLOT_RETRY_MS;
     } else {
         int64_t day = l->day + 1;
         while (dimension >= LEDGER_TOKENS_MONTH &&
@@ -315,6 +356,8 @@ static void answer_short(ledger_memory *m, ledger *l, const record *own, int dim
             continue;
         if (dimension == LEDGER_BUCKET)
             ret->others += r->lent;
+        else if (dimension == LEDGER_SLOTS)
+            ret->others += r->slots;
         else if (ledger_same_window((ledger_window)dimension, r->day, l->day))
             ret->others += r->out.of[dimension];
     }
@@ -344,6 +387,7 @@ static ledger *open_ledger(ledger_memory *m, const ledger_statement *st)
         }
     }
     refill(m, l);
+    forget_gone(m, l);
     return l;
 }
 
@@ -360,7 +404,7 @@ static void buy(ledger_memory *m, ledger *l, record *r, const ledger_statement *
         return;
     }
     int dimension = lacking(l, st);
-    if (dimension == LEDGER_BUCKET) {
+    if (dimension == LEDGER_BUCKET || dimension == LEDGER_SLOTS) {
         sweep(m, l, r);
         refill(m, l);
         dimension = lacking(l, st);
@@ -444,6 +488,7 @@ bool ledger_memory_totals(const ledger_memory *m, const char *subject, ledger_to
                                .day = l->day,
                                .taken = l->taken,
                                .bucket_lent = l->lent,
+                               .slots = l->slots,
                                .records = count_live(l)};
         for (size_t k = 0; k < LEDGER_RECORDS_MAX; k++)
             ret->all_records += l->records[k].holder[0] != '\0';

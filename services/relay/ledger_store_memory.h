@@ -30,7 +30,7 @@ typedef struct ledger_totals {
     bool ready;
     int64_t day;
     ledger_amounts taken;
-    int64_t bucket_lent;
+    int64_t bucket_lent, slots;
     int64_t records; /* live */
     int64_t all_records;
 } ledger_totals;

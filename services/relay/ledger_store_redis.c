@@ -5,9 +5,9 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#define ARGUMENTS     41
+#define ARGUMENTS     46
 #define NUMBER_SIZE   24
-#define REPLY_NUMBERS 21
+#define REPLY_NUMBERS 23
 
 /* INFO's run id is that of the Redis that runs the script, whatever the connection has been through. */
 static const char system_clock[] =
@@ -21,7 +21,7 @@ typedef struct redis_store {
     ledger_store base; /* first */
     gw_redis *redis;
     gw_redis_script *script;
-    ledger_timers timers;
+    const ledger_timers *timers; /* the caller's: a reload may change them */
 } redis_store;
 
 /* One call under way. */
@@ -116,15 +116,17 @@ static bool read_reply(const redisReply *m, int64_t seq, ledger_reply *ret)
     ret->wait_ms = v[7];
     for (int d = 0; d < LEDGER_WINDOWS; d++) {
         ret->lent.of[d] = v[8 + d];
-        ret->left.of[d] = v[13 + d];
+        ret->left.of[d] = v[14 + d];
     }
     ret->bucket_lent = v[12];
-    ret->bucket_left = v[17];
-    ret->records = v[18];
-    if (v[19] < 0 || v[19] > LEDGER_BUCKET)
+    ret->slots_lent = v[13];
+    ret->bucket_left = v[18];
+    ret->slots_left = v[19];
+    ret->records = v[20];
+    if (v[21] < 0 || v[21] > LEDGER_SLOTS)
         return false;
-    ret->dimension = (ledger_window)v[19];
-    ret->others = v[20];
+    ret->dimension = (ledger_window)v[21];
+    ret->others = v[22];
     return true;
 }
 
@@ -157,8 +159,9 @@ static void state(ledger_store *s, const ledger_statement *st, ledger_stated_fn 
     add_text(&a, keys.ledger);
     add_text(&a, keys.born);
     add_text(&a, "state");
-    add(&a, r->timers.quarantine_ms);
-    add(&a, r->timers.lease_ms);
+    add(&a, r->timers->quarantine_ms);
+    add(&a, r->timers->lease_ms);
+    add(&a, r->timers->lapse_ms);
     add_text(&a, st->holder);
     add(&a, st->seq);
     add(&a, st->first);
@@ -176,9 +179,13 @@ static void state(ledger_store *s, const ledger_statement *st, ledger_stated_fn 
     add(&a, st->bucket_floor);
     add(&a, st->bucket_need);
     add(&a, st->bucket_want);
+    add(&a, st->slot_floor);
+    add(&a, st->slot_need);
+    add(&a, st->slot_want);
     add(&a, st->limits.generation);
     add_all(&a, &st->limits.window);
     add(&a, st->limits.per_minute);
+    add(&a, st->limits.in_flight);
     gw_redis_eval(r->redis, r->script, on_stated, c, 2, a.count, a.items);
 }
 
@@ -283,7 +290,7 @@ gw_status ledger_store_redis_new(gw_redis *redis, const ledger_timers *timers, c
     }
     r->base.ops = &ops;
     r->redis = redis;
-    r->timers = *timers;
+    r->timers = timers;
     *ret = &r->base;
     return GW_OK;
 }

@@ -5,7 +5,7 @@
 
 #include "redis/test_server.h"
 
-static const ledger_timers timers = {.lease_ms = 3000, .quarantine_ms = 7000};
+static const ledger_timers timers = {.lease_ms = 3000, .quarantine_ms = 7000, .lapse_ms = 20000};
 
 /* Time and process are what the test says. */
 static const char test_clock[] =
@@ -144,6 +144,8 @@ static void state_to_both(contract *c, const ledger_statement *st)
     SAME(wait_ms);
     SAME(bucket_lent);
     SAME(bucket_left);
+    SAME(slots_lent);
+    SAME(slots_left);
     SAME(records);
     SAME(dimension);
     SAME(others);
@@ -192,8 +194,12 @@ static void draw_statement(contract *c, int64_t seq[2][3], ledger_statement *st)
     st->bucket_floor = st->bye ? 0 : between(c, 0, 4);
     st->bucket_need = between(c, 0, 2);
     st->bucket_want = st->bucket_need + between(c, 0, 5);
+    st->slot_floor = st->bye ? 0 : between(c, 0, 3);
+    st->slot_need = between(c, 0, 1);
+    st->slot_want = st->slot_need + between(c, 0, 4);
     st->limits.generation = st->final ? -1 : between(c, 1, 1 + c->now_ms % 7);
     st->limits.per_minute = (st->limits.generation % 3) * 40;
+    st->limits.in_flight = (st->limits.generation % 4) * 3;
     for (int d = 0; d < LEDGER_WINDOWS; d++)
         st->limits.window.of[d] =
             (st->limits.generation + d) % 3 ? 1500 * st->limits.generation : LEDGER_UNLIMITED;
@@ -294,7 +300,9 @@ static void a_ledger_keeps_at_most_64_records(void **state)
                                .first = true,
                                .subject = "k:0",
                                .day = ledger_day_of(c.now_ms),
-                               .floor = {{1, 1, 1, 1}}};
+                               .floor = {{1, 1, 1, 1}},
+                               .bucket_floor = 1,
+                               .slot_floor = 1};
         (void)snprintf(st.holder, sizeof(st.holder), "s.%d.0", i);
         state_to_both(&c, &st);
         c.now_ms += 10;

@@ -32,35 +32,83 @@ static gw_status read_addresses(key_policy *p, gw_error *err)
     return GW_OK;
 }
 
-static void read_limits(key_policy *p)
+/* What is beyond is no limit that could be reached. */
+static int64_t bounded(int64_t limit)
 {
-    const Apirelay__Auth__V1__KeyLimits *l = p->message->limits;
-    ledger_amounts *w = &p->limits.window;
+    return GW_MIN(GW_MAX(limit, 0), LEDGER_UNLIMITED);
+}
 
-    p->has_limits = key_policy_has_limits(p);
-    p->limits.generation = p->generation;
-    for (int d = 0; d < LEDGER_WINDOWS; d++)
-        w->of[d] = LEDGER_UNLIMITED;
-    (void)snprintf(p->ledger, sizeof(p->ledger), "k:" GW_STR_FMT, GW_STR_ARG(p->api_key_id));
-    if (!p->has_limits)
-        return;
-    if (l->requests_per_minute_presence_case)
-        p->limits.per_minute = GW_MIN(GW_MAX(l->requests_per_minute, 1), LEDGER_PER_MINUTE_MAX);
-    if (l->requests_per_day_presence_case)
-        w->of[LEDGER_REQUESTS_DAY] = l->requests_per_day;
-    if (l->tokens_per_day_presence_case)
-        w->of[LEDGER_TOKENS_DAY] = l->tokens_per_day;
-    if (l->tokens_per_month_presence_case)
-        w->of[LEDGER_TOKENS_MONTH] = l->tokens_per_month;
+static int64_t cost_limit_of(const Apirelay__Auth__V1__KeyLimits *l)
+{
     if (l->cost_limit_nano_usd_presence_case)
-        w->of[LEDGER_COST_MONTH] = l->cost_limit_nano_usd;
-    else if (
-        l->cost_limit_presence_case) /* below 2^53 nano-USD, or no limit that could be reached */
-        w->of[LEDGER_COST_MONTH] = l->cost_limit * 1e9 < (double)LEDGER_UNLIMITED
-                                       ? llround(l->cost_limit * 1e9)
-                                       : LEDGER_UNLIMITED;
-    for (int d = 0; d < LEDGER_WINDOWS; d++) /* what is beyond is no limit that could be reached */
-        w->of[d] = GW_MIN(GW_MAX(w->of[d], 0), LEDGER_UNLIMITED);
+        return bounded(l->cost_limit_nano_usd);
+    if (!l->cost_limit_presence_case || l->cost_limit * 1e9 >= (double)LEDGER_UNLIMITED)
+        return LEDGER_UNLIMITED;
+    return bounded(llround(l->cost_limit * 1e9));
+}
+
+/* Unlimited where nothing is said. */
+static ledger_limits limits_of(const Apirelay__Auth__V1__KeyLimits *l, int64_t generation)
+{
+    ledger_limits ret = {.generation = generation};
+    int64_t *w = ret.window.of;
+
+    for (int d = 0; d < LEDGER_WINDOWS; d++)
+        w[d] = LEDGER_UNLIMITED;
+    if (l->requests_per_minute_presence_case)
+        ret.per_minute = GW_MIN(GW_MAX(l->requests_per_minute, 1), LEDGER_PER_MINUTE_MAX);
+    if (l->requests_in_flight_presence_case)
+        ret.in_flight = GW_MAX(bounded(l->requests_in_flight), 1);
+    if (l->requests_per_day_presence_case)
+        w[LEDGER_REQUESTS_DAY] = bounded(l->requests_per_day);
+    if (l->tokens_per_day_presence_case)
+        w[LEDGER_TOKENS_DAY] = bounded(l->tokens_per_day);
+    if (l->tokens_per_month_presence_case)
+        w[LEDGER_TOKENS_MONTH] = bounded(l->tokens_per_month);
+    w[LEDGER_COST_MONTH] = cost_limit_of(l);
+    return ret;
+}
+
+/* An account, if there is a limit to keep. */
+static gw_status add_ledger(key_policy *p, ledger_level level, char kind, gw_str id,
+                            const Apirelay__Auth__V1__KeyLimits *l, int64_t generation,
+                            gw_error *err)
+{
+    ledger_account *a = &p->ledgers[p->ledger_count];
+
+    if (!l)
+        return GW_OK;
+    a->level = level;
+    a->limits = limits_of(l, generation);
+    if (!ledger_has_limit(&a->limits))
+        return GW_OK;
+    int len = snprintf(a->subject, sizeof(a->subject), "%c:" GW_STR_FMT, kind, GW_STR_ARG(id));
+    if (id.len == 0 || (size_t)len >= sizeof(a->subject)) /* two of them would be one ledger */
+        return gw_fail_field(
+            err, GW_ERR_INVALID_ARGUMENT, level == LEDGER_OF_CLIENT ? "clientId" : "userId",
+            "key %s has limits of nobody, or of a name that is too long", p->message->key_id);
+    p->ledger_count++;
+    return GW_OK;
+}
+
+static gw_status read_limits(key_policy *p, gw_error *err)
+{
+    const Apirelay__Auth__V1__KeyPolicy *m = p->message;
+    const Apirelay__Auth__V1__SharedLimits *client = m->client_limits, *owner = m->owner_limits;
+
+    if (!m->limits && !client && !owner)
+        return GW_OK;
+    p->ledgers = calloc(LEDGER_LEVELS, sizeof(*p->ledgers));
+    if (!p->ledgers)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the limits of a key");
+    gw_status rc = add_ledger(p, LEDGER_OF_KEY, 'k', p->api_key_id, m->limits, p->generation, err);
+    if (rc == GW_OK && client)
+        rc = add_ledger(p, LEDGER_OF_CLIENT, 'c', str_of(m->client_id), client->limits,
+                        client->generation, err);
+    if (rc == GW_OK && owner)
+        rc = add_ledger(p, LEDGER_OF_OWNER, 'o', str_of(m->user_id), owner->limits,
+                        owner->generation, err);
+    return rc;
 }
 
 gw_status key_policy_new(Apirelay__Auth__V1__KeyPolicy *m, key_policy **ret, gw_error *err)
@@ -94,7 +142,7 @@ gw_status key_policy_new(Apirelay__Auth__V1__KeyPolicy *m, key_policy **ret, gw_
     if (rc == GW_OK)
         rc = read_addresses(p, err);
     if (rc == GW_OK)
-        read_limits(p);
+        rc = read_limits(p, err);
     if (rc != GW_OK) {
         key_policy_unref(p);
         return rc;
@@ -123,6 +171,7 @@ void key_policy_unref(key_policy *p)
     } message = {.read = p->message};
     apirelay__auth__v1__key_policy__free_unpacked(message.own, NULL);
     free(p->allowed_addresses);
+    free(p->ledgers);
     free(p);
 }
 
@@ -242,12 +291,4 @@ gw_status key_policy_check_needs(const key_policy *p, const request_needs *n, gw
                              "(permissions.maxTokens)",
                              (long long)limit);
     return GW_OK;
-}
-
-bool key_policy_has_limits(const key_policy *p)
-{
-    const Apirelay__Auth__V1__KeyLimits *l = p->message->limits;
-    return l && (l->requests_per_minute_presence_case || l->requests_per_day_presence_case ||
-                 l->tokens_per_day_presence_case || l->tokens_per_month_presence_case ||
-                 l->cost_limit_presence_case || l->cost_limit_nano_usd_presence_case);
 }

@@ -30,9 +30,8 @@ struct key_policy { /* read-only for everyone but policy.c */
     bool is_trusted; /* librechat or trusted: its attribution headers are believed */
     bool drain_on_disconnect;
     bool signs; /* has a signing secret, or may not do without */
-    bool has_limits;
-    ledger_limits limits; /* unlimited where the key has none */
-    char ledger[LEDGER_SUBJECT_SIZE]; /* whose ledger: "k:" and the ApiKey.id */
+    ledger_account *ledgers; /* its own, its client's and its owner's that have limits */
+    size_t ledger_count;
     gw_cidr *allowed_addresses; /* parsed ipWhitelist */
     size_t allowed_address_count;
     unsigned references;
@@ -70,8 +69,11 @@ typedef struct request_needs {
  * field and the limit. */
 GW_CHECK gw_status key_policy_check_needs(const key_policy *p, const request_needs *n,
                                           gw_error *err);
-/* Whether anything of what it may use is counted against a limit. */
-bool key_policy_has_limits(const key_policy *p);
+/* Whether anything of what it may use is counted against a limit, be it its client's or owner's. */
+static inline bool key_policy_has_limits(const key_policy *p)
+{
+    return p->ledger_count > 0;
+}
 /* permissions.maxTokens to set upstream when the request names none; 0 when the key has no such
  * limit. */
 int64_t key_policy_max_tokens(const key_policy *p);

@@ -169,18 +169,55 @@ static void a_policy_that_cannot_be_used_is_refused(void **state)
     assert_null(p);
 }
 
-static void a_key_has_limits_when_any_is_set(void **state)
+static char client_text[] = "app", user_text[] = "65f0000000000000000000aa";
+
+static key_policy *policy_with(Apirelay__Auth__V1__KeyLimits *own,
+                               Apirelay__Auth__V1__KeyLimits *of_client,
+                               Apirelay__Auth__V1__KeyLimits *of_owner)
+{
+    message m = plain();
+    Apirelay__Auth__V1__SharedLimits client = APIRELAY__AUTH__V1__SHARED_LIMITS__INIT,
+                                     owner = APIRELAY__AUTH__V1__SHARED_LIMITS__INIT;
+
+    m.client_id = client_text;
+    m.user_id = user_text;
+    m.generation = 7;
+    m.limits = own;
+    client.limits = of_client;
+    client.generation = 11;
+    owner.limits = of_owner;
+    owner.generation = 12;
+    m.client_limits = of_client ? &client : NULL;
+    m.owner_limits = of_owner ? &owner : NULL;
+    return policy_of(&m);
+}
+
+static void a_key_has_limits_when_it_its_client_or_its_owner_has_any(void **state)
 {
     (void)state;
-    Apirelay__Auth__V1__KeyLimits limits = APIRELAY__AUTH__V1__KEY_LIMITS__INIT;
-    message m = APIRELAY__AUTH__V1__KEY_POLICY__INIT;
-    key_policy p = {.message = &m};
-    assert_false(key_policy_has_limits(&p));
-    m.limits = &limits;
-    assert_false(key_policy_has_limits(&p));
-    limits.tokens_per_month_presence_case =
-        APIRELAY__AUTH__V1__KEY_LIMITS__TOKENS_PER_MONTH_PRESENCE_TOKENS_PER_MONTH;
-    assert_true(key_policy_has_limits(&p));
+    Apirelay__Auth__V1__KeyLimits none = APIRELAY__AUTH__V1__KEY_LIMITS__INIT, some = none;
+    some.requests_in_flight_presence_case =
+        APIRELAY__AUTH__V1__KEY_LIMITS__REQUESTS_IN_FLIGHT_PRESENCE_REQUESTS_IN_FLIGHT;
+    some.requests_in_flight = 5;
+    key_policy *p = policy_with(&none, &none, NULL);
+    assert_false(key_policy_has_limits(p));
+    key_policy_unref(p);
+    p = policy_with(&none, &some, NULL);
+    assert_int_equal(p->ledger_count, 1);
+    key_policy_unref(p);
+    p = policy_with(&some, &some, &some);
+    const char *const subjects[] = {"k:0123456789abcdef01234567", "c:app",
+                                    "o:65f0000000000000000000aa"};
+    const int64_t generations[] = {7, 11, 12};
+    assert_int_equal(p->ledger_count, LEDGER_LEVELS);
+    for (int i = 0; i < LEDGER_LEVELS; i++) {
+        assert_int_equal(p->ledgers[i].level, i);
+        assert_string_equal(p->ledgers[i].subject, subjects[i]);
+        assert_int_equal(p->ledgers[i].limits.generation, generations[i]);
+        assert_int_equal(p->ledgers[i].limits.in_flight, 5);
+        assert_int_equal(p->ledgers[i].limits.window.of[LEDGER_COST_MONTH], LEDGER_UNLIMITED);
+    }
+    key_policy_unref(p);
 }
 
 int main(void)
@@ -191,7 +228,7 @@ int main(void)
         cmocka_unit_test(a_missing_feature_is_named),
         cmocka_unit_test(addresses_and_origins_are_held_to_their_lists),
         cmocka_unit_test(a_policy_that_cannot_be_used_is_refused),
-        cmocka_unit_test(a_key_has_limits_when_any_is_set),
+        cmocka_unit_test(a_key_has_limits_when_it_its_client_or_its_owner_has_any),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

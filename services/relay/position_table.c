@@ -9,7 +9,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define MAGIC        "relaypo1"
+#define MAGIC        "relaypo2"
+#define MAGIC_STEM   7 /* the number behind it is that of the rows' layout */
 #define HEADER_BYTES 4096
 #define SPOOL_SIZE   32
 
@@ -59,8 +60,10 @@ static gw_status map_file(position_table *t, const char *dir, gw_error *err)
 
 static void begin_anew(position_table *t, const char *spool)
 {
+    /* Ids go on whatever the layout was: the spool's sums know those that were given. */
+    bool is_table = memcmp(t->header->magic, MAGIC, MAGIC_STEM) == 0;
     bool is_ours = memcmp(t->header->magic, MAGIC, sizeof(t->header->magic)) == 0;
-    int64_t uses = is_ours ? atomic_load(&t->header->uses) : 0;
+    int64_t uses = is_table ? atomic_load(&t->header->uses) : 0;
 
     if (is_ours && strcmp(t->header->spool, spool) == 0)
         return;

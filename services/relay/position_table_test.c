@@ -109,6 +109,25 @@ static void rows_of_another_spool_are_not_ours_to_close(void **state)
     position_table_free(t);
 }
 
+static void a_table_of_another_layout_is_emptied_and_its_ids_go_on(void **state)
+{
+    position_table *t = reopen(NULL, "aa");
+    char path[128];
+
+    (void)state;
+    int64_t id = position_table_open_row(t, "aa.1.0", "k:1");
+    position_table_free(t);
+    (void)snprintf(path, sizeof(path), "%s/positions", dir);
+    FILE *f = fopen(path, "r+");
+    assert_non_null(f);
+    assert_int_equal(fwrite("relaypo1", 1, 8, f), 8);
+    assert_int_equal(fclose(f), 0);
+    t = reopen(NULL, "aa");
+    assert_int_equal(count(t), 0);
+    assert_true(position_table_open_row(t, "aa.1.0", "k:1") > id);
+    position_table_free(t);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -117,6 +136,7 @@ int main(void)
         TEST(an_id_is_never_given_twice),
         TEST(a_full_table_has_no_row_until_one_closes),
         TEST(rows_of_another_spool_are_not_ours_to_close),
+        TEST(a_table_of_another_layout_is_emptied_and_its_ids_go_on),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

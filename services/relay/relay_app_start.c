@@ -198,6 +198,7 @@ static void adjust_core(relay_app *a)
     l->drain_max_ms = conf->drain_max_ms;
     l->keep_alive_ms = conf->stream_keep_alive_ms;
     l->max_in_flight = GW_MIN(conf->max_inflight, a->inflight_bound);
+    ledger_keeper_set_request_max(a->ledgers, conf->request_timeout_ms + conf->drain_max_ms);
     a->front.trusted_proxies = conf->trusted_proxies.items;
     a->front.trusted_proxy_count = conf->trusted_proxies.n;
 }

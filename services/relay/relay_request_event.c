@@ -161,8 +161,12 @@ static usage_event *event_of(relay_request *r)
 
 static void set_ledger(const relay_request *r, usage_event *e)
 {
-    e->key_load_id = r->mark.load;
-    e->grant_id = r->mark.row;
+    e->key_load_id = r->mark.load[LEDGER_OF_KEY];
+    e->client_load_id = r->mark.load[LEDGER_OF_CLIENT];
+    e->owner_load_id = r->mark.load[LEDGER_OF_OWNER];
+    e->grant_id = r->mark.row[LEDGER_OF_KEY];
+    e->client_grant_id = r->mark.row[LEDGER_OF_CLIENT];
+    e->owner_grant_id = r->mark.row[LEDGER_OF_OWNER];
 }
 
 void relay_request_open_event(relay_request *r)

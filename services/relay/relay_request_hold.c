@@ -1,8 +1,12 @@
-/* The hold of a request: what it may cost at most, cut from its key's grant in ADMIT and turned into spend in SETTLE. */
+/*
+ * The hold of a request: what it may cost at most, cut in ADMIT from the grants of its key, its client and its owner, as far as they
+ * have limits, and turned into spend in SETTLE.
+ */
 #include "relay_request_internal.h"
 
 #define OUTPUT_MIN_TOKENS  16 /* less than this is no answer: the budget is at its end */
 #define RETRY_HELPS_MAX_MS 60000
+#define CEILING_CUTS_MAX   LEDGER_LEVELS /* each level may be the one that is shorter still */
 
 /* ---- the most it may cost ---- */
 
@@ -89,24 +93,42 @@ static void on_taken(void *arg)
     relay_request_wake(r);
 }
 
+/* How each limit is called, and what is said when it is reached. */
+static const struct {
+    const char *field, *what;
+    gw_status status;
+} dimensions[] = {
+    [LEDGER_REQUESTS_DAY] = {"requestsPerDay", "requests per day", GW_ERR_RATE_LIMITED},
+    [LEDGER_TOKENS_DAY] = {"tokensPerDay", "tokens per day", GW_ERR_RATE_LIMITED},
+    [LEDGER_TOKENS_MONTH] = {"tokensPerMonth", "tokens per month", GW_ERR_BUDGET_EXCEEDED},
+    [LEDGER_COST_MONTH] = {"costLimit", "cost per month", GW_ERR_BUDGET_EXCEEDED},
+    [LEDGER_BUCKET] = {"requestsPerMinute", "requests per minute", GW_ERR_RATE_LIMITED},
+    [LEDGER_SLOTS] = {"requestsInFlight", "requests in flight", GW_ERR_RATE_LIMITED},
+};
+
+static const struct {
+    const char *field, *who;
+} levels[] = {
+    [LEDGER_OF_KEY] = {"limits", "this API key"},
+    [LEDGER_OF_CLIENT] = {"clientLimits", "the client of this API key"},
+    [LEDGER_OF_OWNER] = {"ownerLimits", "the owner of this API key"},
+};
+
 static relay_stage refuse(relay_request *r)
 {
-    static const char *const what[] = {"requests per day", "tokens per day", "tokens per month",
-                                       "the cost per month", "requests per minute"};
-    static const char *const fields[] = {"limits.requestsPerDay", "limits.tokensPerDay",
-                                         "limits.tokensPerMonth", "limits.costLimit",
-                                         "limits.requestsPerMinute"};
     const grant_take *t = r->take;
-    bool is_rate = t->short_of == LEDGER_BUCKET || t->short_of == LEDGER_REQUESTS_DAY ||
-                   t->short_of == LEDGER_TOKENS_DAY;
     int64_t seconds = GW_MAX((t->reset_ms + 999) / 1000, 1);
+    bool resets = t->short_of != LEDGER_SLOTS;
+    char field[64];
     openai_error e;
     gw_error err;
 
-    (void)gw_fail_field(&err, is_rate ? GW_ERR_RATE_LIMITED : GW_ERR_BUDGET_EXCEEDED,
-                        fields[t->short_of],
-                        "this API key has reached its limit of %s; it resets in %lld s",
-                        what[t->short_of], (long long)seconds);
+    (void)snprintf(field, sizeof(field), "%s.%s", levels[t->short_level].field,
+                   dimensions[t->short_of].field);
+    (void)gw_fail_field(&err, dimensions[t->short_of].status, field,
+                        "%s has reached its limit of %s; %s %lld s", levels[t->short_level].who,
+                        dimensions[t->short_of].what, resets ? "it resets in" : "try again in",
+                        (long long)seconds);
     openai_error_from(&e, &err);
     e.retry_after = gw_arena_printf(r->arena, "%lld", (long long)seconds);
     r->waiting_does_not_help = t->reset_ms > RETRY_HELPS_MAX_MS;
@@ -121,14 +143,14 @@ static relay_stage try_smaller(relay_request *r)
 {
     const grant_take *t = r->take;
 
-    if (r->ceiling_is_cut || r->job.ceiling == 0 || t->short_of == LEDGER_BUCKET ||
-        t->short_of == LEDGER_REQUESTS_DAY)
+    if (r->ceiling_cuts == CEILING_CUTS_MAX || r->job.ceiling == 0 ||
+        t->short_of == LEDGER_REQUESTS_DAY || t->short_of >= LEDGER_WINDOWS)
         return refuse(r);
     int64_t ceiling = affordable_ceiling(r, t->short_of, t->left);
     if (ceiling < OUTPUT_MIN_TOKENS || ceiling >= r->job.ceiling)
         return refuse(r);
     r->job.ceiling = ceiling;
-    r->ceiling_is_cut = true;
+    r->ceiling_cuts++;
     return take_hold(r);
 }
 
@@ -153,7 +175,7 @@ static relay_stage follow_outcome(relay_request *r)
 
 static relay_stage take_hold(relay_request *r)
 {
-    measure_hold(r, r->job.ceiling, &r->take->hold.most);
+    measure_hold(r, r->job.ceiling, &r->take->hold);
     if (ledger_keeper_take(r->core->ledgers, r->policy, r->take) == GRANT_WAITS)
         r->operations++;
     return follow_outcome(r);
@@ -226,50 +248,59 @@ static gw_str duration_text(gw_arena *arena, int64_t ms)
                            (long long)(s / 60 % 60), (long long)(s % 60));
 }
 
-static void add_limit(relay_request *r, relay_answer *a, const char *const names[3], int64_t limit,
-                      int64_t left, int64_t reset_ms)
+/* A limit as the headers tell it. */
+typedef struct told_limit {
+    int64_t limit, left, reset_ms; /* limit 0: none */
+} told_limit;
+
+static void add_limit(relay_request *r, relay_answer *a, const char *const names[3],
+                      const told_limit *t)
 {
-    gw_str values[] = {gw_arena_printf(r->arena, "%lld", (long long)limit),
-                       gw_arena_printf(r->arena, "%lld", (long long)GW_MIN(left, limit)),
-                       duration_text(r->arena, reset_ms)};
+    gw_str values[] = {gw_arena_printf(r->arena, "%lld", (long long)t->limit),
+                       gw_arena_printf(r->arena, "%lld", (long long)GW_MIN(t->left, t->limit)),
+                       duration_text(r->arena, t->reset_ms)};
 
     for (size_t i = 0; i < GW_ARRAY_LEN(values); i++)
         if (values[i].len > 0 && a->header_count < GW_ARRAY_LEN(a->headers))
             a->headers[a->header_count++] = (gw_header){gw_str_of(names[i]), values[i]};
 }
 
-/* Of two limits the one that less is left of. */
-static ledger_window tighter(const grant_left *l, ledger_window a, ledger_window b)
+static void keep_tighter(told_limit *t, int64_t limit, int64_t left, int64_t reset_ms)
 {
-    if (l->limits.window.of[b] >= LEDGER_UNLIMITED)
-        return a;
-    if (l->limits.window.of[a] >= LEDGER_UNLIMITED)
-        return b;
-    return l->left.of[b] < l->left.of[a] ? b : a;
+    if (t->limit == 0 || left < t->left)
+        *t = (told_limit){limit, left, reset_ms};
+}
+
+static void keep_tighter_window(told_limit *t, const grant_left *l, ledger_window w)
+{
+    if (l->limits.window.of[w] < LEDGER_UNLIMITED)
+        keep_tighter(t, l->limits.window.of[w], l->left.of[w],
+                     ledger_window_ends_ms(w, l->wall_ms));
 }
 
 void relay_request_add_limits(relay_request *r, relay_answer *a)
 {
-    static const char *const requests[] = {"x-ratelimit-limit-requests",
-                                           "x-ratelimit-remaining-requests",
-                                           "x-ratelimit-reset-requests"};
-    static const char *const tokens[] = {"x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens",
-                                         "x-ratelimit-reset-tokens"};
-    grant_left l;
+    static const char *const request_names[] = {"x-ratelimit-limit-requests",
+                                                "x-ratelimit-remaining-requests",
+                                                "x-ratelimit-reset-requests"};
+    static const char *const token_names[] = {
+        "x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"};
+    grant_left left[LEDGER_LEVELS];
+    told_limit requests = {0}, tokens = {0};
 
-    if (!r->take || !ledger_keeper_left(r->core->ledgers, r->take, &l))
-        return;
-    int64_t per_minute = l.limits.per_minute, per_day = l.limits.window.of[LEDGER_REQUESTS_DAY];
-    bool day_is_tighter = per_day < LEDGER_UNLIMITED &&
-                          (per_minute == 0 || l.left.of[LEDGER_REQUESTS_DAY] < l.bucket_left);
-    if (day_is_tighter)
-        add_limit(r, a, requests, per_day, l.left.of[LEDGER_REQUESTS_DAY],
-                  ledger_window_ends_ms(LEDGER_REQUESTS_DAY, l.wall_ms));
-    else if (per_minute > 0)
-        add_limit(r, a, requests, per_minute, l.bucket_left,
-                  GW_MAX(per_minute - l.bucket_left, 0) * 60000 / per_minute);
-    ledger_window w = tighter(&l, LEDGER_TOKENS_DAY, LEDGER_TOKENS_MONTH);
-    if (l.limits.window.of[w] < LEDGER_UNLIMITED)
-        add_limit(r, a, tokens, l.limits.window.of[w], l.left.of[w],
-                  ledger_window_ends_ms(w, l.wall_ms));
+    size_t count = r->take ? ledger_keeper_left(r->core->ledgers, r->take, left) : 0;
+    for (size_t i = 0; i < count; i++) {
+        const grant_left *l = &left[i];
+        int64_t per_minute = l->limits.per_minute;
+        if (per_minute > 0)
+            keep_tighter(&requests, per_minute, l->bucket_left,
+                         GW_MAX(per_minute - l->bucket_left, 0) * 60000 / per_minute);
+        keep_tighter_window(&requests, l, LEDGER_REQUESTS_DAY);
+        keep_tighter_window(&tokens, l, LEDGER_TOKENS_DAY);
+        keep_tighter_window(&tokens, l, LEDGER_TOKENS_MONTH);
+    }
+    if (requests.limit > 0)
+        add_limit(r, a, request_names, &requests);
+    if (tokens.limit > 0)
+        add_limit(r, a, token_names, &tokens);
 }

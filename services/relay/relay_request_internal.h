@@ -98,9 +98,9 @@ struct relay_request {
     bool event_is_filled;
     usage_event event; /* texts in the arena */
     int64_t prompt_estimate;
-    grant_take *take; /* its hold; NULL: the key has no limits */
-    grant_mark mark; /* of the hold, for the event; row 0: none */
-    bool ceiling_is_cut; /* the budget pays for a shorter answer only */
+    grant_take *take; /* its hold; NULL: nothing is limited */
+    grant_mark mark; /* of the hold, for the event; all 0: none */
+    unsigned ceiling_cuts; /* the budget paid for a shorter answer only, so often */
     bool waiting_does_not_help;
 
     /* FORWARD, STREAM */
@@ -179,7 +179,7 @@ relay_stage relay_request_read_signature(relay_request *r); /* the stage to be i
 /* relay_request_admit.c: a refusal that a rule of the key may count. */
 void relay_request_note_offence(const relay_request *r, offence what);
 
-/* relay_request_hold.c: the key's limits. */
+/* relay_request_hold.c: the limits of key, client and owner. */
 relay_stage relay_request_take_hold(relay_request *r); /* the stage to be in */
 relay_stage relay_request_resume_hold(relay_request *r);
 void relay_request_leave_queue(relay_request *r); /* of those who wait for a hold */

@@ -465,19 +465,14 @@ static void what_cannot_be_recorded_is_refused_or_served_and_dropped_by_the_sett
         {true, false, true, true, 503},   {false, true, true, true, 503},
     };
     kit *k = *state;
-    Apirelay__Auth__V1__KeyLimits limits = APIRELAY__AUTH__V1__KEY_LIMITS__INIT;
-    Apirelay__Auth__V1__KeyPolicy *policy =
-        (Apirelay__Auth__V1__KeyPolicy *)(uintptr_t)k->policy->message;
 
-    limits.cost_limit_nano_usd_presence_case =
-        APIRELAY__AUTH__V1__KEY_LIMITS__COST_LIMIT_NANO_USD_PRESENCE_COST_LIMIT_NANO_USD;
     for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
         bool served = cases[i].status == 200;
         size_t dropped = k->dropped[RECORDER_DROP_DEGRADED];
         k->spool_is_full = cases[i].full;
         k->has_no_slot = cases[i].no_slot;
         k->core.degrades = cases[i].degrades;
-        policy->limits = cases[i].limited ? &limits : NULL;
+        k->policy->ledger_count = cases[i].limited;
         ask(k, "good", CHAT, &(script)REPLY(200, PLAIN, JSON));
         assert_int_equal(k->answer.status, cases[i].status);
         assert_int_equal(k->event_count, served ? 0 : 1);
@@ -489,7 +484,7 @@ static void what_cannot_be_recorded_is_refused_or_served_and_dropped_by_the_sett
         forget_events(k);
         run_until_idle(k);
     }
-    policy->limits = NULL;
+    k->policy->ledger_count = 0;
     assert_int_equal(k->opened, 0);
 }
 

@@ -90,23 +90,33 @@ bool spool_has_garbage(const spool *s)
 
 /* ---- writing ---- */
 
-/* What a position has spent, by the events that are on disk: the same transaction has both. */
-static int add_to_position(const spool_env *e, MDB_txn *txn, gw_str packed)
+static int add_to_position(const spool_env *e, MDB_txn *txn, const ledger_event *spent,
+                           ledger_level level)
 {
     ledger_row_sums sums = {0};
-    ledger_event spent;
-    if (!ledger_event_read(packed, &spent))
-        return 0;
-    uint32_t row = (uint32_t)(spent.row % POSITION_ROWS);
+    uint32_t row = (uint32_t)(spent->row[level] % POSITION_ROWS);
     MDB_val key = spool_val(&row, sizeof(row)), value;
     int code = mdb_get(txn, e->positions, &key, &value);
     if (code == 0 && value.mv_size == sizeof(sums))
         memcpy(&sums, value.mv_data, sizeof(sums));
     else if (code != 0 && code != MDB_NOTFOUND)
         return code;
-    ledger_row_add(&sums, spent.row, spent.load, spent.day, &spent.spent);
+    ledger_row_add(&sums, spent->row[level], spent->load[level], spent->day, &spent->spent);
     value = spool_val(&sums, sizeof(sums));
     return mdb_put(txn, e->positions, &key, &value, 0);
+}
+
+/* What positions have spent, by the events that are on disk: the same transaction has both. */
+static int add_to_positions(const spool_env *e, MDB_txn *txn, gw_str packed)
+{
+    ledger_event spent;
+    if (!ledger_event_read(packed, &spent))
+        return 0;
+    int code = 0;
+    for (int level = 0; code == 0 && level < LEDGER_LEVELS; level++)
+        if (spent.row[level] > 0)
+            code = add_to_position(e, txn, &spent, (ledger_level)level);
+    return code;
 }
 
 static int append(const spool_env *e, MDB_txn *txn, const spool_change *c, spool_meta *m)
@@ -123,7 +133,7 @@ static int append(const spool_env *e, MDB_txn *txn, const spool_change *c, spool
         value = spool_val(&event->generation, sizeof(event->generation));
         code = mdb_put(txn, e->slots, &key, &value, 0);
         if (code == 0)
-            code = add_to_position(e, txn, event->bytes);
+            code = add_to_positions(e, txn, event->bytes);
         if (code != 0)
             return code;
     }

@@ -80,6 +80,39 @@ static void what_is_committed_is_there_after_reopening(void **state)
     spool_free(s);
 }
 
+static void an_event_counts_for_the_position_of_each_of_its_levels(void **state)
+{
+    kit *k = *state;
+    spool_opened how;
+    spool *s = open_spool(k, &how);
+    uint8_t id[12] = {1}, bytes[EVENT_MAX_BYTES];
+    usage_event e = kit_event(id, 10);
+    const int64_t rows[] = {3, 4, 5}, loads[] = {30, 40, 50};
+    e.grant_id = rows[0];
+    e.client_grant_id = rows[1];
+    e.owner_grant_id = rows[2];
+    e.key_load_id = loads[0];
+    e.client_load_id = loads[1];
+    e.owner_load_id = loads[2];
+    e.total_tokens = 12;
+    for (uint64_t i = 1; i <= 2; i++) {
+        spool_event event = {.bytes = gw_str_n(bytes, event_pack(&e, bytes, sizeof(bytes))),
+                             .slot = 1,
+                             .generation = i};
+        assert_int_equal(spool_write(s, &(spool_change){.events = &event, .count = 1}, NULL),
+                         GW_OK);
+    }
+    for (int i = 0; i < 3; i++) {
+        ledger_row_sums sums;
+        assert_int_equal(spool_read_position(s, rows[i], &sums, NULL), GW_OK);
+        assert_int_equal(sums.id, rows[i]);
+        assert_int_equal(sums.load, loads[i]);
+        assert_int_equal(sums.spent.of[LEDGER_REQUESTS_DAY], 2);
+        assert_int_equal(sums.spent.of[LEDGER_TOKENS_MONTH], 24);
+    }
+    spool_free(s);
+}
+
 static void frames_keep_their_bounds(void **state)
 {
     kit *k = *state;
@@ -319,6 +352,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, kit_setup, kit_teardown)
         TEST(what_is_committed_is_there_after_reopening),
+        TEST(an_event_counts_for_the_position_of_each_of_its_levels),
         TEST(frames_keep_their_bounds),
         TEST(an_empty_spool_goes_on_counting),
         TEST(a_restart_renumbers_what_is_not_acked),

@@ -141,6 +141,33 @@ def test_requests_a_minute_refill_and_the_headers_say_so(suite: Suite) -> None:
     assert int(shown["limits"]["requestsPerMinute"]) == 20
 
 
+def test_requests_in_flight_stay_within_the_limit_on_two_relays(suite: Suite) -> None:
+    key = suite.make_key(limits={"requestsInFlight": 4})
+    httpx.delete(suite.upstream_url + "/_stats")
+    answers = flood(suite, key["key"], 80, model="gpt-4o-mini+slow-200")
+    found, stats = statuses(answers), suite.upstream_stats()
+    assert set(found) == {200, 429}, found
+    assert stats["most_in_flight"] <= 4 and stats["requests"] == found[200], (stats, found)
+    assert stats["most_in_flight"] >= 3 and found[200] >= 8, (stats, found)
+    refused = next(a for a in answers if a.status_code == 429)
+    error = refused.json()["error"]
+    assert (error["code"], error["type"], error["param"]) == ("rate_limit_exceeded", "rate_limit_error", "limits.requestsInFlight")
+    assert refused.headers["retry-after"] == "1" and "x-should-retry" not in refused.headers
+    eventually(lambda: ledger(suite, key).get("nr") == "0" and ledger(suite, key)["ft"] == "0", f"no slot left: {ledger(suite, key)}", 10)
+
+
+def test_slots_of_a_relay_that_is_killed_are_free_when_it_is_back(suite: Suite) -> None:
+    key = suite.make_key(limits={"requestsInFlight": 3})
+
+    def kill() -> None:
+        eventually(lambda: int(ledger(suite, key).get("ft", 0)) > 0 and suite.upstream_stats()["in_flight"] > 0, "requests under way", LEDGER_OPEN_S)
+        suite.restart("relay-2", kill=True)
+
+    flood(suite, key["key"], 40, meanwhile=kill, model="gpt-4o-mini+slow-300")
+    eventually(lambda: ledger(suite, key).get("nr") == "0" and ledger(suite, key)["ft"] == "0", f"no slot left: {ledger(suite, key)}", 20)
+    assert statuses(flood(suite, key["key"], 3, model="gpt-4o-mini+slow-100")) == {200: 3}
+
+
 def test_a_relay_that_is_killed_closes_its_positions_when_it_is_back(suite: Suite) -> None:
     key = suite.make_key(limits={"requestsPerDay": 300, "tokensPerDay": 1_000_000})
 

@@ -8,6 +8,7 @@ Every server built on this also answers for its tests:
                      body_bytes (its whole length), connection (its number, from 1).
     DELETE /_log     empties it
     GET    /_stats   connections (that carried a request), open_connections, requests,
+                     in_flight (being answered), most_in_flight (at once),
                      cancelled (the client left before its answer was complete), and what the
                      server adds
     GET    /_stats?<counter>=<n>
@@ -42,6 +43,8 @@ class Stats:
     connections: int = 0
     open_connections: int = 0
     requests: int = 0
+    in_flight: int = 0
+    most_in_flight: int = 0
     cancelled: int = 0
 
 
@@ -129,8 +132,13 @@ class Server:
             "body_bytes": len(request.body),
             "connection": connection.number,
         })
+        self.stats.in_flight += 1
+        self.stats.most_in_flight = max(self.stats.most_in_flight, self.stats.in_flight)
         self._wake_waiters()
-        await self.handler(request, connection)
+        try:
+            await self.handler(request, connection)
+        finally:
+            self.stats.in_flight -= 1
         self._wake_waiters()
 
     async def _answer_control(self, request: Request, connection: Connection) -> None:
@@ -138,7 +146,11 @@ class Server:
             if request.path == "/_log":
                 self.log.clear()
             else:
-                self.stats = Stats(open_connections=self.stats.open_connections)
+                self.stats = Stats(
+                    open_connections=self.stats.open_connections,
+                    in_flight=self.stats.in_flight,
+                    most_in_flight=self.stats.in_flight,
+                )
                 self.on_stats_reset()
             await connection.respond_json(200, {})
         elif request.method != "GET":

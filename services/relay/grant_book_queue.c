@@ -1,0 +1,200 @@
+/* Who waits where, what is asked for them, and how a take comes to its end. */
+#include "grant_book_internal.h"
+#include "grant_mutant.h"
+
+void grant_book_note_busy(grant_entry *e)
+{
+    if (!gw_list_is_linked(&e->busy))
+        gw_list_push_back(&e->book->busy, &e->busy);
+}
+
+/* ---- outcomes ---- */
+
+void grant_book_cut(grant_take *t, int64_t now_ms)
+{
+    for (size_t i = 0; i < t->part_count; i++)
+        t->parts[i].day = grant_cut(&t->parts[i].entry->g, &t->hold, now_ms);
+}
+
+void grant_book_let_go(grant_take *t)
+{
+    for (size_t i = 0; i < t->part_count; i++)
+        t->parts[i].entry->takes--;
+}
+
+void grant_book_leave_queues(grant_take *t)
+{
+    for (size_t i = 0; i < t->part_count; i++) {
+        grant_part *p = &t->parts[i];
+        if (!gw_list_is_linked(&p->node))
+            continue;
+        gw_list_remove(&p->node);
+        grant_book_look_again(p->entry);
+    }
+}
+
+void grant_book_finish(grant_book *b, grant_take *t, grant_outcome outcome)
+{
+    t->outcome = outcome;
+    grant_book_leave_queues(t);
+    if (outcome != GRANT_CUT)
+        grant_book_let_go(t);
+    gw_list_push_back(&b->finished, &t->node);
+}
+
+/* Whoever is told may take, settle and forget at once. */
+void grant_book_tell_finished(grant_book *b)
+{
+    if (b->finishing)
+        return;
+    b->finishing = true;
+    for (gw_list *node; (node = gw_list_pop_front(&b->finished));) {
+        grant_take *t = GW_CONTAINER_OF(node, grant_take, node);
+        t->done(t->arg);
+    }
+    b->finishing = false;
+}
+
+void grant_book_refuse(grant_entry *e, grant_take *t)
+{
+    for (size_t i = 0; i < t->part_count; i++)
+        if (t->parts[i].entry == e)
+            t->short_level = t->parts[i].level;
+    t->short_of = e->short_of;
+    t->left = e->short_left;
+    t->reset_ms = e->reset_ms;
+    e->book->figures.refused++;
+}
+
+/* ---- statements ---- */
+
+static grant_waiting waiting_of(const grant_entry *e)
+{
+    grant_waiting w = {0};
+
+    gw_list_each (node, &e->waiting) {
+        const grant_take *t = GW_CONTAINER_OF(node, grant_part, node)->take;
+        if (!w.head)
+            w.head = &t->hold;
+        for (int d = 0; d < LEDGER_WINDOWS; d++)
+            w.sum.of[d] = GW_MIN(w.sum.of[d] + t->hold.of[d], LEDGER_UNLIMITED);
+        w.count++;
+    }
+    return w;
+}
+
+void grant_book_send(grant_entry *e, int64_t now_ms)
+{
+    grant_book *b = e->book;
+
+    if (b->unanswered_since_ms < 0)
+        b->unanswered_since_ms = now_ms;
+    b->figures.statements++;
+    b->o.ops->state(b->o.arg, &e->g.asked);
+}
+
+/* Without a row on disk nothing is stated: nobody would close it after a kill. */
+void grant_book_state(grant_entry *e, bool bye, int64_t now_ms)
+{
+    grant_book *b = e->book;
+    grant_waiting w = bye ? (grant_waiting){0} : waiting_of(e);
+
+    assert(!e->g.asking);
+    if (e->row == 0)
+        e->row = b->o.ops->row_open(b->o.arg, b->o.holder, e->g.subject);
+    if (e->row == 0) {
+        e->retry_at_ms = now_ms + GRANT_AGAIN_MAX_MS;
+        return;
+    }
+    e->closed_ms = -1;
+    grant_state(&e->g, &w, bye, b->o.holder, ++b->seq, &b->o.timers, now_ms);
+    grant_book_note_busy(e);
+    grant_book_send(e, now_ms);
+}
+
+void grant_book_drop_row(grant_entry *e)
+{
+    if (e->row != 0)
+        e->book->o.ops->row_close(e->book->o.arg, e->row);
+    e->row = 0;
+}
+
+/* ---- those who wait ---- */
+
+static void wait_at(grant_part *p)
+{
+    if (!gw_list_is_linked(&p->node))
+        gw_list_push_back(&p->entry->waiting, &p->node);
+    grant_book_note_busy(p->entry);
+    grant_book_look_again(p->entry);
+}
+
+/* Nobody is before it at its ledger, and there is enough. */
+static bool is_served(const grant_part *p, int64_t now_ms)
+{
+    const gw_list *first = gw_list_first(&p->entry->waiting);
+
+    return (!first || first == &p->node) && grant_fits(&p->entry->g, &p->take->hold, now_ms);
+}
+
+bool grant_book_is_served(const grant_take *t, int64_t now_ms)
+{
+    size_t count = IS_MUTANT(MUTANT_ONE_LEVEL_IS_ENOUGH) ? 1 : t->part_count;
+
+    for (size_t i = 0; i < count; i++)
+        if (!is_served(&t->parts[i], now_ms))
+            return false;
+    return true;
+}
+
+void grant_book_queue(grant_take *t, int64_t now_ms)
+{
+    for (size_t i = 0; i < t->part_count; i++)
+        if (!is_served(&t->parts[i], now_ms))
+            wait_at(&t->parts[i]);
+}
+
+/* From now on it waits where it is not served, and only there. */
+static void wait_elsewhere(grant_part *here, int64_t now_ms)
+{
+    grant_take *t = here->take;
+
+    gw_list_remove(&here->node);
+    for (size_t i = 0; i < t->part_count; i++)
+        if (&t->parts[i] != here && !is_served(&t->parts[i], now_ms))
+            wait_at(&t->parts[i]);
+}
+
+/* Cuts for those who are served, in their order; asks for the first who must go on waiting here. */
+static void pump(grant_entry *e, int64_t now_ms)
+{
+    for (gw_list *node; (node = gw_list_first(&e->waiting));) {
+        grant_part *p = GW_CONTAINER_OF(node, grant_part, node);
+        if (!grant_fits(&e->g, &p->take->hold, now_ms))
+            break;
+        if (!grant_book_is_served(p->take, now_ms)) {
+            wait_elsewhere(p, now_ms);
+            continue;
+        }
+        grant_book_cut(p->take, now_ms);
+        e->book->figures.cut_bought++;
+        grant_book_finish(e->book, p->take, GRANT_CUT);
+    }
+    if (gw_list_is_empty(&e->waiting))
+        return;
+    grant_book_note_busy(e);
+    if (!e->g.asking && now_ms >= e->retry_at_ms)
+        grant_book_state(e, false, now_ms);
+}
+
+void grant_book_look_again(grant_entry *e)
+{
+    if (!gw_list_is_linked(&e->again))
+        gw_list_push_back(&e->book->again, &e->again);
+}
+
+void grant_book_pump(grant_book *b, int64_t now_ms)
+{
+    for (gw_list *node; (node = gw_list_pop_front(&b->again));)
+        pump(GW_CONTAINER_OF(node, grant_entry, again), now_ms);
+}

@@ -4,6 +4,7 @@
 #define REFUSED_MS                                                                                 \
     100 /* a refusal is remembered: a flood on an empty budget costs ten statements a second */
 #define AGAIN_MIN_MS 20
+#define LOAD_MAX_MS  30000
 
 /* ---- SHORT ---- */
 
@@ -100,9 +101,9 @@ static void begin_load(grant_entry *e, const ledger_reply *r, int64_t now_ms)
     grant_book *b = e->book;
 
     e->retry_at_ms = now_ms + GRANT_AGAIN_MAX_MS;
-    if (e->loading)
+    if (now_ms < e->loading_until_ms)
         return;
-    e->loading = true;
+    e->loading_until_ms = now_ms + LOAD_MAX_MS;
     b->figures.loads++;
     b->o.ops->load(b->o.arg, e->g.subject, r->load, r->day, r->fresh);
 }
@@ -173,7 +174,7 @@ void grant_book_loaded(grant_book *b, const char *subject, int64_t now_ms)
 
     if (!e)
         return;
-    e->loading = false;
+    e->loading_until_ms = now_ms;
     e->retry_at_ms = GW_MIN(e->retry_at_ms, now_ms);
     grant_book_look_again(e);
     grant_book_pump(b, now_ms);

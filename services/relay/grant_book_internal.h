@@ -32,7 +32,8 @@ typedef struct grant_entry {
     int64_t takes; /* waiting anywhere, or open: they point here */
     int64_t row; /* 0: none */
     int64_t retry_at_ms;
-    bool loading, give_back;
+    int64_t loading_until_ms; /* a build-up is under way, or was lost */
+    bool give_back;
     int64_t closed_ms; /* -1: not closed */
     /* the last refusal */
     int64_t refused_until_ms;

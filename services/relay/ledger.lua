@@ -2,6 +2,7 @@
 --
 --   state  KEYS ledger, born   ARGV verb, quarantine, lease, lapse, then the statement in the order of its struct
 --   load   KEYS ledger, born   ARGV verb, load id, day, 4 amounts
+--   look   KEYS ledger, born   ARGV verb; changes nothing
 --   born   KEYS born of any shards   ARGV verb
 --
 -- In front of this text stands one function, clock(): ms since 1970 and the run id of this Redis. Numbers are doubles: amounts stay
@@ -337,7 +338,23 @@ local function load()
   return 'OK'
 end
 
+local function look()
+  local L, b = read_ledger(KEYS[1]), redis.call('HMGET', KEYS[2], 'run', 'at')
+  if not L or b[1] ~= run or num(b[2]) ~= L.bn then return { 0, 0, 0, now, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 } end
+  roll(L, floor(now / DAY))
+  refill(L)
+  local lent = { 0, 0, 0, 0 }
+  each_record(L, function(_, r)
+    for w = 1, 4 do
+      if same(w, r.day, L.dy) then lent[w] = lent[w] + r.out[w] end
+    end
+    return false
+  end)
+  return { 1, L.rd, L.ld, now, L.t[1], L.t[2], L.t[3], L.t[4], lent[1], lent[2], lent[3], lent[4], L.lv, L.bo, L.ft }
+end
+
 if ARGV[1] == 'state' then return state() end
+if ARGV[1] == 'look' then return look() end
 if ARGV[1] == 'load' then return load() end
 local out = {}
 for i = 1, #KEYS do out[i] = born_of(KEYS[i]) end

@@ -1,9 +1,8 @@
 #include "ledger_keeper.h"
 
 #include "ledger_store_redis.h"
+#include "ledger_usage.h"
 #include "relay_metrics.h"
-
-#include "apirelay/usage/v1/ledger_service.pb-c.h"
 
 #include <stdlib.h>
 
@@ -156,60 +155,34 @@ static void on_loaded(void *arg, gw_status rc, ledger_loaded how)
     end_load(arg);
 }
 
-static void on_used(void *arg, gw_status rc, const ProtobufCMessage *response, const gw_error *err)
+static void on_used(void *arg, gw_status rc, const ledger_amounts *used, const gw_error *err)
 {
     load_call *c = arg;
     ledger_keeper *k = c->keeper;
 
     if (!k->redis) {
         free(c);
-        return;
-    }
-    if (rc != GW_OK) {
+    } else if (rc != GW_OK) {
         gw_log_warn(k->o.log, "ledger_load_failed", gw_kv("ledger", (const char *)c->subject),
                     gw_kv_error(err));
         end_load(c);
-        return;
+    } else {
+        k->store->ops->load(k->store, c->subject, c->load, c->day, used, on_loaded, c);
     }
-    const Apirelay__Usage__V1__LoadLedgerResponse *m = (const void *)response;
-    ledger_amounts used = {.of = {[LEDGER_REQUESTS_DAY] = m->requests_today,
-                                  [LEDGER_TOKENS_DAY] = m->tokens_today,
-                                  [LEDGER_TOKENS_MONTH] = m->tokens_this_month,
-                                  [LEDGER_COST_MONTH] = m->cost_nano_usd_this_month}};
-    k->store->ops->load(k->store, c->subject, c->load, c->day, &used, on_loaded, c);
-}
-
-/* The fields of the union share their place. */
-static void name_subject(Apirelay__Usage__V1__LoadLedgerRequest *m, char *subject)
-{
-    m->api_key_id = subject + strlen("k:");
-    m->subject_case =
-        subject[0] == 'k'   ? APIRELAY__USAGE__V1__LOAD_LEDGER_REQUEST__SUBJECT_API_KEY_ID
-        : subject[0] == 'c' ? APIRELAY__USAGE__V1__LOAD_LEDGER_REQUEST__SUBJECT_CLIENT_ID
-                            : APIRELAY__USAGE__V1__LOAD_LEDGER_REQUEST__SUBJECT_USER_ID;
 }
 
 static void load(void *arg, const char *subject, int64_t load_id, int64_t day, bool fresh)
 {
     ledger_keeper *k = arg;
-    Apirelay__Usage__V1__LoadLedgerRequest m = APIRELAY__USAGE__V1__LOAD_LEDGER_REQUEST__INIT;
-    gw_rpc_call_options options = {
-        .path = "/apirelay.usage.v1.LedgerService/LoadLedger",
-        .response = &apirelay__usage__v1__load_ledger_response__descriptor,
-        .credential = k->o.service_token,
-        .wait_for_ready = true,
-    };
     load_call *c = calloc(1, sizeof(*c));
 
     if (!c)
         return;
     *c = (load_call){.keeper = k, .load = load_id, .day = day};
     (void)snprintf(c->subject, sizeof(c->subject), "%s", subject);
-    name_subject(&m, c->subject);
-    m.load_id = load_id;
-    m.day = day;
-    m.fresh = fresh;
-    if (!gw_rpc_unary(k->o.usage, &options, &m.base, on_used, c))
+    const ledger_question q = {
+        .subject = c->subject, .load = load_id, .day = day, .fresh = fresh, .wait_for_usage = true};
+    if (!ledger_usage_ask(k->o.usage, k->o.service_token, &q, on_used, c))
         free(c);
 }
 
@@ -327,6 +300,21 @@ void ledger_keeper_set_request_max(ledger_keeper *k, int64_t request_max_ms)
 void ledger_keeper_set_service_token(ledger_keeper *k, gw_str token)
 {
     k->o.service_token = token;
+}
+
+ledger_look *ledger_keeper_look(ledger_keeper *k, const key_policy *p, ledger_seen_fn done,
+                                void *arg)
+{
+    const ledger_look_options o = {.store = k->store,
+                                   .usage = k->o.usage,
+                                   .service_token = k->o.service_token,
+                                   .accounts = p->ledgers,
+                                   .count = p->ledger_count,
+                                   .now_ms = gw_clock_wall_ms(gw_loop_clock(k->loop)),
+                                   .done = done,
+                                   .arg = arg};
+
+    return k->redis ? ledger_look_begin(&o) : NULL;
 }
 
 /* ---- requests ---- */

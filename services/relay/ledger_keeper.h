@@ -9,6 +9,7 @@
 #pragma once
 
 #include "grant_book.h"
+#include "ledger_look.h"
 #include "policy.h"
 #include "position_table.h"
 
@@ -44,6 +45,10 @@ void ledger_keeper_free(ledger_keeper *k);
 /* No request lives longer, from its arrival: slots of a relay that is silent for longer are free. Never shortened. */
 void ledger_keeper_set_request_max(ledger_keeper *k, int64_t request_max_ms);
 void ledger_keeper_set_service_token(ledger_keeper *k, gw_str token);
+
+/* Where the ledgers of the policy stand, which has some; NULL when out of memory, or stopped. */
+ledger_look *ledger_keeper_look(ledger_keeper *k, const key_policy *p, ledger_seen_fn done,
+                                void *arg);
 
 /* As of the book; the policy has limits. */
 grant_outcome ledger_keeper_take(ledger_keeper *k, const key_policy *p, grant_take *t);

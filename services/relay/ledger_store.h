@@ -24,12 +24,28 @@ typedef void (*ledger_loaded_fn)(void *arg, gw_status rc, ledger_loaded how);
 /* When the store, as it is now, began for each shard: LEDGER_SHARDS of them, NULL when rc is not GW_OK. */
 typedef void (*ledger_born_fn)(void *arg, gw_status rc, const int64_t *born);
 
+/* Where a ledger stands. */
+typedef struct ledger_standing {
+    bool found; /* there is one, and no data was lost since it was built up */
+    bool ready; /* what was used before is in it */
+    int64_t load;
+    int64_t now_ms; /* the store's wall clock */
+    ledger_amounts taken; /* spent and lent */
+    ledger_amounts lent;
+    int64_t bucket_left; /* millionths of a request, may be negative */
+    int64_t bucket_lent, slots_lent;
+} ledger_standing;
+/* `s` is NULL when rc is not GW_OK, and lives until the call returns. */
+typedef void (*ledger_looked_fn)(void *arg, gw_status rc, const ledger_standing *s);
+
 typedef struct ledger_store_ops {
     void (*state)(ledger_store *s, const ledger_statement *st, ledger_stated_fn done, void *arg);
     /* Adds what was used before the build-up `load` began, if `day` is still the ledger's. */
     void (*load)(ledger_store *s, const char *subject, int64_t load, int64_t day,
                  const ledger_amounts *used, ledger_loaded_fn done, void *arg);
     void (*born)(ledger_store *s, ledger_born_fn done, void *arg);
+    /* False when out of memory: `done` is not called then, else it always is. */
+    bool (*look)(ledger_store *s, const char *subject, ledger_looked_fn done, void *arg);
     /* Answers still due do not come any more. */
     void (*free)(ledger_store *s);
 } ledger_store_ops;

@@ -478,6 +478,31 @@ ledger_loaded ledger_memory_load(ledger_memory *m, const char *subject, int64_t 
     return LEDGER_LOADED;
 }
 
+void ledger_memory_look(const ledger_memory *m, const char *subject, ledger_standing *ret)
+{
+    ledger_memory *copy = ledger_memory_copy(m); /* looking rolls and refills */
+    ledger *l = copy ? find(copy, subject) : NULL;
+
+    *ret = (ledger_standing){.now_ms = m->now_ms};
+    if (l && m->born_run == m->run && l->born == m->born_at_ms) {
+        roll(copy, l, copy->now_ms / LEDGER_DAY_MS);
+        refill(copy, l);
+        *ret = (ledger_standing){.found = true,
+                                 .ready = l->ready,
+                                 .load = l->load,
+                                 .now_ms = m->now_ms,
+                                 .taken = l->taken,
+                                 .bucket_left = l->level,
+                                 .bucket_lent = l->lent,
+                                 .slots_lent = l->slots};
+        for (size_t i = 0; i < LEDGER_RECORDS_MAX; i++)
+            for (int d = 0; d < LEDGER_WINDOWS; d++)
+                if (ledger_same_window((ledger_window)d, l->records[i].day, l->day))
+                    ret->lent.of[d] += l->records[i].out.of[d];
+    }
+    ledger_memory_free(copy);
+}
+
 bool ledger_memory_totals(const ledger_memory *m, const char *subject, ledger_totals *ret)
 {
     for (size_t i = 0; i < LEDGERS_MAX; i++) {

@@ -17,6 +17,7 @@ void ledger_memory_state(ledger_memory *m, const ledger_statement *st, ledger_re
 ledger_loaded ledger_memory_load(ledger_memory *m, const char *subject, int64_t load, int64_t day,
                                  const ledger_amounts *used);
 int64_t ledger_memory_born(ledger_memory *m);
+void ledger_memory_look(const ledger_memory *m, const char *subject, ledger_standing *ret);
 
 /* The store's wall clock and the name of its process; 1 at first. */
 void ledger_memory_set_now(ledger_memory *m, int64_t now_ms);

@@ -8,6 +8,7 @@
 #define ARGUMENTS     46
 #define NUMBER_SIZE   24
 #define REPLY_NUMBERS 23
+#define LOOK_NUMBERS  15
 
 /* INFO's run id is that of the Redis that runs the script, whatever the connection has been through. */
 static const char system_clock[] =
@@ -29,6 +30,7 @@ typedef struct call {
     ledger_stated_fn stated;
     ledger_loaded_fn loaded;
     ledger_born_fn born;
+    ledger_looked_fn looked;
     void *arg;
     int64_t seq;
     char subject[LEDGER_SUBJECT_SIZE], holder[LEDGER_HOLDER_SIZE];
@@ -227,6 +229,61 @@ static void load(ledger_store *s, const char *subject, int64_t load_id, int64_t 
     gw_redis_eval(r->redis, r->script, on_loaded, c, 2, a.count, a.items);
 }
 
+/* ---- where a ledger stands ---- */
+
+static bool read_numbers(const redisReply *m, size_t count, int64_t *ret)
+{
+    if (m->type != REDIS_REPLY_ARRAY || m->elements != count)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        if (m->element[i]->type != REDIS_REPLY_INTEGER)
+            return false;
+        ret[i] = m->element[i]->integer;
+    }
+    return true;
+}
+
+static void on_looked(void *arg, gw_status rc, const redisReply *m)
+{
+    call *c = arg;
+    ledger_standing s = {0};
+    int64_t v[LOOK_NUMBERS] = {0};
+
+    if (rc == GW_OK && !read_numbers(m, LOOK_NUMBERS, v))
+        rc = GW_ERR_INTERNAL;
+    s.found = v[0] != 0;
+    s.ready = v[1] != 0;
+    s.load = v[2];
+    s.now_ms = v[3];
+    for (int d = 0; d < LEDGER_WINDOWS; d++) {
+        s.taken.of[d] = v[4 + d];
+        s.lent.of[d] = v[8 + d];
+    }
+    s.bucket_left = v[12];
+    s.bucket_lent = v[13];
+    s.slots_lent = v[14];
+    c->looked(c->arg, rc, rc == GW_OK ? &s : NULL);
+    free(c);
+}
+
+static bool look(ledger_store *s, const char *subject, ledger_looked_fn done, void *arg)
+{
+    redis_store *r = GW_CONTAINER_OF(s, redis_store, base);
+    call *c = calloc(1, sizeof(*c));
+    arguments a = {0};
+    key_names keys;
+
+    if (!c)
+        return false;
+    *c = (call){.looked = done, .arg = arg};
+    name_keys(subject, &keys);
+    add_text(&a, keys.ledger);
+    add_text(&a, keys.born);
+    add_text(&a, "look");
+    gw_redis_eval(r->redis, r->script, on_looked, c, 2, a.count, a.items);
+    return true;
+}
+
 /* ---- births ---- */
 
 static void on_born(void *arg, gw_status rc, const redisReply *m)
@@ -234,13 +291,8 @@ static void on_born(void *arg, gw_status rc, const redisReply *m)
     call *c = arg;
     int64_t born[LEDGER_SHARDS];
 
-    if (rc == GW_OK && (m->type != REDIS_REPLY_ARRAY || m->elements != LEDGER_SHARDS))
+    if (rc == GW_OK && !read_numbers(m, LEDGER_SHARDS, born))
         rc = GW_ERR_INTERNAL;
-    for (size_t i = 0; rc == GW_OK && i < LEDGER_SHARDS; i++) {
-        if (m->element[i]->type != REDIS_REPLY_INTEGER)
-            rc = GW_ERR_INTERNAL;
-        born[i] = m->element[i]->integer;
-    }
     c->born(c->arg, rc, rc == GW_OK ? born : NULL);
     free(c);
 }
@@ -272,7 +324,7 @@ static void free_store(ledger_store *s)
 }
 
 static const ledger_store_ops ops = {
-    .state = state, .load = load, .born = born, .free = free_store};
+    .state = state, .load = load, .born = born, .look = look, .free = free_store};
 
 gw_status ledger_store_redis_new(gw_redis *redis, const ledger_timers *timers, const char *clock,
                                  ledger_store **ret, gw_error *err)

@@ -26,6 +26,7 @@ typedef struct contract {
     gw_status rc;
     ledger_reply reply;
     ledger_loaded how;
+    ledger_standing standing;
     int64_t born[LEDGER_SHARDS];
 } contract;
 
@@ -64,6 +65,16 @@ static void on_loaded(void *arg, gw_status rc, ledger_loaded how)
     c->answered = true;
     c->rc = rc;
     c->how = how;
+}
+
+static void on_looked(void *arg, gw_status rc, const ledger_standing *s)
+{
+    contract *c = arg;
+
+    c->answered = true;
+    c->rc = rc;
+    if (s)
+        c->standing = *s;
 }
 
 static void on_born(void *arg, gw_status rc, const int64_t *born)
@@ -219,6 +230,24 @@ static void load_both(contract *c, int ledger)
     assert_int_equal(c->how, expected);
 }
 
+static void look_at_both(contract *c, int ledger)
+{
+    ledger_standing expected;
+
+    ledger_memory_look(c->model, subjects[ledger], &expected);
+    assert_true(c->store->ops->look(c->store, subjects[ledger], on_looked, c));
+    await(c);
+    assert_int_equal(c->standing.found, expected.found);
+    assert_int_equal(c->standing.ready, expected.ready);
+    assert_int_equal(c->standing.load, expected.load);
+    assert_int_equal(c->standing.now_ms, expected.now_ms);
+    assert_int_equal(c->standing.bucket_left, expected.bucket_left);
+    assert_int_equal(c->standing.bucket_lent, expected.bucket_lent);
+    assert_int_equal(c->standing.slots_lent, expected.slots_lent);
+    assert_memory_equal(&c->standing.taken, &expected.taken, sizeof(expected.taken));
+    assert_memory_equal(&c->standing.lent, &expected.lent, sizeof(expected.lent));
+}
+
 static void disturb(contract *c)
 {
     answer a;
@@ -265,6 +294,8 @@ static void script_and_model_agree_on_whatever_is_stated(void **state)
         set_clock(&c);
         if (between(&c, 0, 99) == 0)
             disturb(&c);
+        if (between(&c, 0, 9) == 0)
+            look_at_both(&c, ledger);
     }
     for (size_t i = 0; i <= LEDGER_SHORT; i++)
         assert_true(seen[i] > 0); /* each answer was among them */

@@ -1,15 +1,7 @@
-/*
- * FORWARD of the endpoints that no provider answers: models come from the configuration, usage from
- * the usage service with the caller's own key.
- */
+/* FORWARD of the endpoints that no provider answers: models come from the configuration, usage from elsewhere (own_usage.c). */
 #include "relay_request_internal.h"
 
 #include "core/url.h"
-#include "json/json.h"
-
-#include "apirelay/usage/v1/usage_service.pb-c.h"
-
-#include <stdlib.h>
 
 static relay_stage answer(relay_request *r, const gw_buf *json)
 {
@@ -91,102 +83,7 @@ static relay_stage get_model(relay_request *r)
     return answer(r, &out);
 }
 
-/* ---- usage ---- */
-
-/* The limits are the policy's: usage does not know them. */
-static gw_status write_usage(relay_request *r, const ProtobufCMessage *response, gw_buf *out)
-{
-    static Apirelay__Auth__V1__KeyLimits unlimited = APIRELAY__AUTH__V1__KEY_LIMITS__INIT;
-    Apirelay__Usage__V1__GetOwnUsageResponse shown =
-        *(const Apirelay__Usage__V1__GetOwnUsageResponse *)(const void *)response;
-    shown.limits = r->policy->message->limits ? r->policy->message->limits : &unlimited;
-    return gw_json_write(&shown.base, out, &relay_request_troubles(r)->upstream_err);
-}
-
-static void on_usage(void *arg, gw_status rc, const ProtobufCMessage *response, const gw_error *err)
-{
-    relay_request *r = arg;
-    gw_auto_buf out = {0};
-
-    r->usage_call = NULL;
-    r->operations--;
-    r->upstream_ended = true;
-    r->upstream_rc = rc;
-    if (rc == GW_OK)
-        r->upstream_rc = write_usage(r, response, &out);
-    else
-        relay_request_troubles(r)->upstream_err = *err;
-    if (r->upstream_rc == GW_OK) {
-        r->answer = gw_arena_dup(r->arena, gw_buf_str(&out));
-        if (!r->answer.ptr)
-            r->upstream_rc = relay_request_no_memory(&relay_request_troubles(r)->upstream_err);
-    }
-    relay_request_wake(r);
-}
-
-static gw_status read_query(relay_request *r, ProtobufCMessage *m, gw_error *err)
-{
-    gw_str rest = r->call.query, name, value;
-
-    while (gw_query_next(&rest, &name, &value)) {
-        ProtobufCMessage *owner;
-        const ProtobufCFieldDescriptor *field;
-        if (!gw_percent_decode(r->arena, name, true, &name) ||
-            !gw_percent_decode(r->arena, value, true, &value))
-            return gw_fail(err, GW_ERR_INVALID_ARGUMENT, "the query string is not well formed");
-        gw_status rc = gw_json_field_by_path(m, name, &owner, &field, err);
-        if (rc != GW_OK) {
-            char parameter[64];
-            (void)snprintf(parameter, sizeof(parameter), "%.*s",
-                           GW_STR_ARG(gw_str_slice(name, 0, 60)));
-            return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, parameter,
-                                 "unknown query parameter '%s'", parameter);
-        }
-        rc = gw_json_set_from_text(owner, field, value, err);
-        if (rc != GW_OK)
-            return rc;
-    }
-    return GW_OK;
-}
-
-static relay_stage ask_usage(relay_request *r)
-{
-    Apirelay__Usage__V1__GetOwnUsageRequest *m = calloc(1, sizeof(*m)); /* read_query adds to it */
-    gw_rpc_call_options options = {
-        .path = "/apirelay.usage.v1.UsageService/GetOwnUsage",
-        .response = &apirelay__usage__v1__get_own_usage_response__descriptor,
-        .credential = r->core->service_token,
-        .request_id = gw_str_of(r->id),
-        .wait_for_ready = false,
-    };
-    gw_error err;
-    gw_status rc;
-
-    if (!m) {
-        (void)relay_request_no_memory(&err);
-        return relay_request_fail(r, &err);
-    }
-    apirelay__usage__v1__get_own_usage_request__init(m);
-    rc = read_query(r, &m->base, &err);
-    if (rc == GW_OK && *m->api_key_id) /* not the caller's to choose */
-        rc = gw_fail_field(&err, GW_ERR_INVALID_ARGUMENT, "apiKeyId",
-                           "unknown query parameter 'apiKeyId'");
-    if (rc == GW_OK && !r->core->usage)
-        rc = gw_fail(&err, GW_ERR_UNAVAILABLE, "the usage service is not configured");
-    if (rc == GW_OK) {
-        char *own = m->api_key_id;
-        m->api_key_id = gw_arena_strdup(r->arena, r->policy->api_key_id);
-        if (m->api_key_id)
-            r->usage_call = gw_rpc_unary(r->core->usage, &options, &m->base, on_usage, r);
-        m->api_key_id = own;
-        if (r->usage_call)
-            r->operations++;
-        else
-            rc = relay_request_no_memory(&err);
-    }
-    apirelay__usage__v1__get_own_usage_request__free_unpacked(m, NULL);
-    return rc == GW_OK ? STAGE_FORWARD : relay_request_fail(r, &err);
-}
+/* ---- the stage ---- */
 
 relay_stage local_answer_enter(relay_request *r)
 {
@@ -196,21 +93,11 @@ relay_stage local_answer_enter(relay_request *r)
     case ENDPOINT_MODEL:
         return get_model(r);
     default:
-        return ask_usage(r);
+        return own_usage_enter(r);
     }
 }
 
 relay_stage local_answer_resume(relay_request *r)
 {
-    if (!r->upstream_ended)
-        return STAGE_FORWARD;
-    if (r->upstream_rc == GW_ERR_INVALID_ARGUMENT || r->upstream_rc == GW_ERR_OUT_OF_RANGE)
-        return relay_request_fail(r, &r->troubles->upstream_err); /* the caller's own query */
-    if (r->upstream_rc != GW_OK) {
-        gw_error err;
-        (void)gw_fail(&err, GW_ERR_UNAVAILABLE, "usage cannot be read right now");
-        return relay_request_fail(r, &err);
-    }
-    r->answer_complete = true;
-    return STAGE_SETTLE;
+    return own_usage_resume(r); /* the others have nothing to wait for */
 }

@@ -111,6 +111,8 @@ struct relay_request {
     usage_tap tap;
     gw_http_call *call_upstream; /* NULL when none is in flight */
     gw_rpc_client_call *usage_call;
+    ledger_look *look; /* under way */
+    struct own_limits *own_limits; /* what it brought */
     const model_price *price; /* NULL: the book has none */
     int attempts;
     int upstream_status;
@@ -178,6 +180,10 @@ relay_stage relay_request_read_signature(relay_request *r); /* the stage to be i
 
 /* relay_request_admit.c: a refusal that a rule of the key may count. */
 void relay_request_note_offence(const relay_request *r, offence what);
+
+/* own_usage.c: GET /v1/usage */
+relay_stage own_usage_enter(relay_request *r);
+relay_stage own_usage_resume(relay_request *r);
 
 /* relay_request_hold.c: the limits of key, client and owner. */
 relay_stage relay_request_take_hold(relay_request *r); /* the stage to be in */

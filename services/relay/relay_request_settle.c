@@ -17,6 +17,10 @@ static void stop_operations(relay_request *r)
     relay_request_leave_queue(r);
     if (r->usage_call)
         gw_rpc_cancel(r->usage_call);
+    if (r->look) {
+        ledger_look_cancel(gw_steal(&r->look));
+        r->operations--;
+    }
     if (!r->call_upstream)
         return;
     if (r->adapted.done && r->owns_body && !r->has_failed)

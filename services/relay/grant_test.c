@@ -33,6 +33,7 @@ typedef struct desk {
     int64_t statements, answered, rows, closed;
     bool away;
     char loaded[LEDGER_SUBJECT_SIZE];
+    ledger_amounts used; /* says usage */
     int64_t now;
     int told;
 } desk;
@@ -49,8 +50,7 @@ static void on_load(void *arg, const char *subject, int64_t load, int64_t day, b
     desk *d = arg;
 
     (void)fresh;
-    assert_int_equal(ledger_memory_load(d->store, subject, load, day, &(ledger_amounts){0}),
-                     LEDGER_LOADED);
+    assert_int_equal(ledger_memory_load(d->store, subject, load, day, &d->used), LEDGER_LOADED);
     (void)snprintf(d->loaded, sizeof(d->loaded), "%s", subject);
 }
 
@@ -481,6 +481,24 @@ static void who_waits_for_its_key_is_not_in_the_way_at_the_client(void **state)
     settle(d, &other, 1);
 }
 
+/* What was used while there were no limits stands in usage only. */
+static void limits_that_come_back_are_held_against_what_was_used_without_them(void **state)
+{
+    desk *d = *state;
+    ledger_limits l = requests_a_day(5);
+    grant_take t;
+
+    assert_int_equal(take(d, &l, &t), GRANT_CUT);
+    settle(d, &t, 1);
+    pass(d, 2500);
+    assert_true(grant_book_is_idle(d->book));
+    d->used = (ledger_amounts){{5, 500, 500, 500}};
+    l.generation++;
+    (void)take(d, &l, &t);
+    pass(d, 1500);
+    assert_int_equal(t.outcome, GRANT_REFUSED);
+}
+
 static void a_dead_relays_position_is_closed_by_its_row(void **state)
 {
     desk *d = *state;
@@ -555,6 +573,7 @@ int main(void)
         TEST(limits_of_two_keys_of_a_client_bind_in_turn),
         TEST(a_refusal_on_one_level_leaves_nothing_on_the_other),
         TEST(who_waits_for_its_key_is_not_in_the_way_at_the_client),
+        TEST(limits_that_come_back_are_held_against_what_was_used_without_them),
         TEST(a_dead_relays_position_is_closed_by_its_row),
         cmocka_unit_test(sums_of_a_row_follow_load_use_and_window),
         cmocka_unit_test(shards_are_those_of_redis_cluster),

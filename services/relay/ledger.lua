@@ -111,6 +111,11 @@ local function rebuild(L, born, quarantine)
   end)
 end
 
+-- Limits that are new to a ledger nobody has a position with: there may have been none meanwhile, and nothing counted.
+local function begin_anew(L)
+  L.ld, L.fr, L.rd, L.t, L.keep = max(now * 1000, L.ld + 1), 0, 0, { 0, 0, 0, 0 }, true
+end
+
 local function make_room(L)
   if redis.call('HLEN', L.key) < 32 then return end
   local count, oldest, last = 0, nil, nil
@@ -270,6 +275,7 @@ local function state()
   roll(L, a.day)
   if a.gen > L.gn then
     local starts = L.gn < 0 and L.fr == 1
+    if L.gn >= 0 and L.nr == 0 and a.first and a.load == 0 then begin_anew(L) end
     L.gn, L.lm = a.gen, a.lm
     if starts then L.lv, L.bt = L.lm[5] * 1000000, now end
   end

@@ -363,6 +363,14 @@ static void answer_short(ledger_memory *m, ledger *l, const record *own, int dim
     }
 }
 
+/* Limits that are new to a ledger nobody has a position with: there may have been none meanwhile, and nothing counted. */
+static void begin_anew(ledger_memory *m, ledger *l)
+{
+    l->load = GW_MAX(m->now_ms * 1000, l->load + 1);
+    l->fresh = l->ready = false;
+    l->taken = (ledger_amounts){0};
+}
+
 static ledger *open_ledger(ledger_memory *m, const ledger_statement *st)
 {
     int64_t born = ledger_memory_born(m), quarantine = m->timers.quarantine_ms;
@@ -380,6 +388,8 @@ static ledger *open_ledger(ledger_memory *m, const ledger_statement *st)
     roll(m, l, st->day);
     if (st->limits.generation > l->limits.generation) {
         bool starts = l->limits.generation < 0 && l->fresh;
+        if (l->limits.generation >= 0 && count_live(l) == 0 && st->first && st->load == 0)
+            begin_anew(m, l);
         l->limits = st->limits;
         if (starts) {
             l->level = l->limits.per_minute * MICRO;

@@ -244,7 +244,8 @@ relay_stage admit_enter(relay_request *r)
         return relay_request_fail(r, &err);
     if (endpoint_describe(r->call.endpoint)->has_body)
         r->prompt_estimate = prompt_estimate(&r->body);
-    if (key_policy_has_limits(r->policy) && r->core->ledgers && endpoint_describe(r->call.endpoint)->has_body)
+    if (key_policy_has_limits(r->policy) && r->core->ledgers &&
+        endpoint_describe(r->call.endpoint)->has_body)
         return relay_request_take_hold(r);
     return STAGE_FORWARD;
 }

@@ -199,7 +199,7 @@ static usage_event *finished_event(relay_request *r)
     const relay_bill *b = &r->bill;
 
     e->attempts = r->attempts;
-    if (!relay_request_is_refusal(r))
+    if (r->attempts > 0)
         set_ledger(r, e);
     if (r->attempts == 0)
         e->provider = e->upstream_model = constant("");

@@ -223,7 +223,7 @@ void relay_request_settle_hold(relay_request *r)
                                   [LEDGER_TOKENS_DAY] = b->total_tokens,
                                   [LEDGER_TOKENS_MONTH] = b->total_tokens,
                                   [LEDGER_COST_MONTH] = b->cost_nano_usd}};
-    if (relay_request_is_refusal(r)) /* its row counts no request */
+    if (r->attempts == 0) /* its row counts for no ledger */
         real = (ledger_amounts){0};
     int64_t wall_ms = r->mark.wall_ms; /* of the cut */
     r->mark = ledger_keeper_mark(r->core->ledgers, r->take);

@@ -35,6 +35,7 @@ bool row_facts_of(const bson_t *row, row_facts *ret)
     f.has_user_id = gw_bson_oid(row, "userId", &f.user_id);
     f.has_ttft = gw_bson_int64(row, "ttftMs", &f.ttft_ms);
     (void)gw_bson_int64(row, "repeatCount", &f.repeat_count);
+    (void)gw_bson_int64(row, "attempts", &f.attempts);
     (void)gw_bson_int64(row, "usage.promptTokens", &f.prompt_tokens);
     (void)gw_bson_int64(row, "usage.completionTokens", &f.completion_tokens);
     (void)gw_bson_int64(row, "usage.totalTokens", &f.total_tokens);
@@ -233,10 +234,17 @@ static bool add_subject(hour_delta *h, gw_buf *path, int64_t load_id, const row_
            (load_id <= 0 || add_load(h, gw_str_n(path->data, len), load_id, f));
 }
 
+/* As the relay's ledgers: refusals, a list of models or a caller that left in the queue are held against no limit. */
+static bool is_held_against_limits(const row_facts *f)
+{
+    return !gw_str_eq_c(f->outcome, "refused") &&
+           (f->attempts > 0 || gw_str_eq_c(f->outcome, "cached"));
+}
+
 static bool add_ledgers(hour_delta *h, const row_facts *f)
 {
     gw_auto_buf path = {0};
-    if (gw_str_eq(f->outcome, GW_STR("refused")))
+    if (!is_held_against_limits(f))
         return true;
     if (!h->is_all_keys) {
         gw_buf_append_c(&path, "ledger.k");

@@ -42,7 +42,7 @@ typedef struct row_facts {
     gw_str provider, client_id, outcome, error;
     bool has_user_id;
     gw_object_id user_id;
-    int64_t status_code, duration_ms, repeat_count;
+    int64_t status_code, duration_ms, repeat_count, attempts;
     bool has_ttft;
     int64_t ttft_ms;
     int64_t prompt_tokens, completion_tokens, total_tokens, cached_tokens, reasoning_tokens;

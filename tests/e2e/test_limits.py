@@ -62,14 +62,18 @@ def flood(suite: Suite, key: str, count: int, meanwhile: Callable[[], None] = la
     return answers
 
 
-def ledger(suite: Suite, key: dict[str, Any]) -> dict[str, str]:
-    for name in suite.redis().scan_iter(f"ledger:*:k:{key['id']}"):
+def ledger_of(suite: Suite, subject: str) -> dict[str, str]:
+    for name in suite.redis().scan_iter(f"ledger:*:{subject}"):
         return {k.decode(): v.decode() for k, v in suite.redis().hgetall(name).items()}
     return {}
 
 
+def ledger(suite: Suite, key: dict[str, Any]) -> dict[str, str]:
+    return ledger_of(suite, f"k:{key['id']}")
+
+
 def rows_of(suite: Suite, key: dict[str, Any]) -> list[dict[str, Any]]:
-    return [row for row in suite.rows(keyId=key["keyId"]) if row.get("outcome") != "refused"]
+    return [row for row in suite.rows(keyId=key["keyId"]) if row["attempts"] > 0]
 
 
 def await_rest(suite: Suite, key: dict[str, Any], window: int, amount: Callable[[dict[str, Any]], int]) -> int:
@@ -166,6 +170,107 @@ def test_slots_of_a_relay_that_is_killed_are_free_when_it_is_back(suite: Suite) 
     flood(suite, key["key"], 40, meanwhile=kill, model="gpt-4o-mini+slow-300")
     eventually(lambda: ledger(suite, key).get("nr") == "0" and ledger(suite, key)["ft"] == "0", f"no slot left: {ledger(suite, key)}", 20)
     assert statuses(flood(suite, key["key"], 3, model="gpt-4o-mini+slow-100")) == {200: 3}
+
+
+def set_shared(suite: Suite, kind: str, name: str, **limits: Any) -> None:
+    answer = suite.admin("PUT", f"/admin/limits/{kind}/{name}", json={"limits": limits})
+    assert answer.status_code == 200, answer.text
+
+
+def states_of(suite: Suite, key: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    """Where the limits stand, by level and name; numbers as numbers."""
+    shown = suite.get("/v1/usage", key["key"])
+    assert shown.status_code == 200, shown.text
+    numbers = ("limit", "used", "held", "left")
+    return {(s["level"], s["name"]): {k: int(v) if k in numbers else v for k, v in s.items()} for s in shown.json()["limitStates"]}
+
+
+def await_level_rest(suite: Suite, subject: str, window: int, amount: int) -> None:
+    eventually(
+        lambda: (figures := ledger_of(suite, subject)).get("nr") == "0" and int(figures[f"t{window}"]) == amount,
+        f"rest of {subject} at {amount}: {ledger_of(suite, subject)}",
+        30,
+    )
+
+
+def test_limits_of_two_keys_of_one_client_bind_in_turn(suite: Suite) -> None:
+    client, owner = "app-of-two-keys", "0123456789abcdef01234567"
+    set_shared(suite, "clients", client, requestsPerDay=50)
+    set_shared(suite, "users", owner, tokensPerMonth=10_000_000)
+    first = suite.make_key(clientId=client, userId=owner, limits={"requestsPerDay": 30})
+    second = suite.make_key(clientId=client, limits={"requestsPerDay": 30})
+    answers = flood(suite, first["key"], 60)
+    found = statuses(answers)
+    assert set(found) == {200, 429} and 29 <= found[200] <= 30, found
+    refused = next(a for a in answers if a.status_code == 429).json()["error"]
+    assert refused["param"] == "limits.requestsPerDay" and "this API key" in refused["message"], refused
+    more = flood(suite, second["key"], 60)
+    of_client = statuses(more)
+    assert set(of_client) == {200, 429} and found[200] + of_client[200] in (49, 50), (found, of_client)
+    refused = next(a for a in more if a.status_code == 429).json()["error"]
+    assert refused["param"] == "clientLimits.requestsPerDay" and "the client of this API key" in refused["message"], refused
+    # A refusal at the client's ledger has left nothing at the key's.
+    assert await_rest(suite, first, 0, lambda row: 1) == found[200]
+    assert await_rest(suite, second, 0, lambda row: 1) == of_client[200]
+    await_level_rest(suite, f"c:{client}", 0, found[200] + of_client[200])
+    await_level_rest(suite, f"o:{owner}", 2, sum(row["usage"]["totalTokens"] for row in rows_of(suite, first)))
+    states = states_of(suite, second)
+    assert states["client", "requestsPerDay"]["used"] == found[200] + of_client[200]
+    assert states["key", "requestsPerDay"]["left"] == 30 - of_client[200]
+
+
+def test_a_killed_relay_closes_its_positions_at_every_level(suite: Suite) -> None:
+    client = "app-of-a-killed-relay"
+    set_shared(suite, "clients", client, tokensPerDay=1_000_000)
+    key = suite.make_key(clientId=client, limits={"requestsPerDay": 300})
+
+    def kill() -> None:
+        eventually(lambda: int(ledger_of(suite, f"c:{client}").get("t1", 0)) > 500, "requests under way", LEDGER_OPEN_S)
+        suite.restart("relay-2", kill=True)
+
+    flood(suite, key["key"], 200, meanwhile=kill, model="gpt-4o-mini+slow-50")
+    await_rest(suite, key, 0, lambda row: 1)
+    await_level_rest(suite, f"c:{client}", 1, sum(row["usage"]["totalTokens"] for row in rows_of(suite, key)))
+
+
+def test_limits_that_were_lifted_come_back_with_what_was_used_meanwhile(suite: Suite) -> None:
+    key = suite.make_key(limits={"requestsPerDay": 10})
+    with httpx.Client(timeout=60, verify=NO_TLS) as client:
+        assert ask(client, suite.relay_url, key["key"]).status_code == 200
+        await_rest(suite, key, 0, lambda row: 1)
+        assert suite.admin("PATCH", f"/admin/api-keys/{key['id']}", json={"limits": {"requestsPerDay": None}}).status_code == 200
+        eventually(lambda: "x-ratelimit-limit-requests" not in ask(client, suite.relay_url, key["key"]).headers, "no limits", 5)
+        assert all(ask(client, suite.relay_url, key["key"]).status_code == 200 for _ in range(10))
+        assert suite.admin("PATCH", f"/admin/api-keys/{key['id']}", json={"limits": {"requestsPerDay": 10}}).status_code == 200
+        eventually(lambda: ask(client, suite.relay_url, key["key"]).status_code == 429, "refused", 10)
+
+
+def test_a_key_sees_where_its_limits_stand(suite: Suite) -> None:
+    key = suite.make_key(limits={"requestsPerDay": 100, "tokensPerMonth": 100_000, "costLimit": 1, "requestsPerMinute": 600, "requestsInFlight": 5})
+    before = states_of(suite, key)
+    names = {"requestsPerDay", "tokensPerMonth", "costLimitNanoUsd", "requestsPerMinute", "requestsInFlight"}
+    assert set(before) == {("key", name) for name in names}
+    assert before["key", "costLimitNanoUsd"]["limit"] == before["key", "costLimitNanoUsd"]["left"] == 10**9
+    with httpx.Client(timeout=60, verify=NO_TLS) as client:
+        answer = ask(client, suite.relay_url, key["key"])
+        assert answer.status_code == 200
+    await_rest(suite, key, 0, lambda row: 1)
+    after = states_of(suite, key)
+    for state in after.values():
+        assert state["used"] + state["held"] + state["left"] == state["limit"], state
+    tokens = answer.json()["usage"]["total_tokens"]
+    assert after["key", "tokensPerMonth"]["used"] == tokens and after["key", "tokensPerMonth"]["held"] == 0
+    assert after["key", "requestsPerDay"]["left"] == 99 and after["key", "requestsInFlight"]["left"] == 5
+    assert after["key", "requestsPerDay"]["resetsAt"].endswith("T00:00:00.000Z") and "-01T00:00:00.000Z" in after["key", "tokensPerMonth"]["resetsAt"]
+    assert "resetsAt" not in after["key", "requestsInFlight"]
+    held = threading.Thread(target=lambda: suite.chat(key["key"], "gpt-4o-mini+slow-1500"))
+    held.start()
+    eventually(lambda: states_of(suite, key)["key", "requestsInFlight"]["held"] == 1, "one in flight", 5)
+    assert states_of(suite, key)["key", "tokensPerMonth"]["held"] > 0
+    held.join()
+    with suite.rpc("usage", key["key"]) as rpc:
+        own = rpc.call("apirelay.usage.v1.UsageService/GetOwnUsage")
+    assert {(s.level, s.name) for s in own.limit_states} == {("key", n) for n in ("requestsPerDay", "tokensPerMonth", "costLimitNanoUsd")}
 
 
 def test_a_relay_that_is_killed_closes_its_positions_when_it_is_back(suite: Suite) -> None:

@@ -1,0 +1,340 @@
+#include "relay_request_internal.h"
+
+#include "testing/cmocka.h"
+
+#include <string.h>
+
+/* ---- ledgers that answer what the test says ---- */
+
+typedef struct answer_of_ledger {
+    grant_outcome outcome;
+    ledger_level level;
+    ledger_window short_of;
+    int64_t left, reset_ms;
+} answer_of_ledger;
+
+static struct {
+    const answer_of_ledger *script;
+    size_t taken, forgotten, settled, left_count;
+    ledger_amounts holds[8], real;
+    grant_left left[LEDGER_LEVELS];
+} ledgers;
+
+grant_outcome ledger_keeper_take(ledger_keeper *k, const key_policy *p, grant_take *t)
+{
+    const answer_of_ledger *a = &ledgers.script[ledgers.taken];
+
+    (void)k;
+    (void)p;
+    ledgers.holds[ledgers.taken++] = t->hold;
+    t->short_level = a->level;
+    t->short_of = a->short_of;
+    t->left = a->left;
+    t->reset_ms = a->reset_ms;
+    return t->outcome = a->outcome;
+}
+
+void ledger_keeper_forget(ledger_keeper *k, grant_take *t)
+{
+    (void)k;
+    (void)t;
+    ledgers.forgotten++;
+}
+
+void ledger_keeper_settle(ledger_keeper *k, grant_take *t, const ledger_amounts *real)
+{
+    (void)k;
+    (void)t;
+    ledgers.settled++;
+    ledgers.real = *real;
+}
+
+grant_mark ledger_keeper_mark(const ledger_keeper *k, const grant_take *t)
+{
+    (void)k;
+    (void)t;
+    return (grant_mark){.wall_ms = 7};
+}
+
+size_t ledger_keeper_left(const ledger_keeper *k, const grant_take *t,
+                          grant_left ret[LEDGER_LEVELS])
+{
+    (void)k;
+    (void)t;
+    memcpy(ret, ledgers.left, sizeof(ledgers.left));
+    return ledgers.left_count;
+}
+
+ledger_look *ledger_keeper_look(ledger_keeper *k, const key_policy *p, ledger_seen_fn done,
+                                void *arg)
+{
+    (void)k;
+    (void)p;
+    (void)done;
+    (void)arg;
+    return NULL;
+}
+
+/* ---- a request as ADMIT finds it ---- */
+
+typedef struct fixture {
+    relay_core core;
+    relay_config config;
+    provider_config provider;
+    model_route route;
+    model_price price;
+    Apirelay__Auth__V1__KeyPolicy message;
+    key_policy policy;
+    relay_request r;
+} fixture;
+
+static int set_up(void **state)
+{
+    static fixture f;
+
+    f = (fixture){.provider = {.name = GW_STR("scripted")},
+                  .price = {.model = GW_STR("gpt-*"),
+                            .provider = GW_STR(""),
+                            .prompt_per_million_nano_usd = 1000000,
+                            .completion_per_million_nano_usd = 2000000,
+                            .cached_prompt_per_million_nano_usd = 1000000,
+                            .reasoning_per_million_nano_usd = 2000000}};
+    memset(&ledgers, 0, sizeof(ledgers));
+    apirelay__auth__v1__key_policy__init(&f.message);
+    f.policy.message = &f.message;
+    f.route = (model_route){
+        .provider = &f.provider, .upstream_model = GW_STR(""), .default_max_output_tokens = 4096};
+    f.config.prices = &f.price;
+    f.config.price_count = 1;
+    f.r = (relay_request){.core = &f.core,
+                          .troubles = &f.core.no_troubles,
+                          .arena = gw_arena_new(),
+                          .policy = &f.policy,
+                          .config = &f.config,
+                          .route = &f.route,
+                          .call = {.endpoint = ENDPOINT_CHAT},
+                          .body = {.model = GW_STR("gpt-4o"), .choices = 1},
+                          .prompt_estimate = 10};
+    *state = &f;
+    return f.r.arena ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+    gw_arena_free(((fixture *)*state)->r.arena);
+    return 0;
+}
+
+static void a_hold_is_the_prompt_and_all_the_output_that_may_come(void **state)
+{
+    fixture *f = *state;
+
+    ledgers.script = &(answer_of_ledger){.outcome = GRANT_CUT};
+    f->r.body.needs.max_tokens = 100;
+    f->r.body.choices = 3;
+    assert_int_equal(relay_request_take_hold(&f->r), STAGE_FORWARD);
+    assert_int_equal(f->r.job.ceiling, 100);
+    assert_int_equal(ledgers.holds[0].of[LEDGER_REQUESTS_DAY], 1);
+    assert_int_equal(ledgers.holds[0].of[LEDGER_TOKENS_DAY], 310);
+    assert_int_equal(ledgers.holds[0].of[LEDGER_TOKENS_MONTH], 310);
+    assert_int_equal(ledgers.holds[0].of[LEDGER_COST_MONTH], 10 + 600);
+    assert_int_equal(f->r.mark.wall_ms, 7);
+}
+
+static void without_a_ceiling_of_the_callers_the_routes_stands_up_to_the_models(void **state)
+{
+    fixture *f = *state;
+
+    ledgers.script = (const answer_of_ledger[]){{.outcome = GRANT_CUT}, {.outcome = GRANT_CUT}};
+    assert_int_equal(relay_request_take_hold(&f->r), STAGE_FORWARD);
+    assert_int_equal(f->r.job.ceiling, 4096);
+    f->route.max_output_tokens = 1000;
+    assert_int_equal(relay_request_take_hold(&f->r), STAGE_FORWARD);
+    assert_int_equal(f->r.job.ceiling, 1000);
+}
+
+/* Key, client and owner may each have less left than the one before. */
+static void the_ceiling_is_cut_to_what_each_level_pays_for(void **state)
+{
+    fixture *f = *state;
+    const answer_of_ledger script[] = {
+        {GRANT_REFUSED, LEDGER_OF_KEY, LEDGER_TOKENS_DAY, 510, 1000},
+        {GRANT_REFUSED, LEDGER_OF_CLIENT, LEDGER_COST_MONTH, 10 + 2 * 200, 1000},
+        {.outcome = GRANT_CUT},
+    };
+
+    ledgers.script = script;
+    assert_int_equal(relay_request_take_hold(&f->r), STAGE_FORWARD);
+    assert_int_equal(ledgers.taken, 3);
+    assert_int_equal(ledgers.holds[1].of[LEDGER_TOKENS_DAY], 510);
+    assert_int_equal(f->r.job.ceiling, 200);
+    assert_int_equal(ledgers.holds[2].of[LEDGER_COST_MONTH], 410);
+}
+
+static void a_limit_that_shrinks_each_time_is_not_followed_for_ever(void **state)
+{
+    fixture *f = *state;
+    const answer_of_ledger script[] = {
+        {GRANT_REFUSED, LEDGER_OF_KEY, LEDGER_TOKENS_DAY, 1000, 1000},
+        {GRANT_REFUSED, LEDGER_OF_KEY, LEDGER_TOKENS_DAY, 900, 1000},
+        {GRANT_REFUSED, LEDGER_OF_KEY, LEDGER_TOKENS_DAY, 800, 1000},
+        {GRANT_REFUSED, LEDGER_OF_KEY, LEDGER_TOKENS_DAY, 700, 1000},
+    };
+
+    ledgers.script = script;
+    assert_int_equal(relay_request_take_hold(&f->r), STAGE_SETTLE);
+    assert_int_equal(ledgers.taken, 4);
+    assert_true(f->r.has_failed);
+}
+
+static void a_refusal_names_whose_limit_it_is_and_when_waiting_helps(void **state)
+{
+    static const struct {
+        answer_of_ledger answer;
+        const char *param, *code, *says, *retry_after;
+        bool waiting_does_not_help;
+    } cases[] = {
+        {{GRANT_REFUSED, LEDGER_OF_KEY, LEDGER_BUCKET, 0, 1500},
+         "limits.requestsPerMinute",
+         "rate_limit_exceeded",
+         "this API key has",
+         "2",
+         false},
+        {{GRANT_REFUSED, LEDGER_OF_CLIENT, LEDGER_REQUESTS_DAY, 0, 3600000},
+         "clientLimits.requestsPerDay",
+         "rate_limit_exceeded",
+         "the client of",
+         "3600",
+         true},
+        {{GRANT_REFUSED, LEDGER_OF_OWNER, LEDGER_COST_MONTH, 0, 86400000},
+         "ownerLimits.costLimit",
+         "insufficient_quota",
+         "the owner of",
+         "86400",
+         true},
+        {{GRANT_REFUSED, LEDGER_OF_KEY, LEDGER_TOKENS_DAY, 20, 5000},
+         "limits.tokensPerDay",
+         "rate_limit_exceeded",
+         "tokens per day",
+         "5",
+         false},
+        {{GRANT_REFUSED, LEDGER_OF_CLIENT, LEDGER_SLOTS, 0, 1000},
+         "clientLimits.requestsInFlight",
+         "rate_limit_exceeded",
+         "try again in 1 s",
+         "1",
+         false},
+    };
+
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        (void)tear_down(state);
+        assert_int_equal(set_up(state), 0);
+        fixture *f = *state;
+        ledgers.script = &cases[i].answer;
+        assert_int_equal(relay_request_take_hold(&f->r), STAGE_SETTLE);
+        const openai_error *e = &f->r.troubles->failure;
+        assert_int_equal(e->http_status, 429);
+        assert_true(gw_str_eq_c(e->code, cases[i].code));
+        assert_string_equal(e->error.field, cases[i].param);
+        assert_true(gw_str_eq_c(e->retry_after, cases[i].retry_after));
+        assert_non_null(strstr(e->error.message, cases[i].says));
+        assert_int_equal(f->r.waiting_does_not_help, cases[i].waiting_does_not_help);
+    }
+}
+
+static void a_store_that_is_away_is_a_503(void **state)
+{
+    fixture *f = *state;
+
+    ledgers.script = &(answer_of_ledger){.outcome = GRANT_UNAVAILABLE};
+    assert_int_equal(relay_request_take_hold(&f->r), STAGE_SETTLE);
+    assert_int_equal(f->r.troubles->failure.http_status, 503);
+}
+
+static void one_that_waits_leaves_the_queue_once(void **state)
+{
+    fixture *f = *state;
+
+    ledgers.script = &(answer_of_ledger){.outcome = GRANT_WAITS};
+    assert_int_equal(relay_request_take_hold(&f->r), STAGE_ADMIT);
+    assert_int_equal(f->r.operations, 1);
+    relay_request_leave_queue(&f->r);
+    relay_request_leave_queue(&f->r);
+    relay_request_settle_hold(&f->r);
+    assert_int_equal(f->r.operations, 0);
+    assert_int_equal(ledgers.forgotten, 1);
+    assert_int_equal(ledgers.settled, 0);
+}
+
+static void what_no_provider_was_asked_for_costs_nothing(void **state)
+{
+    fixture *f = *state;
+
+    ledgers.script = (const answer_of_ledger[]){{.outcome = GRANT_CUT}, {.outcome = GRANT_CUT}};
+    (void)relay_request_take_hold(&f->r);
+    f->r.bill = (relay_bill){.total_tokens = 30, .cost_nano_usd = 50};
+    f->r.attempts = 1;
+    relay_request_settle_hold(&f->r);
+    assert_int_equal(ledgers.real.of[LEDGER_REQUESTS_DAY], 1);
+    assert_int_equal(ledgers.real.of[LEDGER_TOKENS_MONTH], 30);
+    assert_int_equal(ledgers.real.of[LEDGER_COST_MONTH], 50);
+    assert_int_equal(f->r.mark.wall_ms, 7); /* of the cut */
+    (void)relay_request_take_hold(&f->r);
+    f->r.attempts = 0;
+    relay_request_settle_hold(&f->r);
+    assert_int_equal(ledgers.real.of[LEDGER_REQUESTS_DAY], 0);
+}
+
+static gw_str header_of(const relay_answer *a, const char *name)
+{
+    for (size_t i = 0; i < a->header_count; i++)
+        if (gw_str_eq_c(a->headers[i].name, name))
+            return a->headers[i].value;
+    return GW_STR("");
+}
+
+static void headers_tell_the_limit_that_least_is_left_of(void **state)
+{
+    fixture *f = *state;
+    relay_answer a = {0};
+    const ledger_amounts none = {
+        {LEDGER_UNLIMITED, LEDGER_UNLIMITED, LEDGER_UNLIMITED, LEDGER_UNLIMITED}};
+
+    ledgers.script = &(answer_of_ledger){.outcome = GRANT_CUT};
+    (void)relay_request_take_hold(&f->r);
+    ledgers.left_count = 2;
+    ledgers.left[0] = (grant_left){.limits = {.window = none, .per_minute = 60},
+                                   .bucket_left = 40,
+                                   .wall_ms = LEDGER_DAY_MS / 2};
+    ledgers.left[0].limits.window.of[LEDGER_TOKENS_DAY] = 1000;
+    ledgers.left[0].left.of[LEDGER_TOKENS_DAY] = 900;
+    ledgers.left[1] = (grant_left){.limits = {.window = none}, .wall_ms = LEDGER_DAY_MS / 2};
+    ledgers.left[1].limits.window.of[LEDGER_REQUESTS_DAY] = 500;
+    ledgers.left[1].left.of[LEDGER_REQUESTS_DAY] = 30;
+    ledgers.left[1].limits.window.of[LEDGER_TOKENS_MONTH] = 100000;
+    ledgers.left[1].left.of[LEDGER_TOKENS_MONTH] = 700;
+    relay_request_add_limits(&f->r, &a);
+    assert_true(gw_str_eq_c(header_of(&a, "x-ratelimit-limit-requests"), "500"));
+    assert_true(gw_str_eq_c(header_of(&a, "x-ratelimit-remaining-requests"), "30"));
+    assert_true(gw_str_eq_c(header_of(&a, "x-ratelimit-reset-requests"), "12h0m0s"));
+    assert_true(gw_str_eq_c(header_of(&a, "x-ratelimit-limit-tokens"), "100000"));
+    assert_true(gw_str_eq_c(header_of(&a, "x-ratelimit-remaining-tokens"), "700"));
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(a_hold_is_the_prompt_and_all_the_output_that_may_come),
+        TEST(without_a_ceiling_of_the_callers_the_routes_stands_up_to_the_models),
+        TEST(the_ceiling_is_cut_to_what_each_level_pays_for),
+        TEST(a_limit_that_shrinks_each_time_is_not_followed_for_ever),
+        TEST(a_refusal_names_whose_limit_it_is_and_when_waiting_helps),
+        TEST(a_store_that_is_away_is_a_503),
+        TEST(one_that_waits_leaves_the_queue_once),
+        TEST(what_no_provider_was_asked_for_costs_nothing),
+        TEST(headers_tell_the_limit_that_least_is_left_of),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

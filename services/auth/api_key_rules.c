@@ -105,7 +105,7 @@ static const char *address_rule(gw_str s)
 /* scheme "://" host [":" port], RFC 6454: what a browser sends as Origin. */
 static const char *origin_rule(gw_str s)
 {
-    static const char allowed[] = "an origin as https://app.example, without path";
+    static const char allowed[] = "an origin as https://app.example, without path or *";
     size_t scheme = gw_str_starts_with(s, GW_STR("https://"))  ? 8
                     : gw_str_starts_with(s, GW_STR("http://")) ? 7
                                                                : 0;
@@ -113,7 +113,7 @@ static const char *origin_rule(gw_str s)
     if (scheme == 0 || host.len == 0 || s.len > 256 || !is_printable_ascii(s))
         return allowed;
     for (size_t i = 0; i < host.len; i++) {
-        if (strchr("/?#@\\,", host.ptr[i]) || (host.ptr[i] >= 'A' && host.ptr[i] <= 'Z'))
+        if (strchr("/?#@\\,*", host.ptr[i]) || (host.ptr[i] >= 'A' && host.ptr[i] <= 'Z'))
             return allowed;
     }
     return NULL;

@@ -1,4 +1,5 @@
 #include "api_key_change.h"
+#include "core/map.h"
 #include "key_resolution.h"
 #include "key_store.h"
 #include "messages.h"
@@ -9,6 +10,7 @@
 
 #define PRESENTED_MAX_BYTES 128
 #define USES_MAX            10000
+#define ORIGINS_MAX         10000
 
 /* ---- Resolve ---- */
 
@@ -156,6 +158,50 @@ static void report_use(gw_rpc_call *call, const ProtobufCMessage *request, void 
     op_refuse(o, &err);
 }
 
+/* ---- ListOrigins ---- */
+
+typedef Apirelay__Auth__V1__ListOriginsResponse origins_response;
+
+typedef struct origin_list {
+    gw_arena *arena;
+    gw_map *seen;
+    origins_response *response;
+} origin_list;
+
+static void add_origin(void *arg, gw_str origin)
+{
+    origin_list *l = arg;
+    origins_response *m = l->response;
+    if (gw_map_get(l->seen, origin))
+        return;
+    char *text = m->n_origins < ORIGINS_MAX ? message_text(l->arena, origin) : NULL;
+    if (!text || *text == '\0' || !gw_map_put(l->seen, origin, text)) {
+        m->incomplete = true;
+        return;
+    }
+    m->origins[m->n_origins++] = text;
+}
+
+static gw_status origins_run(op *o, const gw_db *d, gw_error *err)
+{
+    gw_auto(gw_map) seen = gw_map_new(NULL);
+    origins_response *m =
+        message_new(o->arena, &apirelay__auth__v1__list_origins_response__descriptor);
+    if (m)
+        m->origins = gw_arena_array(o->arena, char *, ORIGINS_MAX);
+    if (!seen || !m || !m->origins)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "out of memory");
+    o->response = &m->base;
+    return key_store_each_origin(d, add_origin, &(origin_list){o->arena, seen, m}, err);
+}
+
+static void list_origins(gw_rpc_call *call, const ProtobufCMessage *request, void *arg)
+{
+    op *o = op_new(arg, call, request, origins_run);
+    if (o)
+        op_start(o);
+}
+
 /* ---- SuspendByRule ---- */
 
 static gw_status suspend_run(op *o, const gw_db *d, gw_error *err)
@@ -231,5 +277,6 @@ const gw_rpc_handler key_access_handlers[] = {
      .finished = watch_rpc_finished},
     {.path = PATH("ReportUse"), .start = report_use},
     {.path = PATH("SuspendByRule"), .start = suspend_by_rule},
+    {.path = PATH("ListOrigins"), .start = list_origins},
     {0},
 };

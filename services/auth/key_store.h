@@ -47,6 +47,10 @@ typedef struct key_filter {
 GW_CHECK gw_status key_store_list(const gw_db *d, gw_arena *a, const key_filter *filter,
                                   api_key_record *ret, size_t *ret_count, gw_error *err);
 
+/* Calls `each` for every origin of a key that is not revoked; one that several keys list comes several times. */
+GW_CHECK gw_status key_store_each_origin(const gw_db *d, void (*each)(void *arg, gw_str origin),
+                                         void *arg, gw_error *err);
+
 /* The last use; times only grow. */
 typedef struct key_use {
     gw_str key_id;

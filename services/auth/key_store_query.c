@@ -153,3 +153,45 @@ gw_status key_store_insert_many(const gw_db *d, const api_key_record *keys, size
     mongoc_collection_destroy(c);
     return rc;
 }
+
+/* ---- origins ---- */
+
+typedef struct origin_listing {
+    void (*each)(void *arg, gw_str origin);
+    void *arg;
+} origin_listing;
+
+static gw_status add_origins(void *arg, const bson_t *doc, gw_error *err)
+{
+    const origin_listing *l = arg;
+    bson_t array;
+    bson_iter_t it;
+    (void)err;
+    if (!gw_bson_array(doc, "security.domains", &array) || !bson_iter_init(&it, &array))
+        return GW_OK;
+    while (bson_iter_next(&it)) {
+        uint32_t len;
+        const char *text = BSON_ITER_HOLDS_UTF8(&it) ? bson_iter_utf8(&it, &len) : NULL;
+        if (text)
+            l->each(l->arg, gw_str_n(text, len));
+    }
+    return GW_OK;
+}
+
+gw_status key_store_each_origin(const gw_db *d, void (*each)(void *arg, gw_str origin), void *arg,
+                                gw_error *err)
+{
+    gw_db_auto_bson filter = BSON_INITIALIZER, opts = BSON_INITIALIZER;
+    bson_t part;
+    origin_listing l = {each, arg};
+    BSON_APPEND_DOCUMENT_BEGIN(&filter, "security.domains", &part);
+    gw_bson_append_str(&part, "$gt", GW_STR("")); /* those alone that list one: by the index */
+    bson_append_document_end(&filter, &part);
+    BSON_APPEND_DOCUMENT_BEGIN(&filter, "status", &part);
+    gw_bson_append_str(&part, "$ne", GW_STR("revoked"));
+    bson_append_document_end(&filter, &part);
+    BSON_APPEND_DOCUMENT_BEGIN(&opts, "projection", &part);
+    BSON_APPEND_INT32(&part, "security.domains", 1);
+    bson_append_document_end(&opts, &part);
+    return gw_db_find(d, KEYS, &filter, &opts, add_origins, &l, err);
+}

@@ -148,23 +148,26 @@ static void refuse(gw_exchange *x, const gw_error *err, const char *allow)
 }
 
 /*
- * A preflight carries no key, so it promises nothing: whether the origin may read the answer is said
- * on the real request, by the key's security.domains.
+ * A preflight (Fetch standard §4.8) carries no key: an origin that some key lists may ask. Whether it may with the key it then has is
+ * said on the real request, by that key's security.domains. Credentials, which for browsers are cookies, are never allowed.
  */
-static void answer_options(gw_exchange *x, const char *allow)
+static void answer_options(const front_http *f, gw_exchange *x, const char *allow)
 {
     gw_headers in = gw_exchange_headers(x);
+    gw_str origin = gw_headers_get(in, "origin");
     gw_str wanted = gw_headers_get(in, "access-control-request-headers");
     header_list headers = {.count = 0};
 
     add_request_id(&headers);
     add(&headers, "allow", gw_str_of(allow));
-    if (gw_headers_get(in, "access-control-request-method").len > 0) {
-        add(&headers, "access-control-allow-origin", gw_headers_get(in, "origin"));
+    if (origin.ptr)
+        add(&headers, "vary", GW_STR("Origin"));
+    if (gw_headers_get(in, "access-control-request-method").len > 0 &&
+        origin_set_has(f->core->origins, origin)) {
+        add(&headers, "access-control-allow-origin", origin);
         add(&headers, "access-control-allow-methods", gw_str_of(allow));
         add(&headers, "access-control-allow-headers", wanted);
         add(&headers, "access-control-max-age", GW_STR("600"));
-        add(&headers, "vary", GW_STR("Origin"));
     }
     gw_response_head head = {
         .status = 204, .headers = headers.items, .header_count = headers.count};
@@ -216,7 +219,7 @@ static void on_head(gw_exchange *x, void *arg)
                       GW_STR_ARG(gw_str_slice(gw_exchange_path(x), 0, 100)));
         refuse(x, &err, "");
     } else if (gw_str_eq_c(method, "OPTIONS")) {
-        answer_options(x, info->allow);
+        answer_options(f, x, info->allow);
     } else if (!gw_str_eq_c(method, info->method) &&
                !(gw_str_eq_c(method, "HEAD") && gw_str_eq_c(gw_str_of(info->method), "GET"))) {
         (void)gw_fail(&err, GW_ERR_METHOD_NOT_ALLOWED, "%s takes %s", info->path, info->method);

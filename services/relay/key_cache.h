@@ -29,6 +29,8 @@ typedef struct key_cache_options {
     int64_t negative_ttl_ms; /* 5 s */
     size_t max_entries; /* 200,000; least recently used go first */
     int64_t resolve_timeout_ms; /* 3 s */
+    void (*changed)(void *arg); /* some key, or all of them; may be NULL */
+    void *changed_arg;
     gw_log *log;
     gw_metrics_shard *metrics; /* may be NULL */
 } key_cache_options;

@@ -89,6 +89,12 @@ static void fetch_tag_keys(void *arg)
 
 /* ---- the stream of changes ---- */
 
+static void tell_of_change(const key_cache *c)
+{
+    if (c->options.changed)
+        c->options.changed(c->options.changed_arg);
+}
+
 /* A watch that goes on from nowhere tells only what comes after its start: what was cached before may have changed meanwhile. */
 static void begin_watch(key_cache *c)
 {
@@ -96,6 +102,7 @@ static void begin_watch(key_cache *c)
         return;
     c->watch_is_new = false;
     key_cache_apply_reset(c);
+    tell_of_change(c);
 }
 
 static void on_watch_message(void *arg, const ProtobufCMessage *m)
@@ -110,6 +117,7 @@ static void on_watch_message(void *arg, const ProtobufCMessage *m)
     case APIRELAY__AUTH__V1__WATCH_RESPONSE__EVENT_CHANGE:
         key_cache_apply_change(c, gw_str_of(event->change->key_id), event->change->generation);
         c->generation = GW_MAX(c->generation, event->change->generation);
+        tell_of_change(c);
         break;
     case APIRELAY__AUTH__V1__WATCH_RESPONSE__EVENT_LIMITS_CHANGE:
         key_cache_apply_limits_change(c, event->limits_change);
@@ -123,6 +131,7 @@ static void on_watch_message(void *arg, const ProtobufCMessage *m)
                     gw_kv("generation", event->reset->generation));
         key_cache_apply_reset(c);
         c->generation = event->reset->generation;
+        tell_of_change(c);
         break;
     default: /* an event of a newer auth: a sign of life all the same */
         break;

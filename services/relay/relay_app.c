@@ -125,6 +125,7 @@ static void close_app(void *arg)
     relay_app *a = arg;
 
     gw_redis_free(a->redis);
+    origin_set_stop(a->origins);
     key_cache_free(a->keys);
     gw_access_checker_free(a->access);
     config_store_free(a->config);
@@ -134,6 +135,7 @@ static void close_app(void *arg)
     gw_rpc_channel_free(a->usage);
     ledger_keeper_free(a->ledgers);
     offence_book_free(a->offences);
+    origin_set_free(a->origins);
     gw_master_keys_free(a->core.master_keys);
     gw_rpc_pump_free(a->pump);
     gw_schema_free(a->schema);

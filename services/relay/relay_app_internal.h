@@ -33,6 +33,7 @@ typedef struct relay_app {
     ledger_keeper *ledgers;
     gw_redis *redis; /* nonces and offences; connects when first needed */
     offence_book *offences;
+    origin_set *origins;
     key_cache *keys;
     gw_http_client *upstreams;
     relay_core core;

@@ -154,6 +154,21 @@ static gw_status open_guard(relay_app *a, gw_error *err)
     return rc;
 }
 
+static void on_keys_changed(void *arg)
+{
+    relay_app *a = arg;
+
+    origin_set_refresh(a->origins);
+}
+
+static gw_status open_origins(relay_app *a, gw_error *err)
+{
+    const origin_set_options o = {
+        .auth = a->auth, .service_token = gw_service_own_token(a->service), .log = a->log};
+
+    return origin_set_new(a->loop, &o, &a->origins, err);
+}
+
 static gw_status open_keys(relay_app *a, gw_error *err)
 {
     key_cache_options options = {
@@ -163,6 +178,8 @@ static gw_status open_keys(relay_app *a, gw_error *err)
         .negative_ttl_ms = KEY_NEGATIVE_MS,
         .max_entries = KEYS_MAX,
         .resolve_timeout_ms = KEY_RESOLVE_MS,
+        .changed = on_keys_changed,
+        .changed_arg = a,
         .log = a->log,
         .metrics = a->shard,
     };
@@ -217,6 +234,7 @@ static void fill_core(relay_app *a)
     c->ledgers = a->ledgers;
     c->redis = a->redis;
     c->offences = a->offences;
+    c->origins = a->origins;
     c->upstreams = a->upstreams;
     c->usage = a->usage;
     c->idle = relay_app_on_idle;
@@ -321,7 +339,8 @@ static gw_status open_http(relay_app *a, gw_error *err)
 gw_status relay_app_open(void *app, gw_service *service, gw_error *err)
 {
     static gw_status (*const steps[])(relay_app * a, gw_error * err) = {
-        open_base, open_config, open_recorder, open_ledgers, open_guard, open_keys, open_upstreams,
+        open_base,  open_config,  open_recorder, open_ledgers,
+        open_guard, open_origins, open_keys,     open_upstreams,
     };
     relay_app *a = app;
 
@@ -368,6 +387,7 @@ void relay_app_reload(void *app)
     gw_http_server_adjust(a->http, &options);
     key_cache_adjust(a->keys, gw_service_own_token(a->service), a->conf->key_stale_max_ms);
     ledger_keeper_set_service_token(a->ledgers, gw_service_own_token(a->service));
+    origin_set_set_service_token(a->origins, gw_service_own_token(a->service));
     offence_book_set_service_token(a->offences, gw_service_own_token(a->service));
     reload_master_keys(a);
     recorder_set_service_token(a->recorder, gw_service_own_token(a->service));

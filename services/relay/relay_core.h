@@ -12,6 +12,7 @@
 #include "ledger_keeper.h"
 #include "offence_book.h"
 #include "openai_error.h"
+#include "origin_set.h"
 #include "recorder.h"
 #include "relay_config.h"
 #include "usage_tap.h"
@@ -52,6 +53,7 @@ typedef struct relay_core {
     gw_redis *redis; /* nonces; NULL: no key signs (tests) */
     gw_master_keys *master_keys; /* that open signing secrets; NULL: none */
     int64_t signing_trouble_ms; /* when the log last said that one does not open */
+    origin_set *origins; /* that preflights are answered for; NULL: none (tests) */
     offence_book *offences; /* NULL: nothing is counted (tests) */
     ledger_keeper *ledgers; /* NULL: limits are not enforced (tests) */
     gw_http_client *upstreams;

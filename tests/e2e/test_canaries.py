@@ -8,6 +8,7 @@ from typing import Any
 import bson
 import httpx
 import pytest
+from harness.signing import signed
 from harness.suite import SERVICES, Suite, base62
 
 PROMPT = f"canary-prompt-{base62(16)}"
@@ -44,11 +45,13 @@ def canaries(suite: Suite) -> dict[str, str]:
     admin_key = suite.admin("POST", "/admin/admin-keys", json={"name": "canary", "role": "viewer"}).json()["key"]
     suite.admin("GET", f"/admin/usage?from={QUERY_SECRET}")
     regenerated = suite.admin("POST", f"/admin/api-keys/{made['id']}/regenerate", json={}).json()["key"]
+    signing = suite.admin("POST", f"/admin/api-keys/{made['id']}/signing-secret", json={}).json()["signingSecret"]
+    suite.chat(regenerated, "gpt-4o", PROMPT, headers=signed("lcsig_" + base62(43)))
     served = suite.chat(regenerated, "gpt-4o", PROMPT)
     suite.row(served.headers["x-request-id"])
     assert last is not None
     return {
-        "API key": key, "secret of the API key": key[-38:-6], "regenerated key": regenerated, "prompt": PROMPT, "admin password": ADMIN_PASSWORD,
+        "signing secret": signing, "API key": key, "secret of the API key": key[-38:-6], "regenerated key": regenerated, "prompt": PROMPT, "admin password": ADMIN_PASSWORD,
         "session token": signed_in.cookies[suite.session_cookie], "admin key": admin_key, "bootstrap key": suite.admin_key, "owner's password": suite.owner_password,
         "provider key": "sk-scripted-provider-key", "LibreChat key": "sk-librechat-provider-key", "client header": CLIENT_SECRET, "query": QUERY_SECRET,
         **{f"service token of {name}": token for name, token in suite.tokens.items()},

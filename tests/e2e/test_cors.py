@@ -1,0 +1,96 @@
+"""Browsers: preflights of origins that some key lists, answers for those that the key itself lists, and never credentials or a wildcard."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+from harness.ports import eventually
+from harness.suite import Suite
+
+CHAT = "/v1/chat/completions"
+APPLIES_SECONDS = 1.0
+OURS = "https://app.example"
+CORS = "access-control-"
+
+
+def preflight(suite: Suite, origin: str, path: str = CHAT, method: str = "POST", wanted: str = "authorization, content-type") -> httpx.Response:
+    headers = {"Origin": origin, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": wanted}
+    return httpx.options(suite.relay_url + path, headers=headers, verify=suite.verify)
+
+
+def cors_of(answer: httpx.Response) -> dict[str, str]:
+    return {name: value for name, value in answer.headers.items() if name.startswith(CORS)}
+
+
+@pytest.fixture(scope="module")
+def key(suite: Suite) -> dict[str, Any]:
+    made = suite.make_key(name="browser", security={"domains": [OURS, "http://localhost:3000"]})
+    eventually(lambda: cors_of(preflight(suite, OURS)), "the origin is known", APPLIES_SECONDS)
+    return made
+
+
+def test_a_preflight_of_a_listed_origin_is_granted(suite: Suite, key: dict[str, Any]) -> None:
+    for origin in (OURS, "http://localhost:3000"):
+        answer = preflight(suite, origin)
+        assert answer.status_code == 204 and answer.headers["vary"] == "Origin"
+        assert cors_of(answer) == {
+            "access-control-allow-origin": origin,
+            "access-control-allow-methods": "POST, OPTIONS",
+            "access-control-allow-headers": "authorization, content-type",
+            "access-control-max-age": "600",
+        }
+    assert cors_of(preflight(suite, OURS, "/v1/models", "GET"))["access-control-allow-methods"] == "GET, HEAD, OPTIONS"
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "https://app.example.evil.example", "http://app.example", "https://app.example:8443", "null", "*", ""])
+def test_a_preflight_of_another_origin_gets_no_cors_header(suite: Suite, key: dict[str, Any], origin: str) -> None:
+    answer = preflight(suite, origin)
+    assert answer.status_code == 204 and not cors_of(answer)
+
+
+def test_options_without_a_preflights_headers_only_tells_the_methods(suite: Suite, key: dict[str, Any]) -> None:
+    answer = httpx.options(suite.relay_url + CHAT, headers={"Origin": OURS}, verify=suite.verify)
+    assert answer.headers["allow"] == "POST, OPTIONS" and not cors_of(answer)
+
+
+def test_an_origin_comes_and_goes_with_the_keys_that_list_it(suite: Suite) -> None:
+    origin = "https://fleeting.example"
+    assert not cors_of(preflight(suite, origin))
+    one, two = suite.make_key(security={"domains": [origin]}), suite.make_key(security={"domains": [origin]})
+    eventually(lambda: cors_of(preflight(suite, origin)), "granted", APPLIES_SECONDS)
+    assert suite.admin("DELETE", f"/admin/api-keys/{one['id']}").status_code == 200
+    assert suite.admin("PATCH", f"/admin/api-keys/{two['id']}", json={"security": {"domains": []}}).status_code == 200
+    eventually(lambda: not cors_of(preflight(suite, origin)), "refused", APPLIES_SECONDS)
+
+
+def test_the_answer_names_the_origin_of_its_own_key_alone(suite: Suite, key: dict[str, Any]) -> None:
+    other = suite.make_key(security={"domains": ["https://other.example"]})
+    eventually(lambda: cors_of(preflight(suite, "https://other.example")), "known", APPLIES_SECONDS)
+    good = suite.chat(key["key"], headers={"Origin": OURS})
+    assert good.status_code == 200 and good.headers["access-control-allow-origin"] == OURS and good.headers["vary"] == "Origin"
+    wrong = suite.chat(key["key"], headers={"Origin": "https://other.example"})
+    assert wrong.status_code == 403 and not cors_of(wrong)
+    assert suite.chat(other["key"], headers={"Origin": OURS}).status_code == 403
+    without = suite.chat(suite.make_key()["key"], headers={"Origin": OURS})
+    assert without.status_code == 200 and not cors_of(without)
+
+
+def test_a_browser_may_read_refusals_too(suite: Suite, key: dict[str, Any]) -> None:
+    answer = suite.chat(key["key"], "no-such-model", headers={"Origin": OURS})
+    assert answer.status_code == 404 and answer.headers["access-control-allow-origin"] == OURS
+
+
+def test_neither_credentials_nor_a_wildcard_are_ever_allowed(suite: Suite, key: dict[str, Any]) -> None:
+    cookie = {"Origin": OURS, "Cookie": "a=b", "Access-Control-Request-Method": "POST"}
+    answers = [preflight(suite, OURS), suite.chat(key["key"], headers=cookie), httpx.options(suite.relay_url + CHAT, headers=cookie, verify=suite.verify)]
+    for answer in answers:
+        assert "access-control-allow-credentials" not in answer.headers
+        assert answer.headers["access-control-allow-origin"] == OURS
+
+
+def test_a_domain_with_a_wildcard_or_a_path_is_refused(suite: Suite) -> None:
+    for domain in ("*", "https://*.example", "https://app.example/path", "app.example", "https://APP.example", "null"):
+        answer = suite.admin("POST", "/admin/api-keys", json={"name": "k", "security": {"domains": [domain]}})
+        assert answer.status_code == 400 and "security.domains[0]" in answer.text, domain

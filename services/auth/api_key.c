@@ -42,7 +42,7 @@ void api_key_fill_defaults(gw_arena *a, api_key_view *v)
     NEED(v->cache, key_cache);
     NEED(v->privacy, key_privacy);
     NEED(v->signing, key_signing);
-    default_text(&v->env, "prod");
+    default_text(&v->env, API_KEY_ENV_DEFAULT);
     default_text(&v->status, "active");
     default_text(&v->on_disconnect, "close");
     if (v->client)
@@ -113,6 +113,7 @@ void api_key_refresh_view(gw_arena *a, api_key_record *k, int64_t now_ms)
     int64_t last = 0;
     for (size_t i = 0; i < k->previous_count; i++)
         last = GW_MAX(last, k->previous[i].expires_ms);
+    k->view->secret_created_at = message_time(a, k->current.created_ms);
     k->view->previous_expires_at = last > now_ms ? message_time(a, last) : NULL;
     k->view->etag = message_text(a, gw_arena_printf(a, "v%lld", (long long)k->version));
     if (!k->view->signing)

@@ -15,6 +15,7 @@
 
 typedef Apirelay__Auth__V1__ApiKey api_key_view;
 
+#define API_KEY_ENV_DEFAULT  "prod"
 #define API_KEY_PREVIOUS_MAX 4 /* secrets in their grace period; older ones end early */
 
 typedef struct api_key_secret {
@@ -51,5 +52,6 @@ int64_t api_key_secret_end_ms(const api_key_record *k, const api_key_secret *sec
 /* The signing secret becomes the previous one until `expires_ms`; one whose grace is over is dropped. */
 void api_key_retire_signing_secret(api_key_record *k, int64_t now_ms, int64_t expires_ms);
 
-/* Sets what the view derives from the rest: etag, previous_expires_at, signing.configured and its previous_expires_at. */
+/* Sets what the view derives from the rest: etag, secret_created_at,
+ * previous_expires_at, signing.configured and its previous_expires_at. */
 void api_key_refresh_view(gw_arena *a, api_key_record *k, int64_t now_ms);

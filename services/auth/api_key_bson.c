@@ -6,8 +6,9 @@
 #include "mongo/bson_read.h"
 
 /* Mapped by hand, or by their parts, or not stored. */
-static const char *const by_hand[] = {"id",      "user_id", "last_used_at", "previous_expires_at",
-                                      "signing", "etag"};
+static const char *const by_hand[] = {
+    "id",      "user_id", "last_used_at",      "previous_expires_at",
+    "signing", "etag",    "secret_created_at", "rotation_due"};
 
 static bool is_by_hand(const char *name)
 {
@@ -210,25 +211,14 @@ static const struct {
     {"signing.required", FLAG},
 };
 
-/* The first of them under `above` that is there and cannot be read, NULL when there is none. */
-static const char *unreadable_value(const bson_t *doc, const char *above)
-{
-    for (size_t i = 0; i < GW_ARRAY_LEN(narrowing); i++) {
-        const char *path = narrowing[i].path;
-        if (gw_str_starts_with(gw_str_of(path), gw_str_of(above)) && gw_bson_has(doc, path) &&
-            !value_is_readable(doc, path, narrowing[i].kind))
-            return path;
-    }
-    return NULL;
-}
-
 /* What narrows a key's use must be readable: passed over as absent it would widen the use. NULL when
  * all of it is. */
 static const char *unreadable_field(const bson_t *doc, const api_key_view *v)
 {
-    const char *value = unreadable_value(doc, "");
-    if (value)
-        return value;
+    for (size_t i = 0; i < GW_ARRAY_LEN(narrowing); i++)
+        if (gw_bson_has(doc, narrowing[i].path) &&
+            !value_is_readable(doc, narrowing[i].path, narrowing[i].kind))
+            return narrowing[i].path;
     /* The view has none for 1970 either, which its times take for absent. */
     if (gw_bson_has(doc, "security.expiresAt") && !v->security->expires_at)
         return "security.expiresAt";
@@ -251,22 +241,21 @@ static gw_status check_narrowing(const bson_t *doc, const api_key_view *v, gw_er
     return GW_OK;
 }
 
-gw_status api_key_limits_from_bson(gw_arena *a, const bson_t *doc,
-                                   Apirelay__Auth__V1__KeyLimits **ret, gw_error *err)
+gw_status api_key_parts_from_bson(gw_arena *a, const bson_t *doc, api_key_view *ret, gw_error *err)
 {
-    bson_t limits;
-    const char *field = unreadable_value(doc, "limits");
+    static const char *const parts[] = {"permissions", "limits", "security"};
+    api_key_view v = APIRELAY__AUTH__V1__API_KEY__INIT;
+    for (size_t i = 0; i < GW_ARRAY_LEN(parts); i++)
+        message_field_from_bson(a, &v.base, message_field(v.base.descriptor, gw_str_of(parts[i])),
+                                doc);
+    api_key_view *whole = message_copy(a, &v.base);
+    if (!whole)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "what was stored of keys");
+    api_key_fill_defaults(a, whole);
+    const char *field = unreadable_field(doc, whole);
     if (field)
         return gw_fail(err, GW_ERR_DATA_LOSS, "stored %s cannot be read", field);
-    if (!gw_bson_doc(doc, "limits", &limits)) {
-        *ret = NULL;
-        return GW_OK;
-    }
-    Apirelay__Auth__V1__KeyLimits *l = message_new(a, &apirelay__auth__v1__key_limits__descriptor);
-    if (!l)
-        return gw_fail(err, GW_ERR_NO_MEMORY, "limits");
-    message_from_bson(a, &l->base, &limits);
-    *ret = l;
+    *ret = v;
     return GW_OK;
 }
 

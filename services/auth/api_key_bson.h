@@ -29,7 +29,7 @@ void api_key_absent_to_bson(const api_key_record *k, bson_t *unset);
 GW_CHECK gw_status api_key_from_bson(gw_arena *a, const bson_t *doc, api_key_record *ret,
                                      gw_error *err);
 
-/* The `limits` of a document of another collection, NULL when it has none; DATA_LOSS when one of them
- * cannot be read. */
-GW_CHECK gw_status api_key_limits_from_bson(gw_arena *a, const bson_t *doc,
-                                            Apirelay__Auth__V1__KeyLimits **ret, gw_error *err);
+/* The permissions, limits and security of a document of another collection; those it has not stay NULL.
+ * DATA_LOSS when something of them cannot be read. */
+GW_CHECK gw_status api_key_parts_from_bson(gw_arena *a, const bson_t *doc, api_key_view *ret,
+                                           gw_error *err);

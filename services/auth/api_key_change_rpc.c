@@ -3,6 +3,7 @@
 #include "api_key_change.h"
 #include "core/violations.h"
 #include "key_mint.h"
+#include "key_settings_store.h"
 #include "messages.h"
 #include "op.h"
 
@@ -22,9 +23,11 @@ static gw_status change(op *o, const gw_db *d, const char *id, key_change_plan *
 {
     api_key_record k;
     gw_status rc = key_store_change(d, o->arena, gw_str_of(id), plan, &k, &o->key_changed, err);
-    if (rc == GW_OK)
-        *ret = k.view;
-    return rc;
+    if (rc != GW_OK)
+        return rc;
+    key_settings_store_show(d, o->arena, &k, 1, o->now_ms);
+    *ret = k.view;
+    return GW_OK;
 }
 
 static gw_status answer(op *o, void *response, gw_error *err)

@@ -42,7 +42,7 @@ static import_response *response_of(gw_arena *a, const import_call *c, bool with
 static gw_status store(op *o, const gw_db *d, gw_error *err)
 {
     import_call *c = o->data;
-    gw_status rc = key_import_store(d, c->records, c->count, o->now_ms, err);
+    gw_status rc = key_import_store(d, o->arena, c->records, c->count, o->now_ms, err);
     if (rc != GW_OK)
         return rc;
     import_response *r = response_of(o->arena, c, true);

@@ -1,10 +1,11 @@
 #include "api_key_change_rpc.h"
 #include "api_key_import_rpc.h"
-#include "api_key_mask.h"
+#include "api_key_new.h"
 #include "api_key_rules.h"
 #include "api_key_signing_rpc.h"
 #include "core/id.h"
 #include "key_mint.h"
+#include "key_settings_store.h"
 #include "key_store.h"
 #include "messages.h"
 #include "op.h"
@@ -35,14 +36,7 @@ static gw_status create_plan(op *o, const api_key_view *wanted, create_data *c, 
     api_key_view *view = message_new(o->arena, &apirelay__auth__v1__api_key__descriptor);
     if (!view)
         return gw_fail(err, GW_ERR_NO_MEMORY, "out of memory");
-    api_key_apply(o->arena, view, wanted, NULL, 0, API_KEY_CREATE, &v);
-    if (v.count == 0) { /* else nothing was applied, and rules would miss what was given */
-        api_key_fill_defaults(o->arena, view);
-        api_key_pair_cost_limit(view->limits, &v);
-        view->signing->configured = view->signing->required; /* make_signing_secret() */
-        api_key_check(view, &v);
-        api_key_check_expiry_is_ahead(view, o->now_ms, &v);
-    }
+    api_key_new_read(o->arena, wanted, o->now_ms, true, view, &v);
     gw_status rc = op_check(o, &v, err);
     if (rc == GW_OK)
         rc = key_mint(o->auth->peppers, gw_str_of(view->env), GW_STR(""), &c->minted, err);
@@ -66,7 +60,12 @@ static gw_status create_run(op *o, const gw_db *d, gw_error *err)
 {
     create_data *c = o->data;
     c->record.current.phc = gw_str_of(o->argon2.phc);
-    gw_status rc = key_store_insert(d, &c->record, o->now_ms, err);
+    key_settings settings;
+    gw_status rc = key_settings_store_get(d, o->arena, &settings, err);
+    if (rc != GW_OK)
+        return rc;
+    api_key_new_complete(o->arena, &settings, c->record.view);
+    rc = key_store_insert(d, &c->record, o->now_ms, err);
     if (rc != GW_OK)
         return rc;
     api_key_refresh_view(o->arena, &c->record, o->now_ms);
@@ -112,6 +111,7 @@ static gw_status get_run(op *o, const gw_db *d, gw_error *err)
     if (rc != GW_OK)
         return rc;
     api_key_refresh_view(o->arena, &k, o->now_ms);
+    key_settings_store_show(d, o->arena, &k, 1, o->now_ms);
     Apirelay__Auth__V1__GetApiKeyResponse *m =
         message_new(o->arena, &apirelay__auth__v1__get_api_key_response__descriptor);
     if (!m)
@@ -187,6 +187,7 @@ static gw_status list_run(op *o, const gw_db *d, gw_error *err)
         api_key_refresh_view(o->arena, &keys[i], o->now_ms);
         views[i] = keys[i].view;
     }
+    key_settings_store_show(d, o->arena, keys, m->n_api_keys, o->now_ms);
     if (count > limit)
         m->next_cursor =
             page_cursor(o->arena, o->auth->peppers, l->filters, gw_str_of(views[limit - 1]->id));

@@ -46,6 +46,7 @@ extern const gw_rpc_handler session_handlers[];
 extern const gw_rpc_handler admin_handlers[];
 extern const gw_rpc_handler audit_handlers[];
 extern const gw_rpc_handler limit_handlers[];
+extern const gw_rpc_handler settings_handlers[];
 
 /* Ends every open Watch: its client goes to another replica at once. */
 void watch_rpc_end_all(auth *a);

@@ -172,7 +172,7 @@ static gw_status store_batch(import *im, gw_error *err)
         return GW_OK;
     gw_status rc = im->options->argon2 ? hash_batch(im, err) : GW_OK;
     if (rc == GW_OK)
-        rc = key_import_store(im->db, im->records, im->count, im->now_ms, err);
+        rc = key_import_store(im->db, im->arena, im->records, im->count, im->now_ms, err);
     if (rc == GW_OK)
         rc = print_batch(im, err);
     if (rc == GW_OK)

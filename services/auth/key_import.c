@@ -1,9 +1,9 @@
 #include "key_import.h"
 
-#include "api_key_mask.h"
-#include "api_key_rules.h"
+#include "api_key_new.h"
 #include "core/id.h"
 #include "key_changes.h"
+#include "key_settings_store.h"
 #include "key_store.h"
 #include "messages.h"
 
@@ -28,11 +28,7 @@ static gw_status check_fields(gw_arena *a, const api_key_view *wanted, int64_t n
                               api_key_view *ret, gw_error *err)
 {
     gw_violations v = {0};
-    api_key_apply(a, ret, wanted, NULL, 0, API_KEY_CREATE, &v);
-    api_key_fill_defaults(a, ret);
-    api_key_pair_cost_limit(ret->limits, &v);
-    api_key_check(ret, &v);
-    api_key_check_expiry_is_ahead(ret, now_ms, &v);
+    api_key_new_read(a, wanted, now_ms, false, ret, &v);
     return gw_violations_status(&v, err);
 }
 
@@ -65,14 +61,20 @@ gw_status key_import_read(gw_arena *a, const peppers *p, const api_key_view *wan
 }
 
 /* One number for all: nobody holds anything of keys that are new. */
-gw_status key_import_store(const gw_db *d, api_key_record *keys, size_t n, int64_t now_ms,
-                           gw_error *err)
+gw_status key_import_store(const gw_db *d, gw_arena *a, api_key_record *keys, size_t n,
+                           int64_t now_ms, gw_error *err)
 {
     int64_t generation = 0;
+    key_settings settings;
+    gw_status rc = key_settings_store_get(d, a, &settings, err);
+    if (rc != GW_OK)
+        return rc;
     const change_subject subject =
         change_subject_of(CHANGE_OF_KEY, gw_str_of(keys[0].view->key_id));
-    gw_status rc = key_changes_announce(d, &subject, now_ms, &generation, err);
-    for (size_t i = 0; rc == GW_OK && i < n; i++)
+    rc = key_changes_announce(d, &subject, now_ms, &generation, err);
+    for (size_t i = 0; rc == GW_OK && i < n; i++) {
+        api_key_new_complete(a, &settings, keys[i].view);
         keys[i].view->generation = generation;
+    }
     return rc == GW_OK ? key_store_insert_many(d, keys, n, err) : rc;
 }

@@ -17,6 +17,7 @@ gw_status key_store_ensure_indexes(mongoc_database_t *database, gw_error *err)
         "{\"name\":\"clientId_1__id_-1\",\"key\":{\"clientId\":1,\"_id\":-1}},"
         "{\"name\":\"security.domains_1\",\"key\":{\"security.domains\":1},\"sparse\":true},"
         "{\"name\":\"userId_1__id_-1\",\"key\":{\"userId\":1,\"_id\":-1}},"
+        "{\"name\":\"previous.expiresAt_1\",\"key\":{\"previous.expiresAt\":1},\"sparse\":true},"
         "{\"name\":\"status_1__id_-1\",\"key\":{\"status\":1,\"_id\":-1}}]",
         err);
 }

@@ -59,6 +59,11 @@ typedef struct key_use {
 GW_CHECK gw_status key_store_report_use(const gw_db *d, const key_use *uses, size_t n,
                                         gw_error *err);
 
+/* Takes out the secrets whose grace ended by `now_ms`; *ret_keys: of how many keys. Nobody needs to be
+ * told: they were refused already. */
+GW_CHECK gw_status key_store_drop_ended_secrets(const gw_db *d, int64_t now_ms, int64_t *ret_keys,
+                                                gw_error *err);
+
 /* Keeps the verifier of a current secret that Argon2id has just confirmed, unless it was replaced. */
 GW_CHECK gw_status key_store_keep_verifier(const gw_db *d, gw_str id,
                                            const api_key_secret *confirmed, gw_error *err);

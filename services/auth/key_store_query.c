@@ -115,6 +115,32 @@ gw_status key_store_report_use(const gw_db *d, const key_use *uses, size_t n, gw
     return rc;
 }
 
+gw_status key_store_drop_ended_secrets(const gw_db *d, int64_t now_ms, int64_t *ret_keys,
+                                       gw_error *err)
+{
+    gw_db_auto_bson filter = BSON_INITIALIZER, update = BSON_INITIALIZER, reply;
+    bson_t pull, item, until;
+    bson_error_t e;
+    BSON_APPEND_DOCUMENT_BEGIN(&filter, "previous.expiresAt", &until);
+    BSON_APPEND_DATE_TIME(&until, "$lte", now_ms);
+    bson_append_document_end(&filter, &until);
+    BSON_APPEND_DOCUMENT_BEGIN(&update, "$pull", &pull);
+    BSON_APPEND_DOCUMENT_BEGIN(&pull, "previous", &item);
+    BSON_APPEND_DOCUMENT_BEGIN(&item, "expiresAt", &until);
+    BSON_APPEND_DATE_TIME(&until, "$lte", now_ms);
+    bson_append_document_end(&item, &until);
+    bson_append_document_end(&pull, &item);
+    bson_append_document_end(&update, &pull);
+    mongoc_collection_t *c = mongoc_database_get_collection(d->database, KEYS);
+    bool ok = mongoc_collection_update_many(c, &filter, &update, NULL, &reply, &e);
+    mongoc_collection_destroy(c);
+    if (!ok)
+        return gw_mongo_fail(err, &e, &reply, "drop ended secrets of API keys");
+    *ret_keys = 0;
+    (void)gw_bson_int64(&reply, "modifiedCount", ret_keys);
+    return GW_OK;
+}
+
 gw_status key_store_keep_verifier(const gw_db *d, gw_str id, const api_key_secret *s, gw_error *err)
 {
     gw_db_auto_bson filter = BSON_INITIALIZER, update = BSON_INITIALIZER;

@@ -13,8 +13,8 @@
 
 gw_status limit_policy_store_ensure_indexes(mongoc_database_t *database, gw_error *err)
 {
-    return gw_mongo_ensure_indexes(
-        database, POLICIES, "[{\"name\":\"generation_1\",\"key\":{\"generation\":1}}]", err);
+    return gw_mongo_ensure_indexes(database, POLICIES,
+                                   "[{\"name\":\"generation_1\",\"key\":{\"generation\":1}}]", err);
 }
 
 /* ---- documents ---- */
@@ -59,15 +59,17 @@ static bool read_subject(const bson_t *doc, change_subject *ret)
 static gw_status read_policy(gw_arena *a, const bson_t *doc, limit_policy *ret, gw_error *err)
 {
     change_subject subject;
+    api_key_view parts;
     int64_t ms;
     if (!read_subject(doc, &subject))
         return gw_fail(err, GW_ERR_DATA_LOSS, "a document of limit_policies has no _id of ours");
     limit_policy p = limit_policy_none(a, &subject);
     if (!p.view)
         return gw_fail(err, GW_ERR_NO_MEMORY, "limits");
-    gw_status rc = api_key_limits_from_bson(a, doc, &p.view->limits, err);
+    gw_status rc = api_key_parts_from_bson(a, doc, &parts, err);
     if (rc != GW_OK)
         return rc;
+    p.view->limits = parts.limits;
     p.is_stored = true;
     (void)gw_bson_int64(doc, "generation", &p.view->generation);
     (void)gw_bson_int64(doc, "version", &p.version);
@@ -181,10 +183,9 @@ gw_status limit_policy_store_shared(const gw_db *d, gw_arena *a, gw_str client_i
                        ? gw_db_find(d, POLICIES, &filter, NULL, add_policy, &l, err)
                        : GW_OK;
     for (size_t i = 0; rc == GW_OK && i < l.count; i++)
-        rc = shared_of(a, &found[i],
-                       found[i].subject.kind == CHANGE_OF_CLIENT_LIMITS ? &shared.client
-                                                                        : &shared.owner,
-                       err);
+        rc = shared_of(
+            a, &found[i],
+            found[i].subject.kind == CHANGE_OF_CLIENT_LIMITS ? &shared.client : &shared.owner, err);
     if (rc == GW_OK)
         *ret = shared;
     return rc;

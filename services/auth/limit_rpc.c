@@ -1,6 +1,6 @@
 #include "core/violations.h"
-#include "limit_policy_store.h"
 #include "key_changes.h"
+#include "limit_policy_store.h"
 #include "messages.h"
 #include "op.h"
 #include "page.h"
@@ -113,8 +113,8 @@ static gw_status list_run(op *o, const gw_db *d, gw_error *err)
     for (size_t i = 0; i < m->n_limit_policies; i++)
         views[i] = policies[i].view;
     if (count > limit)
-        m->next_cursor = page_cursor(o->arena, o->auth->peppers, filters,
-                                     position_of(o, &policies[limit - 1]));
+        m->next_cursor =
+            page_cursor(o->arena, o->auth->peppers, filters, position_of(o, &policies[limit - 1]));
     o->response = &m->base;
     return GW_OK;
 }
@@ -176,9 +176,8 @@ static void update_limit_policy(gw_rpc_call *call, const ProtobufCMessage *reque
     gw_status rc = parse_subject(o, r->kind, r->id, &u->subject, &err);
     if (rc == GW_OK && etag.len && inner.len && !gw_str_eq(etag, inner))
         rc = gw_fail_field(&err, GW_ERR_INVALID_ARGUMENT, "etag", "differs from limitPolicy.etag");
-    u->change.plan = (limit_policy_plan){.apply = limit_policy_update_apply,
-                                         .etag = etag.len ? etag : inner,
-                                         .now_ms = o->now_ms};
+    u->change.plan = (limit_policy_plan){
+        .apply = limit_policy_update_apply, .etag = etag.len ? etag : inner, .now_ms = o->now_ms};
     o->data = u;
     op_audit(o, "limit_policy.update", target_of(o, r->kind, r->id), request);
     start_or_refuse(o, rc, &err);

@@ -6,6 +6,7 @@
 #include "identity.h"
 #include "import_command.h"
 #include "schema/all.h"
+#include "secret_sweep.h"
 #include "service/service.h"
 #include "setup.h"
 #include "sign_in_throttle.h"
@@ -23,6 +24,7 @@ typedef struct app {
     gw_rpc_server *server;
     setup *setup;
     audit_head *head;
+    secret_sweep *sweep;
 } app;
 
 /* ---- ready ---- */
@@ -119,6 +121,8 @@ static gw_status open_stores(app *a, gw_error *err)
         rc = gw_redis_subscribe(a->auth.redis, GW_STR(KEY_CHANGES_CHANNEL), hint, a, err);
     if (rc == GW_OK)
         rc = audit_head_new(&a->auth, &a->head, err);
+    if (rc == GW_OK)
+        rc = secret_sweep_new(&a->auth, &a->sweep, err);
     if (rc != GW_OK)
         return rc;
     gw_redis_connect(a->auth.redis);
@@ -145,7 +149,7 @@ static gw_status open_server(app *a, gw_error *err)
 {
     const gw_rpc_handler *const handlers[] = {
         api_key_handlers, key_access_handlers, identity_handlers, session_handlers,
-        admin_handlers,   audit_handlers,      limit_handlers};
+        admin_handlers,   audit_handlers,      limit_handlers,    settings_handlers};
     const gw_rpc_server_options rpc = {.listen = a->conf->grpc_listen,
                                        .reflection = a->conf->grpc_reflection,
                                        .schema = a->schema,
@@ -191,6 +195,7 @@ static void close_app(void *arg)
     key_feed_stop(a->auth.feed);
     setup_stop(a->setup);
     audit_head_stop(a->head);
+    secret_sweep_stop(a->sweep);
     argon2_pool_free(a->auth.argon2);
     gw_mongo_free(a->auth.mongo);
     gw_redis_free(a->auth.redis);
@@ -198,6 +203,7 @@ static void close_app(void *arg)
     key_feed_free(a->auth.feed);
     setup_free(a->setup);
     audit_head_free(a->head);
+    secret_sweep_free(a->sweep);
     gw_access_checker_free(a->access);
     gw_schema_free(a->schema);
     peppers_free(a->peppers);

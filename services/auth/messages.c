@@ -158,6 +158,20 @@ void message_field_share(ProtobufCMessage *to, const ProtobufCMessage *from,
     }
 }
 
+void message_fill_absent(ProtobufCMessage *to, const ProtobufCMessage *from)
+{
+    for (unsigned i = 0; i < from->descriptor->n_fields; i++) {
+        const ProtobufCFieldDescriptor *f = &from->descriptor->fields[i];
+        ProtobufCMessage *has = message_child(to, f);
+        if (!message_field_is_set(from, f))
+            continue;
+        if (!has && !message_field_is_set(to, f))
+            message_field_share(to, from, f);
+        else if (has && f->descriptor != &google__protobuf__timestamp__descriptor)
+            message_fill_absent(has, message_child(from, f));
+    }
+}
+
 ProtobufCMessage *message_child(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f)
 {
     ProtobufCMessage *child = NULL;

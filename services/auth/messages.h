@@ -30,6 +30,9 @@ bool message_field_is_set(const ProtobufCMessage *m, const ProtobufCFieldDescrip
  * clears. Both are of the same type. */
 void message_field_share(ProtobufCMessage *to, const ProtobufCMessage *from,
                          const ProtobufCFieldDescriptor *f);
+/* Gives `to` each field that `from` has and it lacks, in messages of both member by member; texts and
+ * messages are shared. Both are of the same type. */
+void message_fill_absent(ProtobufCMessage *to, const ProtobufCMessage *from);
 /* The message behind a message field, NULL when absent or of another type. */
 ProtobufCMessage *message_child(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f);
 /* The field named `name` by its proto name or its JSON name; NULL when unknown. */

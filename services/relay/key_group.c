@@ -111,7 +111,8 @@ static void prune(key_cache *c, gw_map *groups)
     gw_str id;
     void *value;
     size_t at = 0, count = 0;
-    gw_buf empty[64] = {0}; /* a bounded number a turn: the map must not change under the iteration */
+    gw_buf empty[64] = {
+        0}; /* a bounded number a turn: the map must not change under the iteration */
     while (count < GW_ARRAY_LEN(empty) && gw_map_next(groups, &at, &id, &value)) {
         const key_group *g = value;
         if (gw_list_is_empty(&g->members) && now - g->changed_ms > KEY_CHANGE_MEMORY_MS)

@@ -189,6 +189,26 @@ gw_status admin_store_update_user(const gw_db *d, gw_arena *a, admin_user_record
     return rc;
 }
 
+/* The version grows with it: a write that read the epoch of before would set it back. */
+gw_status admin_store_end_sessions(const gw_db *d, gw_str id, gw_error *err)
+{
+    gw_db_auto_bson filter = BSON_INITIALIZER, update = BSON_INITIALIZER;
+    bson_t part;
+    gw_object_id oid;
+    int64_t matched = 0;
+    if (!gw_object_id_parse(id, &oid))
+        return gw_fail(err, GW_ERR_INTERNAL, "an admin record has no id");
+    gw_bson_append_oid(&filter, "_id", &oid);
+    BSON_APPEND_DOCUMENT_BEGIN(&update, "$inc", &part);
+    BSON_APPEND_INT64(&part, "sessionEpoch", 1);
+    BSON_APPEND_INT64(&part, "version", 1);
+    bson_append_document_end(&update, &part);
+    gw_status rc = gw_db_update_one(d, USERS, &filter, &update, &matched, err);
+    if (rc == GW_OK && matched == 0)
+        return gw_fail(err, GW_ERR_NOT_FOUND, "no admin has the id " GW_STR_FMT, GW_STR_ARG(id));
+    return rc;
+}
+
 gw_status admin_store_delete_user(const gw_db *d, const admin_user_record *u, gw_error *err)
 {
     gw_db_auto_bson filter = BSON_INITIALIZER;

@@ -51,6 +51,8 @@ GW_CHECK gw_status admin_store_insert_user(const gw_db *d, gw_arena *a, admin_us
  * write came between. */
 GW_CHECK gw_status admin_store_update_user(const gw_db *d, gw_arena *a, admin_user_record *u,
                                            int64_t now_ms, gw_error *err);
+/* Begins a new epoch. */
+GW_CHECK gw_status admin_store_end_sessions(const gw_db *d, gw_str id, gw_error *err);
 GW_CHECK gw_status admin_store_delete_user(const gw_db *d, const admin_user_record *u,
                                            gw_error *err);
 GW_CHECK gw_status admin_store_count_owners(const gw_db *d, int64_t *ret_active, gw_error *err);

@@ -17,6 +17,7 @@ typedef struct check {
     int64_t now_ms;
     identity_answer *answer;
     admin_user_view *admin;
+    char session_id[SESSION_ID_SIZE];
     session session;
     gw_str admin_key_id;
     identity_done_fn done;
@@ -115,7 +116,7 @@ static gw_status session_run(gw_mongo_job *j, mongoc_client_t *client, mongoc_da
     const gw_db d = {database, j->mongo};
     admin_user_record u;
     bool found = false;
-    char id[SESSION_ID_SIZE], csrf[SESSION_CSRF_SIZE];
+    char csrf[SESSION_CSRF_SIZE];
     gw_status rc =
         admin_store_find_user(&d, c->arena, gw_str_of(c->session.admin_id), &found, &u, err);
     if (rc != GW_OK)
@@ -124,14 +125,13 @@ static gw_status session_run(gw_mongo_job *j, mongoc_client_t *client, mongoc_da
         refuse(c, "revoked");
         return GW_OK;
     }
-    session_id(c->credential, id);
     session_csrf(c->credential, csrf);
     c->answer->valid = true;
     c->answer->kind = message_text(c->arena, GW_STR("admin"));
     c->answer->admin_id = u.view->id;
     c->answer->username = u.view->username;
     c->answer->role = u.view->role;
-    c->answer->session_id = message_text(c->arena, gw_str_of(id));
+    c->answer->session_id = message_text(c->arena, gw_str_of(c->session_id));
     c->answer->csrf_token = message_text(c->arena, gw_str_of(csrf));
     c->answer->expires_at = message_time(c->arena, session_end_ms(&c->session));
     c->admin = u.view;
@@ -142,7 +142,7 @@ static void job_done(gw_mongo_job *j, gw_status rc, const gw_error *err)
 {
     check *c = GW_CONTAINER_OF(j, check, job);
     if (rc == GW_OK && c->answer->valid && *c->answer->session_id)
-        session_store_touch(c->auth->redis, c->credential, &c->session, c->now_ms);
+        session_store_touch(c->auth->redis, gw_str_of(c->session_id), &c->session, c->now_ms);
     finish(c, rc, err);
 }
 
@@ -247,7 +247,8 @@ void identity_check(auth *a, gw_str credential, gw_str peer_address, identity_do
         c->job = (gw_mongo_job){.run = admin_key_run, .done = job_done};
         gw_mongo_submit(a->mongo, &c->job);
     } else if (session_token_is_shaped(c->credential)) {
-        session_store_get(a->redis, c->credential, session_found, c);
+        session_id(c->credential, c->session_id);
+        session_store_get(a->redis, gw_str_of(c->session_id), session_found, c);
     } else if (gw_str_starts_with(c->credential, GW_STR("lc_"))) {
         key_resolve(a, c->credential, key_resolved, c);
     } else {

@@ -57,7 +57,8 @@ static bool has_cost_limit(const Apirelay__Auth__V1__KeyLimits *l)
 
 void key_settings_complete(gw_arena *a, const key_settings *s, api_key_view *k)
 {
-    key_defaults_view *d = message_copy(a, s->view->key_defaults ? &s->view->key_defaults->base : NULL);
+    key_defaults_view *d =
+        message_copy(a, s->view->key_defaults ? &s->view->key_defaults->base : NULL);
     int64_t days = max_age_days(s, k);
     if (days && !k->max_age_days_presence_case) {
         k->max_age_days_presence_case =
@@ -159,9 +160,10 @@ static void check_environments(gw_arena *a, const key_settings *s, gw_violations
         api_key_view parts = APIRELAY__AUTH__V1__API_KEY__INIT;
         (void)snprintf(path, sizeof(path), "environments[%zu]", i);
         parts.env = e->env;
-        parts.max_age_days_presence_case = e->max_age_days_presence_case
-                                               ? APIRELAY__AUTH__V1__API_KEY__MAX_AGE_DAYS_PRESENCE_MAX_AGE_DAYS
-                                               : 0;
+        parts.max_age_days_presence_case =
+            e->max_age_days_presence_case
+                ? APIRELAY__AUTH__V1__API_KEY__MAX_AGE_DAYS_PRESENCE_MAX_AGE_DAYS
+                : 0;
         parts.max_age_days = e->max_age_days;
         check_as_key(a, &parts, path, v);
         (void)snprintf(path, sizeof(path), "environments[%zu].env", i);

@@ -79,7 +79,8 @@ static bool environment_from_bson(gw_arena *a, const bson_iter_t *at, environmen
     if (!bson_init_static(&item, data, len))
         return false;
     message_from_bson(a, &e->base, &item);
-    return *e->env && (!gw_bson_has(&item, "maxAgeDays") || gw_bson_int64(&item, "maxAgeDays", &days));
+    return *e->env &&
+           (!gw_bson_has(&item, "maxAgeDays") || gw_bson_int64(&item, "maxAgeDays", &days));
 }
 
 static gw_status read_environment(gw_arena *a, const bson_iter_t *at, environment_view **ret,
@@ -162,12 +163,13 @@ void key_settings_store_show(const gw_db *d, gw_arena *a, api_key_record *keys, 
     if (n == 0 || key_settings_store_get(d, a, &s, &ignored) != GW_OK)
         s = key_settings_none(a);
     for (size_t i = 0; s.view && i < n; i++)
-        keys[i].view->rotation_due = key_settings_rotation_is_due(
-            &s, keys[i].view, keys[i].current.created_ms, now_ms);
+        keys[i].view->rotation_due =
+            key_settings_rotation_is_due(&s, keys[i].view, keys[i].current.created_ms, now_ms);
 }
 
 /* *ret_written false: another write came between. */
-static gw_status write_settings(const gw_db *d, const key_settings *s, bool *ret_written, gw_error *err)
+static gw_status write_settings(const gw_db *d, const key_settings *s, bool *ret_written,
+                                gw_error *err)
 {
     gw_db_auto_bson doc = BSON_INITIALIZER, filter = BSON_INITIALIZER, update = BSON_INITIALIZER;
     bson_t part;

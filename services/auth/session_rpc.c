@@ -4,10 +4,14 @@
 #include "key_mint.h"
 #include "messages.h"
 #include "op.h"
-#include "session_store.h"
+#include "password_rpc.h"
+#include "session_index.h"
+#include "session_list_rpc.h"
 #include "sign_in_throttle.h"
 
 #include <apirelay/auth/v1/session_service.pb-c.h>
+
+#include <stdio.h>
 
 #define USERNAME_MAX_BYTES   64
 #define PASSWORD_MAX_BYTES   1024
@@ -27,6 +31,7 @@ typedef struct sign_in {
     bool found;
     admin_user_record user;
     session session;
+    indexed_session indexed;
     char token[SESSION_TOKEN_SIZE];
     char csrf[SESSION_CSRF_SIZE];
 } sign_in;
@@ -66,15 +71,28 @@ static void session_kept(void *arg, gw_status rc, const gw_error *err)
     op_reply(o);
 }
 
+static void session_indexed(void *arg, gw_status rc, const gw_error *err)
+{
+    sign_in *s = arg;
+    if (rc == GW_OK)
+        session_store_put(s->op->auth->redis, gw_str_of(s->indexed.id), &s->session, session_kept,
+                          s);
+    else
+        session_kept(s, rc, err);
+}
+
 static void keep_session(op *o)
 {
     sign_in *s = o->data;
     session_token_mint(s->token);
+    session_id(gw_str_of(s->token), s->indexed.id);
+    snprintf(s->indexed.address, sizeof(s->indexed.address), "%s", request_of(s)->address);
+    snprintf(s->indexed.user_agent, sizeof(s->indexed.user_agent), "%s", request_of(s)->user_agent);
     session_csrf(gw_str_of(s->token), s->csrf);
     s->session = (session){.epoch = s->user.session_epoch, .created_ms = o->now_ms};
     memcpy(s->session.admin_id, s->user.view->id,
            GW_MIN(strlen(s->user.view->id) + 1, sizeof(s->session.admin_id)));
-    session_store_put(o->auth->redis, gw_str_of(s->token), &s->session, session_kept, s);
+    session_index_add(o->auth->redis, &s->session, &s->indexed, session_indexed, s);
 }
 
 static void refuse_sign_in(sign_in *s)
@@ -224,8 +242,9 @@ static void session_deleted(void *arg, gw_status rc, const gw_error *err)
 
 static void drop_session(op *o)
 {
-    session_store_delete(o->auth->redis, gw_rpc_call_caller(o->call)->credential, session_deleted,
-                         o);
+    char id[SESSION_ID_SIZE];
+    session_id(gw_rpc_call_caller(o->call)->credential, id);
+    session_store_delete(o->auth->redis, gw_str_of(id), session_deleted, o);
 }
 
 static void delete_session(gw_rpc_call *call, const ProtobufCMessage *request, void *arg)
@@ -250,5 +269,9 @@ const gw_rpc_handler session_handlers[] = {
     {.path = PATH("CreateSession"), .start = create_session},
     {.path = PATH("GetSession"), .start = get_session},
     {.path = PATH("DeleteSession"), .start = delete_session},
+    {.path = PATH("ChangePassword"), .start = password_change_rpc},
+    {.path = PATH("ListSessions"), .start = session_list_rpc},
+    {.path = PATH("RevokeSession"), .start = session_revoke_rpc},
+    {.path = PATH("RevokeSessions"), .start = session_revoke_all_rpc},
     {0},
 };

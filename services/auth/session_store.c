@@ -7,10 +7,6 @@
 
 #define PREFIX "auth:session:"
 
-typedef struct session_key {
-    char text[sizeof(PREFIX) + SESSION_ID_SIZE];
-} session_key;
-
 void session_id(gw_str token, char out[SESSION_ID_SIZE])
 {
     uint8_t hash[GW_SHA256_SIZE];
@@ -44,12 +40,18 @@ bool session_parse(gw_str text, session *ret)
     return true;
 }
 
-static session_key key_of(gw_str token)
+bool session_id_is_shaped(gw_str id)
+{
+    bool ok = id.len == SESSION_ID_SIZE - 1;
+    for (size_t i = 0; ok && i < id.len; i++)
+        ok = (id.ptr[i] >= '0' && id.ptr[i] <= '9') || (id.ptr[i] >= 'a' && id.ptr[i] <= 'f');
+    return ok;
+}
+
+session_key session_key_of(gw_str id)
 {
     session_key k;
-    char id[SESSION_ID_SIZE];
-    session_id(token, id);
-    snprintf(k.text, sizeof(k.text), PREFIX "%s", id);
+    snprintf(k.text, sizeof(k.text), PREFIX GW_STR_FMT, GW_STR_ARG(id));
     return k;
 }
 
@@ -59,11 +61,8 @@ typedef struct waiting {
     void *arg;
 } waiting;
 
-static gw_status describe(gw_status rc, gw_error *err)
+gw_status session_store_unavailable(gw_error *err)
 {
-    if (rc == GW_OK)
-        return GW_OK;
-    /* Whatever Redis' trouble is, for the caller sessions cannot be told now. */
     return gw_fail(err, GW_ERR_UNAVAILABLE, "sessions cannot be read or written: Redis is away");
 }
 
@@ -72,7 +71,8 @@ static void replied(void *arg, gw_status rc, const redisReply *reply)
     waiting *w = arg;
     gw_error err = {0};
     session s;
-    rc = describe(rc, &err);
+    if (rc != GW_OK)
+        rc = session_store_unavailable(&err);
     if (w->done)
         w->done(w->arg, rc, &err);
     else if (rc == GW_OK && reply && reply->type == REDIS_REPLY_STRING &&
@@ -100,10 +100,10 @@ static waiting *waiting_new(session_done_fn done, session_found_fn found, void *
     return NULL;
 }
 
-void session_store_put(gw_redis *r, gw_str token, const session *s, session_done_fn done, void *arg)
+void session_store_put(gw_redis *r, gw_str id, const session *s, session_done_fn done, void *arg)
 {
     waiting *w = waiting_new(done, NULL, arg);
-    session_key key = key_of(token);
+    session_key key = session_key_of(id);
     char value[96], idle[24];
     if (!w)
         return;
@@ -113,27 +113,27 @@ void session_store_put(gw_redis *r, gw_str token, const session *s, session_done
                   gw_str_of(idle));
 }
 
-void session_store_get(gw_redis *r, gw_str token, session_found_fn found, void *arg)
+void session_store_get(gw_redis *r, gw_str id, session_found_fn found, void *arg)
 {
     waiting *w = waiting_new(NULL, found, arg);
-    session_key key = key_of(token);
+    session_key key = session_key_of(id);
     if (w)
         gw_redis_call(r, replied, w, GW_STR("GET"), gw_str_of(key.text));
 }
 
-void session_store_touch(gw_redis *r, gw_str token, const session *s, int64_t now_ms)
+void session_store_touch(gw_redis *r, gw_str id, const session *s, int64_t now_ms)
 {
-    session_key key = key_of(token);
+    session_key key = session_key_of(id);
     int64_t left = GW_MIN(SESSION_IDLE_MS, session_end_ms(s) - now_ms);
     char text[24];
     snprintf(text, sizeof(text), "%" PRId64, GW_MAX(left, 1));
     gw_redis_call(r, NULL, NULL, GW_STR("PEXPIRE"), gw_str_of(key.text), gw_str_of(text));
 }
 
-void session_store_delete(gw_redis *r, gw_str token, session_done_fn done, void *arg)
+void session_store_delete(gw_redis *r, gw_str id, session_done_fn done, void *arg)
 {
     waiting *w = waiting_new(done, NULL, arg);
-    session_key key = key_of(token);
+    session_key key = session_key_of(id);
     if (w)
         gw_redis_call(r, replied, w, GW_STR("DEL"), gw_str_of(key.text));
 }

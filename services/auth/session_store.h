@@ -1,7 +1,7 @@
 /*
- * Session store: sessions of admins in Redis, found by the hash of their token.
+ * Session store: sessions of admins in Redis, found by their id, which is the hash of their token.
  *
- *   auth:session:<hex SHA-256 of the token> = "<admin id> <epoch> <created ms>", expiring when idle
+ *   auth:session:<id> = "<admin id> <epoch> <created ms>", expiring when idle
  *
  * A session ends 30 min after its last use and 12 h after sign-in. Redis away is GW_ERR_UNAVAILABLE:
  * who signed in cannot be known then.
@@ -25,8 +25,9 @@ typedef struct session {
     int64_t created_ms;
 } session;
 
-/* The public id of a token: its hash. */
+/* The public id of a token: its SHA-256 in hex. */
 void session_id(gw_str token, char out[SESSION_ID_SIZE]);
+GW_CHECK bool session_id_is_shaped(gw_str id);
 /* The CSRF token that belongs to a session token: derived from it, so that it needs no store. */
 void session_csrf(gw_str token, char out[SESSION_CSRF_SIZE]);
 static inline int64_t session_end_ms(const session *s)
@@ -37,13 +38,20 @@ static inline int64_t session_end_ms(const session *s)
 void session_format(const session *s, char out[96]);
 GW_CHECK bool session_parse(gw_str text, session *ret);
 
+/* Where a session of this id rests. */
+typedef struct session_key {
+    char text[sizeof("auth:session:") + SESSION_ID_SIZE];
+} session_key;
+session_key session_key_of(gw_str id);
+/* Whatever Redis' trouble is: GW_ERR_UNAVAILABLE. */
+gw_status session_store_unavailable(gw_error *err);
+
 typedef void (*session_done_fn)(void *arg, gw_status rc, const gw_error *err);
-void session_store_put(gw_redis *r, gw_str token, const session *s, session_done_fn done,
-                       void *arg);
+void session_store_put(gw_redis *r, gw_str id, const session *s, session_done_fn done, void *arg);
 /* The session is NULL when there is none. */
 typedef void (*session_found_fn)(void *arg, gw_status rc, const session *found,
                                  const gw_error *err);
-void session_store_get(gw_redis *r, gw_str token, session_found_fn found, void *arg);
+void session_store_get(gw_redis *r, gw_str id, session_found_fn found, void *arg);
 /* Used now: idle time starts anew. Nobody waits for it. */
-void session_store_touch(gw_redis *r, gw_str token, const session *s, int64_t now_ms);
-void session_store_delete(gw_redis *r, gw_str token, session_done_fn done, void *arg);
+void session_store_touch(gw_redis *r, gw_str id, const session *s, int64_t now_ms);
+void session_store_delete(gw_redis *r, gw_str id, session_done_fn done, void *arg);

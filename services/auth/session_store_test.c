@@ -1,7 +1,9 @@
-#include "session_store.h"
+#include "session_index.h"
 
 #include "page.h"
 #include "test_kit.h"
+
+#include <stdio.h>
 
 static void a_session_reads_back_the_same(void **state)
 {
@@ -34,6 +36,44 @@ static void what_is_no_session_is_refused(void **state)
     }
 }
 
+static void an_indexed_session_reads_back_the_same(void **state)
+{
+    (void)state;
+    indexed_session s = {.address = "2001:db8::1", .user_agent = "Mozilla/5.0 (X11; Linux)"}, back;
+    char text[SESSION_INDEXED_SIZE];
+    memset(s.id, 'a', SESSION_ID_SIZE - 1);
+    indexed_session_format(&s, text);
+    assert_true(indexed_session_parse(gw_str_of(text), &back));
+    assert_string_equal(back.id, s.id);
+    assert_string_equal(back.address, s.address);
+    assert_string_equal(back.user_agent, s.user_agent);
+    s.address[0] = '\0';
+    (void)snprintf(s.user_agent, sizeof(s.user_agent), "tab\tand \xc3\xa4");
+    indexed_session_format(&s, text);
+    assert_true(indexed_session_parse(gw_str_of(text), &back));
+    assert_string_equal(back.address, "");
+    assert_string_equal(back.user_agent, "tab?and ??");
+    s.user_agent[0] = '\0';
+    memset(s.user_agent, 'x', sizeof(s.user_agent) - 1);
+    memset(s.address, 'f', sizeof(s.address) - 1);
+    indexed_session_format(&s, text); /* the longest fits */
+    assert_true(indexed_session_parse(gw_str_of(text), &back));
+    assert_string_equal(back.user_agent, s.user_agent);
+}
+
+static void what_is_no_indexed_session_is_refused(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"", "x", "x - agent",
+                                        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+                                        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA - capitals"};
+    for (size_t i = 0; i < GW_ARRAY_LEN(texts); i++) {
+        indexed_session s;
+        if (indexed_session_parse(gw_str_of(texts[i]), &s))
+            fail_msg("accepted: %s", texts[i]);
+    }
+}
+
 static void ids_and_csrf_tokens_tell_nothing_of_the_token(void **state)
 {
     (void)state;
@@ -47,6 +87,8 @@ static void ids_and_csrf_tokens_tell_nothing_of_the_token(void **state)
     assert_string_equal(csrf, csrf_again);
     assert_int_equal(strlen(csrf), 43);
     assert_int_equal(strlen(id), 64);
+    assert_true(session_id_is_shaped(gw_str_of(id)));
+    assert_false(session_id_is_shaped(gw_str_of(id + 1)));
     session_csrf(gw_str_of(other), csrf_again);
     assert_string_not_equal(csrf, csrf_again);
     assert_null(strstr(token, csrf));
@@ -88,6 +130,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_session_reads_back_the_same),
         cmocka_unit_test(what_is_no_session_is_refused),
+        cmocka_unit_test(an_indexed_session_reads_back_the_same),
+        cmocka_unit_test(what_is_no_indexed_session_is_refused),
         cmocka_unit_test(ids_and_csrf_tokens_tell_nothing_of_the_token),
         cmocka_unit_test(page_sizes_have_bounds),
         cmocka_unit_test(a_page_goes_on_where_its_cursor_says),

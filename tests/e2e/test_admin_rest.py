@@ -29,6 +29,10 @@ ADDED = {
     "GET /admin/prices", "PUT /admin/prices",
     "GET /admin/metrics/stream", "POST /admin/accounting/rebuild", "GET /admin/accounting/spools", "POST /admin/accounting/spools/{id}/lost", "GET /admin/accounting/losses",
     "GET /admin/accounting/rejects", "POST /admin/accounting/rejects/replay",
+    "GET /admin/limits", "GET /admin/limits/{kind}", "GET /admin/limits/{kind}/{id}", "PUT /admin/limits/{kind}/{id}",
+    "PATCH /admin/limits/{kind}/{id}", "DELETE /admin/limits/{kind}/{id}",
+    "GET /admin/settings", "PUT /admin/settings", "PATCH /admin/settings",
+    "GET /admin/sessions", "DELETE /admin/sessions/{id}", "DELETE /admin/users/{id}/sessions", "POST /admin/session/password",
 }
 
 
@@ -69,7 +73,7 @@ def test_every_route_is_served_and_in_the_openapi_document(suite: Suite) -> None
     document = httpx.get(f"{suite.admin_url}/openapi.json").json()
     for method, path in bindings():
         assert method.lower() in document["paths"][in_words_of_json(path)], (method, path)
-        target = path.replace("{id}", "0" * 24).replace("{name}", "nobody").replace("{api_key_id}", "0" * 24)
+        target = path.replace("{id}", "0" * 24).replace("{name}", "nobody").replace("{api_key_id}", "0" * 24).replace("{kind}", "clients")
         answer = httpx.request(method, suite.admin_url + target, json={} if method in ("POST", "PUT", "PATCH") else None)
         assert answer.status_code in (401, 400), (method, path, answer.text)  # it exists, and wants to know who asks
 

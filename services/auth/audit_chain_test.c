@@ -1,4 +1,4 @@
-#include "audit_log.h"
+#include "audit_head.h"
 #include "test_kit.h"
 
 static gw_arena *arena;
@@ -86,6 +86,23 @@ static void text_cannot_move_between_fields(void **state)
     assert_string_not_equal(one->hash, two->hash);
 }
 
+static void a_signed_head_is_known_under_every_pepper(void **state)
+{
+    (void)state;
+    gw_auto(peppers) before = test_peppers(TEST_ONLY_B);
+    gw_auto(peppers) rotated = test_peppers(TEST_PEPPERS);
+    char signature[AUDIT_SIGNATURE_SIZE];
+    const gw_str hash = GW_STR(AUDIT_NO_HASH);
+    audit_head_sign(before, 7, hash, signature);
+    assert_true(audit_head_is_signed(before, 7, hash, gw_str_of(signature)));
+    assert_true(audit_head_is_signed(rotated, 7, hash, gw_str_of(signature)));
+    assert_false(audit_head_is_signed(rotated, 8, hash, gw_str_of(signature)));
+    assert_false(audit_head_is_signed(rotated, 7, GW_STR("00"), gw_str_of(signature)));
+    assert_false(audit_head_is_signed(rotated, 7, hash, GW_STR("")));
+    audit_head_sign(rotated, 7, hash, signature);
+    assert_false(audit_head_is_signed(before, 7, hash, gw_str_of(signature)));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -93,6 +110,7 @@ int main(void)
         cmocka_unit_test(an_erased_payload_leaves_the_chain_whole),
         cmocka_unit_test(every_alteration_is_a_fault),
         cmocka_unit_test(text_cannot_move_between_fields),
+        cmocka_unit_test(a_signed_head_is_known_under_every_pepper),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -1,7 +1,5 @@
 #include "audit_head.h"
 
-#include "audit_log.h"
-
 #include <stdlib.h>
 
 #define RETRY_MS 60000
@@ -14,6 +12,32 @@ struct audit_head {
     int64_t seq;
     char hash[AUDIT_HASH_SIZE];
 };
+
+static void sign(const uint8_t key[32], int64_t seq, gw_str hash, char out[AUDIT_SIGNATURE_SIZE])
+{
+    gw_auto_buf text = {0};
+    uint8_t mac[GW_SHA256_SIZE];
+    gw_buf_appendf(&text, "%lld " GW_STR_FMT, (long long)seq, GW_STR_ARG(hash));
+    gw_hmac_sha256(key, 32, text.data, text.len, mac);
+    gw_hex_encode(mac, sizeof(mac), out);
+}
+
+void audit_head_sign(const peppers *p, int64_t seq, gw_str hash, char out[AUDIT_SIGNATURE_SIZE])
+{
+    sign(peppers_audit_head_key(p, 0), seq, hash, out);
+}
+
+bool audit_head_is_signed(const peppers *p, int64_t seq, gw_str hash, gw_str signature)
+{
+    const uint8_t *key;
+    bool found = false;
+    for (size_t i = 0; (key = peppers_audit_head_key(p, i)); i++) {
+        char made[AUDIT_SIGNATURE_SIZE];
+        sign(key, seq, hash, made);
+        found |= gw_secret_eq(made, sizeof(made) - 1, signature.ptr, signature.len);
+    }
+    return found;
+}
 
 static gw_status run(gw_mongo_job *j, mongoc_client_t *client, mongoc_database_t *database,
                      gw_error *err)
@@ -28,12 +52,8 @@ static void ran(gw_mongo_job *j, gw_status rc, const gw_error *err)
 {
     audit_head *h = GW_CONTAINER_OF(j, audit_head, job);
     if (rc == GW_OK) {
-        gw_auto_buf text = {0};
-        uint8_t mac[GW_SHA256_SIZE];
-        char hex[2 * GW_SHA256_SIZE + 1];
-        gw_buf_appendf(&text, "%lld %s", (long long)h->seq, h->hash);
-        gw_hmac_sha256(peppers_audit_head_key(h->auth->peppers), 32, text.data, text.len, mac);
-        gw_hex_encode(mac, sizeof(mac), hex);
+        char hex[AUDIT_SIGNATURE_SIZE];
+        audit_head_sign(h->auth->peppers, h->seq, gw_str_of(h->hash), hex);
         gw_log_info(h->auth->log, "audit_head_signed", gw_kv("audit.seq", h->seq),
                     gw_kv("audit.hash", (const char *)h->hash),
                     gw_kv("audit.signature", (const char *)hex));

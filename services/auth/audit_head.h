@@ -6,7 +6,14 @@
  */
 #pragma once
 
+#include "audit_log.h"
 #include "auth.h"
+
+#define AUDIT_SIGNATURE_SIZE (2 * GW_SHA256_SIZE + 1)
+/* Hex HMAC-SHA256 of "<seq> <hash>" under the current pepper's key. */
+void audit_head_sign(const peppers *p, int64_t seq, gw_str hash, char out[AUDIT_SIGNATURE_SIZE]);
+/* Whether one of the peppers' keys made it. */
+GW_CHECK bool audit_head_is_signed(const peppers *p, int64_t seq, gw_str hash, gw_str signature);
 
 typedef struct audit_head audit_head;
 GW_CHECK gw_status audit_head_new(auth *a, audit_head **ret, gw_error *err);

@@ -120,21 +120,21 @@ typedef struct audit_check {
 static gw_status check_entry(void *arg, const bson_t *doc, gw_error *err)
 {
     audit_check *c = arg;
+    if (c->verdict->broken_seq) /* the first one counts */
+        return GW_OK;
     audit_entry *e = entry_of(c->arena, doc);
     if (!e)
         return gw_fail(err, GW_ERR_NO_MEMORY, "audit entries");
     const char *fault = audit_entry_fault(c->arena, e, c->seq, c->prev_hash);
-    if (c->verdict->broken_seq)
-        return GW_OK;
     if (fault) {
         c->verdict->broken_seq = c->seq;
         snprintf(c->verdict->message, sizeof(c->verdict->message), "entry %lld %s",
                  (long long)e->seq, fault);
-        return GW_OK;
+    } else {
+        c->verdict->checked++;
+        c->seq++;
+        snprintf(c->prev_hash, sizeof(c->prev_hash), "%s", e->hash);
     }
-    c->verdict->checked++;
-    c->seq++;
-    snprintf(c->prev_hash, sizeof(c->prev_hash), "%s", e->hash);
     gw_arena_reset(c->arena);
     return GW_OK;
 }
@@ -152,12 +152,13 @@ static gw_status check_range(const gw_db *d, audit_check *c, int64_t first, int6
     return gw_db_find(d, AUDIT, &filter, &opts, check_entry, c, err);
 }
 
-static gw_status hash_before(const gw_db *d, int64_t seq, char ret[AUDIT_HASH_SIZE], gw_error *err)
+/* "" when there is no such entry. */
+static gw_status hash_of(const gw_db *d, int64_t seq, char ret[AUDIT_HASH_SIZE], gw_error *err)
 {
     gw_db_auto_bson filter = BSON_INITIALIZER;
     gw_db_auto_doc doc = NULL;
-    gw_str hash = GW_STR(AUDIT_NO_HASH);
-    BSON_APPEND_INT64(&filter, "_id", seq - 1);
+    gw_str hash = GW_STR("");
+    BSON_APPEND_INT64(&filter, "_id", seq);
     gw_status rc = gw_db_find_one(d, AUDIT, &filter, NULL, &doc, err);
     if (rc == GW_OK && doc)
         (void)gw_bson_str(doc, "hash", &hash);
@@ -166,25 +167,55 @@ static gw_status hash_before(const gw_db *d, int64_t seq, char ret[AUDIT_HASH_SI
     return rc;
 }
 
-gw_status audit_log_verify(const gw_db *d, int64_t from, int64_t to, audit_verdict *ret,
-                           gw_error *err)
+/* What a check of a part begins from: the entry before is taken as it is, but it has to be there. */
+static gw_status begin_after(const gw_db *d, audit_check *c, gw_error *err)
+{
+    if (c->seq == 1) {
+        snprintf(c->prev_hash, sizeof(c->prev_hash), "%s", AUDIT_NO_HASH);
+        return GW_OK;
+    }
+    gw_status rc = hash_of(d, c->seq - 1, c->prev_hash, err);
+    if (rc == GW_OK && *c->prev_hash == '\0' && c->seq - 1 <= c->verdict->head_seq) {
+        c->verdict->broken_seq = c->seq - 1;
+        snprintf(c->verdict->message, sizeof(c->verdict->message), "entry %lld is missing",
+                 (long long)c->seq - 1);
+    }
+    return rc;
+}
+
+static gw_status check_known(const gw_db *d, audit_known known, audit_verdict *v, gw_error *err)
+{
+    char hash[AUDIT_HASH_SIZE];
+    gw_status rc = hash_of(d, known.seq, hash, err);
+    if (rc != GW_OK || gw_str_eq_c(known.hash, hash) ||
+        (v->broken_seq && v->broken_seq < known.seq))
+        return rc;
+    v->broken_seq = known.seq;
+    snprintf(v->message, sizeof(v->message), "entry %lld %s", (long long)known.seq,
+             *hash ? "is not the one that was signed" : "was signed and is missing");
+    return GW_OK;
+}
+
+gw_status audit_log_verify(const gw_db *d, int64_t from, int64_t to, audit_known known,
+                           audit_verdict *ret, gw_error *err)
 {
     audit_verdict v = {0};
     audit_check c = {.verdict = &v, .seq = GW_MAX(from, 1)};
-    gw_status rc = audit_log_head(d, &v.head_seq, v.head_hash, err);
-    if (rc == GW_OK)
-        rc = hash_before(d, c.seq, c.prev_hash, err);
-    int64_t last = to > 0 ? GW_MIN(to, v.head_seq) : v.head_seq;
     gw_auto(gw_arena) arena = gw_arena_new();
     c.arena = arena;
-    if (rc == GW_OK && !arena)
-        rc = gw_fail(err, GW_ERR_NO_MEMORY, "audit check");
-    if (rc == GW_OK && last >= c.seq)
+    gw_status rc = arena ? audit_log_head(d, &v.head_seq, v.head_hash, err)
+                         : gw_fail(err, GW_ERR_NO_MEMORY, "audit check");
+    if (rc == GW_OK)
+        rc = begin_after(d, &c, err);
+    int64_t last = to > 0 ? GW_MIN(to, v.head_seq) : v.head_seq;
+    if (rc == GW_OK && !v.broken_seq && last >= c.seq)
         rc = check_range(d, &c, c.seq, last, err);
     if (rc == GW_OK && !v.broken_seq && c.seq <= last) {
         v.broken_seq = c.seq;
         snprintf(v.message, sizeof(v.message), "entry %lld is missing", (long long)c.seq);
     }
+    if (rc == GW_OK && known.seq)
+        rc = check_known(d, known, &v, err);
     if (rc == GW_OK)
         *ret = v;
     return rc;

@@ -46,9 +46,14 @@ typedef struct audit_verdict {
     char head_hash[AUDIT_HASH_SIZE];
     char message[160];
 } audit_verdict;
-/* `to` 0: the newest. */
-GW_CHECK gw_status audit_log_verify(const gw_db *d, int64_t from, int64_t to, audit_verdict *ret,
-                                    gw_error *err);
+/* A head that was signed before; seq 0: none. */
+typedef struct audit_known {
+    int64_t seq;
+    gw_str hash;
+} audit_known;
+/* `to` 0: the newest. Also whether the chain still has `known`. */
+GW_CHECK gw_status audit_log_verify(const gw_db *d, int64_t from, int64_t to, audit_known known,
+                                    audit_verdict *ret, gw_error *err);
 /* The newest entry's seq and hash; 0 and AUDIT_NO_HASH when there is none. */
 GW_CHECK gw_status audit_log_head(const gw_db *d, int64_t *ret_seq, char ret_hash[AUDIT_HASH_SIZE],
                                   gw_error *err);

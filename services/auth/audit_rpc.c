@@ -1,4 +1,4 @@
-#include "audit_log.h"
+#include "audit_head.h"
 #include "messages.h"
 #include "op.h"
 #include "page.h"
@@ -58,10 +58,26 @@ static void list_entries(gw_rpc_call *call, const ProtobufCMessage *request, voi
         op_start(o);
 }
 
+static gw_status check_known(op *o, const Apirelay__Auth__V1__VerifyAuditLogRequest *r,
+                             gw_error *err)
+{
+    bool any = r->known_seq || *r->known_hash || *r->known_signature;
+    if (any && (r->known_seq <= 0 || !*r->known_hash || !*r->known_signature))
+        return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, "knownSeq",
+                             "belongs together with knownHash and knownSignature");
+    if (any && !audit_head_is_signed(o->auth->peppers, r->known_seq, gw_str_of(r->known_hash),
+                                     gw_str_of(r->known_signature)))
+        return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, "knownSignature",
+                             "none of our peppers signed this seq and hash");
+    return GW_OK;
+}
+
 static gw_status verify_run(op *o, const gw_db *d, gw_error *err)
 {
     const Apirelay__Auth__V1__VerifyAuditLogRequest *r = (const void *)o->request;
+    const audit_known known = {r->known_seq, gw_str_of(r->known_hash)};
     audit_verdict v;
+    char signature[AUDIT_SIGNATURE_SIZE];
     Apirelay__Auth__V1__VerifyAuditLogResponse *m =
         message_new(o->arena, &apirelay__auth__v1__verify_audit_log_response__descriptor);
     if (!m)
@@ -69,14 +85,18 @@ static gw_status verify_run(op *o, const gw_db *d, gw_error *err)
     if (r->from_seq < 0 || r->to_seq < 0 || (r->to_seq && r->to_seq < r->from_seq))
         return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, "fromSeq",
                              "must be at least 0 and not over toSeq");
-    gw_status rc = audit_log_verify(d, r->from_seq, r->to_seq, &v, err);
+    gw_status rc = check_known(o, r, err);
+    if (rc == GW_OK)
+        rc = audit_log_verify(d, r->from_seq, r->to_seq, known, &v, err);
     if (rc != GW_OK)
         return rc;
+    audit_head_sign(o->auth->peppers, v.head_seq, gw_str_of(v.head_hash), signature);
     m->intact = v.broken_seq == 0;
     m->checked = v.checked;
     m->broken_seq = v.broken_seq;
     m->head_seq = v.head_seq;
     m->head_hash = message_text(o->arena, gw_str_of(v.head_hash));
+    m->head_signature = message_text(o->arena, gw_str_of(signature));
     m->message = message_text(o->arena, gw_str_of(v.message));
     o->response = &m->base;
     return GW_OK;

@@ -13,7 +13,7 @@ struct peppers {
     uint8_t secrets[PEPPERS_MAX][PEPPER_SIZE];
     size_t count;
     uint8_t cursor_key[GW_CURSOR_KEY_SIZE];
-    uint8_t audit_head_key[32];
+    uint8_t audit_head_keys[PEPPERS_MAX][32];
 };
 
 static int find(const peppers *p, char id)
@@ -67,15 +67,14 @@ static gw_status derive(peppers *p, gw_error *err)
     for (size_t i = 0; i < p->count; i++) {
         gw_status rc = gw_hkdf_sha256(p->secrets[i], PEPPER_SIZE, GW_STR("tag"), p->tag_keys[i].key,
                                       GW_TAG_KEY_SIZE, err);
+        if (rc == GW_OK)
+            rc = gw_hkdf_sha256(p->secrets[i], PEPPER_SIZE, GW_STR("audit head"),
+                                p->audit_head_keys[i], sizeof(p->audit_head_keys[i]), err);
         if (rc != GW_OK)
             return rc;
     }
-    gw_status rc = gw_hkdf_sha256(p->secrets[0], PEPPER_SIZE, GW_STR("cursor"), p->cursor_key,
-                                  sizeof(p->cursor_key), err);
-    if (rc == GW_OK)
-        rc = gw_hkdf_sha256(p->secrets[0], PEPPER_SIZE, GW_STR("audit head"), p->audit_head_key,
-                            sizeof(p->audit_head_key), err);
-    return rc;
+    return gw_hkdf_sha256(p->secrets[0], PEPPER_SIZE, GW_STR("cursor"), p->cursor_key,
+                          sizeof(p->cursor_key), err);
 }
 
 gw_status peppers_parse(gw_str text, peppers **ret, gw_error *err)
@@ -150,7 +149,7 @@ const uint8_t *peppers_cursor_key(const peppers *p)
     return p->cursor_key;
 }
 
-const uint8_t *peppers_audit_head_key(const peppers *p)
+const uint8_t *peppers_audit_head_key(const peppers *p, size_t i)
 {
-    return p->audit_head_key;
+    return i < p->count ? p->audit_head_keys[i] : NULL;
 }

@@ -37,4 +37,5 @@ GW_CHECK bool peppers_verifier(const peppers *p, char id, gw_str key, uint8_t ou
  * rotation ends cursors, which callers ask anew.
  */
 const uint8_t *peppers_cursor_key(const peppers *p); /* GW_CURSOR_KEY_SIZE bytes */
-const uint8_t *peppers_audit_head_key(const peppers *p); /* 32 bytes */
+/* 32 bytes, of the i-th line's pepper: the first signs, all of them are known. NULL past the last. */
+const uint8_t *peppers_audit_head_key(const peppers *p, size_t i);

@@ -29,7 +29,9 @@ static void derived_keys_differ_by_purpose_and_pepper(void **state)
     (void)state;
     gw_auto(peppers) p = test_peppers(TEST_PEPPERS);
     gw_auto(peppers) other = test_peppers(TEST_ONLY_B);
-    assert_memory_not_equal(peppers_cursor_key(p), peppers_audit_head_key(p), 32);
+    assert_memory_not_equal(peppers_cursor_key(p), peppers_audit_head_key(p, 0), 32);
+    assert_memory_not_equal(peppers_audit_head_key(p, 0), peppers_audit_head_key(p, 1), 32);
+    assert_null(peppers_audit_head_key(p, 2));
     assert_memory_not_equal(peppers_cursor_key(p), peppers_cursor_key(other), 32);
 }
 

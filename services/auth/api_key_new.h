@@ -12,10 +12,12 @@
 /*
  * Writes `wanted`'s fields into `ret` and checks them as the key will be with its defaults. What the
  * request has not stays absent but env and signing, which are needed at once; with violations `ret` is of
- * no use. `gets_signing`: a signing secret is made for a key that has to sign.
+ * no use. `gets_signing`: a signing secret is made for a key that has to sign. GW_ERR_NO_MEMORY.
  */
-void api_key_new_read(gw_arena *a, const api_key_view *wanted, int64_t now_ms, bool gets_signing,
-                      api_key_view *ret, gw_violations *v);
+GW_CHECK gw_status api_key_new_read(gw_arena *a, const api_key_view *wanted, int64_t now_ms,
+                                    bool gets_signing, api_key_view *ret, gw_violations *v,
+                                    gw_error *err);
 
-/* Gives it what it lacks: from the settings, then DATA's values. */
-void api_key_new_complete(gw_arena *a, const key_settings *s, api_key_view *k);
+/* Gives it what it lacks: from the settings, then DATA's values. GW_ERR_NO_MEMORY. */
+GW_CHECK gw_status api_key_new_complete(gw_arena *a, const key_settings *s, api_key_view *k,
+                                        gw_error *err);

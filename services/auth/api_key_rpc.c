@@ -36,8 +36,9 @@ static gw_status create_plan(op *o, const api_key_view *wanted, create_data *c, 
     api_key_view *view = message_new(o->arena, &apirelay__auth__v1__api_key__descriptor);
     if (!view)
         return gw_fail(err, GW_ERR_NO_MEMORY, "out of memory");
-    api_key_new_read(o->arena, wanted, o->now_ms, true, view, &v);
-    gw_status rc = op_check(o, &v, err);
+    gw_status rc = api_key_new_read(o->arena, wanted, o->now_ms, true, view, &v, err);
+    if (rc == GW_OK)
+        rc = op_check(o, &v, err);
     if (rc == GW_OK)
         rc = key_mint(o->auth->peppers, gw_str_of(view->env), GW_STR(""), &c->minted, err);
     if (rc != GW_OK)
@@ -62,10 +63,10 @@ static gw_status create_run(op *o, const gw_db *d, gw_error *err)
     c->record.current.phc = gw_str_of(o->argon2.phc);
     key_settings settings;
     gw_status rc = key_settings_store_get(d, o->arena, &settings, err);
-    if (rc != GW_OK)
-        return rc;
-    api_key_new_complete(o->arena, &settings, c->record.view);
-    rc = key_store_insert(d, &c->record, o->now_ms, err);
+    if (rc == GW_OK)
+        rc = api_key_new_complete(o->arena, &settings, c->record.view, err);
+    if (rc == GW_OK)
+        rc = key_store_insert(d, &c->record, o->now_ms, err);
     if (rc != GW_OK)
         return rc;
     api_key_refresh_view(o->arena, &c->record, o->now_ms);

@@ -5,9 +5,10 @@
 
 #include <apirelay/auth/v1/api_key.pb-c.h>
 
+#include <assert.h>
 #include <stdio.h>
 
-#define DEPTH_MAX 4
+#define DEPTH_MAX 6
 
 /* A path resolved to its fields, the last being the one to write. */
 typedef struct mask_path {
@@ -21,6 +22,7 @@ static void push(mask_path *p, const ProtobufCFieldDescriptor *f)
 {
     char json[GW_JSON_NAME_SIZE];
     gw_json_name(f->name, json);
+    assert(p->depth < DEPTH_MAX); /* our own messages nest less */
     const char *dot = p->depth ? "." : "";
     size_t at = strlen(p->proto), json_at = strlen(p->json);
     snprintf(p->proto + at, sizeof(p->proto) - at, "%s%s", dot, f->name);

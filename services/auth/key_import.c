@@ -28,8 +28,8 @@ static gw_status check_fields(gw_arena *a, const api_key_view *wanted, int64_t n
                               api_key_view *ret, gw_error *err)
 {
     gw_violations v = {0};
-    api_key_new_read(a, wanted, now_ms, false, ret, &v);
-    return gw_violations_status(&v, err);
+    gw_status rc = api_key_new_read(a, wanted, now_ms, false, ret, &v, err);
+    return rc == GW_OK ? gw_violations_status(&v, err) : rc;
 }
 
 gw_status key_import_read(gw_arena *a, const peppers *p, const api_key_view *wanted, gw_str given,
@@ -73,8 +73,8 @@ gw_status key_import_store(const gw_db *d, gw_arena *a, api_key_record *keys, si
         change_subject_of(CHANGE_OF_KEY, gw_str_of(keys[0].view->key_id));
     rc = key_changes_announce(d, &subject, now_ms, &generation, err);
     for (size_t i = 0; rc == GW_OK && i < n; i++) {
-        api_key_new_complete(a, &settings, keys[i].view);
         keys[i].view->generation = generation;
+        rc = api_key_new_complete(a, &settings, keys[i].view, err);
     }
     return rc == GW_OK ? key_store_insert_many(d, keys, n, err) : rc;
 }

@@ -55,18 +55,19 @@ static bool has_cost_limit(const Apirelay__Auth__V1__KeyLimits *l)
     return l && (l->cost_limit_presence_case || l->cost_limit_nano_usd_presence_case);
 }
 
-void key_settings_complete(gw_arena *a, const key_settings *s, api_key_view *k)
+bool key_settings_complete(gw_arena *a, const key_settings *s, api_key_view *k)
 {
-    key_defaults_view *d =
-        message_copy(a, s->view->key_defaults ? &s->view->key_defaults->base : NULL);
     int64_t days = max_age_days(s, k);
     if (days && !k->max_age_days_presence_case) {
         k->max_age_days_presence_case =
             APIRELAY__AUTH__V1__API_KEY__MAX_AGE_DAYS_PRESENCE_MAX_AGE_DAYS;
         k->max_age_days = days;
     }
+    if (!s->view->key_defaults)
+        return true;
+    key_defaults_view *d = message_copy(a, &s->view->key_defaults->base);
     if (!d)
-        return;
+        return false;
     if (d->limits && has_cost_limit(k->limits))
         drop_cost_limit(d->limits);
     api_key_view offered = APIRELAY__AUTH__V1__API_KEY__INIT;
@@ -74,6 +75,7 @@ void key_settings_complete(gw_arena *a, const key_settings *s, api_key_view *k)
     offered.limits = d->limits;
     offered.security = d->security;
     message_fill_absent(&k->base, &offered.base);
+    return true;
 }
 
 bool key_settings_rotation_is_due(const key_settings *s, const api_key_view *k, int64_t created_ms,
@@ -125,8 +127,10 @@ static void check_as_key(gw_arena *a, const api_key_view *parts, const char *abo
 {
     gw_violations found = {0};
     api_key_view *k = message_copy(a, &parts->base);
-    if (!k)
+    if (!k) {
+        gw_violations_add(v, above, "cannot be checked: out of memory");
         return;
+    }
     k->name = message_text(a, GW_STR("new"));
     api_key_fill_defaults(a, k);
     api_key_check(k, &found);

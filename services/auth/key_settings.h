@@ -25,9 +25,9 @@ key_settings key_settings_none(gw_arena *a);
 
 /*
  * Gives `k` what it lacks, by member; what it has wins. `k` is as the request has it, before
- * api_key_fill_defaults(): that takes absent features for true.
+ * api_key_fill_defaults(): that takes absent features for true. False when out of memory.
  */
-void key_settings_complete(gw_arena *a, const key_settings *s, api_key_view *k);
+GW_CHECK bool key_settings_complete(gw_arena *a, const key_settings *s, api_key_view *k);
 
 /* Whether a secret made at `created_ms` is past the stated share of its greatest age. */
 bool key_settings_rotation_is_due(const key_settings *s, const api_key_view *k, int64_t created_ms,

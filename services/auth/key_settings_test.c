@@ -65,9 +65,9 @@ static api_key_view *made(const key_settings *s, api_key_view *wanted)
     gw_violations v = {0};
     api_key_view *k = message_new(arena, &apirelay__auth__v1__api_key__descriptor);
     wanted->name = message_text(arena, GW_STR("new"));
-    api_key_new_read(arena, wanted, 0, false, k, &v);
+    assert_int_equal(api_key_new_read(arena, wanted, 0, false, k, &v, NULL), GW_OK);
     assert_int_equal(v.count, 0);
-    api_key_new_complete(arena, s, k);
+    assert_int_equal(api_key_new_complete(arena, s, k, NULL), GW_OK);
     return k;
 }
 

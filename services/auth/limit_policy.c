@@ -54,6 +54,8 @@ gw_status limit_policy_update_apply(limit_policy_plan *plan, gw_arena *a, limit_
     field_mask_apply(a, &p->view->base, &u->from->base, u->paths, u->path_count, is_writable, &v);
     if (!p->view->limits)
         p->view->limits = message_new(a, &apirelay__auth__v1__key_limits__descriptor);
+    if (!p->view->limits) /* none would be lifted ones */
+        return gw_fail(err, GW_ERR_NO_MEMORY, "limits");
     api_key_pair_cost_limit(p->view->limits, &v);
     api_key_check_limits(p->view->limits, &v);
     *ret_changed = true;

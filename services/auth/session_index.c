@@ -179,6 +179,8 @@ static void got_members(void *arg, gw_status rc, const redisReply *reply)
     c->rc = rc;
     size_t n = rc == GW_OK && reply && reply->type == REDIS_REPLY_ARRAY ? reply->elements : 0;
     c->items = gw_arena_array(c->arena, list_item, n + 1);
+    if (!c->items)
+        c->rc = GW_ERR_NO_MEMORY;
     for (size_t i = 0; c->items && i < n && c->count < SESSIONS_LISTED_MAX; i++) {
         const redisReply *e = reply->element[i];
         list_item *item = &c->items[c->count];

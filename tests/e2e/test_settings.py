@@ -154,3 +154,4 @@ def test_ended_secrets_leave_the_document(suite: Suite) -> None:
     suite.restart("auth")
     kept = eventually(lambda: len(p := keys.find_one({"_id": ObjectId(key["id"])})["previous"]) == 1 and p, "the sweep", 20)
     assert kept[0]["expiresAt"] > ended
+    eventually(lambda: suite.admin("GET", PATH).status_code == 200, "admin-gw finds auth again", 10)

@@ -31,6 +31,7 @@ ADDED = {
     "GET /admin/accounting/rejects", "POST /admin/accounting/rejects/replay",
     "GET /admin/limits", "GET /admin/limits/{kind}", "GET /admin/limits/{kind}/{id}", "PUT /admin/limits/{kind}/{id}",
     "PATCH /admin/limits/{kind}/{id}", "DELETE /admin/limits/{kind}/{id}",
+    "POST /admin/api-keys/{id}/signing-secret", "DELETE /admin/api-keys/{id}/signing-secret",
     "GET /admin/settings", "PUT /admin/settings", "PATCH /admin/settings",
     "GET /admin/sessions", "DELETE /admin/sessions/{id}", "DELETE /admin/users/{id}/sessions", "POST /admin/session/password",
 }

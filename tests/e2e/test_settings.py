@@ -43,7 +43,7 @@ def test_new_keys_get_the_defaults_and_what_a_request_names_wins(suite: Suite, s
         keyDefaults={
             "permissions": {"models": ["gpt-4o*"], "features": {"vision": False}},
             "limits": {"requestsPerDay": 100, "costLimit": 5},
-            "security": {"ipWhitelist": ["127.0.0.0/8"]},
+            "security": {"ipWhitelist": ["127.0.0.0/8"], "autoSuspend": {"limitExceeded": {"count": 900, "windowSeconds": 60}}},
         },
         environments=[{"env": "stage", "maxAgeDays": 30}],
     )
@@ -53,6 +53,7 @@ def test_new_keys_get_the_defaults_and_what_a_request_names_wins(suite: Suite, s
     }
     assert plain["limits"] == {"requestsPerDay": 100, "costLimit": 5.0, "costLimitNanoUsd": "5000000000"}
     assert plain["security"]["ipWhitelist"] == ["127.0.0.0/8"] and "maxAgeDays" not in plain
+    assert plain["security"]["autoSuspend"] == {"limitExceeded": {"count": 900, "windowSeconds": 60}}
     own = suite.make_key(env="stage", permissions={"models": ["*"], "features": {"vision": True}}, limits={"costLimitNanoUsd": "7"})
     assert own["permissions"]["models"] == ["*"] and own["permissions"]["features"]["vision"] is True
     assert own["limits"]["costLimitNanoUsd"] == "7" and own["limits"]["costLimit"] == 7e-9 and own["limits"]["requestsPerDay"] == 100

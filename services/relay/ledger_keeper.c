@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #define BORN_MS         1000
+#define LOOK_BIRTHS     30 /* at so many births Redis is asked again whether it may evict keys */
 #define LAPSE_MARGIN_MS 60000
 
 struct ledger_keeper {
@@ -17,7 +18,8 @@ struct ledger_keeper {
     grant_book *book;
     position_table *positions;
     gw_timer turn, birth;
-    bool lost;
+    bool lost, evicts;
+    unsigned births;
     grant_book_figures counted;
 };
 
@@ -121,10 +123,33 @@ static void on_born(void *arg, gw_status rc, const int64_t *born)
     wake_within(k, 0);
 }
 
+/* INFO, not CONFIG GET, which hosted ones do not allow. */
+static void on_memory(void *arg, gw_status rc, const redisReply *m)
+{
+    static const char name[] = "maxmemory_policy:", wanted[] = "noeviction";
+    ledger_keeper *k = arg;
+
+    if (rc != GW_OK || m->type != REDIS_REPLY_STRING)
+        return;
+    const char *at = strstr(m->str, name);
+    bool evicts = at && strncmp(at + strlen(name), wanted, strlen(wanted)) != 0;
+    if (evicts && !k->evicts)
+        gw_log_error(k->o.log, "ledger_store_evicts",
+                     gw_kv("hint", "set maxmemory-policy noeviction in Redis"));
+    k->evicts = evicts;
+}
+
+bool ledger_keeper_store_is_safe(const ledger_keeper *k)
+{
+    return !k->evicts;
+}
+
 static void ask_births(void *arg)
 {
     ledger_keeper *k = arg;
 
+    if (k->births++ % LOOK_BIRTHS == 0)
+        gw_redis_call(k->redis, on_memory, k, GW_STR("INFO"), GW_STR("memory"));
     gw_timer_set(k->loop, &k->birth, BORN_MS);
     k->store->ops->born(k->store, on_born, k);
 }

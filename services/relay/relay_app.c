@@ -17,6 +17,10 @@ static bool is_ready(void *arg, const char **reason)
         *reason = "no tag keys yet: auth has not been reached";
         return false;
     }
+    if (!ledger_keeper_store_is_safe(a->ledgers)) {
+        *reason = "Redis may evict ledgers: its maxmemory-policy is not noeviction";
+        return false;
+    }
     recorder_get_stats(a->recorder, &stats);
     if (!a->core.degrades && (stats.full || stats.disk_failed)) {
         *reason = stats.full ? "the usage spool is full" : "the usage spool's disk fails";

@@ -221,6 +221,7 @@ static usage_event *finished_event(relay_request *r)
     if (r->has_failed)
         e->error = constant(gw_status_describe(r->troubles->failure.error.code)->openai_code);
     e->upstream_accepted = r->upstream_accepted;
+    e->ceiling_ignored = r->ceiling_ignored;
     e->repeat_count = 1;
     return e;
 }

@@ -132,7 +132,8 @@ static relay_stage refuse(relay_request *r)
     openai_error_from(&e, &err);
     e.retry_after = gw_arena_printf(r->arena, "%lld", (long long)seconds);
     r->waiting_does_not_help = t->reset_ms > RETRY_HELPS_MAX_MS;
-    relay_request_note_offence(r, OFFENCE_LIMIT_EXCEEDED);
+    if (t->short_level == LEDGER_OF_KEY) /* what others used up is no offence of this key */
+        relay_request_note_offence(r, OFFENCE_LIMIT_EXCEEDED);
     return relay_request_fail_with(r, &e);
 }
 
@@ -223,6 +224,9 @@ void relay_request_settle_hold(relay_request *r)
                                   [LEDGER_TOKENS_DAY] = b->total_tokens,
                                   [LEDGER_TOKENS_MONTH] = b->total_tokens,
                                   [LEDGER_COST_MONTH] = b->cost_nano_usd}};
+    int64_t overrun = b->cost_nano_usd - r->take->hold.of[LEDGER_COST_MONTH];
+    if (overrun > 0 && r->core->metrics)
+        gw_metric_add(r->core->metrics, M_relay_ledger_overrun_nano_usd_total, overrun, NULL, 0);
     if (r->attempts == 0) /* its row counts for no ledger */
         real = (ledger_amounts){0};
     int64_t wall_ms = r->mark.wall_ms; /* of the cut */

@@ -142,6 +142,7 @@ struct relay_request {
     bool transport_answers; /* the refusal is not ours to send */
     request_troubles *troubles; /* to be read; relay_request_troubles() to write */
     relay_bill bill;
+    bool ceiling_ignored; /* the provider made more than it was allowed */
     int64_t duration_ms;
 };
 

@@ -55,6 +55,14 @@ static const char *outcome_of(const relay_request *r)
     return r->content_seen || was_left_at_work(r) ? "partial" : "failed";
 }
 
+/* More output was made than the upstream request allowed, by the provider's own count. */
+static bool has_ignored_ceiling(const relay_request *r)
+{
+    int64_t ceiling = adapter_ceiling(&r->job), choices = GW_MAX(r->body.choices, 1);
+
+    return ceiling > 0 && (r->tap.tokens.completion - 1) / choices >= ceiling;
+}
+
 /* Reported where the provider said; else estimated from what was delivered. */
 static void count_tokens(relay_request *r)
 {
@@ -68,6 +76,7 @@ static void count_tokens(relay_request *r)
         b->basis = "reported";
         b->tokens = r->tap.tokens;
         b->total_tokens = r->tap.total_tokens;
+        r->ceiling_ignored = has_ignored_ceiling(r);
         return;
     }
     b->basis = "estimated";
@@ -160,6 +169,12 @@ static void log_settled(relay_request *r)
         gw_kv("ttft_ms", r->ttft_ms), gw_kv("prompt_tokens", r->bill.tokens.prompt),
         gw_kv("completion_tokens", r->bill.tokens.completion),
         gw_kv("cost_nano_usd", r->bill.cost_nano_usd), gw_kv("billing_basis", r->bill.basis));
+    if (r->ceiling_ignored)
+        gw_log_warn(r->core->log, "ceiling_ignored", gw_kv("request.id", (const char *)r->id),
+                    gw_kv("provider", r->route->provider->name),
+                    gw_kv("model", gw_str_slice(r->body.model, 0, 128)),
+                    gw_kv("ceiling", adapter_ceiling(&r->job)),
+                    gw_kv("completion_tokens", r->bill.tokens.completion));
 }
 
 relay_stage record_enter(relay_request *r)

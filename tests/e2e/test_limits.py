@@ -298,6 +298,29 @@ def test_a_redis_that_lost_everything_gives_nobody_a_second_budget(suite: Suite)
     await_rest(suite, key, 0, lambda row: 1)
 
 
+def test_a_redis_that_may_evict_ledgers_makes_a_relay_unready(suite: Suite) -> None:
+    suite.redis().config_set("maxmemory-policy", "allkeys-lru")
+    try:
+        suite.processes["relay-2"].stop()
+        suite.processes["relay-2"].start()
+        answer = eventually(lambda: (a := httpx.get(suite.ops_url("relay-2"))).status_code == 503 and "maxmemory-policy" in a.text and a, "unready", 10)
+        assert "noeviction" in answer.text
+    finally:
+        suite.redis().config_set("maxmemory-policy", "noeviction")
+    suite.restart("relay-2")
+    eventually(lambda: httpx.get(suite.ops_url("relay-2")).status_code == 200, "ready", 20)
+
+
+def test_a_provider_that_ignores_its_ceiling_is_flagged(suite: Suite) -> None:
+    key = suite.make_key(limits={"costLimit": 1})
+    with httpx.Client(timeout=60, verify=NO_TLS) as client:
+        answer = ask(client, suite.relay_url, key["key"], model="gpt-4o-mini+reasoning-500", max_tokens=20)
+        assert answer.status_code == 200 and answer.json()["usage"]["completion_tokens"] > 20, answer.text
+    row = eventually(lambda: rows_of(suite, key), "its row", 10)[0]
+    assert row["ceilingIgnored"] is True
+    await_rest(suite, key, 3, lambda row: row["usage"]["costNanoUsd"])
+
+
 def test_without_redis_keys_with_windows_wait_and_others_are_served(suite: Suite) -> None:
     limited = suite.make_key(limits={"tokensPerMonth": 1_000_000})
     paced = suite.make_key(limits={"requestsPerMinute": 600})

@@ -177,6 +177,27 @@ def test_a_change_is_watched_within_a_second(suite: Suite, relay: RpcClient, cli
         assert at - done < APPLIES_SECONDS
 
 
+def client_limit(suite: Suite, key: str) -> int:
+    """Requests a day of the key's client as the relay has them; 0 without, -1 when it cannot tell."""
+    shown = suite.get("/v1/usage", key)
+    if shown.status_code != 200:
+        return -1
+    states = shown.json().get("limitStates", [])
+    return next((int(s["limit"]) for s in states if (s["level"], s["name"]) == ("client", "requestsPerDay")), 0)
+
+
+def test_the_relay_applies_each_change_to_keys_it_holds_within_a_second(suite: Suite, client_id: str) -> None:
+    keys = [suite.make_key(clientId=client_id)["key"] for _ in range(2)]
+    put(suite, path_of(client_id), limits={"requestsPerDay": 4})
+    eventually(lambda: all(client_limit(suite, key) == 4 for key in keys), "a ledger that is open", 60)
+    put(suite, path_of(client_id), limits={"requestsPerDay": 7})
+    eventually(lambda: all(client_limit(suite, key) == 7 for key in keys), "the change", APPLIES_SECONDS)
+    assert suite.admin("DELETE", path_of(client_id)).status_code == 200
+    eventually(lambda: all(client_limit(suite, key) == 0 for key in keys), "the end of the limits", APPLIES_SECONDS)
+    put(suite, path_of(client_id), limits={"requestsPerDay": 9})
+    eventually(lambda: all(client_limit(suite, key) == 9 for key in keys), "new limits", APPLIES_SECONDS)
+
+
 def test_a_writer_that_died_holds_nobody_up_and_cannot_come_back(suite: Suite, relay: RpcClient, client_id: str) -> None:
     """Announced, never written: the readers fence it, also where no limits were set yet."""
     start = put(suite, path_of(base62(8)), limits={"requestsPerDay": 1})["generation"]

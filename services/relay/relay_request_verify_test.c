@@ -210,6 +210,27 @@ static void a_secret_that_does_not_open_is_no_fault_of_the_caller(void **state)
     k->core.master_keys = NULL;
 }
 
+/* Redis answers a request that has ended. */
+static void who_leaves_before_the_nonce_is_known_asks_nobody(void **state)
+{
+    kit *k = *state;
+
+    sign(k, SECRET, "POST", PATH, CHAT, now_s());
+    k->script = &json;
+    k->holds_nonce = true;
+    send_call(k, "POST", PATH, "good", CHAT);
+    run(k);
+    gw_http_cancel(k->call);
+    for (int i = 0; i < 1000 && k->event_count == 0; i++)
+        uv_run(gw_loop_uv(k->loop), UV_RUN_ONCE);
+    assert_int_equal(k->event_count, 1);
+    assert_string_equal(k->events[0]->error, "cancelled");
+    assert_false(gw_list_is_empty(&k->core.requests)); /* it waits for what it has asked */
+    gw_loop_defer(k->loop, answer_nonce, k->nonce_asked);
+    run_until_idle(k);
+    assert_false(k->upstream_asked);
+}
+
 static void a_key_that_does_not_sign_takes_no_notice(void **state)
 {
     kit *k = *state;
@@ -236,6 +257,7 @@ int main(void)
         WITH(a_used_nonce_is_refused_and_a_silent_store_too),
         WITH(the_secret_before_holds_until_its_grace_ends),
         WITH(a_secret_that_does_not_open_is_no_fault_of_the_caller),
+        WITH(who_leaves_before_the_nonce_is_known_asks_nobody),
         WITH(a_key_that_does_not_sign_takes_no_notice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -49,8 +49,8 @@ bool anthropic_usage_as_chat(const anthropic_usage *u, chat_usage *ret)
     *ret = (chat_usage){.tokens = {.prompt = u->input + u->cache_read + u->cache_write,
                                    .completion = u->output,
                                    .cached = u->cache_read,
-                                   .reasoning = GW_MIN(u->reasoning, u->output)},
-                        .cache_write = u->cache_write};
+                                   .reasoning = GW_MIN(u->reasoning, u->output),
+                                   .cache_write = u->cache_write}};
     return true;
 }
 

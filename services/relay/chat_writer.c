@@ -166,8 +166,8 @@ static void append_usage(gw_buf *out, const chat_usage *usage)
     append_count(out, ",\"completion_tokens\":", t->completion);
     append_count(out, ",\"total_tokens\":", t->prompt + t->completion);
     append_count(out, ",\"prompt_tokens_details\":{\"cached_tokens\":", t->cached);
-    if (usage->cache_write > 0)
-        append_count(out, ",\"cache_creation_tokens\":", usage->cache_write);
+    if (t->cache_write > 0)
+        append_count(out, ",\"cache_creation_tokens\":", t->cache_write);
     append_count(out, "},\"completion_tokens_details\":{\"reasoning_tokens\":", t->reasoning);
     gw_buf_append_c(out, "}}");
 }

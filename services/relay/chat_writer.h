@@ -13,7 +13,6 @@
 typedef struct chat_usage {
     token_counts
         tokens; /* OpenAI's: prompt includes cached and cache writes, completion reasoning */
-    int64_t cache_write; /* tokens of the prompt put into the provider's cache */
 } chat_usage;
 
 typedef struct chat_writer {

@@ -5,7 +5,7 @@
 #define NANO_USD_PER_USD   1e9
 #define TOKENS_PER_MILLION 1000000
 
-/* 128 bits hold any sum of four products of int64, so the one rounding is the only loss. */
+/* 128 bits hold any sum of five products of int64, so the one rounding is the only loss. */
 typedef unsigned __int128 wide;
 
 static wide wide_of(int64_t value)
@@ -26,10 +26,12 @@ int64_t price_of(const model_price *p, const token_counts *t)
 {
     wide prompt = wide_of(t->prompt);
     wide cached = GW_MIN(wide_of(t->cached), prompt);
+    wide written = GW_MIN(wide_of(t->cache_write), prompt - cached);
     wide completion = wide_of(t->completion);
     wide reasoning = GW_MIN(wide_of(t->reasoning), completion);
-    wide micro = (prompt - cached) * wide_of(p->prompt_per_million_nano_usd) +
+    wide micro = (prompt - cached - written) * wide_of(p->prompt_per_million_nano_usd) +
                  cached * wide_of(p->cached_prompt_per_million_nano_usd) +
+                 written * wide_of(p->cache_write_per_million_nano_usd) +
                  (completion - reasoning) * wide_of(p->completion_per_million_nano_usd) +
                  reasoning * wide_of(p->reasoning_per_million_nano_usd);
     wide total = divide_half_even(micro, TOKENS_PER_MILLION) + wide_of(p->request_nano_usd);

@@ -2,10 +2,10 @@
  * Price book: what tokens cost, and the price of one request. Integer nano-USD throughout, one
  * rounding at the end.
  *
- * cost = ((prompt - cached) × prompt price + cached × cached price + (completion - reasoning) ×
- * completion price
+ * cost = ((prompt - cached - cache write) × prompt price + cached × cached price
+ *         + cache write × cache write price + (completion - reasoning) × completion price
  *         + reasoning × reasoning price) / 1,000,000, rounded half to even, + the price of a
- * request. prompt_tokens include cached, completion_tokens include reasoning (OpenAI's usage
+ * request. prompt_tokens include cached and cache write, completion_tokens include reasoning (OpenAI's usage
  * object).
  */
 #pragma once
@@ -21,10 +21,12 @@ typedef struct model_price {
     int64_t cached_prompt_per_million_nano_usd; /* = prompt's when the book has none */
     int64_t reasoning_per_million_nano_usd; /* = completion's when the book has none */
     int64_t request_nano_usd;
+    int64_t cache_write_per_million_nano_usd; /* = prompt's when the book has none */
 } model_price;
 
 typedef struct token_counts {
     int64_t prompt, completion, cached, reasoning; /* >= 0 */
+    int64_t cache_write; /* of the prompt, put into the provider's cache */
 } token_counts;
 
 /* Saturates at INT64_MAX. Counts that contradict each other (cached > prompt) are clamped. */

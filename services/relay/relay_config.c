@@ -310,6 +310,9 @@ static void build_price(builder *b, model_price *p, const Apirelay__Relay__V1__M
     p->reasoning_per_million_nano_usd = m->reasoning_per_million_nano_usd_presence_case
                                             ? m->reasoning_per_million_nano_usd
                                             : m->completion_per_million_nano_usd;
+    p->cache_write_per_million_nano_usd = m->cache_write_per_million_nano_usd_presence_case
+                                              ? m->cache_write_per_million_nano_usd
+                                              : m->prompt_per_million_nano_usd;
     p->request_nano_usd = m->request_nano_usd;
 }
 

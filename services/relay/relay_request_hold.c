@@ -50,6 +50,8 @@ static int64_t cost_of(const model_price *p, int64_t prompt, int64_t completion)
         t.reasoning = completion;
     if (p->cached_prompt_per_million_nano_usd > p->prompt_per_million_nano_usd)
         t.cached = prompt;
+    else if (p->cache_write_per_million_nano_usd > p->prompt_per_million_nano_usd)
+        t.cache_write = prompt;
     return GW_MIN(price_of(p, &t), LEDGER_UNLIMITED);
 }
 

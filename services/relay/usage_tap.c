@@ -32,6 +32,7 @@ void usage_tap_report(usage_tap *t, const token_counts *tokens, int64_t total_to
     t->has_usage = true;
     t->tokens = *tokens;
     t->tokens.cached = GW_MIN(tokens->cached, tokens->prompt);
+    t->tokens.cache_write = GW_MIN(tokens->cache_write, tokens->prompt - t->tokens.cached);
     t->tokens.reasoning = GW_MIN(tokens->reasoning, tokens->completion);
     /* More is plausible (reasoning that the completion leaves out), less is not: some send 0. */
     t->total_tokens = GW_MAX(total_tokens, tokens->prompt + tokens->completion);

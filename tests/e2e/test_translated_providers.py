@@ -13,6 +13,7 @@ from harness.suite import Suite
 CLAUDE, GEMINI = "claude-sonnet-4-6", "gemini-2.5-flash"
 UPSTREAM = {CLAUDE: "anthropic", GEMINI: "google"}
 PRICE = {CLAUDE: (3000, 300, 15000), GEMINI: (300, 30, 2500)}  # nano-USD a token: prompt, cached, completion
+CACHE_WRITE_PRICE = 3750  # Claude's
 HELLO: Any = [{"role": "user", "content": "Hello there"}]
 HELLO_USAGE = (5, 3, 8)
 PIXEL = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -40,13 +41,13 @@ def sent_to(suite: Suite, model: str, text: str) -> dict[str, Any]:
     return [r for r in suite.upstream_log(of=UPSTREAM[model]) if text in r["body"]][-1]
 
 
-def assert_billed(suite: Suite, model: str, request_id: str, prompt: int, cached: int, completion: int) -> None:
+def assert_billed(suite: Suite, model: str, request_id: str, prompt: int, cached: int, completion: int, written: int = 0) -> None:
     row = suite.row(request_id)
     usage = row["usage"]
     assert (usage["promptTokens"], usage["completionTokens"], usage["totalTokens"]) == (prompt, completion, prompt + completion)
     assert usage.get("cachedTokens", 0) == cached and row["billingBasis"] == "reported" and row["outcome"] == "complete"
     prices = PRICE[model]
-    assert row["usage"]["costNanoUsd"] == (prompt - cached) * prices[0] + cached * prices[1] + completion * prices[2]
+    assert row["usage"]["costNanoUsd"] == (prompt - cached - written) * prices[0] + cached * prices[1] + written * CACHE_WRITE_PRICE + completion * prices[2]
     assert row["provider"] == UPSTREAM[model]
 
 
@@ -111,12 +112,13 @@ def test_cached_and_reasoning_tokens_are_counted_once(suite: Suite, client: open
     assert answer.usage.prompt_tokens_details.cached_tokens == 2  # type: ignore[union-attr]
     assert answer.usage.completion_tokens_details.reasoning_tokens == 4  # type: ignore[union-attr]
     assert answer.choices[0].message.reasoning_content.split() == ["think"] * 4  # type: ignore[attr-defined]
-    assert_billed(suite, model, str(raw.request_id), 5, 2, 7)
+    written = int(model == CLAUDE)
+    assert_billed(suite, model, str(raw.request_id), 5, 2, 7, written)
     with client.chat.completions.with_streaming_response.create(model=name, messages=HELLO, stream=True) as streamed:
         request_id = streamed.headers["x-request-id"]
         thoughts = [getattr(c.choices[0].delta, "reasoning_content", None) or "" for c in streamed.parse()]
     assert "".join(thoughts).split() == ["think"] * 4
-    assert_billed(suite, model, request_id, 5, 2, 7)
+    assert_billed(suite, model, request_id, 5, 2, 7, written)
 
 
 def test_figures_that_come_late_replace_the_early_zeros(suite: Suite, client: openai.OpenAI) -> None:

@@ -1,5 +1,6 @@
 #include "core/arena.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -32,6 +33,7 @@ struct gw_arena {
     block *blocks; /* the first one is bumped */
     deferred *deferred;
     size_t bytes;
+    unsigned more_holders;
 };
 
 gw_arena *gw_arena_new(void)
@@ -66,10 +68,25 @@ static void free_blocks(gw_arena *a, const block *keep)
     }
 }
 
+gw_arena *gw_arena_ref(gw_arena *a)
+{
+    a->more_holders++;
+    return a;
+}
+
+bool gw_arena_is_shared(const gw_arena *a)
+{
+    return a->more_holders > 0;
+}
+
 void gw_arena_free(gw_arena *a)
 {
     if (!a)
         return;
+    if (a->more_holders > 0) {
+        a->more_holders--;
+        return;
+    }
     run_deferred(a);
     free_blocks(a, NULL);
     free(a);
@@ -77,6 +94,7 @@ void gw_arena_free(gw_arena *a)
 
 void gw_arena_reset(gw_arena *a)
 {
+    assert(!gw_arena_is_shared(a));
     run_deferred(a);
     block *keep = NULL; /* the largest of ordinary size: one large body must not stay for good */
     for (block *b = a->blocks; b; b = b->next) {

@@ -4,7 +4,10 @@
  * Allocation is a pointer bump; everything goes at once with gw_arena_free or gw_arena_reset.
  * Foreign handles join the lifetime by gw_arena_defer; deferred calls run in reverse order.
  *
- * Out of memory returns NULL (empty views for the string functions). Thread: one owner.
+ * Two that end in either order may hold one arena: gw_arena_ref() makes the second holder, each frees it, and it goes
+ * with the last.
+ *
+ * Out of memory returns NULL (empty views for the string functions). Thread: one owner, or holders on one loop.
  */
 #pragma once
 
@@ -15,6 +18,8 @@ typedef struct gw_arena gw_arena;
 gw_arena *
 gw_arena_new(void); /* NULL when out of memory; the first block comes with the first allocation */
 void gw_arena_free(gw_arena *a);
+gw_arena *gw_arena_ref(gw_arena *a); /* `a`, with one holder more */
+bool gw_arena_is_shared(const gw_arena *a); /* by more than one holder: it may not be reset */
 GW_DEFINE_FREEP(gw_arena)
 void gw_arena_reset(gw_arena *a); /* empties it, keeps one block for reuse */
 

@@ -157,6 +157,29 @@ static void without_memory_everything_is_null_and_nothing_leaks(void **state)
     assert_non_null(gw_arena_alloc(a, 1));
 }
 
+static void count_run(void *arg)
+{
+    ++*(int *)arg;
+}
+
+static void an_arena_of_two_holders_goes_with_the_last(void **state)
+{
+    (void)state;
+    gw_auto(gw_arena) second = NULL;
+    int runs = 0;
+    {
+        gw_auto(gw_arena) first = gw_arena_new();
+        second = gw_arena_ref(first);
+        assert_true(gw_arena_is_shared(first));
+        assert_true(gw_arena_defer(first, count_run, &runs));
+    }
+    assert_int_equal(runs, 0);
+    assert_false(gw_arena_is_shared(second));
+    assert_non_null(gw_arena_alloc(second, 100));
+    gw_arena_reset(second);
+    assert_int_equal(runs, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -168,6 +191,7 @@ int main(void)
         cmocka_unit_test(a_deferred_call_may_defer),
         cmocka_unit_test(a_reset_keeps_one_ordinary_block),
         cmocka_unit_test(a_large_allocation_does_not_waste_the_block_in_use),
+        cmocka_unit_test(an_arena_of_two_holders_goes_with_the_last),
         cmocka_unit_test(without_memory_everything_is_null_and_nothing_leaks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -62,7 +62,7 @@ typedef struct gw_http_request {
     const gw_header *headers; /* checked; Host, Content-Length and framing are the client's */
     size_t header_count;
     const gw_str *body; /* parts, borrowed until on_done: no copy of bodies */
-    size_t body_parts;
+    size_t body_parts; /* … or until gw_http_release_request() */
     gw_http_timeouts timeouts;
     size_t
         idle_max; /* kept connections of this origin from now on; 0: as the client's options say */
@@ -94,5 +94,10 @@ void gw_http_pause(gw_http_call *c); /* stops reading: backpressure */
 void gw_http_resume(gw_http_call *c);
 /* Aborts; its connection is closed. on_done follows from the loop, not from inside. */
 void gw_http_cancel(gw_http_call *c);
+/*
+ * From on_head on, for an answer that may take long: gives back what the request was sent from. True: the body's parts are
+ * borrowed no more. False: some of it may still be sent.
+ */
+bool gw_http_release_request(gw_http_call *c);
 bool gw_http_call_was_sent(
     const gw_http_call *c); /* at least one request byte may have reached the upstream */

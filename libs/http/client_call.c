@@ -364,6 +364,16 @@ void gw_http_resume(gw_http_call *call)
     gw_http_client_schedule(call->client, call);
 }
 
+bool gw_http_release_request(gw_http_call *call)
+{
+    bool is_final = call->stage == GW_HTTP_ANSWERING; /* nothing is sent again */
+    if (!is_final || !call->request_is_sent || call->has_ended)
+        return false;
+    gw_buf_fini(&call->head);
+    call->buf_count = 0;
+    return true;
+}
+
 bool gw_http_call_was_sent(const gw_http_call *call)
 {
     return call->was_sent;

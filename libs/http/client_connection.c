@@ -107,7 +107,7 @@ static bool has_bytes_left(gw_http_conn *conn)
 static void complete(gw_http_conn *conn, size_t bytes_left)
 {
     gw_http_call *call = conn->call;
-    bool fit = conn->keep_alive && bytes_left == 0 && call->request_is_sent && !conn->writing &&
+    bool fit = conn->keep_alive && bytes_left == 0 && call->request_is_sent && !conn->write &&
                !conn->write_failed && !conn->client->closing && !has_bytes_left(conn);
     conn->call = NULL;
     call->carrier = NULL;

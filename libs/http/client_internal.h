@@ -155,12 +155,11 @@ struct gw_http_conn {
     gw_dial *dial;
     gw_tls *tls;
     uv_tcp_t tcp;
-    uv_write_t write;
+    uv_write_t *write; /* there while bytes wait for the socket */
     gw_buf cipher; /* queued TLS bytes */
     gw_buf held; /* answer bytes read but not parsed since the caller paused */
     size_t part; /* TLS: next byte of the request to encrypt */
     size_t part_offset;
-    bool writing;
     bool write_failed;
     bool was_used; /* an earlier exchange succeeded on it */
     bool has_answered; /* a byte of the current answer came */

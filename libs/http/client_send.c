@@ -1,5 +1,6 @@
 #include "http/client_internal.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define TLS_BATCH_BYTES ((size_t)64 * 1024) /* encrypted before one write */
@@ -28,7 +29,8 @@ static void note_request_sent(gw_http_conn *conn)
 static void on_written(uv_write_t *w, int status)
 {
     gw_http_conn *conn = w->data;
-    conn->writing = false;
+    free(w);
+    conn->write = NULL;
     if (conn->state == GW_HTTP_CONN_CLOSED)
         return;
     if (status < 0)
@@ -41,11 +43,15 @@ static void on_written(uv_write_t *w, int status)
 
 static void queue(gw_http_conn *conn, const uv_buf_t *bufs, size_t count)
 {
-    conn->write.data = conn;
-    if (uv_write(&conn->write, gw_http_conn_stream(conn), bufs, (unsigned)count, on_written) == 0)
-        conn->writing = true;
-    else
-        conn->write_failed = true;
+    conn->write = malloc(sizeof(*conn->write));
+    if (conn->write) {
+        conn->write->data = conn;
+        if (uv_write(conn->write, gw_http_conn_stream(conn), bufs, (unsigned)count, on_written) ==
+            0)
+            return;
+        free(gw_steal(&conn->write));
+    }
+    conn->write_failed = true;
 }
 
 /* Head and body go straight from the caller's memory, also what the socket does not take at once. */
@@ -75,7 +81,7 @@ static void send_plain(gw_http_conn *conn)
 void gw_http_conn_flush_tls(gw_http_conn *conn)
 {
     gw_str out = gw_tls_output(conn->tls);
-    if (conn->writing || conn->write_failed || out.len == 0)
+    if (conn->write || conn->write_failed || out.len == 0)
         return;
     uv_buf_t buf = {.base = (char *)(uintptr_t)out.ptr, .len = out.len};
     int taken = uv_try_write(gw_http_conn_stream(conn), &buf, 1);
@@ -122,7 +128,7 @@ static void pump_tls(gw_http_conn *conn)
     char record[GW_HTTP_RECORD_BYTES];
     gw_http_call *call = conn->state == GW_HTTP_CONN_BUSY ? conn->call : NULL;
     gw_http_conn_flush_tls(conn);
-    while (call && !conn->writing && !conn->write_failed && conn->part < call->buf_count) {
+    while (call && !conn->write && !conn->write_failed && conn->part < call->buf_count) {
         call->was_sent = true;
         while (conn->part < call->buf_count && gw_tls_output(conn->tls).len < TLS_BATCH_BYTES) {
             gw_error err = {0};
@@ -134,7 +140,7 @@ static void pump_tls(gw_http_conn *conn)
         }
         gw_http_conn_flush_tls(conn);
     }
-    if (call && !conn->writing && !conn->write_failed)
+    if (call && !conn->write && !conn->write_failed)
         note_request_sent(conn);
 }
 

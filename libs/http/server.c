@@ -44,11 +44,10 @@ gw_exchange *server_take_exchange(gw_http_server *s, connection *c)
         x = calloc(1, sizeof(*x));
         if (!x)
             return NULL;
-        x->arena = gw_arena_new();
-        if (!x->arena) {
-            free(x);
-            return NULL;
-        }
+    }
+    if (!x->arena && !(x->arena = gw_arena_new())) {
+        free(x);
+        return NULL;
     }
     gw_list_init(&x->spare_node);
     x->connection = c;
@@ -64,7 +63,10 @@ void server_return_exchange(gw_http_server *s, gw_exchange *x)
         free_exchange(x);
         return;
     }
-    gw_arena_reset(x->arena);
+    if (gw_arena_is_shared(x->arena))
+        gw_arena_free(gw_steal(&x->arena));
+    else
+        gw_arena_reset(x->arena);
     gw_list_push_front(&s->spares, &x->spare_node);
     s->spare_count++;
 }

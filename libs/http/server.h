@@ -110,14 +110,15 @@ gw_headers gw_exchange_headers(const gw_exchange *x);
 gw_str gw_exchange_body(const gw_exchange *x); /* contiguous; empty before on_body */
 const gw_ip *gw_exchange_peer(const gw_exchange *x);
 const gw_tls *gw_exchange_tls(const gw_exchange *x); /* NULL on a plain connection */
-gw_arena *gw_exchange_arena(gw_exchange *x); /* lives until on_closed has returned */
+/* Has all of the above but the body. Lives until on_closed has returned, or as long as whoever took gw_arena_ref(). */
+gw_arena *gw_exchange_arena(gw_exchange *x);
 int64_t gw_exchange_arrival_ns(const gw_exchange *x); /* monotonic time of the end of the head */
 void gw_exchange_set_data(gw_exchange *x, void *data);
 void *gw_exchange_data(const gw_exchange *x);
 bool gw_exchange_expects_body(const gw_exchange *x); /* Content-Length > 0 or chunked */
 
-/* From on_body on: the handler has what it needs of the body, whose memory is given back and counts no more. */
-void gw_exchange_forget_body(gw_exchange *x);
+/* From on_body on: the body's memory is the handler's, and counts no more. */
+gw_buf gw_exchange_take_body(gw_exchange *x);
 
 /* Reads at most `max_bytes` of body, then on_body. Sends `100 Continue` when asked for. Once, from
  * on_head or later. */

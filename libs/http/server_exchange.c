@@ -38,12 +38,14 @@ gw_str gw_exchange_body(const gw_exchange *x)
     return x->message_is_read ? gw_buf_str(&x->body) : GW_STR_NULL;
 }
 
-void gw_exchange_forget_body(gw_exchange *x)
+gw_buf gw_exchange_take_body(gw_exchange *x)
 {
     assert(x->message_is_read);
-    gw_buf_fini(&x->body);
+    gw_buf body = x->body;
+    x->body = (gw_buf){0};
     x->connection->server->body_bytes -= x->body_charged;
     x->body_charged = 0;
+    return body;
 }
 
 const gw_ip *gw_exchange_peer(const gw_exchange *x)

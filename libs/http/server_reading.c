@@ -106,13 +106,13 @@ void request_read_head(connection *c)
         return;
     }
     consume(c, part.len);
-    gw_str raw;
-    if (is_complete && x->raw_len == 0) {
-        raw = gw_arena_dup(x->arena, part);
-    } else {
+    gw_str raw = part;
+    if (!is_complete || x->raw_len > 0) {
         gw_buf_append_str(&x->raw, part);
         raw = gw_buf_failed(&x->raw) ? GW_STR_NULL : gw_buf_str(&x->raw);
     }
+    if (is_complete && raw.ptr)
+        raw = gw_arena_dup(x->arena, raw); /* what is held on to later is all in the arena */
     x->raw_len += part.len;
     if (!raw.ptr)
         fail_reading(c, GW_ERR_NO_MEMORY, NULL);

@@ -119,7 +119,8 @@ static void a_handler_may_decide_later_at_the_head_and_at_the_body(void **state)
     assert_int_equal(k->bodies, 0); /* never inside the call */
     kit_wait(k, k->bodies == 1);
     assert_true(gw_str_eq(gw_exchange_body(x), GW_STR("abc")));
-    gw_exchange_forget_body(x);
+    gw_auto_buf taken = gw_exchange_take_body(x);
+    assert_true(gw_str_eq(gw_buf_str(&taken), GW_STR("abc")));
     assert_int_equal(gw_exchange_body(x).len, 0);
     assert_true(gw_exchange_arrival_ns(x) > 0);
     kit_answer(x, "late");

@@ -24,9 +24,9 @@ static void sink_read_body(relay_sink *s, size_t max_bytes)
     gw_exchange_read_body(caller_of(s)->x, max_bytes);
 }
 
-static void sink_forget_body(relay_sink *s)
+static gw_buf sink_take_body(relay_sink *s)
 {
-    gw_exchange_forget_body(caller_of(s)->x);
+    return gw_exchange_take_body(caller_of(s)->x);
 }
 
 static gw_response_head head_of(const relay_answer *a)
@@ -104,7 +104,7 @@ static void sink_released(relay_sink *s)
 
 static const relay_sink_ops sink_ops = {
     .read_body = sink_read_body,
-    .forget_body = sink_forget_body,
+    .take_body = sink_take_body,
     .respond = sink_respond,
     .fail = sink_fail,
     .start = sink_start,
@@ -193,6 +193,7 @@ static void start_request(front_http *f, gw_exchange *x, relay_endpoint endpoint
             .query = gw_exchange_query(x),
             .model_id = rest,
             .headers = headers,
+            .arena = gw_exchange_arena(x),
             .client = client_address(gw_exchange_peer(x), headers, f->trusted_proxies,
                                      f->trusted_proxy_count),
             .arrival_ns = gw_exchange_arrival_ns(x),

@@ -20,32 +20,18 @@ static const struct {
 #else
 #define SPARES_MAX 128
 #endif
-#define SPARE_ARENA_MAX ((size_t)16 * 1024)
 
-static void free_memory(relay_request *r)
-{
-    gw_arena_free(r->arena);
-    free(r);
-}
-
-/* A zeroed request with an empty arena; NULL when out of memory. */
+/* A zeroed request; NULL when out of memory. */
 static relay_request *take_memory(relay_core *core)
 {
     gw_list *node = gw_list_pop_front(&core->spares);
-    relay_request *r = node ? GW_CONTAINER_OF(node, relay_request, node) : NULL;
+    relay_request *r;
 
-    if (r) {
-        gw_arena *arena = r->arena;
-        core->spare_count--;
-        memset(r, 0, sizeof(*r));
-        r->arena = arena;
-        return r;
-    }
-    r = calloc(1, sizeof(*r));
-    if (r && !(r->arena = gw_arena_new())) {
-        free(r);
-        r = NULL;
-    }
+    if (!node)
+        return calloc(1, sizeof(*r));
+    core->spare_count--;
+    r = GW_CONTAINER_OF(node, relay_request, node);
+    memset(r, 0, sizeof(*r));
     return r;
 }
 
@@ -53,9 +39,8 @@ static void return_memory(relay_request *r)
 {
     relay_core *core = r->core;
 
-    gw_arena_reset(r->arena);
-    if (core->spare_count + 1 > SPARES_MAX || gw_arena_bytes(r->arena) > SPARE_ARENA_MAX) {
-        free_memory(r);
+    if (core->spare_count == SPARES_MAX) {
+        free(r);
         return;
     }
     gw_list_push_front(&core->spares, &r->node);
@@ -65,7 +50,7 @@ static void return_memory(relay_request *r)
 void relay_request_free_spares(relay_core *core)
 {
     for (gw_list *node; (node = gw_list_pop_front(&core->spares));)
-        free_memory(GW_CONTAINER_OF(node, relay_request, node));
+        free(GW_CONTAINER_OF(node, relay_request, node));
 }
 
 static void free_request(void *arg)
@@ -80,6 +65,8 @@ static void free_request(void *arg)
     gw_sse_reader_free(r->events);
     adapter_stream_fini(&r->adapted);
     gw_buf_fini(&r->held);
+    gw_buf_fini(&r->request_body);
+    gw_arena_free(r->arena);
     return_memory(r);
     if (gw_list_is_empty(&core->requests) && core->idle)
         core->idle(core->idle_arg);
@@ -169,11 +156,10 @@ static gw_str moved(gw_arena *arena, gw_str view, gw_str from, gw_str copy)
     return gw_str_n(copy.ptr + at, view.len);
 }
 
-static void copy_call(relay_request *r, const relay_call *call)
+static void copy_texts(relay_request *r, const relay_call *call)
 {
     gw_header *headers = gw_arena_array(r->arena, gw_header, call->headers.count);
 
-    r->call = *call;
     r->call.method = gw_arena_dup(r->arena, call->method);
     r->call.target = gw_arena_dup(r->arena, call->target);
     r->call.path = moved(r->arena, call->path, call->target, r->call.target);
@@ -183,6 +169,15 @@ static void copy_call(relay_request *r, const relay_call *call)
     for (size_t i = 0; i < r->call.headers.count; i++)
         headers[i] = (gw_header){gw_arena_dup(r->arena, call->headers.items[i].name),
                                  gw_arena_dup(r->arena, call->headers.items[i].value)};
+}
+
+static bool take_call(relay_request *r, const relay_call *call)
+{
+    r->call = *call;
+    r->arena = call->arena ? gw_arena_ref(call->arena) : gw_arena_new();
+    if (r->arena && !call->arena)
+        copy_texts(r, call);
+    return r->arena != NULL;
 }
 
 static void on_deadline(void *arg)
@@ -232,6 +227,10 @@ bool relay_request_start(relay_core *core, const relay_call *call, relay_sink *s
 
     if (!r)
         return false;
+    if (!take_call(r, call)) {
+        free(r);
+        return false;
+    }
     r->core = core;
     r->sink = sink;
     r->troubles = &core->no_troubles;
@@ -241,7 +240,6 @@ bool relay_request_start(relay_core *core, const relay_call *call, relay_sink *s
     r->config = core->config ? relay_config_ref(core->config) : NULL;
     r->arrival_wall_ms = gw_clock_wall_ms(core->clock);
     gw_request_id(r->id);
-    copy_call(r, call);
     arm_deadline(r);
     gw_list_push_back(&core->requests, &r->node);
     core->in_flight++;

@@ -23,7 +23,7 @@ typedef enum stream_mode {
     STREAM_REFUSED, /* gRPC CreateChatCompletion */
 } stream_mode;
 
-typedef struct relay_call { /* what is asked; texts are copied */
+typedef struct relay_call { /* what is asked */
     relay_endpoint endpoint;
     stream_mode mode;
     gw_str method; /* "" for gRPC */
@@ -32,6 +32,8 @@ typedef struct relay_call { /* what is asked; texts are copied */
     gw_str query; /* raw */
     gw_str model_id; /* of /v1/models/{id}, percent-encoded */
     gw_headers headers;
+    gw_arena *
+        arena; /* has all of these texts: the request becomes a holder of it; NULL: they are copied */
     gw_ip client;
     int64_t arrival_ns; /* monotonic */
     int64_t deadline_ms; /* monotonic; INT64_MAX = the relay's own only */

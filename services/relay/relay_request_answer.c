@@ -35,7 +35,7 @@ void relay_request_success_head(relay_request *r, relay_answer *a)
     }
     add(a, "openai-processing-ms", r->processing_ms);
     add(a, "openai-version", r->openai_version);
-    add(a, "x-relay-ignored-params", r->upstream_request.ignored_params);
+    add(a, "x-relay-ignored-params", r->ignored_params);
     relay_request_add_limits(r, a);
     add_cors(r, a);
 }

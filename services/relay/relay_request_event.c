@@ -153,7 +153,7 @@ static usage_event *event_of(relay_request *r)
     if (r->route) {
         e->route = text_of(r, r->route->pattern, NAME_MAX_BYTES);
         e->provider = text_of(r, r->route->provider->name, HEADER_MAX);
-        e->upstream_model = text_of(r, r->upstream_request.upstream_model, NAME_MAX_BYTES);
+        e->upstream_model = text_of(r, r->upstream_model, NAME_MAX_BYTES);
         e->price_book_version = text_of(r, r->config->price_book_version, HEADER_MAX);
     }
     return e;

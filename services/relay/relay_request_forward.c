@@ -1,8 +1,8 @@
 /* FORWARD and STREAM: the provider is asked, its answer passes. */
 #include "relay_request_internal.h"
 
-/* Bodies up to this are copied, so that the upstream's request does not depend on the caller. */
-#define BODY_COPY_MAX ((size_t)64 * 1024)
+/* Bodies up to this are the request's own, so that the upstream's request does not depend on the caller. */
+#define OWN_BODY_MAX ((size_t)64 * 1024)
 
 /* ---- FORWARD ---- */
 
@@ -26,24 +26,11 @@ static void make_job(relay_request *r)
                                   .failure = &r->core->adapter_failure};
 }
 
-/*
- * The parts are views into the caller's body, which goes with the caller. A request that is to
- * outlive it needs a copy; a large one of a key that closes does without: it is cancelled first.
- */
-static gw_status own_body(relay_request *r, gw_error *err)
+static gw_status copy_body(relay_request *r, adapter_request *u, size_t total, gw_error *err)
 {
-    adapter_request *u = &r->upstream_request;
-    size_t total = 0;
-
-    r->owns_body = u->owns_body;
-    if (r->owns_body)
-        return GW_OK;
-    for (size_t i = 0; i < u->body_parts; i++)
-        total += u->body[i].len;
-    if (total > BODY_COPY_MAX && !r->policy->drain_on_disconnect)
-        return GW_OK;
     char *bytes = gw_arena_alloc(r->arena, total);
     gw_str *whole = gw_arena_new_of(r->arena, gw_str);
+
     if (!bytes || !whole)
         return relay_request_no_memory(err);
     *whole = (gw_str){bytes, total};
@@ -54,24 +41,40 @@ static gw_status own_body(relay_request *r, gw_error *err)
     }
     u->body = whole;
     u->body_parts = 1;
-    r->owns_body = true;
+    return GW_OK;
+}
+
+/*
+ * The parts are views into the caller's body, which goes with the caller, unless the adapter wrote a text of its own. A request that
+ * is to outlive it takes the body's memory, or a copy of a body that the transport keeps; a large one of a key that closes
+ * does without: it is cancelled first, and counts as the transport's for as long.
+ */
+static gw_status own_body(relay_request *r, adapter_request *u, gw_error *err)
+{
+    size_t total = 0;
+
+    for (size_t i = 0; i < u->body_parts; i++)
+        total += u->body[i].len;
+    r->owns_body = u->owns_body || total <= OWN_BODY_MAX || r->policy->drain_on_disconnect;
+    if (!r->owns_body)
+        return GW_OK;
+    if (r->sink && r->sink->ops->take_body)
+        r->request_body = r->sink->ops->take_body(r->sink);
+    else if (!u->owns_body)
+        return copy_body(r, u, total, err);
+    if (u->owns_body)
+        gw_buf_fini(&r->request_body);
     return GW_OK;
 }
 
 /* A stream may stay open for minutes: what its request was read from goes. */
-static void forget_request(relay_request *r)
+static void forget_json(relay_request *r, const adapter_request *u)
 {
-    adapter_request *u = &r->upstream_request;
     bool is_callers = u->upstream_model.ptr == r->body.model.ptr;
 
     openai_body_forget_json(&r->body, r->arena);
-    if (is_callers)
-        u->upstream_model = r->body.model;
-    if (!r->owns_body || r->body.root)
-        return;
-    r->raw_body = r->body.raw = GW_STR("");
-    if (r->sink && r->sink->ops->forget_body)
-        r->sink->ops->forget_body(r->sink);
+    r->upstream_model = is_callers ? r->body.model : u->upstream_model;
+    r->ignored_params = u->ignored_params;
 }
 
 /* By the name sent upstream, else by the one asked for: an alias may have a price of its own. */
@@ -80,7 +83,7 @@ static void find_price(relay_request *r)
     const relay_config *c = r->config;
     gw_str provider = r->route->provider->name;
 
-    r->price = price_find(c->prices, c->price_count, r->upstream_request.upstream_model, provider);
+    r->price = price_find(c->prices, c->price_count, r->upstream_model, provider);
     if (!r->price)
         r->price = price_find(c->prices, c->price_count, r->body.model, provider);
 }
@@ -98,9 +101,8 @@ static gw_http_timeouts timeouts_of(const relay_request *r)
     };
 }
 
-static gw_status send_upstream(relay_request *r, gw_error *err)
+static gw_status send_upstream(relay_request *r, const adapter_request *u, gw_error *err)
 {
-    const adapter_request *u = &r->upstream_request;
     gw_http_request request = {
         .transport = r->route->provider->transport,
         .method = "POST",
@@ -153,18 +155,18 @@ static relay_stage fail_upstream(relay_request *r)
 
 relay_stage forward_enter(relay_request *r)
 {
+    adapter_request u = {0};
     gw_error err;
 
     if (!endpoint_describe(r->call.endpoint)->has_body)
         return local_answer_enter(r);
     make_job(r);
-    if (r->adapter->write_request(&r->job, &r->upstream_request, &err) != GW_OK ||
-        own_body(r, &err) != GW_OK)
+    if (r->adapter->write_request(&r->job, &u, &err) != GW_OK || own_body(r, &u, &err) != GW_OK)
         return relay_request_fail(r, &err);
-    forget_request(r);
+    forget_json(r, &u);
     find_price(r);
     relay_request_open_event(r);
-    if (send_upstream(r, &err) != GW_OK)
+    if (send_upstream(r, &u, &err) != GW_OK)
         return relay_request_fail(r, &err);
     return STAGE_FORWARD;
 }

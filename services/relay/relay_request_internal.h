@@ -106,7 +106,7 @@ struct relay_request {
     /* FORWARD, STREAM */
     const adapter_ops *adapter;
     adapter_job job;
-    adapter_request upstream_request;
+    gw_str upstream_model, ignored_params; /* of the upstream's request */
     adapter_stream adapted;
     usage_tap tap;
     gw_http_call *call_upstream; /* NULL when none is in flight */
@@ -122,6 +122,7 @@ struct relay_request {
     gw_status upstream_rc;
     answer_mode mode;
     bool owns_body; /* the upstream's request body outlives the caller */
+    gw_buf request_body; /* taken from the caller's transport */
     gw_buf held; /* the JSON or error body */
     held_events preamble;
     gw_sse_reader *events;

@@ -34,8 +34,8 @@ typedef struct relay_bill {
 typedef struct relay_sink_ops {
     /* Asks for the body; relay_request_body_arrived() follows, perhaps at once. */
     void (*read_body)(relay_sink *s, size_t max_bytes);
-    /* The body that arrived is not looked at any more. NULL: the transport keeps it. */
-    void (*forget_body)(relay_sink *s);
+    /* The memory of the body that arrived is the request's from now on. NULL: the transport keeps it. */
+    gw_buf (*take_body)(relay_sink *s);
     /* A whole answer. */
     void (*respond)(relay_sink *s, const relay_answer *a, const relay_bill *bill);
     /* A refusal or failure before anything was sent; `a` has status and headers. */

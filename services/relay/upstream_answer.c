@@ -28,8 +28,16 @@ static gw_status on_event(void *arg, const gw_sse_event *e, gw_error *err)
     return rc;
 }
 
+/* A stream may stay open for minutes: what its request was sent from goes. */
+static void forget_request(relay_request *r)
+{
+    if (gw_http_release_request(r->call_upstream))
+        gw_buf_fini(&r->request_body);
+}
+
 static gw_status expect_events(relay_request *r, gw_error *err)
 {
+    forget_request(r);
     r->events = gw_sse_reader_new(r->core->limits.event_max_bytes, on_event, r);
     if (!r->events)
         return relay_request_no_memory(err);

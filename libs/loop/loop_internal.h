@@ -10,6 +10,13 @@ typedef struct loop_deferred {
     void *arg;
 } loop_deferred;
 
+/* A timer's place in the heap, with what it is ordered by: sifting looks at no timer. */
+typedef struct loop_timer_place {
+    int64_t due_ms;
+    uint64_t order;
+    gw_timer *timer;
+} loop_timer_place;
+
 struct gw_loop {
     uv_loop_t uv;
     const gw_clock *clock;
@@ -23,7 +30,7 @@ struct gw_loop {
     int64_t now_ms;
     bool now_is_known; /* forgotten before each wait, read again by whoever asks first */
 
-    gw_timer **heap; /* [1] is the next one due */
+    loop_timer_place *heap; /* [1] is the next one due, unless its timer was put off since */
     size_t heap_count, heap_cap;
     uint64_t timers_set;
 
@@ -43,7 +50,7 @@ struct gw_loop {
 };
 
 /* The first due timer's time; false when none is armed. */
-bool loop_timers_next(const gw_loop *l, int64_t *ret_due_ms);
+bool loop_timers_next(gw_loop *l, int64_t *ret_due_ms);
 void loop_timers_fire(gw_loop *l);
 void loop_timers_fini(gw_loop *l);
 

@@ -141,6 +141,24 @@ static void a_timer_set_again_in_its_callback_waits_for_the_next_turn(void **sta
     assert_string_equal(f->log, "xxx");
 }
 
+static void timers_that_were_put_off_fire_in_the_order_of_their_last_setting(void **state)
+{
+    fixture *f = *state;
+    gw_timer_init(&f->timers[0], note_a, f);
+    gw_timer_init(&f->timers[1], note_b, f);
+    gw_timer_init(&f->timers[2], note_c, f);
+    for (size_t i = 0; i < 3; i++)
+        gw_timer_set(f->loop, &f->timers[i], 10);
+    gw_timer_set(f->loop, &f->timers[0], 10); /* as due as before, and behind the others */
+    gw_timer_set(f->loop, &f->timers[1], 40); /* put off, and for less than that */
+    gw_timer_set(f->loop, &f->timers[1], 30);
+    gw_timer_set(f->loop, &f->timers[1], 5);
+    advance(f, 9);
+    assert_string_equal(f->log, "b");
+    advance(f, 1);
+    assert_string_equal(f->log, "bca");
+}
+
 #define MANY 500
 
 typedef struct sorted_timer {
@@ -169,6 +187,10 @@ static void many_timers_in_any_order_fire_sorted(void **state)
         timers[i].last_due_ms = &last_due_ms;
         timers[i].fired = &fired;
         gw_timer_init(&timers[i].timer, fire_sorted, &timers[i]);
+        random = random * 1664525U + 1013904223U;
+        gw_timer_set(f->loop, &timers[i].timer, (int64_t)(random >> 16) % 1000);
+    }
+    for (size_t i = 0; i < MANY; i += 3) { /* sooner or later than it was */
         random = random * 1664525U + 1013904223U;
         gw_timer_set(f->loop, &timers[i].timer, (int64_t)(random >> 16) % 1000);
     }
@@ -328,6 +350,7 @@ int main(void)
         CASE(timers_fire_in_the_order_they_are_due_and_equal_ones_as_they_were_set),
         CASE(an_armed_timer_moves_and_a_cancelled_one_stays_silent),
         CASE(a_timer_set_again_in_its_callback_waits_for_the_next_turn),
+        CASE(timers_that_were_put_off_fire_in_the_order_of_their_last_setting),
         CASE(many_timers_in_any_order_fire_sorted),
         CASE(deferred_calls_run_in_order_and_before_the_loop_blocks),
         CASE(more_deferred_calls_than_the_ring_holds_keep_their_order),

@@ -43,6 +43,24 @@ size_t gw_sse_pending_bytes(const gw_sse_reader *r)
     return r->pending.len;
 }
 
+/*
+ * How many bytes stand before the first CR or LF. In windows, so that lines that all end in the one are not looked
+ * through to the end for the other each time.
+ */
+static size_t line_length(gw_str s)
+{
+    enum { WINDOW = 256 };
+    for (size_t at = 0; at < s.len; at += WINDOW) {
+        const char *from = s.ptr + at;
+        size_t len = GW_MIN(s.len - at, (size_t)WINDOW);
+        const char *lf = memchr(from, '\n', len);
+        const char *cr = memchr(from, '\r', lf ? (size_t)(lf - from) : len);
+        if (cr || lf)
+            return (size_t)((cr ? cr : lf) - s.ptr);
+    }
+    return s.len;
+}
+
 /* How many of `bytes` end the event under way; 0 when its blank line is not among them. */
 static size_t find_event_end(gw_sse_reader *r, gw_str bytes)
 {
@@ -63,6 +81,7 @@ static size_t find_event_end(gw_sse_reader *r, gw_str bytes)
         } else {
             r->line_has_bytes = true;
             r->after_cr = false;
+            i += line_length(gw_str_slice(bytes, i, bytes.len)) - 1;
         }
     }
     return 0;
@@ -70,9 +89,7 @@ static size_t find_event_end(gw_sse_reader *r, gw_str bytes)
 
 static gw_str next_line(gw_str *rest)
 {
-    size_t len = 0;
-    while (len < rest->len && rest->ptr[len] != '\n' && rest->ptr[len] != '\r')
-        len++;
+    size_t len = line_length(*rest);
     gw_str line = gw_str_n(rest->ptr, len);
     size_t end = len;
     if (end < rest->len && rest->ptr[end++] == '\r' && end < rest->len && rest->ptr[end] == '\n')

@@ -88,6 +88,27 @@ static void streams_are_read_as_the_standard_says(void **state)
     }
 }
 
+/* Lines are looked through in windows: what ends one may stand in the next, and either end may come first. */
+static void long_lines_end_where_they_end(void **state)
+{
+    (void)state;
+    static const char *const ends[] = {"\n", "\r", "\r\n"};
+    for (size_t len = 240; len < 530; len++) {
+        for (size_t i = 0; i < GW_ARRAY_LEN(ends); i++) {
+            recorder r = {0};
+            gw_auto_buf stream = {0};
+            gw_auto(gw_sse_reader) reader = gw_sse_reader_new(1000, record, &r);
+            gw_buf_appendf(&stream, "data:%0*d%sevent:e%s%s", (int)len, 1, ends[i], ends[i],
+                           ends[i]);
+            assert_int_equal(feed(reader, &r, gw_buf_str(&stream)), GW_OK);
+            assert_int_equal(r.events, 1);
+            assert_int_equal(r.text.len, len + sizeof("[e|]") - 1);
+            assert_int_equal(gw_sse_pending_bytes(reader), 0);
+            finish(&r);
+        }
+    }
+}
+
 static void the_same_events_come_however_the_bytes_are_cut(void **state)
 {
     (void)state;
@@ -207,6 +228,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(streams_are_read_as_the_standard_says),
+        cmocka_unit_test(long_lines_end_where_they_end),
         cmocka_unit_test(the_same_events_come_however_the_bytes_are_cut),
         cmocka_unit_test(the_raw_bytes_of_all_events_are_the_stream),
         cmocka_unit_test(an_event_goes_out_at_the_cr_of_its_blank_line),

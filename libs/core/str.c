@@ -218,15 +218,21 @@ static bool is_plain(unsigned char byte)
     return byte >= 0x20 && byte < 0x7f && byte != '"' && byte != '\\';
 }
 
+static bool word_is_plain(uint64_t word)
+{
+    return ((word & EACH_BYTE(0x80U)) | bytes_below(word, 0x20) | bytes_equal(word, 0x7f) |
+            bytes_equal(word, '"') | bytes_equal(word, '\\')) == 0;
+}
+
 size_t gw_str_plain_prefix(gw_str s)
 {
     size_t at = 0;
-    for (; s.len - at >= sizeof(uint64_t); at += sizeof(uint64_t)) {
-        uint64_t word = load_word(s.ptr + at);
-        if ((word & EACH_BYTE(0x80U)) | bytes_below(word, 0x20) | bytes_equal(word, 0x7f) |
-            bytes_equal(word, '"') | bytes_equal(word, '\\'))
-            break;
-    }
+    while (s.len - at >= sizeof(uint64_t) && word_is_plain(load_word(s.ptr + at)))
+        at += sizeof(uint64_t);
+    /* What is left is the end of one more word, of which some was looked at already. */
+    if (at > 0 && s.len - at < sizeof(uint64_t) &&
+        word_is_plain(load_word(s.ptr + s.len - sizeof(uint64_t))))
+        return s.len;
     while (at < s.len && is_plain((unsigned char)s.ptr[at]))
         at++;
     return at;

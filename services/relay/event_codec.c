@@ -65,8 +65,13 @@ typedef struct packer {
     bool is_full;
 } packer;
 
-static void put_varint(packer *p, uint64_t value)
+static inline void put_varint(packer *p, uint64_t value)
 {
+    if (value <= 0x7f && p->left > 0) { /* tags and most lengths */
+        *p->at++ = (uint8_t)value;
+        p->left--;
+        return;
+    }
     for (; value > 0x7f && p->left > 0; value >>= 7, p->left--)
         *p->at++ = (uint8_t)(value | 0x80);
     p->is_full |= p->left == 0;

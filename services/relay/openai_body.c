@@ -74,13 +74,12 @@ static char fold_next(gw_str s, size_t *at)
 
 bool openai_name_is(gw_str key, const char *wanted)
 {
-    gw_str name = gw_str_of(wanted);
-    size_t at = 0, i = 0;
+    size_t at = 0;
 
-    while (at < key.len && i < name.len)
-        if (fold_next(key, &at) != name.ptr[i++])
+    while (at < key.len && *wanted != '\0')
+        if (fold_next(key, &at) != *wanted++)
             return false;
-    return at == key.len && i == name.len;
+    return at == key.len && *wanted == '\0';
 }
 
 static member member_named(gw_str key)

@@ -19,7 +19,7 @@ from harness.ports import eventually, free_ports
 from harness.process import Process
 from harness.suite import NO_TLS, Suite
 
-TLS_MODEL, CURL_MODEL = "gpt-4o-mini-tls", "gpt-4o-mini-curl"
+MODEL, TLS_MODEL, CURL_MODEL = "gpt-4o-mini", "gpt-4o-mini-tls", "gpt-4o-mini-curl"
 MEASURED_CORE, OTHER_CORE = "0", "1"
 TICK = os.sysconf("SC_CLK_TCK")
 # The relay as it is run, but with room for the largest test within 20,000 descriptors; LOG_LEVEL is the default.
@@ -46,7 +46,7 @@ class Variant:
     process: Process
     stream_port: int = 0
     ca: str = ""  # set: TLS
-    model: str = "gpt-4o-mini"  # which way a relay takes to the upstream
+    model: str = MODEL  # which way a relay takes to the upstream
 
     def port_for(self, kind: str) -> int:
         return self.stream_port if kind == "sse" and self.stream_port else self.port
@@ -99,7 +99,7 @@ class Lab:
     def __init__(self, folder: Path, build: Path, nginx: str) -> None:
         self.folder = folder
         self.build = build
-        names = ["upstream", "upstream_tls", "sink", "sink_ops", "nginx", "nginx_stream", "nginx_to_tls", "nginx_tls"]
+        names = ["upstream", "upstream_tls", "sink", "sink_ops", "rpc", "rpc_ops", "nginx", "nginx_stream", "nginx_to_tls", "nginx_tls"]
         names += [f"{name}{use}" for name in OTHER_RELAYS for use in ("", "_grpc", "_ops")]
         self.port = dict(zip(names, free_ports(len(names))))
         self.tls = folder / "bench-tls"
@@ -112,7 +112,7 @@ class Lab:
         self._add_bench_processes(nginx)
         self._add_other_relays()
         for process in self.suite.processes.values():
-            is_measured = process.name == "nginx" or process.name.startswith("relay")
+            is_measured = process.name in ("nginx", "rpc-echo") or process.name.startswith("relay")
             process.command = ["taskset", "-c", MEASURED_CORE if is_measured else OTHER_CORE, *process.command]
         self.variants: dict[str, Variant] = {}
         self.defaults: Variant
@@ -151,6 +151,8 @@ class Lab:
             "sink",
             [str(tools / "bench_sink"), "--listen", f"127.0.0.1:{self.port['sink']}", "--ops", f"127.0.0.1:{self.port['sink_ops']}"],
         )
+        echo = [str(tools / "bench_rpc_echo"), "--listen", f"127.0.0.1:{self.port['rpc']}"]
+        self._add("rpc-echo", [*echo, "--ops", f"127.0.0.1:{self.port['rpc_ops']}"])
         home = self.folder / "nginx"
         home.mkdir()
         config = home / "nginx.conf"
@@ -186,7 +188,7 @@ class Lab:
         self.suite.stop()
 
     def _start(self) -> None:
-        self.suite.start(only=("upstream", "sink", "nginx", "mongo", "redis", "auth", "relay", "admin-gw", *OTHER_RELAYS))
+        self.suite.start(only=("upstream", "sink", "rpc-echo", "nginx", "mongo", "redis", "auth", "relay", "admin-gw", *OTHER_RELAYS))
         eventually(lambda: self.upstream_stats() is not None, "the bench upstream")
         self.key = str(self.suite.make_key(name="bench")["key"])
         self.suite.processes["admin-gw"].stop()
@@ -228,11 +230,14 @@ class Lab:
         eventually(lambda: self._answers(variant), f"an answer of {name}", 30)
 
     def import_keys(self, count: int) -> Path:
-        """Makes that many API keys, as an operator would in bulk; a file with one a line."""
+        """
+        Makes that many API keys, as an operator would in bulk; a file with one a line. Argon2id, 30 ms each, is left out: a
+        relay never asks for it, auth compares the verifiers.
+        """
         wanted, made, keys = (self.folder / name for name in ("keys.jsonl", "made.jsonl", "keys.txt"))
         wanted.write_text("".join(json.dumps({"name": f"bench {i}"}) + "\n" for i in range(count)))
         auth = self.suite.processes["auth"]
-        subprocess.run([str(self.build / "bin" / "auth"), "import", str(wanted), "--out", str(made)], env=auth.env, check=True)
+        subprocess.run([str(self.build / "bin" / "auth"), "import", str(wanted), "--no-argon2", "--out", str(made)], env=auth.env, check=True)
         keys.write_text("".join(json.loads(line)["key"] + "\n" for line in made.read_text().splitlines()))
         return keys
 

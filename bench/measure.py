@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import subprocess
 import time
 from collections import defaultdict
 from dataclasses import dataclass
@@ -47,6 +48,7 @@ class Bench:
         self.lab = lab
         self.plan = plan
         self.journal = journal
+        self.bad_input = 0.0  # a second, beside what is measured
 
     def leg(self, test: str, kind: str, variant: Variant, round_: int, **flags: Any) -> dict[str, Any]:
         """One measurement; a busy one is made again, and the quietest of all is kept."""
@@ -66,7 +68,13 @@ class Bench:
 
     def _measure(self, test: str, kind: str, variant: Variant, round_: int, **flags: Any) -> dict[str, Any]:
         before = self.lab.cpu()
-        row = self.lab.load(kind, variant, **{"seconds": self.plan.seconds, "warmup": self.plan.warmup, **flags})
+        bad = self._start_bad(variant) if self.bad_input else None
+        try:
+            row = self.lab.load(kind, variant, **{"seconds": self.plan.seconds, "warmup": self.plan.warmup, **flags})
+        finally:
+            if bad:
+                bad.kill()
+                bad.wait()
         after = self.lab.cpu()
         elapsed = after.at - before.at
         others = max(0.0, (after.busy - before.busy) - (after.ours - before.ours)) / elapsed
@@ -77,6 +85,9 @@ class Bench:
             "test": test, "variant": variant.name, "round": round_, "time": time.time(), "others_share": round(others, 4),
             "steal_share": round((after.steal - before.steal) / elapsed, 4), "busy": others > BUSY_SHARE, **row,
         }
+
+    def _start_bad(self, variant: Variant) -> "subprocess.Popen[bytes]":
+        return self.lab.start_load("bad", variant, rate=self.bad_input, seconds=self.plan.warmup + self.plan.seconds)
 
     def rounds(
         self, test: str, kind: str, variants: list[str], *, of: dict[str, Variant] | None = None, fresh: bool = False, **flags: Any

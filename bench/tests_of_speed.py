@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import httpx
 
 from harness.ports import eventually, free_ports
 from harness.process import Process
-from lab import MEASURED_CORE, OTHER_CORE, STAGES_OFF
+from lab import MEASURED_CORE, MODEL, OTHER_CORE, STAGES_OFF, TLS_MODEL
 from measure import Bench
 
 CONNECTIONS = 64
@@ -23,6 +24,9 @@ FIXED_SHARE = 0.5  # of what nginx does in the closed loop: loaded, and still fa
 PAGE = resource.getpagesize()
 KEYS = 100_000
 LARGE_BODY = 1_000_000
+TLS_STREAMS = 2000
+BAD_RATE = 5000
+BAD_SHARE = 0.01
 INGEST_FILL = 40_000  # events a second that are recorded first
 RECORDER_RATES = (1000, 5000, 20000)
 
@@ -61,13 +65,15 @@ def churn(bench: Bench) -> None:
     bench.rounds("churn", "unary", ["nginx", "relay", "direct"], connections=16, close=True)
 
 
-def _streams(bench: Bench, test: str, count: int, per_s: int, **flags: Any) -> None:
+def _stream_flags(bench: Bench, count: int, per_s: int, model: str = MODEL) -> dict[str, Any]:
     """Streams that are all open for as long as the window lasts."""
     ramp = 1000
     chunks = int(per_s * (count / ramp + bench.plan.warmup + bench.plan.seconds + 1))
-    bench.rounds(
-        test, "sse", ["nginx", "relay", "direct"], fresh=True, streams=True, connections=count, ramp=ramp, model=f"gpt-4o-mini+sse-{chunks}-{per_s}", **flags
-    )
+    return {"streams": True, "connections": count, "ramp": ramp, "model": f"{model}+sse-{chunks}-{per_s}"}
+
+
+def _streams(bench: Bench, test: str, count: int, per_s: int) -> None:
+    bench.rounds(test, "sse", ["nginx", "relay", "direct"], fresh=True, **_stream_flags(bench, count, per_s))
 
 
 def sse(bench: Bench) -> None:
@@ -77,6 +83,35 @@ def sse(bench: Bench) -> None:
 
 def sse9000(bench: Bench) -> None:
     _streams(bench, "sse-9000", 9000, 2)
+
+
+def sse_tls(bench: Bench) -> None:
+    """The memory of a stream over TLS to the upstream."""
+    flags = _stream_flags(bench, TLS_STREAMS, 2, TLS_MODEL)
+    bench.rounds("sse-tls", "sse", ["relay"], of=bench.lab.to_tls, fresh=True, **flags)
+
+
+def bad(bench: Bench) -> None:
+    """The same good requests at one rate, alone and beside bad input; which of the two comes first turns."""
+    relay = bench.lab.variants["relay"]
+    for r in range(bench.plan.rounds):
+        for is_bad in (r % 2 == 0, r % 2 != 0):
+            bench.bad_input = BAD_RATE * BAD_SHARE if is_bad else 0.0
+            variant = replace(relay, name="relay" if is_bad else "relay-good")
+            bench.leg("bad", "unary", variant, r, connections=CONNECTIONS, rate=BAD_RATE)
+    bench.bad_input = 0.0
+
+
+def rpc(bench: Bench) -> None:
+    """What libs/rpc costs: unary calls and messages of streams that go to and fro, the server's core alone."""
+    process = bench.lab.suite.processes["rpc-echo"]
+    seconds = max(1, round(bench.plan.seconds))
+    for r in range(bench.plan.rounds):
+        for kind, count in (("unary", 64), ("stream", 16)):
+            command = ["taskset", "-c", OTHER_CORE, str(bench.lab.build / "bin" / "bench_rpc_load"), "--kind", kind, "--count", str(count)]
+            command += ["--target", f"127.0.0.1:{bench.lab.port['rpc']}", "--seconds", str(seconds), "--watch", str(process.pid)]
+            row = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, timeout=60 + seconds).stdout)
+            bench.journal.add({"test": f"rpc-{kind}", "variant": "relay", "round": r, "busy": False, **row})
 
 
 def fresh(bench: Bench) -> None:
@@ -136,8 +171,11 @@ TESTS: dict[str, Callable[[Bench], None]] = {
     "churn": churn,
     "sse": sse,
     "sse9000": sse9000,
+    "sse-tls": sse_tls,
+    "bad": bad,
     "idle": idle,
     "recorder": recorder,
     "ingest": ingest,
+    "rpc": rpc,
     "fresh": fresh,
 }

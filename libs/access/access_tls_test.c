@@ -9,7 +9,7 @@
 typedef struct tls_fixture {
     fixture *f;
     tls_test_identity ca;
-    tls_test_folder files; /* of server and client */
+    tls_test_folder files, mine; /* of the server, which notices when they change; of the client */
 } tls_fixture;
 
 static const char *const peers[] = {"relay=relay", "relay=spiffe://apirelay/relay",
@@ -28,6 +28,8 @@ static int tls_setup(void **state)
     tls_test_folder_make(&t->files);
     tls_test_put_identity(&t->files, &server);
     tls_test_put_ca(&t->files, &t->ca);
+    tls_test_folder_make(&t->mine);
+    tls_test_put_ca(&t->mine, &t->ca);
     tls_test_drop(&server);
     assert_int_equal(gw_peers_new(peers, GW_ARRAY_LEN(peers), &f->peers, &err), GW_OK);
     gw_tls_paths paths = tls_test_paths(&t->files);
@@ -43,6 +45,7 @@ static int tls_teardown(void **state)
     void *inner = t->f;
     (void)teardown(&inner);
     tls_test_folder_drop(&t->files);
+    tls_test_folder_drop(&t->mine);
     tls_test_drop(&t->ca);
     free(t);
     return 0;
@@ -52,10 +55,10 @@ static int tls_teardown(void **state)
 static void become(tls_fixture *t, const char *san)
 {
     fixture *f = t->f;
-    gw_tls_paths paths = tls_test_paths(&t->files);
+    gw_tls_paths paths = tls_test_paths(&t->mine);
     if (san) {
         tls_test_identity client = tls_test_make(&(tls_test_spec){.san = san, .issuer = &t->ca});
-        tls_test_put_identity(&t->files, &client);
+        tls_test_put_identity(&t->mine, &client);
         tls_test_drop(&client);
     } else {
         paths.cert_file = paths.key_file = NULL;

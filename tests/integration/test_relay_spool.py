@@ -17,7 +17,7 @@ from harness.ports import eventually
 from harness.suite import Suite
 
 SECONDS = 20.0
-POSITIONS_BYTES = 4096 + 32768 * 96  # the table of positions, whole from the start
+POSITIONS_BYTES = 4096 + 32768 * 200  # the table of positions, whole from the start
 DISK_BYTES = (4 << 20) + POSITIONS_BYTES
 SLOTS = 16 + 1024  # of requests: RELAY_MAX_INFLIGHT and what is beyond it
 

@@ -60,7 +60,10 @@ def change(suite: Suite, service: str, text: str, action: str = "settings_reload
     """Another settings file; the watch tells the service."""
     process = suite.processes[service]
     before = len(process.events(action))
-    file_of(suite, service).write_text(text)
+    file = file_of(suite, service)
+    made = file.with_suffix(".new")
+    made.write_text(text)
+    made.rename(file)  # the watch sees one or the other, never half of it
     return eventually(lambda: process.events(action)[before:], f"{action} of {service}", SEES_SECONDS)[0]
 
 

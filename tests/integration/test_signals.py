@@ -279,7 +279,7 @@ def test_root_becomes_the_user_it_is_told_and_can_read_its_files_again(stack: Su
     folder = Path(tempfile.mkdtemp(prefix="run-as-"))
     try:
         folder.chmod(0o755)
-        for name in ("service-tokens", "relay.yaml"):
+        for name in ("service-tokens", "relay.yaml", "master-keys"):
             shutil.copy(stack.path(name), folder / name)
             shutil.chown(folder / name, "nobody")
         home = folder / "home"
@@ -293,6 +293,7 @@ def test_root_becomes_the_user_it_is_told_and_can_read_its_files_again(stack: Su
             "RELAY_OPS_LISTEN": "127.0.0.1:0",
             "RELAY_SERVICE_TOKENS_FILE": str(folder / "service-tokens"),
             "RELAY_CONFIG_FILE": str(folder / "relay.yaml"),
+            "RELAY_MASTER_KEYS_FILE": str(folder / "master-keys"),
             "RELAY_SPOOL_DIR": str(home / "spool"),
             "RELAY_STATE_DIR": str(home / "state"),
             "RELAY_SHUTDOWN_DELAY": "0s",

@@ -23,6 +23,8 @@ CHAT = "/v1/chat/completions"
 def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
     """One suite for the tests that break things and mend them again."""
     suite = Suite(tmp_path_factory.mktemp("fragile")).start()
+    relay = suite.processes["relay"]
+    eventually(lambda: relay.events("key_watch_established"), "the watch: what was cached before is asked for again", BACK_SECONDS)
     yield suite
     statuses = suite.stop()
     assert not [name for name in SERVICES if statuses[name]], statuses
@@ -81,7 +83,7 @@ def test_without_stores_at_start_the_services_wait_and_say_why(tmp_path_factory:
             suite.processes[name].start()
         suite.await_ready()
         key = suite.make_key()
-        suite.row(suite.chat(key["key"]).headers["x-request-id"])
+        suite.row(suite.chat(key["key"]).headers["x-request-id"], BACK_SECONDS)
         lines = [line for line in suite.processes["auth"].text().splitlines() if "mongo" in line.lower() and '"error"' in line.lower()]
         assert len(lines) < 20, "the change is logged, not every attempt"
     finally:

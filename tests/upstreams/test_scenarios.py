@@ -212,7 +212,8 @@ class Control(UpstreamTest):
             await client.ask("GET", "/v1/models", headers=KEY)
             stats = (await control.ask("GET", "/_stats")).json()
             self.assertEqual(
-                stats, {"connections": 1, "open_connections": 2, "requests": 2, "cancelled": 0}
+                stats,
+                {"connections": 1, "open_connections": 2, "requests": 2, "in_flight": 0, "most_in_flight": 1, "cancelled": 0},
             )
             await control.ask("DELETE", "/_stats")
             self.assertEqual((await control.ask("GET", "/_stats")).json()["requests"], 0)

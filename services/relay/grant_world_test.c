@@ -960,10 +960,16 @@ static void run_world(world *w, unsigned seed, profile p)
 }
 
 #ifndef GRANT_MUTANTS
+#ifdef __SANITIZE_THREAD__
+#define RUNS_BY_DEFAULT "100" /* twenty times as slow, and there is one thread */
+#else
+#define RUNS_BY_DEFAULT "1000"
+#endif
+
 static void no_world_oversells_or_leaks(void **state)
 {
     unsigned runs =
-        (unsigned)atoi(getenv("GRANT_WORLD_RUNS") ? getenv("GRANT_WORLD_RUNS") : "1000");
+        (unsigned)atoi(getenv("GRANT_WORLD_RUNS") ? getenv("GRANT_WORLD_RUNS") : RUNS_BY_DEFAULT);
     unsigned from = (unsigned)atoi(getenv("GRANT_WORLD_SEED") ? getenv("GRANT_WORLD_SEED") : "1");
     static const char *names[] = {"net", "crash", "part", "redis", "mix"};
     unsigned bad = 0;

@@ -105,8 +105,13 @@ def ledgers(row: Json) -> dict[str, str]:
     return paths
 
 
+def is_held_against_limits(row: Json) -> bool:
+    """What no provider was asked for is not: refusals, lists of models, callers that left in the queue."""
+    return row["outcome"] != "refused" and (row.get("attempts", 0) > 0 or row["outcome"] == "cached")
+
+
 def add_ledgers(hours: dict[str, Sums], loads: dict[tuple[str, str], tuple[int, Sums]], ids: tuple[str, str], row: Json) -> None:
-    if row["outcome"] == "refused":
+    if not is_held_against_limits(row):
         return
     amounts = {"requests": row.get("repeatCount", 1), "tokens": row["usage"]["totalTokens"], "costNanoUsd": row["usage"]["costNanoUsd"]}
     for path, member in ledgers(row).items():

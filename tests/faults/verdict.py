@@ -124,7 +124,9 @@ class Requests:
         self.tally.unread += row["outcome"] == "complete" and entry.end == CUT
         if row["outcome"] == "interrupted" and not self._was_killed(entry, entry.started_s):
             yield "interrupted, and nobody killed the relay"
-        if row["usage"]["completionTokens"] * ASCII_BYTES_PER_TOKEN < entry.text_bytes and row["billingBasis"] != "reported":
+        # Models without a price have their figures reported as well, when the answer came whole.
+        is_reported = row["billingBasis"] == "reported" or (row["billingBasis"] == "unpriced" and row["outcome"] == "complete")
+        if row["usage"]["completionTokens"] * ASCII_BYTES_PER_TOKEN < entry.text_bytes and not is_reported:
             yield f"{entry.text_bytes} bytes of text were read, and fewer billed"
 
     def _was_killed(self, entry: Entry, since_s: float) -> bool:

@@ -474,3 +474,8 @@ bool key_cache_is_ready(const key_cache *c)
 {
     return c->tag_key_count > 0;
 }
+
+bool key_cache_has_been_watched(const key_cache *c)
+{
+    return c->heartbeat_ms != 0;
+}

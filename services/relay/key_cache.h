@@ -42,6 +42,8 @@ GW_CHECK gw_status key_cache_new(gw_loop *l, const key_cache_options *o, key_cac
 void key_cache_adjust(key_cache *c, gw_str service_token, int64_t stale_max_ms);
 void key_cache_free(key_cache *c); /* no wait is pending */
 bool key_cache_is_ready(const key_cache *c); /* has tag keys: can tell keys apart */
+/* The watch has stood once: what is cached is as of then or later, and stays so. Its later loss is stale_max_ms' business. */
+bool key_cache_has_been_watched(const key_cache *c);
 
 typedef enum key_lookup { KEY_FOUND, KEY_REFUSED, KEY_PENDING } key_lookup;
 

@@ -354,12 +354,14 @@ static void what_was_fetched_before_the_watch_began_is_asked_for_again(void **st
     size_t watches = f->watches;
     f->cache = cache_of(f, 100);
     until(key_cache_is_ready(f->cache) && f->watches > watches);
+    assert_false(key_cache_has_been_watched(f->cache));
     assert_int_equal(ask(f, key), KEY_PENDING);
     assert_int_equal(ask(f, key), KEY_FOUND);
     f->status = "suspended";
     f->generation = 5; /* the watch starts after this change and never tells of it */
     send_heartbeat(f, 5);
     until(f->cache->generation == 5);
+    assert_true(key_cache_has_been_watched(f->cache));
     assert_int_equal(ask(f, key), KEY_PENDING);
     assert_string_equal(f->policy_status, "suspended");
     key_cache_free(watched);

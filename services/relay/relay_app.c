@@ -17,6 +17,10 @@ static bool is_ready(void *arg, const char **reason)
         *reason = "no tag keys yet: auth has not been reached";
         return false;
     }
+    if (!key_cache_has_been_watched(a->keys)) {
+        *reason = "changes of keys are not watched yet: auth has not answered Watch";
+        return false;
+    }
     if (!ledger_keeper_store_is_safe(a->ledgers)) {
         *reason = "Redis may evict ledgers: its maxmemory-policy is not noeviction";
         return false;

@@ -23,8 +23,6 @@ CHAT = "/v1/chat/completions"
 def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
     """One suite for the tests that break things and mend them again."""
     suite = Suite(tmp_path_factory.mktemp("fragile")).start()
-    relay = suite.processes["relay"]
-    eventually(lambda: relay.events("key_watch_established"), "the watch: what was cached before is asked for again", BACK_SECONDS)
     yield suite
     statuses = suite.stop()
     assert not [name for name in SERVICES if statuses[name]], statuses

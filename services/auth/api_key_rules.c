@@ -186,7 +186,7 @@ void api_key_pair_cost_limit(Apirelay__Auth__V1__KeyLimits *l, gw_violations *v)
     bool nano_given = l->cost_limit_nano_usd_presence_case;
     int64_t nano = l->cost_limit_nano_usd;
     if (usd_given && !money_nano_of_usd(l->cost_limit, &nano)) {
-        gw_violations_add(v, "limits.costLimit", "must be USD over 0, at most 9e9");
+        gw_violations_add(v, "limits.costLimit", "must be USD over 0, at most " USD_MAX_TEXT);
         return;
     }
     if (usd_given && nano == 0) {
@@ -199,7 +199,7 @@ void api_key_pair_cost_limit(Apirelay__Auth__V1__KeyLimits *l, gw_violations *v)
                           "must be 1-%lld; to stop a key, suspend the key", NANO_USD_MAX);
         return;
     }
-    /* Over 2^53 nano the double of a stored pair is not exact, yet writing it back is no mistake. */
+    /* From 2^22 USD on the double of a stored pair is not exact to the nano, yet writing it back is no mistake. */
     if (usd_given && nano_given && nano != l->cost_limit_nano_usd &&
         money_usd_of_nano(l->cost_limit_nano_usd) != l->cost_limit) {
         gw_violations_add(v, "limits.costLimit", "is not limits.costLimitNanoUsd in USD");

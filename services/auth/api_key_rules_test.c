@@ -1,5 +1,6 @@
 #include "api_key_rules.h"
 
+#include "money.h"
 #include "test_kit.h"
 
 #define LIMIT(l, field, FIELD, v)                                                                  \
@@ -181,7 +182,7 @@ static void cost_limits_that_cannot_be_are_named(void **state)
     } cases[] = {
         {1, 5, "limits.costLimit"},          {0, INT64_MIN, "limits.costLimit"},
         {-1, INT64_MIN, "limits.costLimit"}, {1e10, INT64_MIN, "limits.costLimit"},
-        {-2, -1, "limits.costLimit"},
+        {-2, -1, "limits.costLimit"},        {9007199.01, INT64_MIN, "limits.costLimit"},
     };
     for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
         gw_violations v = {0};
@@ -202,7 +203,7 @@ static void cost_limits_that_cannot_be_are_named(void **state)
 static void a_stored_pair_may_be_written_back(void **state)
 {
     (void)state;
-    const int64_t stored[] = {1, 1500000000, 8999999999999999999LL, 9007199254740993LL};
+    const int64_t stored[] = {1, 1500000000, 123456789012345LL, NANO_USD_MAX - 1, NANO_USD_MAX};
     for (size_t i = 0; i < GW_ARRAY_LEN(stored); i++) {
         gw_violations v = {0};
         Apirelay__Auth__V1__KeyLimits l = APIRELAY__AUTH__V1__KEY_LIMITS__INIT;

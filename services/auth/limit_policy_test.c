@@ -132,7 +132,7 @@ static void limits_of_many_keys_follow_the_rules_of_one(void **state)
     SET(from, requests_per_minute, REQUESTS_PER_MINUTE, -1);
     SET(from, requests_per_day, REQUESTS_PER_DAY, 0);
     SET(from, tokens_per_month, TOKENS_PER_MONTH, INT64_MAX);
-    SET(from, cost_limit, COST_LIMIT, 9e9 + 10);
+    SET(from, cost_limit, COST_LIMIT, 9007200);
     assert_int_equal(update(&p, from, NULL, 0, &u), GW_ERR_INVALID_ARGUMENT);
     assert_int_equal(u.violations.count, 4);
     from = asked();

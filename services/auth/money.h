@@ -10,7 +10,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define NANO_USD_MAX 9000000000000000000LL /* 9e9 USD */
+/* 9,007,199 USD: below 2^53 nano, so that a number of JSON and the ledger's script (relay, ledger.lua) hold every nano-USD exactly. */
+#define NANO_USD_MAX 9007199000000000LL
+#define USD_MAX_TEXT "9007199"
 
 /*
  * The decimal that `usd` shows as (its shortest text that reads back the same), rounded half to even:

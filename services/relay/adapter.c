@@ -26,7 +26,7 @@ gw_status adapter_fail(adapter_stream *s, const gw_error *err)
 
 gw_status adapter_fail_inband(adapter_stream *s, gw_str json)
 {
-    const provider_config *p = s->job->route->provider;
+    const provider_config *p = s->job->target->provider;
 
     openai_error_from_inband(s->failure, s->job->arena, p->name, json, p->credential);
     return s->failure->error.code;
@@ -54,7 +54,7 @@ void adapter_emit_done(adapter_stream *s, gw_str raw)
 void adapter_map_error(const adapter_job *job, int status, bool is_json, gw_str body,
                        openai_error *ret)
 {
-    const provider_config *p = job->route->provider;
+    const provider_config *p = job->target->provider;
 
     openai_error_from_upstream(ret, job->arena, p->name, status, is_json, body, p->credential);
 }
@@ -132,7 +132,7 @@ static void pass_header(const adapter_job *job, adapter_request *r, const char *
 
 static bool add_credential(const adapter_job *job, adapter_request *r)
 {
-    const provider_config *p = job->route->provider;
+    const provider_config *p = job->target->provider;
     gw_str value = p->credential;
 
     if (p->kind == PROVIDER_ANTHROPIC)
@@ -152,7 +152,7 @@ static bool add_credential(const adapter_job *job, adapter_request *r)
 
 gw_status adapter_write_headers(const adapter_job *job, adapter_request *ret, gw_error *err)
 {
-    const char *beta = beta_headers[job->route->provider->kind];
+    const char *beta = beta_headers[job->target->provider->kind];
     char hop[GW_INT_TEXT_SIZE];
 
     add_header(ret, "content-type", GW_STR("application/json"));

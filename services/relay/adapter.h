@@ -23,6 +23,7 @@ typedef struct adapter_job { /* what is asked; views live as long as the request
     relay_endpoint endpoint;
     const openai_body *body;
     const model_route *route;
+    const route_target *target; /* of the route */
     const key_policy *policy;
     gw_headers client_headers;
     bool stream;

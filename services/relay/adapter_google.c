@@ -8,7 +8,7 @@ static gw_str target_of(const adapter_job *job, gw_str model)
 
     if (gw_str_starts_with(model, prefix))
         model = gw_str_slice(model, prefix.len, model.len);
-    gw_buf_append_str(&out, job->route->provider->base_path);
+    gw_buf_append_str(&out, job->target->provider->base_path);
     gw_buf_append_c(&out, "/models/");
     gw_percent_encode(&out, model);
     gw_buf_append_c(&out, job->stream ? ":streamGenerateContent?alt=sse" : ":generateContent");
@@ -50,7 +50,7 @@ static gw_status write_body(adapter_params *p, gw_str model, json_builder *body,
 
 static gw_status write_request(const adapter_job *job, adapter_request *ret, gw_error *err)
 {
-    const model_route *route = job->route;
+    const route_target *to = job->target;
     json_auto_builder body = {0};
     adapter_auto_params params = {.job = job, .provider = "Google"};
     gw_status rc;
@@ -59,7 +59,7 @@ static gw_status write_request(const adapter_job *job, adapter_request *ret, gw_
         return gw_fail_field(err, GW_ERR_MODEL_NOT_SUPPORTED, "model",
                              "%.*s is a model of Google's and serves /v1/chat/completions only",
                              GW_STR_ARG(gw_str_slice(job->body->model, 0, 100)));
-    ret->upstream_model = route->upstream_model.len > 0 ? route->upstream_model : job->body->model;
+    ret->upstream_model = to->upstream_model.len > 0 ? to->upstream_model : job->body->model;
     ret->target = target_of(job, ret->upstream_model);
     json_builder_init(&body);
     if (!body.doc || !ret->target.ptr)

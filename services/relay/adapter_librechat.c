@@ -122,7 +122,7 @@ static gw_status check_job(const adapter_job *job, gw_error *err)
 
 static gw_status write_request(const adapter_job *job, adapter_request *ret, gw_error *err)
 {
-    const model_route *route = job->route;
+    const route_target *to = job->target;
     gw_auto_buf ignored = {0};
     gw_str *body = gw_arena_new_of(job->arena, gw_str);
     gw_status rc = check_job(job, err);
@@ -131,9 +131,9 @@ static gw_status write_request(const adapter_job *job, adapter_request *ret, gw_
         rc = check_members(job, &ignored, err);
     if (rc != GW_OK)
         return rc;
-    ret->upstream_model = route->upstream_model.len > 0 ? route->upstream_model : job->body->model;
-    ret->target = gw_arena_printf(job->arena, "%.*s/chat/completions",
-                                  GW_STR_ARG(route->provider->base_path));
+    ret->upstream_model = to->upstream_model.len > 0 ? to->upstream_model : job->body->model;
+    ret->target =
+        gw_arena_printf(job->arena, "%.*s/chat/completions", GW_STR_ARG(to->provider->base_path));
     ret->ignored_params = gw_arena_dup(job->arena, gw_buf_str(&ignored));
     yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
     if (!doc || !body || !ret->target.ptr)

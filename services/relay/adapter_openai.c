@@ -16,10 +16,10 @@ static int64_t ceiling_of(const adapter_job *job)
 static gw_status write_spliced(const adapter_job *job, bool is_local, adapter_request *ret,
                                gw_error *err)
 {
-    const model_route *route = job->route;
+    const route_target *to = job->target;
     const char *path = endpoint_describe(job->endpoint)->path + strlen("/v1");
     openai_splices splices = {
-        .model = route->upstream_model,
+        .model = to->upstream_model,
         .stream = job->stream,
         .include_usage = job->stream,
         .max_tokens = is_local ? adapter_ceiling(job) : ceiling_of(job),
@@ -27,8 +27,8 @@ static gw_status write_spliced(const adapter_job *job, bool is_local, adapter_re
         .is_local = is_local,
     };
 
-    ret->upstream_model = route->upstream_model.len > 0 ? route->upstream_model : job->body->model;
-    ret->target = gw_arena_join(job->arena, route->provider->base_path, gw_str_of(path));
+    ret->upstream_model = to->upstream_model.len > 0 ? to->upstream_model : job->body->model;
+    ret->target = gw_arena_join(job->arena, to->provider->base_path, gw_str_of(path));
     if (!ret->target.ptr)
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the upstream request");
     gw_status rc =

@@ -26,8 +26,8 @@ static void write_as(provider_kind kind, gw_str text, bool drops)
                                 .kind = kind,
                                 .base_path = GW_STR("/v1"),
                                 .credential = GW_STR("sk-secret")};
-    model_route route = {
-        .provider = &provider, .default_max_output_tokens = 4096, .drops_params = drops};
+    route_target target = {.provider = &provider};
+    model_route route = {.default_max_output_tokens = 4096, .drops_params = drops};
     Apirelay__Auth__V1__KeyPolicy message;
     key_policy policy = {.message = &message};
     openai_body body;
@@ -41,6 +41,7 @@ static void write_as(provider_kind kind, gw_str text, bool drops)
                        .endpoint = ENDPOINT_CHAT,
                        .body = &body,
                        .route = &route,
+                       .target = &target,
                        .policy = &policy,
                        .stream = body.stream,
                        .request_id = GW_STR("req_1")};

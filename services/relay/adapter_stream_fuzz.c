@@ -11,6 +11,7 @@ typedef struct run {
     gw_arena *arena;
     provider_config provider;
     model_route route;
+    route_target target;
     openai_body body;
     adapter_job job;
     openai_error failure;
@@ -57,11 +58,12 @@ static gw_status play(run *r, provider_kind kind, fuzz_pieces pieces)
                .body = {.model = GW_STR("m"), .choices = 1},
                .tap = {.scratch = {scratch, sizeof(scratch)}},
                .ops = adapter_of(kind)};
-    r->route.provider = &r->provider;
+    r->target.provider = &r->provider;
     r->job = (adapter_job){.arena = r->arena,
                            .endpoint = ENDPOINT_CHAT,
                            .body = &r->body,
                            .route = &r->route,
+                           .target = &r->target,
                            .stream = true,
                            .request_id = GW_STR("req_1")};
     r->stream = (adapter_stream){

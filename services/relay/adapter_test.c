@@ -20,7 +20,7 @@ static void openai_requests_pass_but_for_the_splices(void **state)
 
     ask(f, PROVIDER_OPENAI, ENDPOINT_CHAT,
         "{ \"model\":\"fast\", \"messages\":[], \"stream\":true, \"x\":1.50 }");
-    f->route.upstream_model = GW_STR("gpt-4o");
+    f->target.upstream_model = GW_STR("gpt-4o");
     assert_int_equal(write_request(f, &r, &body, &err), GW_OK);
     assert_string_equal(body.data,
                         "{\"stream_options\":{\"include_usage\":true}, \"model\":\"gpt-4o\", "

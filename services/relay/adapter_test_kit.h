@@ -12,6 +12,7 @@
 typedef struct fixture {
     gw_arena *arena;
     provider_config provider;
+    route_target target;
     model_route route;
     key_policy policy;
     Apirelay__Auth__V1__KeyPolicy message;
@@ -44,10 +45,11 @@ static int setup(void **state)
     f->arena = gw_arena_new();
     f->provider = (provider_config){
         .name = GW_STR("p"), .base_path = GW_STR("/v1"), .credential = GW_STR("sk-upstream")};
+    f->target = (route_target){.provider = &f->provider, .upstream_model = GW_STR("")};
     f->route = (model_route){
         .pattern = GW_STR("*"),
-        .provider = &f->provider,
-        .upstream_model = GW_STR(""),
+        .targets = &f->target,
+        .target_count = 1,
         .default_max_output_tokens = 4096,
     };
     apirelay__auth__v1__key_policy__init(&f->message);
@@ -80,6 +82,7 @@ static void ask(fixture *f, provider_kind kind, relay_endpoint endpoint, const c
                            .endpoint = endpoint,
                            .body = &f->body,
                            .route = &f->route,
+                           .target = &f->target,
                            .policy = &f->policy,
                            .stream = f->body.stream,
                            .hop = 1,

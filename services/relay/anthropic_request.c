@@ -248,7 +248,7 @@ static gw_status write_body(writing *w, gw_str model, gw_error *err)
 
 gw_status anthropic_write_request(const adapter_job *job, adapter_request *ret, gw_error *err)
 {
-    const model_route *route = job->route;
+    const route_target *to = job->target;
     json_auto_builder body = {0};
     adapter_auto_params params = {.job = job, .provider = "Anthropic"};
     gw_status rc;
@@ -257,8 +257,8 @@ gw_status anthropic_write_request(const adapter_job *job, adapter_request *ret, 
         return gw_fail_field(err, GW_ERR_MODEL_NOT_SUPPORTED, "model",
                              "%.*s is a model of Anthropic's and serves /v1/chat/completions only",
                              GW_STR_ARG(gw_str_slice(job->body->model, 0, 100)));
-    ret->upstream_model = route->upstream_model.len > 0 ? route->upstream_model : job->body->model;
-    ret->target = gw_arena_join(job->arena, route->provider->base_path, GW_STR("/messages"));
+    ret->upstream_model = to->upstream_model.len > 0 ? to->upstream_model : job->body->model;
+    ret->target = gw_arena_join(job->arena, to->provider->base_path, GW_STR("/messages"));
     json_builder_init(&body);
     writing w = {.params = &params,
                  .body = &body,

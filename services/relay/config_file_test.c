@@ -89,16 +89,16 @@ static void a_good_file_becomes_a_snapshot(void **state)
     assert_int_equal(c->provider_count, 2);
 
     const model_route *r = relay_config_route(c, GW_STR("gpt-4o"));
-    assert_true(gw_str_eq_c(r->upstream_model, "big"));
-    assert_true(gw_str_eq_c(r->provider->base_path, "/v1"));
-    assert_true(gw_str_eq_c(r->provider->credential, "sk-secret"));
-    assert_int_equal(r->provider->idle_timeout_ms, 1500);
+    assert_true(gw_str_eq_c(r->targets[0].upstream_model, "big"));
+    assert_true(gw_str_eq_c(r->targets[0].provider->base_path, "/v1"));
+    assert_true(gw_str_eq_c(r->targets[0].provider->credential, "sk-secret"));
+    assert_int_equal(r->targets[0].provider->idle_timeout_ms, 1500);
     assert_int_equal(r->default_max_output_tokens, 4096);
     assert_true(gw_str_eq_c(relay_config_route(c, GW_STR("gpt-5"))->pattern, "gpt-*"));
     assert_true(gw_str_eq_c(relay_config_route(c, GW_STR("other"))->pattern, "*"));
     r = relay_config_route(c, GW_STR("agent_x"));
-    assert_int_equal(r->provider->kind, PROVIDER_LIBRECHAT);
-    assert_true(gw_str_eq_c(r->provider->base_path, "/api/agents/v1"));
+    assert_int_equal(r->targets[0].provider->kind, PROVIDER_LIBRECHAT);
+    assert_true(gw_str_eq_c(r->targets[0].provider->base_path, "/api/agents/v1"));
 
     gw_auto(gw_arena) arena = gw_arena_new();
     const listed_model *models = NULL;
@@ -140,9 +140,9 @@ static void every_kind_has_its_own_path_and_timeouts(void **state)
     (void)state;
     for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
         const model_route *r = relay_config_route(c, gw_str_of(cases[i].model));
-        assert_int_equal(r->provider->kind, cases[i].kind);
-        assert_true(gw_str_eq_c(r->provider->base_path, cases[i].base_path));
-        assert_int_equal(r->provider->first_byte_timeout_ms, cases[i].first_byte_ms);
+        assert_int_equal(r->targets[0].provider->kind, cases[i].kind);
+        assert_true(gw_str_eq_c(r->targets[0].provider->base_path, cases[i].base_path));
+        assert_int_equal(r->targets[0].provider->first_byte_timeout_ms, cases[i].first_byte_ms);
         assert_int_equal(r->drops_params, r->pattern.ptr[0] == 'b');
     }
     relay_config_unref(c);
@@ -157,9 +157,10 @@ static void a_later_layer_wins_by_name(void **state)
     files[1] = read_good("providers: [{name: main, kind: openai, baseUrl: 'http://other/v1'}]\n"
                          "models: [{model: 'gpt-*', targets: [{provider: chat}]}]\n");
     relay_config *c = build(files, 2, NULL, NULL);
-    assert_true(gw_str_eq_c(relay_config_route(c, GW_STR("gpt-5"))->provider->name, "chat"));
     assert_true(
-        gw_str_eq_c(relay_config_route(c, GW_STR("gpt-4o"))->provider->base_url.host, "other"));
+        gw_str_eq_c(relay_config_route(c, GW_STR("gpt-5"))->targets[0].provider->name, "chat"));
+    assert_true(gw_str_eq_c(
+        relay_config_route(c, GW_STR("gpt-4o"))->targets[0].provider->base_url.host, "other"));
     relay_config_unref(c);
     for (size_t i = 0; i < 2; i++)
         protobuf_c_message_free_unpacked((ProtobufCMessage *)(uintptr_t)files[i], NULL);
@@ -180,9 +181,45 @@ static void what_is_missing_is_reported_and_the_rest_goes_on(void **state)
     config_warnings warnings = {0};
     relay_config *c = build(&file, 1, NULL, &warnings);
     assert_int_equal(warnings.count, 3);
-    assert_non_null(relay_config_route(c, GW_STR("m"))->provider->unusable);
+    assert_non_null(relay_config_route(c, GW_STR("m"))->targets[0].provider->unusable);
     assert_null(relay_config_route(c, GW_STR("n")));
     assert_null(relay_config_route(c, GW_STR("o")));
+    relay_config_unref(c);
+    protobuf_c_message_free_unpacked((ProtobufCMessage *)(uintptr_t)file, NULL);
+}
+
+static void targets_stand_by_tier_and_have_their_providers_timeouts(void **state)
+{
+    (void)state;
+    const relay_config_file *file =
+        read_good("providers:\n"
+                  "  - {name: a, kind: openai, baseUrl: 'http://a/v1', idleTimeoutMs: 7}\n"
+                  "  - {name: b, kind: openai, baseUrl: 'http://b/v1', status: disabled}\n"
+                  "models:\n"
+                  "  - model: m\n"
+                  "    targets:\n"
+                  "      - {provider: a, tier: 2, upstreamModel: late}\n"
+                  "      - {provider: b}\n"
+                  "      - {provider: a, tier: 1, weight: 5, upstreamModel: one, maxRetries: 2}\n"
+                  "      - {provider: a, tier: 1, upstreamModel: two, connectTimeoutMs: 1,\n"
+                  "         firstByteTimeoutMs: 2, idleTimeoutMs: 3, totalTimeoutMs: 4}\n");
+    config_warnings warnings = {0};
+    relay_config *c = build(&file, 1, NULL, &warnings);
+    const model_route *r = relay_config_route(c, GW_STR("m"));
+    assert_int_equal(warnings.count, 1); /* of b */
+    assert_int_equal(r->target_count, 3);
+    assert_true(gw_str_eq_c(r->targets[0].upstream_model, "one"));
+    assert_int_equal(r->targets[0].weight, 5);
+    assert_int_equal(r->targets[0].max_retries, 2);
+    assert_int_equal(r->targets[0].connect_timeout_ms, 5000);
+    assert_int_equal(r->targets[0].idle_timeout_ms, 7);
+    assert_true(gw_str_eq_c(r->targets[1].upstream_model, "two"));
+    assert_int_equal(r->targets[1].weight, 1);
+    assert_int_equal(r->targets[1].connect_timeout_ms, 1);
+    assert_int_equal(r->targets[1].first_byte_timeout_ms, 2);
+    assert_int_equal(r->targets[1].idle_timeout_ms, 3);
+    assert_int_equal(r->targets[1].total_timeout_ms, 4);
+    assert_true(gw_str_eq_c(r->targets[2].upstream_model, "late"));
     relay_config_unref(c);
     protobuf_c_message_free_unpacked((ProtobufCMessage *)(uintptr_t)file, NULL);
 }
@@ -207,7 +244,13 @@ static void every_mistake_of_a_file_is_named(void **state)
          "providers[0].idleTimeoutMs"},
         {"models: [{model: '', targets: [{provider: a}]}]", 1, "models[0].model"},
         {"models: [{model: a}]", 1, "models[0].targets"},
-        {"models: [{model: a, targets: [{provider: a}, {provider: b}]}]", 1, "models[0].targets"},
+        {"models: [{model: a, targets: [{provider: a, tier: 16, weight: -1}, {provider: B}]}]", 3,
+         "models[0].targets[0].weight"},
+        {"models: [{model: a, targets: [{provider: a, maxRetries: 6, connectTimeoutMs: -1, "
+         "firstByteTimeoutMs: -1, idleTimeoutMs: -1, totalTimeoutMs: 90000000}]}]",
+         5, "models[0].targets[0].maxRetries"},
+        {"models: [{model: a, targets: [{provider: a}, {provider: b}, {provider: a}]}]", 1,
+         "models[0].targets[2]"},
         {"modells: []", 1, "modells"},
     };
     for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
@@ -261,6 +304,7 @@ int main(void)
         cmocka_unit_test(every_kind_has_its_own_path_and_timeouts),
         cmocka_unit_test(a_later_layer_wins_by_name),
         cmocka_unit_test(what_is_missing_is_reported_and_the_rest_goes_on),
+        cmocka_unit_test(targets_stand_by_tier_and_have_their_providers_timeouts),
         cmocka_unit_test(every_mistake_of_a_file_is_named),
         cmocka_unit_test(a_file_that_is_not_there_is_named),
         cmocka_unit_test(a_price_book_is_read_whole),

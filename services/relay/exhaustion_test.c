@@ -70,7 +70,7 @@ static void on_emit(void *arg, const answer_event *e)
 static gw_status on_event(void *arg, const gw_sse_event *e, gw_error *err)
 {
     adapter_stream *s = arg;
-    gw_status rc = adapter_of(s->job->route->provider->kind)->on_event(s, e);
+    gw_status rc = adapter_of(s->job->target->provider->kind)->on_event(s, e);
 
     if (rc != GW_OK)
         *err = s->failure->error;
@@ -98,7 +98,8 @@ static gw_status exchange_with_provider(void *arg)
     exchange *x = arg;
     gw_auto(gw_arena) a = gw_arena_new();
     provider_config provider = {.name = GW_STR("p"), .kind = x->kind, .base_path = GW_STR("/v1")};
-    model_route route = {.provider = &provider, .default_max_output_tokens = 4096};
+    route_target target = {.provider = &provider};
+    model_route route = {.default_max_output_tokens = 4096};
     Apirelay__Auth__V1__KeyPolicy message = APIRELAY__AUTH__V1__KEY_POLICY__INIT;
     key_policy policy = {.message = &message};
     openai_body body;
@@ -112,6 +113,7 @@ static gw_status exchange_with_provider(void *arg)
                        .endpoint = ENDPOINT_CHAT,
                        .body = &body,
                        .route = &route,
+                       .target = &target,
                        .policy = &policy,
                        .stream = true,
                        .request_id = GW_STR("req_1")};

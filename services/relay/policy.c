@@ -218,11 +218,16 @@ gw_status key_policy_check_endpoint(const key_policy *p, gw_str path, gw_error *
                    GW_STR_ARG(gw_str_slice(path, 0, 100)));
 }
 
-gw_status key_policy_check_model(const key_policy *p, gw_str model, gw_error *err)
+bool key_policy_allows_model(const key_policy *p, gw_str model)
 {
     const Apirelay__Auth__V1__KeyPermissions *allowed = p->message->permissions;
-    if (!allowed || allowed->n_models == 0 ||
-        any_glob_matches(allowed->models, allowed->n_models, model))
+    return !allowed || allowed->n_models == 0 ||
+           any_glob_matches(allowed->models, allowed->n_models, model);
+}
+
+gw_status key_policy_check_model(const key_policy *p, gw_str model, gw_error *err)
+{
+    if (key_policy_allows_model(p, model))
         return GW_OK;
     return gw_fail_field(err, GW_ERR_MODEL_NOT_FOUND, "model",
                          "The model `" GW_STR_FMT

@@ -54,6 +54,8 @@ GW_CHECK gw_status key_policy_check_address(const key_policy *p, const gw_ip *cl
 GW_CHECK gw_status key_policy_check_endpoint(const key_policy *p, gw_str path, gw_error *err);
 /* permissions.models, exact or glob: GW_ERR_MODEL_NOT_FOUND, worded as for a model that does not
  * exist. */
+/* permissions.models: a list that is empty allows every one. */
+bool key_policy_allows_model(const key_policy *p, gw_str model);
 GW_CHECK gw_status key_policy_check_model(const key_policy *p, gw_str model, gw_error *err);
 /* security.domains: true when a browser at `origin` may call; an empty list allows none (no CORS
  * headers). */

@@ -1,17 +1,19 @@
 #include "provider_rules.h"
 
 #include "provider_kind.h"
+#include "relay_config.h"
 
 #include "core/url.h"
 
 #include <ctype.h>
 
-#define NAME_MAX_LEN      63
-#define MODEL_MAX_LEN     256
-#define VERSION_MAX_LEN   64
-#define LISTED_MODELS_MAX 1000
-#define PRICES_MAX        10000
-#define CREDENTIAL_ENV    "RELAY_CREDENTIAL_"
+#define NAME_MAX_LEN       63
+#define MODEL_MAX_LEN      256
+#define VERSION_MAX_LEN    64
+#define LISTED_MODELS_MAX  1000
+#define PRICES_MAX         10000
+#define TARGET_RETRIES_MAX 5
+#define CREDENTIAL_ENV     "RELAY_CREDENTIAL_"
 
 /* One check in progress: where it stands and what it found. */
 typedef struct check {
@@ -144,23 +146,59 @@ static void check_tokens(check *c, const char *field, int64_t tokens)
         violation(c, field, "must be 0 (not known) to 100000000 tokens");
 }
 
-static void check_targets(check *c, const route_message *r)
+static void check_target(check *outer, size_t i, const Apirelay__Relay__V1__RouteTarget *t)
 {
-    /* Fallback and weights come with routing; a second target must not be accepted and then never used. */
-    if (r->n_targets != 1) {
-        violation(c, "targets", "must name exactly one target");
+    char path[256];
+    snprintf(path, sizeof(path), "%s%stargets[%zu]", outer->path, *outer->path ? "." : "", i);
+    check c = {.path = path, .v = outer->v, .err = outer->err, .rc = outer->rc};
+
+    if (!is_name(gw_str_of(t->provider), NAME_MAX_LEN))
+        violation(&c, "provider", "must be the name of a provider");
+    if (*t->upstream_model && !is_printable(gw_str_of(t->upstream_model), MODEL_MAX_LEN))
+        violation(&c, "upstreamModel", "must be at most %d printable bytes", MODEL_MAX_LEN);
+    if (t->weight < 0 || t->weight > 1000)
+        violation(&c, "weight", "must be 0 to 1000");
+    if (t->tier < 0 || t->tier > 15)
+        violation(&c, "tier", "must be 0 to 15");
+    if (t->max_retries < 0 || t->max_retries > TARGET_RETRIES_MAX)
+        violation(&c, "maxRetries", "must be 0 to %d", TARGET_RETRIES_MAX);
+    check_timeout(&c, "connectTimeoutMs", t->connect_timeout_ms);
+    check_timeout(&c, "firstByteTimeoutMs", t->first_byte_timeout_ms);
+    check_timeout(&c, "idleTimeoutMs", t->idle_timeout_ms);
+    check_timeout(&c, "totalTimeoutMs", t->total_timeout_ms);
+    outer->rc = c.rc;
+}
+
+static bool is_same_target(const Apirelay__Relay__V1__RouteTarget *a,
+                           const Apirelay__Relay__V1__RouteTarget *b)
+{
+    return gw_str_eq(gw_str_of(a->provider), gw_str_of(b->provider)) &&
+           gw_str_eq(gw_str_of(a->upstream_model), gw_str_of(b->upstream_model));
+}
+
+/* One place named twice would be asked again as if it were another one, and its weight is not what it seems. */
+static void check_repeated(check *c, const route_message *r, size_t i)
+{
+    char field[64];
+    for (size_t k = 0; k < i; k++) {
+        if (!is_same_target(r->targets[k], r->targets[i]))
+            continue;
+        snprintf(field, sizeof(field), "targets[%zu]", i);
+        violation(c, field, "must not name the provider and model of targets[%zu] again", k);
         return;
     }
-    const Apirelay__Relay__V1__RouteTarget *t = r->targets[0];
-    if (!is_name(gw_str_of(t->provider), NAME_MAX_LEN))
-        violation(c, "targets[0].provider", "must be the name of a provider");
-    if (*t->upstream_model && !is_printable(gw_str_of(t->upstream_model), MODEL_MAX_LEN))
-        violation(c, "targets[0].upstreamModel", "must be at most %d printable bytes",
-                  MODEL_MAX_LEN);
-    if (t->weight < 0 || t->weight > 1000)
-        violation(c, "targets[0].weight", "must be 0 to 1000");
-    if (t->tier < 0 || t->tier > 15)
-        violation(c, "targets[0].tier", "must be 0 to 15");
+}
+
+static void check_targets(check *c, const route_message *r)
+{
+    if (r->n_targets < 1 || r->n_targets > ROUTE_TARGETS_MAX) {
+        violation(c, "targets", "must name 1 to %d targets", ROUTE_TARGETS_MAX);
+        return;
+    }
+    for (size_t i = 0; i < r->n_targets; i++) {
+        check_target(c, i, r->targets[i]);
+        check_repeated(c, r, i);
+    }
 }
 
 static void check_unsupported_params(check *c, const char *text)

@@ -76,19 +76,27 @@ static gw_status find_to_change(provider_store *s, entity_kind kind, const entit
 
 /* ---- create ---- */
 
-static gw_status check_targets_exist(provider_store *s, entity_kind kind, const ProtobufCMessage *m,
-                                     gw_error *err)
+static gw_status check_target_exists(provider_store *s, size_t i, const char *name, gw_error *err)
 {
-    if (kind != ENTITY_ROUTE)
-        return GW_OK;
-    const char *name = ((const route_message *)(const void *)m)->targets[0]->provider;
     ProtobufCMessage *found = NULL;
+    char field[48];
     if (entity_in_file(s, ENTITY_PROVIDER, name))
         return GW_OK;
     gw_status rc = config_document_find(s, &entity_of(ENTITY_PROVIDER)->c, name, &found, err);
-    if (rc == GW_OK && !found)
-        rc = gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, "targets[0].provider",
-                           "there is no provider \"%.63s\"", name);
+    if (rc != GW_OK || found)
+        return rc;
+    snprintf(field, sizeof(field), "targets[%zu].provider", i);
+    return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, field, "there is no provider \"%.63s\"",
+                         name);
+}
+
+static gw_status check_targets_exist(provider_store *s, entity_kind kind, const ProtobufCMessage *m,
+                                     gw_error *err)
+{
+    const route_message *r = (const void *)m;
+    gw_status rc = GW_OK;
+    for (size_t i = 0; kind == ENTITY_ROUTE && i < r->n_targets && rc == GW_OK; i++)
+        rc = check_target_exists(s, i, r->targets[i]->provider, err);
     return rc;
 }
 

@@ -241,13 +241,57 @@ static const provider_config *find_provider(const relay_config *c, gw_str name)
     return NULL;
 }
 
-static void build_route(builder *b, model_route *r, const route_message *m,
-                        const provider_config *provider)
+static void build_target(builder *b, route_target *t, const Apirelay__Relay__V1__RouteTarget *m,
+                         const provider_config *p)
+{
+    *t = (route_target){
+        .provider = p,
+        .upstream_model = gw_arena_dup(b->arena, gw_str_of(m->upstream_model)),
+        .connect_timeout_ms = m->connect_timeout_ms ? m->connect_timeout_ms : p->connect_timeout_ms,
+        .first_byte_timeout_ms =
+            m->first_byte_timeout_ms ? m->first_byte_timeout_ms : p->first_byte_timeout_ms,
+        .idle_timeout_ms = m->idle_timeout_ms ? m->idle_timeout_ms : p->idle_timeout_ms,
+        .total_timeout_ms = m->total_timeout_ms ? m->total_timeout_ms : p->total_timeout_ms,
+        .weight = (uint16_t)GW_MAX(m->weight, 1),
+        .tier = (uint8_t)m->tier,
+        .max_retries = (uint8_t)m->max_retries,
+    };
+}
+
+/* Sorted in by tier, behind those of the same tier. */
+static void insert_target(route_target *list, size_t count, route_target t)
+{
+    size_t at = count;
+
+    for (; at > 0 && list[at - 1].tier > t.tier; at--)
+        list[at] = list[at - 1];
+    list[at] = t;
+}
+
+/* A target whose provider is missing is reported, and the route goes on without it. */
+static void build_targets(builder *b, model_route *r, const route_message *m)
+{
+    route_target *list = gw_arena_array(b->arena, route_target, m->n_targets + 1);
+    route_target t;
+
+    for (size_t i = 0; list && i < m->n_targets && r->target_count < ROUTE_TARGETS_MAX; i++) {
+        gw_str name = gw_str_of(m->targets[i]->provider);
+        const provider_config *provider = find_provider(&b->snapshot->config, name);
+        if (provider) {
+            build_target(b, &t, m->targets[i], provider);
+            insert_target(list, r->target_count++, t);
+        } else {
+            warn(b, "model %s: its provider " GW_STR_FMT " does not exist or is disabled", m->model,
+                 GW_STR_ARG(name));
+        }
+    }
+    r->targets = list;
+}
+
+static void build_route(builder *b, model_route *r, const route_message *m)
 {
     gw_str *listed = gw_arena_array(b->arena, gw_str, m->n_listed_models + 1);
     r->pattern = gw_arena_dup(b->arena, gw_str_of(m->model));
-    r->provider = provider;
-    r->upstream_model = gw_arena_dup(b->arena, gw_str_of(m->targets[0]->upstream_model));
     r->default_max_output_tokens =
         m->default_max_output_tokens ? m->default_max_output_tokens : DEFAULT_MAX_OUTPUT_TOKENS;
     r->max_output_tokens = m->max_output_tokens;
@@ -255,7 +299,8 @@ static void build_route(builder *b, model_route *r, const route_message *m,
     for (size_t i = 0; listed && i < m->n_listed_models; i++)
         listed[r->listed_count++] = gw_arena_dup(b->arena, gw_str_of(m->listed_models[i]));
     r->listed_models = listed;
-    r->owned_by = *m->owned_by ? gw_arena_dup(b->arena, gw_str_of(m->owned_by)) : provider->name;
+    r->owned_by = *m->owned_by ? gw_arena_dup(b->arena, gw_str_of(m->owned_by))
+                               : r->targets[0].provider->name;
 }
 
 /* Exact names first, then by the text before the first `*`, longest first; names break ties, so that the order is total. */
@@ -282,15 +327,14 @@ static void build_routes(builder *b)
     void *value;
     while (list && gw_map_next(b->routes, &at, &pattern, &value)) {
         const route_message *m = value;
-        if (!is_active(m->status) || m->n_targets == 0)
+        if (!is_active(m->status))
             continue;
-        gw_str name = gw_str_of(m->targets[0]->provider);
-        const provider_config *provider = find_provider(c, name);
-        if (provider)
-            build_route(b, &list[count++], m, provider);
-        else
-            warn(b, "model %s: its provider " GW_STR_FMT " does not exist or is disabled", m->model,
-                 GW_STR_ARG(name));
+        model_route r = {0};
+        build_targets(b, &r, m);
+        if (r.target_count == 0)
+            continue;
+        build_route(b, &r, m);
+        list[count++] = r;
     }
     if (list)
         qsort(list, count, sizeof(*list), by_precedence);

@@ -27,10 +27,23 @@ typedef struct provider_config {
     int64_t connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, total_timeout_ms;
 } provider_config;
 
-typedef struct model_route {
-    gw_str pattern; /* exact or glob: "gpt-*" */
+#define ROUTE_TARGETS_MAX 32
+
+/* One place that a route can send to. */
+typedef struct route_target {
     const provider_config *provider;
     gw_str upstream_model; /* "" = the name asked for */
+    int64_t connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms,
+        total_timeout_ms; /* its own, else the provider's */
+    uint16_t weight; /* share within its tier, at least 1 */
+    uint8_t tier; /* lower ones are asked first */
+    uint8_t max_retries; /* attempts beyond the first */
+} route_target;
+
+typedef struct model_route {
+    gw_str pattern; /* exact or glob: "gpt-*" */
+    const route_target *targets; /* at least one; by tier, within one as they were named */
+    size_t target_count; /* at most ROUTE_TARGETS_MAX */
     int64_t default_max_output_tokens; /* 4096 when not set */
     int64_t max_output_tokens; /* of the model; 0 = unknown */
     const gw_str *listed_models; /* shown in /v1/models */

@@ -22,6 +22,7 @@ gw_status relay_core_init(relay_core *c, gw_error *err)
     *c = (relay_core){.limits = relay_limits_defaults};
     gw_list_init(&c->requests);
     gw_list_init(&c->spares);
+    c->route_seed = gw_random_u64();
     c->scratch.size = SCRATCH_BYTES;
     c->scratch.bytes = malloc(SCRATCH_BYTES);
     return c->scratch.bytes ? GW_OK : relay_request_no_memory(err);

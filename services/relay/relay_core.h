@@ -62,6 +62,7 @@ typedef struct relay_core {
     relay_limits limits;
     relay_config *config; /* current snapshot; never NULL once serving */
     json_scratch scratch;
+    uint64_t route_seed; /* of the choice between targets */
     openai_error adapter_failure; /* for the moment between an adapter's call and its stage */
     request_troubles no_troubles; /* all zeroes */
     request_troubles last_troubles; /* of whoever finds no memory for its own */

@@ -146,21 +146,6 @@ static gw_status read_stream_mode(relay_request *r, gw_error *err)
     return GW_OK;
 }
 
-static gw_status find_route(relay_request *r, gw_error *err)
-{
-    gw_str model = r->body.model;
-
-    r->route = r->config ? relay_config_route(r->config, model) : NULL;
-    if (!r->route)
-        return gw_fail_field(err, GW_ERR_MODEL_NOT_FOUND, "model",
-                             "The model `%.*s` does not exist or you do not have access to it.",
-                             GW_STR_ARG(model));
-    if (r->route->provider->unusable)
-        return gw_fail(err, GW_ERR_UPSTREAM_UNAVAILABLE, "the provider %.*s is not set up",
-                       GW_STR_ARG(r->route->provider->name));
-    return GW_OK;
-}
-
 static gw_status authorize_body(relay_request *r, gw_error *err)
 {
     gw_status rc = openai_body_read(r->arena, r->call.endpoint, r->raw_body, &r->body, err);
@@ -170,7 +155,7 @@ static gw_status authorize_body(relay_request *r, gw_error *err)
     if (rc == GW_OK)
         rc = key_policy_check_model(r->policy, r->body.model, err);
     if (rc == GW_OK)
-        rc = find_route(r, err);
+        rc = relay_request_find_route(r, err);
     if (rc == GW_OK)
         rc = key_policy_check_needs(r->policy, &r->body.needs, err);
     return rc;

@@ -153,11 +153,17 @@ static usage_event *event_of(relay_request *r)
     e->prompt_estimate_tokens = r->prompt_estimate;
     if (r->route) {
         e->route = text_of(r, r->route->pattern, NAME_MAX_BYTES);
-        e->provider = text_of(r, r->route->provider->name, HEADER_MAX);
-        e->upstream_model = text_of(r, r->upstream_model, NAME_MAX_BYTES);
         e->price_book_version = text_of(r, r->config->price_book_version, HEADER_MAX);
     }
     return e;
+}
+
+/* Whom the last attempt went to. */
+static void set_provider(relay_request *r, usage_event *e)
+{
+    e->attempts = r->attempts;
+    e->provider = text_of(r, r->target->provider->name, HEADER_MAX);
+    e->upstream_model = text_of(r, r->upstream_model, NAME_MAX_BYTES);
 }
 
 static void set_ledger(const relay_request *r, usage_event *e)
@@ -177,7 +183,8 @@ void relay_request_open_event(relay_request *r)
     usage_event *e = event_of(r);
     token_counts prompt = {.prompt = r->prompt_estimate};
 
-    e->attempts = 1;
+    set_provider(r, e);
+    e->attempts++; /* the one that follows */
     set_ledger(r, e);
     /* What a crash before the first byte of the answer is billed by. */
     e->billing_basis = constant(r->price ? "estimated" : "unpriced");
@@ -199,11 +206,10 @@ static usage_event *finished_event(relay_request *r)
     usage_event *e = event_of(r);
     const relay_bill *b = &r->bill;
 
-    e->attempts = r->attempts;
-    if (r->attempts > 0)
+    if (r->attempts > 0) {
+        set_provider(r, e);
         set_ledger(r, e);
-    if (r->attempts == 0)
-        e->provider = e->upstream_model = constant("");
+    }
     e->status_code = relay_request_status_code(r);
     e->duration_ms = r->duration_ms;
     if (r->ttft_ms >= 0) {

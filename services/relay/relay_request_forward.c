@@ -12,13 +12,14 @@ static void make_job(relay_request *r)
     r->job.endpoint = r->call.endpoint;
     r->job.body = &r->body;
     r->job.route = r->route;
+    r->job.target = r->target;
     r->job.policy = r->policy;
     r->job.client_headers = r->call.headers;
     r->job.stream = r->stream;
     r->job.hop++;
     r->job.request_id = gw_str_of(r->id);
     r->job.created_s = r->arrival_wall_ms / 1000;
-    r->adapter = adapter_of(r->route->provider->kind);
+    r->adapter = adapter_of(r->target->provider->kind);
     r->adapted = (adapter_stream){.job = &r->job,
                                   .tap = &r->tap,
                                   .emit = relay_request_deliver,
@@ -77,43 +78,33 @@ static void forget_json(relay_request *r, const adapter_request *u)
     r->ignored_params = u->ignored_params;
 }
 
-/* By the name sent upstream, else by the one asked for: an alias may have a price of its own. */
-static void find_price(relay_request *r)
-{
-    const relay_config *c = r->config;
-    gw_str provider = r->route->provider->name;
-
-    r->price = price_find(c->prices, c->price_count, r->upstream_model, provider);
-    if (!r->price)
-        r->price = price_find(c->prices, c->price_count, r->body.model, provider);
-}
-
 static gw_http_timeouts timeouts_of(const relay_request *r)
 {
-    const provider_config *p = r->route->provider;
+    const route_target *t = r->target;
     int64_t left_ms = GW_MAX(r->deadline.due_ms - gw_loop_now_ms(r->core->loop), 1);
 
     return (gw_http_timeouts){
-        .connect_ms = p->connect_timeout_ms,
-        .first_byte_ms = p->first_byte_timeout_ms,
-        .idle_ms = p->idle_timeout_ms,
-        .total_ms = p->total_timeout_ms > 0 ? GW_MIN(p->total_timeout_ms, left_ms) : left_ms,
+        .connect_ms = t->connect_timeout_ms,
+        .first_byte_ms = t->first_byte_timeout_ms,
+        .idle_ms = t->idle_timeout_ms,
+        .total_ms = t->total_timeout_ms > 0 ? GW_MIN(t->total_timeout_ms, left_ms) : left_ms,
     };
 }
 
 static gw_status send_upstream(relay_request *r, const adapter_request *u, gw_error *err)
 {
+    const provider_config *p = r->target->provider;
     gw_http_request request = {
-        .transport = r->route->provider->transport,
+        .transport = p->transport,
         .method = "POST",
-        .url = r->route->provider->base_url,
+        .url = p->base_url,
         .target = u->target,
         .headers = u->headers,
         .header_count = u->header_count,
         .body = u->body,
         .body_parts = u->body_parts,
         .timeouts = timeouts_of(r),
-        .idle_max = r->route->provider->connections_max,
+        .idle_max = p->connections_max,
     };
     gw_status rc =
         gw_http_send(r->core->upstreams, &request, &relay_upstream_ops, r, &r->call_upstream, err);
@@ -149,7 +140,7 @@ static relay_stage fail_upstream(relay_request *r)
         if (words[i].code == r->upstream_rc)
             what = words[i].what;
     (void)gw_fail(&err, r->upstream_rc, "the provider %.*s %s",
-                  GW_STR_ARG(r->route->provider->name), what);
+                  GW_STR_ARG(r->target->provider->name), what);
     return relay_request_fail(r, &err);
 }
 
@@ -164,7 +155,7 @@ relay_stage forward_enter(relay_request *r)
     if (r->adapter->write_request(&r->job, &u, &err) != GW_OK || own_body(r, &u, &err) != GW_OK)
         return relay_request_fail(r, &err);
     forget_json(r, &u);
-    find_price(r);
+    r->price = relay_request_price(r, r->target);
     relay_request_open_event(r);
     if (send_upstream(r, &u, &err) != GW_OK)
         return relay_request_fail(r, &err);
@@ -211,7 +202,7 @@ static relay_stage end_of_json(relay_request *r)
 /* A cut in the middle of an error body changes nothing: the status was an error. */
 static relay_stage end_of_error(relay_request *r)
 {
-    const provider_config *p = r->route->provider;
+    const provider_config *p = r->target->provider;
     openai_error e;
 
     r->adapter->map_error(&r->job, r->upstream_status, r->upstream_is_json, gw_buf_str(&r->held),

@@ -10,17 +10,6 @@
 
 /* ---- the most it may cost ---- */
 
-/* By the name that goes upstream, else by the one asked for. */
-static const model_price *price_for_hold(const relay_request *r)
-{
-    const relay_config *c = r->config;
-    gw_str upstream = r->route->upstream_model.len > 0 ? r->route->upstream_model : r->body.model;
-    gw_str provider = r->route->provider->name;
-    const model_price *p = price_find(c->prices, c->price_count, upstream, provider);
-
-    return p ? p : price_find(c->prices, c->price_count, r->body.model, provider);
-}
-
 /* The ceiling when neither caller nor budget say one. */
 static int64_t usual_ceiling(const relay_request *r)
 {
@@ -60,11 +49,11 @@ static void measure_hold(relay_request *r, int64_t ceiling, ledger_amounts *ret)
     int64_t output = bounded_product(ceiling, r->body.choices);
     int64_t tokens = GW_MIN(r->prompt_estimate + output, LEDGER_UNLIMITED);
 
-    *ret = (ledger_amounts){
-        .of = {[LEDGER_REQUESTS_DAY] = 1,
-               [LEDGER_TOKENS_DAY] = tokens,
-               [LEDGER_TOKENS_MONTH] = tokens,
-               [LEDGER_COST_MONTH] = cost_of(price_for_hold(r), r->prompt_estimate, output)}};
+    *ret = (ledger_amounts){.of = {[LEDGER_REQUESTS_DAY] = 1,
+                                   [LEDGER_TOKENS_DAY] = tokens,
+                                   [LEDGER_TOKENS_MONTH] = tokens,
+                                   [LEDGER_COST_MONTH] = cost_of(relay_request_price(r, r->target),
+                                                                 r->prompt_estimate, output)}};
 }
 
 /* What `left` of the dimension pays for, as output tokens a choice. */
@@ -77,7 +66,7 @@ static int64_t affordable_ceiling(const relay_request *r, ledger_window w, int64
     while (over - fits > 1) { /* by halves: prices are not to be inverted */
         int64_t middle = fits + (over - fits) / 2;
         int64_t output = bounded_product(middle, r->body.choices);
-        if (cost_of(price_for_hold(r), r->prompt_estimate, output) <= left)
+        if (cost_of(relay_request_price(r, r->target), r->prompt_estimate, output) <= left)
             fits = middle;
         else
             over = middle;

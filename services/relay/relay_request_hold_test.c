@@ -81,6 +81,7 @@ typedef struct fixture {
     relay_core core;
     relay_config config;
     provider_config provider;
+    route_target target;
     model_route route;
     model_price price;
     Apirelay__Auth__V1__KeyPolicy message;
@@ -102,8 +103,9 @@ static int set_up(void **state)
     memset(&ledgers, 0, sizeof(ledgers));
     apirelay__auth__v1__key_policy__init(&f.message);
     f.policy.message = &f.message;
-    f.route = (model_route){
-        .provider = &f.provider, .upstream_model = GW_STR(""), .default_max_output_tokens = 4096};
+    f.target = (route_target){.provider = &f.provider, .upstream_model = GW_STR("")};
+    f.route =
+        (model_route){.targets = &f.target, .target_count = 1, .default_max_output_tokens = 4096};
     f.config.prices = &f.price;
     f.config.price_count = 1;
     f.r = (relay_request){.core = &f.core,
@@ -112,6 +114,7 @@ static int set_up(void **state)
                           .policy = &f.policy,
                           .config = &f.config,
                           .route = &f.route,
+                          .target = &f.target,
                           .call = {.endpoint = ENDPOINT_CHAT},
                           .body = {.model = GW_STR("gpt-4o"), .choices = 1},
                           .prompt_estimate = 10};

@@ -7,6 +7,7 @@
 #include "relay_metrics.h"
 #include "relay_request.h"
 #include "request_signature.h"
+#include "route_plan.h"
 
 #include "core/clock.h"
 #include "core/id.h"
@@ -89,6 +90,8 @@ struct relay_request {
     openai_body body; /* model "" until read */
     relay_config *config;
     const model_route *route;
+    route_plan plan;
+    const route_target *target; /* whose turn it is; NULL until one is chosen */
     bool stream;
 
     /* ADMIT */
@@ -176,6 +179,11 @@ void relay_request_deliver(void *arg, const answer_event *e);
 /* local_answer.c: endpoints that no provider answers. */
 relay_stage local_answer_enter(relay_request *r);
 relay_stage local_answer_resume(relay_request *r);
+
+/* relay_request_route.c: route and target. */
+gw_status relay_request_find_route(relay_request *r, gw_error *err);
+/* By the name sent upstream, else by the one asked for: an alias may have a price of its own. NULL: the book has none. */
+const model_price *relay_request_price(const relay_request *r, const route_target *t);
 
 /* relay_request_verify.c: signatures. */
 relay_stage relay_request_read_signature(relay_request *r); /* the stage to be in */

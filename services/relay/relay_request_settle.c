@@ -161,7 +161,7 @@ static void log_settled(relay_request *r)
         gw_kv("key.id", r->policy ? r->policy->key_id : GW_STR("")),
         gw_kv("endpoint", endpoint_describe(r->call.endpoint)->path),
         gw_kv("model", gw_str_slice(r->body.model, 0, 128)),
-        gw_kv("provider", r->route ? r->route->provider->name : GW_STR("")),
+        gw_kv("provider", r->target ? r->target->provider->name : GW_STR("")),
         gw_kv("stream", r->stream), gw_kv("outcome", r->bill.outcome),
         gw_kv("http.response.status_code", relay_request_status_code(r)),
         gw_kv("error.code", error), gw_kv("error.message", detail), gw_kv("attempts", r->attempts),
@@ -171,7 +171,7 @@ static void log_settled(relay_request *r)
         gw_kv("cost_nano_usd", r->bill.cost_nano_usd), gw_kv("billing_basis", r->bill.basis));
     if (r->ceiling_ignored)
         gw_log_warn(r->core->log, "ceiling_ignored", gw_kv("request.id", (const char *)r->id),
-                    gw_kv("provider", r->route->provider->name),
+                    gw_kv("provider", r->target->provider->name),
                     gw_kv("model", gw_str_slice(r->body.model, 0, 128)),
                     gw_kv("ceiling", adapter_ceiling(&r->job)),
                     gw_kv("completion_tokens", r->bill.tokens.completion));

@@ -55,6 +55,7 @@ typedef struct kit {
     relay_core core;
     front_http front;
     provider_config provider;
+    route_target target;
     model_route route;
     model_price price;
     gw_str listed[1];
@@ -458,9 +459,7 @@ static int kit_setup(void **state)
     gw_buf_appendf(&url, "http://127.0.0.1:%u", gw_http_server_port(k->upstream));
     k->provider = (provider_config){.name = GW_STR("openai"),
                                     .base_path = GW_STR("/v1"),
-                                    .credential = GW_STR("sk-upstream-secret"),
-                                    .first_byte_timeout_ms = 1000,
-                                    .idle_timeout_ms = 1000};
+                                    .credential = GW_STR("sk-upstream-secret")};
     if (gw_url_parse(gw_str_of(gw_buf_steal(&url)), &k->provider.base_url, &err) != GW_OK)
         return -1;
     k->price = (model_price){.model = GW_STR("*"),
@@ -469,9 +468,13 @@ static int kit_setup(void **state)
                              .completion_per_million_nano_usd = 2000000,
                              .cached_prompt_per_million_nano_usd = 1000000,
                              .reasoning_per_million_nano_usd = 2000000};
+    k->target = (route_target){.provider = &k->provider,
+                               .upstream_model = GW_STR(""),
+                               .first_byte_timeout_ms = 1000,
+                               .idle_timeout_ms = 1000};
     k->route = (model_route){.pattern = GW_STR("gpt-*"),
-                             .provider = &k->provider,
-                             .upstream_model = GW_STR(""),
+                             .targets = &k->target,
+                             .target_count = 1,
                              .owned_by = GW_STR("openai")};
     k->config = (relay_config){.version = GW_STR("1"),
                                .routes = &k->route,

@@ -49,7 +49,7 @@ static gw_status expect_events(relay_request *r, gw_error *err)
 static gw_status read_head(relay_request *r, int status, gw_headers headers, gw_error *err)
 {
     gw_str type = gw_headers_get(headers, "content-type");
-    gw_str name = r->route->provider->name;
+    gw_str name = r->target->provider->name;
 
     r->upstream_is_json = gw_content_type_is(type, "application/json");
     if (status >= 400) {

@@ -32,10 +32,15 @@ static void play(provider_kind kind, gw_str bytes)
     static char scratch[4096];
     gw_auto(gw_arena) arena = gw_arena_new();
     provider_config provider = {.name = GW_STR("p"), .credential = GW_STR("sk-secret")};
-    model_route route = {.provider = &provider};
+    route_target target = {.provider = &provider};
+    model_route route = {0};
     openai_body body = {.model = GW_STR("m"), .choices = 1};
-    adapter_job job = {
-        .arena = arena, .endpoint = ENDPOINT_CHAT, .body = &body, .route = &route, .stream = true};
+    adapter_job job = {.arena = arena,
+                       .endpoint = ENDPOINT_CHAT,
+                       .body = &body,
+                       .route = &route,
+                       .target = &target,
+                       .stream = true};
     openai_error failure;
     usage_tap tap = {.scratch = {scratch, sizeof(scratch)}};
     run r = {.ops = adapter_of(kind),

@@ -1,4 +1,4 @@
-#include "adapter.h"
+#include "messages.h"
 
 #include <stdlib.h>
 
@@ -11,6 +11,11 @@ const adapter_ops *adapter_of(provider_kind kind)
     };
 
     return adapters[kind];
+}
+
+const adapter_ops *adapter_for(relay_endpoint endpoint, provider_kind kind)
+{
+    return endpoint_is_messages(endpoint) ? messages_adapter_of(kind) : adapter_of(kind);
 }
 
 void adapter_stream_fini(adapter_stream *s)
@@ -130,13 +135,23 @@ static void pass_header(const adapter_job *job, adapter_request *r, const char *
         add_header(r, name, value);
 }
 
+/* The caller's own where it speaks this dialect; else the one that our adapter reads and writes. */
+static gw_str anthropic_version(const adapter_job *job)
+{
+    gw_str given = gw_headers_get(job->client_headers, "anthropic-version");
+    bool is_theirs =
+        endpoint_is_messages(job->endpoint) && given.len > 0 && gw_header_value_is_valid(given);
+
+    return is_theirs ? given : GW_STR(ANTHROPIC_VERSION);
+}
+
 static bool add_credential(const adapter_job *job, adapter_request *r)
 {
     const provider_config *p = job->target->provider;
     gw_str value = p->credential;
 
     if (p->kind == PROVIDER_ANTHROPIC)
-        add_header(r, "anthropic-version", GW_STR(ANTHROPIC_VERSION));
+        add_header(r, "anthropic-version", anthropic_version(job));
     if (value.len == 0)
         return true;
     if (p->kind == PROVIDER_ANTHROPIC) {
@@ -262,4 +277,13 @@ gw_status adapter_stream_from_answer(adapter_stream *s, gw_str json)
     yyjson_mut_doc_free(doc);
     yyjson_doc_free(answer);
     return rc == GW_OK ? rc : adapter_fail(s, &err);
+}
+
+gw_status adapter_stream_answer(adapter_stream *s, gw_str json)
+{
+    const adapter_ops *ops = adapter_of(s->job->target->provider->kind);
+    gw_str answer;
+    gw_status rc = ops->on_answer(s, json, &answer);
+
+    return rc == GW_OK ? adapter_stream_from_answer(s, answer) : rc;
 }

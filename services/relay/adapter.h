@@ -1,8 +1,8 @@
 /*
  * Adapters: how a kind of provider is spoken to.
  *
- * An adapter writes the upstream request, turns one stream event or a whole JSON answer into
- * OpenAI's form (bytes pass unchanged where the dialects match), and taps usage on the way. Which
+ * An adapter writes the upstream request, turns one stream event or a whole JSON answer into the
+ * caller's form, OpenAI's or, on /v1/messages, Anthropic's (bytes pass unchanged where the dialects match), and taps usage on the way. Which
  * events reach the caller is not its business: it says what each one is.
  *
  * Thread: the loop's; adapters are constant, state is in adapter_stream.
@@ -26,11 +26,13 @@ typedef struct adapter_job { /* what is asked; views live as long as the request
     const route_target *target; /* of the route */
     const key_policy *policy;
     gw_headers client_headers;
+    gw_str query; /* the caller's, raw */
     bool stream;
     int64_t ceiling; /* output tokens a choice that the hold is for; 0 = none was made */
     int64_t hop; /* value of X-Relay-Hop to send */
     gw_str request_id; /* ours: names an answer whose provider gave it none */
     int64_t created_s; /* wall clock, for answers that have no time of their own */
+    int64_t prompt_estimate; /* for answers that do not say what the prompt was */
 } adapter_job;
 
 #define ADAPTER_HEADERS_MAX 12
@@ -83,6 +85,9 @@ typedef struct adapter_ops {
     gw_status (*on_end)(adapter_stream *s);
     /* A whole JSON answer; *ret is `json` itself or a text in the job's arena. */
     gw_status (*on_answer)(adapter_stream *s, gw_str json, gw_str *ret);
+    /* The same as the events of a stream, for providers that answer JSON although a stream was asked for. NULL: that is
+     * not taken from them. */
+    gw_status (*stream_answer)(adapter_stream *s, gw_str json);
     /* What an answer with an error status means for the caller; never GW_OK. Texts go to the job's arena. */
     void (*map_error)(const adapter_job *job, int status, bool is_json, gw_str body,
                       openai_error *ret);
@@ -94,7 +99,10 @@ extern const adapter_ops adapter_librechat;
 extern const adapter_ops adapter_anthropic;
 extern const adapter_ops adapter_google;
 
+/* For callers who speak OpenAI's dialect. */
 const adapter_ops *adapter_of(provider_kind kind);
+/* For callers of `endpoint`. */
+const adapter_ops *adapter_for(relay_endpoint endpoint, provider_kind kind);
 
 /* ---- what adapters share ---- */
 
@@ -119,6 +127,7 @@ gw_status adapter_fail_inband(adapter_stream *s, gw_str json);
 void adapter_emit(adapter_stream *s, answer_event_kind kind, gw_str raw, gw_str data);
 void adapter_emit_json(adapter_stream *s, answer_event_kind kind, gw_str json); /* frames it */
 void adapter_emit_done(adapter_stream *s, gw_str raw);
-/* A chat.completion (as on_answer returned it) as the events of a stream, for providers that answer
- * JSON although a stream was asked for. */
+/* A chat.completion (as on_answer returned it) as the events of a stream. */
 gw_status adapter_stream_from_answer(adapter_stream *s, gw_str json);
+/* stream_answer of the adapters that adapter_of() knows. */
+gw_status adapter_stream_answer(adapter_stream *s, gw_str json);

@@ -1,11 +1,12 @@
 /*
  * Golden files: what each kind of provider is sent and how what it says is read, as files in
- * tests/golden/<kind>/. A file is a row of sections, each begun by a line "=== name": inputs, and after each
+ * tests/golden/<kind>/, and for callers of /v1/messages in tests/golden/messages_<kind>/. A file is a row of sections, each begun by a line "=== name": inputs, and after each
  * of them the output that belongs to it.
  *
- *     request (OpenAI's)        →  upstream (request line, headers, body)  or  refused
+ *     request (the caller's)    →  upstream (request line, headers, body)  or  refused
  *     request, route drops      →  the same where the route says so
  *     answer (the provider's)   →  completion  or  failed
+ *     answer, streamed          →  chunks, of a provider that answers JSON to who asked for a stream
  *     stream (its events)       →  chunks: kind and data of each, then usage, or the failure
  *     error <status>            →  failure
  *
@@ -14,6 +15,7 @@
  * GOLDEN_WRITE=1 writes the outputs anew; look at the diff.
  */
 #include "adapter_test_kit.h"
+#include "messages_error.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -33,11 +35,16 @@ static void append_pretty(gw_buf *out, gw_str json)
     yyjson_doc_free(doc);
 }
 
-static void append_failure(gw_buf *out, const openai_error *e)
+static void append_failure(const fixture *f, gw_buf *out, openai_error *e)
 {
     gw_auto_buf json = {0};
 
-    openai_error_write(e, &json);
+    if (endpoint_is_messages(f->job.endpoint)) {
+        messages_error_adapt(e);
+        messages_error_write(e, f->job.request_id, &json);
+    } else {
+        openai_error_write(e, &json);
+    }
     gw_buf_appendf(out, "%d %s\n", e->http_status, gw_status_describe(e->error.code)->name);
     append_pretty(out, gw_buf_str(&json));
 }
@@ -66,6 +73,11 @@ static void on_golden_event(void *arg, const answer_event *e)
     fixture *f = arg;
     gw_auto_buf framed = {0};
 
+    if (endpoint_is_messages(
+            f->job.endpoint)) { /* each event has a name, and an event may be several */
+        gw_buf_appendf(&f->sent, "%s\n%.*s", kinds[e->kind], GW_STR_ARG(e->raw));
+        return;
+    }
     if (e->kind != ANSWER_DONE)
         gw_sse_append_data(&framed, e->data);
     else
@@ -106,7 +118,7 @@ static void write_completion(fixture *f, gw_str json, gw_buf *name, gw_buf *out)
 
     if (f->ops->on_answer(&f->stream, json, &answer) != GW_OK) {
         gw_buf_append_c(name, "failed");
-        append_failure(out, f->stream.failure);
+        append_failure(f, out, f->stream.failure);
         return;
     }
     gw_buf_append_c(name, "completion");
@@ -117,14 +129,16 @@ static void write_completion(fixture *f, gw_str json, gw_buf *name, gw_buf *out)
 static void play_golden(fixture *f, provider_kind kind, const char *request, gw_str sse, size_t cut,
                         gw_buf *out)
 {
+    relay_endpoint endpoint = f->job.endpoint;
+
     adapter_stream_fini(&f->stream);
     gw_arena_reset(f->arena);
-    ask(f, kind, ENDPOINT_CHAT, request);
+    ask(f, kind, endpoint, request);
     f->stream.emit = on_golden_event;
     gw_status rc = play_cut(f, sse, cut);
     gw_buf_append_str(out, gw_buf_str(&f->sent));
     if (rc != GW_OK)
-        append_failure(out, f->stream.failure);
+        append_failure(f, out, f->stream.failure);
     append_usage(out, &f->tap);
 }
 
@@ -140,6 +154,16 @@ static void write_chunks(fixture *f, provider_kind kind, const char *request, gw
     }
 }
 
+static void write_streamed(fixture *f, gw_str json, gw_buf *out)
+{
+    f->stream.emit = on_golden_event;
+    gw_status rc = f->ops->stream_answer(&f->stream, json);
+    gw_buf_append_str(out, gw_buf_str(&f->sent));
+    if (rc != GW_OK)
+        append_failure(f, out, f->stream.failure);
+    append_usage(out, &f->tap);
+}
+
 static void write_failure(fixture *f, gw_str name, gw_str body, gw_buf *out)
 {
     openai_error e;
@@ -149,7 +173,7 @@ static void write_failure(fixture *f, gw_str name, gw_str body, gw_buf *out)
     body = gw_str_slice(body, 0, body.len - 1);
     f->ops->map_error(&f->job, (int)status, body.len > 0 && (*body.ptr == '{' || *body.ptr == '['),
                       body, &e);
-    append_failure(out, &e);
+    append_failure(f, out, &e);
 }
 
 /* ---- files ---- */
@@ -182,22 +206,27 @@ static void write_output(fixture *f, provider_kind kind, const section *in, char
                          gw_buf *whole)
 {
     gw_auto_buf name = {0}, out = {0};
+    relay_endpoint endpoint = f->job.endpoint;
 
     if (gw_str_starts_with(in->name, GW_STR("request"))) {
         free(*request);
         *request = gw_str_dup(in->text);
         f->route.drops_params = gw_str_eq_c(in->name, "request, route drops");
-        ask(f, kind, ENDPOINT_CHAT, *request);
+        ask(f, kind, endpoint, *request);
         write_upstream(f, &name, &out);
     } else if (gw_str_eq_c(in->name, "answer")) {
-        ask(f, kind, ENDPOINT_CHAT, *request);
+        ask(f, kind, endpoint, *request);
         write_completion(f, in->text, &name, &out);
+    } else if (gw_str_eq_c(in->name, "answer, streamed")) {
+        gw_buf_append_c(&name, "chunks");
+        ask(f, kind, endpoint, *request);
+        write_streamed(f, in->text, &out);
     } else if (gw_str_eq_c(in->name, "stream")) {
         gw_buf_append_c(&name, "chunks");
         write_chunks(f, kind, *request, in->text, &out);
     } else if (gw_str_starts_with(in->name, GW_STR("error "))) {
         gw_buf_append_c(&name, "failure");
-        ask(f, kind, ENDPOINT_CHAT, *request);
+        ask(f, kind, endpoint, *request);
         write_failure(f, in->name, in->text, &out);
     } else {
         return; /* an output, written anew behind its input */
@@ -241,7 +270,7 @@ static void show_difference(const char *path, const gw_buf *expected, const gw_b
 static void check_file(fixture *f, provider_kind kind, const char *path)
 {
     gw_auto_buf text = {0}, whole = {0};
-    char *request = gw_str_dup(GW_STR("{\"model\":\"m\",\"messages\":[]}"));
+    char *request = gw_str_dup(GW_STR("{\"model\":\"m\",\"messages\":[],\"max_tokens\":100}"));
     section in;
 
     read_file(path, &text);
@@ -256,17 +285,20 @@ static void check_file(fixture *f, provider_kind kind, const char *path)
         show_difference(path, &text, &whole);
 }
 
-static void check_folder(fixture *f, provider_kind kind)
+static void check_folder(fixture *f, provider_kind kind, relay_endpoint endpoint)
 {
+    const char *dialect = endpoint == ENDPOINT_MESSAGES ? "messages_" : "";
     char path[512];
     struct dirent **names = NULL;
     int files = 0;
 
-    (void)snprintf(path, sizeof(path), "%s/%s", GOLDEN_FOLDER, provider_kind_describe(kind)->name);
+    f->job.endpoint = endpoint;
+    (void)snprintf(path, sizeof(path), "%s/%s%s", GOLDEN_FOLDER, dialect,
+                   provider_kind_describe(kind)->name);
     int count = scandir(path, &names, NULL, alphasort);
     assert_true(count > 2);
     for (int i = 0; i < count; i++) {
-        (void)snprintf(path, sizeof(path), "%s/%s/%s", GOLDEN_FOLDER,
+        (void)snprintf(path, sizeof(path), "%s/%s%s/%s", GOLDEN_FOLDER, dialect,
                        provider_kind_describe(kind)->name, names[i]->d_name);
         if (gw_str_ends_with(gw_str_of(path), GW_STR(".txt"))) {
             check_file(f, kind, path);
@@ -280,17 +312,22 @@ static void check_folder(fixture *f, provider_kind kind)
 
 static void local_servers_are_spoken_to_as_their_files_say(void **state)
 {
-    check_folder(*state, PROVIDER_LOCAL);
+    check_folder(*state, PROVIDER_LOCAL, ENDPOINT_CHAT);
 }
 
 static void anthropic_is_spoken_to_as_its_files_say(void **state)
 {
-    check_folder(*state, PROVIDER_ANTHROPIC);
+    check_folder(*state, PROVIDER_ANTHROPIC, ENDPOINT_CHAT);
 }
 
 static void google_is_spoken_to_as_its_files_say(void **state)
 {
-    check_folder(*state, PROVIDER_GOOGLE);
+    check_folder(*state, PROVIDER_GOOGLE, ENDPOINT_CHAT);
+}
+
+static void anthropics_callers_reach_anthropic_as_its_files_say(void **state)
+{
+    check_folder(*state, PROVIDER_ANTHROPIC, ENDPOINT_MESSAGES);
 }
 
 int main(void)
@@ -299,6 +336,7 @@ int main(void)
         WITH(local_servers_are_spoken_to_as_their_files_say),
         WITH(anthropic_is_spoken_to_as_its_files_say),
         WITH(google_is_spoken_to_as_its_files_say),
+        WITH(anthropics_callers_reach_anthropic_as_its_files_say),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

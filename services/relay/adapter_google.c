@@ -78,5 +78,6 @@ const adapter_ops adapter_google = {
     .on_event = google_on_event,
     .on_end = google_on_end,
     .on_answer = google_on_answer,
+    .stream_answer = adapter_stream_answer,
     .map_error = google_map_error,
 };

@@ -354,5 +354,6 @@ const adapter_ops adapter_librechat = {
     .on_event = on_event,
     .on_end = on_end,
     .on_answer = on_answer,
+    .stream_answer = adapter_stream_answer,
     .map_error = adapter_map_error,
 };

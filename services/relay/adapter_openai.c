@@ -112,6 +112,7 @@ const adapter_ops adapter_openai = {
     .on_event = on_event,
     .on_end = on_end,
     .on_answer = on_answer,
+    .stream_answer = adapter_stream_answer,
     .map_error = adapter_map_error,
 };
 
@@ -121,5 +122,6 @@ const adapter_ops adapter_local = {
     .on_event = on_event,
     .on_end = on_end,
     .on_answer = on_answer,
+    .stream_answer = adapter_stream_answer,
     .map_error = adapter_map_error,
 };

@@ -75,7 +75,7 @@ static void ask(fixture *f, provider_kind kind, relay_endpoint endpoint, const c
     gw_error err = {0};
 
     f->provider.kind = kind;
-    f->ops = adapter_of(kind);
+    f->ops = adapter_for(endpoint, kind);
     if (openai_body_read(f->arena, endpoint, gw_str_of(json), &f->body, &err) != GW_OK)
         fail_msg("%s", err.message);
     f->job = (adapter_job){.arena = f->arena,
@@ -87,7 +87,8 @@ static void ask(fixture *f, provider_kind kind, relay_endpoint endpoint, const c
                            .stream = f->body.stream,
                            .hop = 1,
                            .request_id = GW_STR("req_1"),
-                           .created_s = 1764000000};
+                           .created_s = 1764000000,
+                           .prompt_estimate = 9};
     f->tap = (usage_tap){0};
     f->stream = (adapter_stream){
         .job = &f->job, .tap = &f->tap, .emit = on_emit, .arg = f, .failure = &f->failure};

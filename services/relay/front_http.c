@@ -1,6 +1,7 @@
 #include "front_http.h"
 
 #include "client_address.h"
+#include "messages_error.h"
 #include "relay_request.h"
 
 #include "core/id.h"
@@ -9,12 +10,31 @@ typedef struct http_caller { /* in the exchange's arena */
     relay_sink sink; /* first: a const sink is read back by its address */
     gw_exchange *x;
     relay_request *request; /* NULL once released */
-    char refused_id[GW_REQUEST_ID_SIZE]; /* of a request that the server refused */
+    caller_dialect dialect;
+    char ended_id[GW_REQUEST_ID_SIZE]; /* of a request that has let go; "" before */
 } http_caller;
 
 static http_caller *caller_of(relay_sink *s)
 {
     return GW_CONTAINER_OF(s, http_caller, sink);
+}
+
+/* ---- dialects ---- */
+
+static void write_failure(caller_dialect dialect, const openai_error *e, const char *request_id,
+                          gw_buf *out)
+{
+    if (dialect == DIALECT_ANTHROPIC)
+        messages_error_write(e, gw_str_of(request_id), out);
+    else
+        openai_error_write(e, out);
+}
+
+static caller_dialect dialect_of(const gw_exchange *x, relay_endpoint endpoint)
+{
+    gw_str version = gw_headers_get(gw_exchange_headers(x), "anthropic-version");
+
+    return endpoint_dialect(endpoint, gw_exchange_path(x), version);
 }
 
 /* ---- sink ---- */
@@ -46,10 +66,11 @@ static void sink_respond(relay_sink *s, const relay_answer *a, const relay_bill 
 static void sink_fail(relay_sink *s, const openai_error *e, const relay_answer *a)
 {
     gw_response_head head = head_of(a);
+    const http_caller *caller = caller_of(s);
     gw_auto_buf body = {0};
 
-    openai_error_write(e, &body);
-    gw_exchange_respond(caller_of(s)->x, &head, gw_buf_str(&body));
+    write_failure(caller->dialect, e, caller->ended_id, &body);
+    gw_exchange_respond(caller->x, &head, gw_buf_str(&body));
 }
 
 static void sink_start(relay_sink *s, const relay_answer *a)
@@ -67,8 +88,10 @@ static void sink_event(relay_sink *s, const answer_event *e)
 static void sink_keep_alive(relay_sink *s)
 {
     const gw_str comment = GW_STR(": keep-alive\n\n");
+    const gw_str ping = GW_STR("event: ping\ndata: {\"type\":\"ping\"}\n\n");
+    const http_caller *caller = caller_of(s);
 
-    gw_exchange_write(caller_of(s)->x, &comment, 1);
+    gw_exchange_write(caller->x, caller->dialect == DIALECT_ANTHROPIC ? &ping : &comment, 1);
 }
 
 static void sink_finish(relay_sink *s, gw_str done_raw, const relay_bill *bill)
@@ -83,10 +106,14 @@ static void sink_finish(relay_sink *s, gw_str done_raw, const relay_bill *bill)
 
 static void sink_fail_stream(relay_sink *s, const openai_error *e)
 {
-    gw_exchange *x = caller_of(s)->x;
+    const http_caller *caller = caller_of(s);
+    gw_exchange *x = caller->x;
     gw_auto_buf event = {0};
 
-    openai_error_write_event(e, &event);
+    if (caller->dialect == DIALECT_ANTHROPIC)
+        messages_error_write_event(e, gw_str_of(caller->ended_id), &event);
+    else
+        openai_error_write_event(e, &event);
     gw_str raw = gw_buf_str(&event);
     gw_exchange_write(x, &raw, 1);
     gw_exchange_end(x);
@@ -99,7 +126,10 @@ static bool sink_is_congested(const relay_sink *s)
 
 static void sink_released(relay_sink *s)
 {
-    caller_of(s)->request = NULL;
+    http_caller *caller = caller_of(s);
+
+    memcpy(caller->ended_id, relay_request_id(caller->request), sizeof(caller->ended_id));
+    caller->request = NULL;
 }
 
 static const relay_sink_ops sink_ops = {
@@ -132,33 +162,46 @@ static void add(header_list *l, const char *name, gw_str value)
         l->items[l->count++] = (gw_header){gw_str_of(name), value};
 }
 
-static void add_request_id(header_list *l)
+static void add_request_id(header_list *l, caller_dialect dialect)
 {
     gw_request_id(l->request_id);
     add(l, "x-request-id", gw_str_of(l->request_id));
+    if (dialect == DIALECT_ANTHROPIC)
+        add(l, "request-id", gw_str_of(l->request_id));
 }
 
-static void refuse(gw_exchange *x, const gw_error *err, const char *allow)
+static void refuse(gw_exchange *x, relay_endpoint endpoint, const gw_error *err, const char *allow)
 {
+    caller_dialect dialect = dialect_of(x, endpoint);
     header_list headers = {.count = 0};
+    gw_auto_buf body = {0};
+    openai_error e;
 
-    add_request_id(&headers);
+    openai_error_from(&e, err);
+    if (dialect == DIALECT_ANTHROPIC)
+        messages_error_adapt(&e);
+    add_request_id(&headers, dialect);
+    add(&headers, "content-type", GW_STR("application/json"));
     add(&headers, "allow", gw_str_of(allow));
-    gw_exchange_fail(x, err, headers.items, headers.count);
+    write_failure(dialect, &e, headers.request_id, &body);
+    gw_response_head head = {
+        .status = e.http_status, .headers = headers.items, .header_count = headers.count};
+    gw_exchange_respond(x, &head, gw_buf_str(&body));
 }
 
 /*
  * A preflight (Fetch standard §4.8) carries no key: an origin that some key lists may ask. Whether it may with the key it then has is
  * said on the real request, by that key's security.domains. Credentials, which for browsers are cookies, are never allowed.
  */
-static void answer_options(const front_http *f, gw_exchange *x, const char *allow)
+static void answer_options(const front_http *f, gw_exchange *x, relay_endpoint endpoint,
+                           const char *allow)
 {
     gw_headers in = gw_exchange_headers(x);
     gw_str origin = gw_headers_get(in, "origin");
     gw_str wanted = gw_headers_get(in, "access-control-request-headers");
     header_list headers = {.count = 0};
 
-    add_request_id(&headers);
+    add_request_id(&headers, dialect_of(x, endpoint));
     add(&headers, "allow", gw_str_of(allow));
     if (origin.ptr)
         add(&headers, "vary", GW_STR("Origin"));
@@ -183,10 +226,12 @@ static void start_request(front_http *f, gw_exchange *x, relay_endpoint endpoint
     gw_error err;
 
     if (caller) {
-        *caller = (http_caller){.sink = {.ops = &sink_ops}, .x = x};
+        *caller =
+            (http_caller){.sink = {.ops = &sink_ops}, .x = x, .dialect = dialect_of(x, endpoint)};
         gw_exchange_set_data(x, caller);
         relay_call call = {
             .endpoint = endpoint,
+            .dialect = caller->dialect,
             .method = gw_exchange_method(x),
             .target = gw_exchange_target(x),
             .path = gw_exchange_path(x),
@@ -203,7 +248,7 @@ static void start_request(front_http *f, gw_exchange *x, relay_endpoint endpoint
             return;
     }
     (void)gw_fail(&err, GW_ERR_NO_MEMORY, "the gateway is out of memory");
-    refuse(x, &err, "");
+    refuse(x, endpoint, &err, "");
 }
 
 static void on_head(gw_exchange *x, void *arg)
@@ -218,13 +263,13 @@ static void on_head(gw_exchange *x, void *arg)
     if (endpoint == ENDPOINT_NONE) {
         (void)gw_fail(&err, GW_ERR_NOT_FOUND, "there is no %.*s",
                       GW_STR_ARG(gw_str_slice(gw_exchange_path(x), 0, 100)));
-        refuse(x, &err, "");
+        refuse(x, endpoint, &err, "");
     } else if (gw_str_eq_c(method, "OPTIONS")) {
-        answer_options(f, x, info->allow);
+        answer_options(f, x, endpoint, info->allow);
     } else if (!gw_str_eq_c(method, info->method) &&
                !(gw_str_eq_c(method, "HEAD") && gw_str_eq_c(gw_str_of(info->method), "GET"))) {
         (void)gw_fail(&err, GW_ERR_METHOD_NOT_ALLOWED, "%s takes %s", info->path, info->method);
-        refuse(x, &err, info->allow);
+        refuse(x, endpoint, &err, info->allow);
     } else {
         start_request(f, x, endpoint, rest);
     }
@@ -258,38 +303,42 @@ static void on_closed(gw_exchange *x, bool complete, void *arg)
         relay_request_caller_gone(caller->request);
 }
 
+/* Of the request that the server refused, else of the answer without one. */
+static const char *id_of(const front_http *f, const http_caller *caller)
+{
+    return caller && caller->ended_id[0] != '\0' ? caller->ended_id : f->error_id;
+}
+
 /* Also for what the server refuses by itself (a body too large or too slow): that is recorded too. */
 static void write_error(gw_exchange *x, const gw_error *err, gw_buf *body,
                         const char **content_type, void *arg)
 {
     http_caller *caller = x ? gw_exchange_data(x) : NULL;
+    caller_dialect dialect = caller ? caller->dialect : DIALECT_OPENAI;
+    front_http *f = arg;
     openai_error e;
 
-    (void)arg;
-    if (caller && caller->request) {
-        memcpy(caller->refused_id, relay_request_id(caller->request), sizeof(caller->refused_id));
+    gw_request_id(f->error_id);
+    if (caller && caller->request)
         relay_request_refused_by_transport(caller->request, err);
-    }
     openai_error_from(&e, err);
-    openai_error_write(&e, body);
+    if (dialect == DIALECT_ANTHROPIC)
+        messages_error_adapt(&e);
+    write_failure(dialect, &e, id_of(f, caller), body);
     *content_type = "application/json";
 }
 
 /* x-request-id stands on every answer, whoever gives it. */
 static size_t error_headers(gw_exchange *x, gw_header *out, size_t max, void *arg)
 {
-    front_http *f = arg;
     const http_caller *caller = x ? gw_exchange_data(x) : NULL;
-    const char *id = f->error_id;
+    size_t count = 0;
 
-    if (max == 0)
-        return 0;
-    if (caller && caller->refused_id[0] != '\0')
-        id = caller->refused_id;
-    else
-        gw_request_id(f->error_id);
-    out[0] = (gw_header){GW_STR("x-request-id"), gw_str_of(id)};
-    return 1;
+    if (max > count)
+        out[count++] = (gw_header){GW_STR("x-request-id"), gw_str_of(id_of(arg, caller))};
+    if (max > count && caller && caller->dialect == DIALECT_ANTHROPIC)
+        out[count++] = (gw_header){GW_STR("request-id"), gw_str_of(id_of(arg, caller))};
+    return count;
 }
 
 const gw_http_handler_ops front_http_ops = {

@@ -1,6 +1,6 @@
 /*
- * HTTP front: the OpenAI-compatible API on an HTTP server. Routes, CORS and error bodies; every call
- * with a key is a relay_request.
+ * HTTP front: the API on an HTTP server, in OpenAI's dialect or Anthropic's as the path says. Routes, CORS and
+ * error bodies; every call with a key is a relay_request.
  *
  * Thread: the loop's.
  */

@@ -18,8 +18,17 @@ static relay_stage answer(relay_request *r, const gw_buf *json)
 
 /* ---- models ---- */
 
-static void append_model(gw_buf *out, gw_str id, gw_str owned_by)
+static void append_model(const relay_request *r, gw_buf *out, gw_str id, gw_str owned_by)
 {
+    if (r->call.dialect == DIALECT_ANTHROPIC) {
+        gw_buf_append_c(out, "{\"type\":\"model\",\"id\":");
+        gw_buf_append_json(out, id);
+        gw_buf_append_c(out, ",\"display_name\":");
+        gw_buf_append_json(out, id);
+        gw_buf_append_c(out, ",\"created_at\":\"1970-01-01T00:00:00Z\","); /* not known */
+        gw_buf_append_c(out, "\"lifecycle\":\"active\"}");
+        return;
+    }
     gw_buf_append_c(out, "{\"id\":");
     gw_buf_append_json(out, id);
     gw_buf_append_c(out, ",\"object\":\"model\",\"created\":0,\"owned_by\":");
@@ -27,22 +36,43 @@ static void append_model(gw_buf *out, gw_str id, gw_str owned_by)
     gw_buf_append_c(out, "}");
 }
 
+/* Anthropic's list is one of pages; ours is one page, whatever `limit` says. */
+static void append_page(gw_buf *out, gw_str first, gw_str last)
+{
+    gw_buf_append_c(out, "],\"has_more\":false,\"first_id\":");
+    if (first.ptr)
+        gw_buf_append_json(out, first);
+    else
+        gw_buf_append_c(out, "null");
+    gw_buf_append_c(out, ",\"last_id\":");
+    if (last.ptr)
+        gw_buf_append_json(out, last);
+    else
+        gw_buf_append_c(out, "null");
+    gw_buf_append_char(out, '}');
+}
+
 static relay_stage list_models(relay_request *r)
 {
     gw_auto_buf out = {0};
     const listed_model *models = NULL;
     size_t n = r->config ? relay_config_models(r->config, r->arena, &models) : 0;
-    const char *comma = "";
+    bool is_anthropic = r->call.dialect == DIALECT_ANTHROPIC;
+    gw_str first = GW_STR_NULL, last = GW_STR_NULL;
 
-    gw_buf_append_c(&out, "{\"object\":\"list\",\"data\":[");
+    gw_buf_append_c(&out, is_anthropic ? "{\"data\":[" : "{\"object\":\"list\",\"data\":[");
     for (size_t i = 0; i < n; i++) {
         if (key_policy_check_model(r->policy, models[i].id, NULL) != GW_OK)
             continue;
-        gw_buf_append_c(&out, comma);
-        append_model(&out, models[i].id, models[i].owned_by);
-        comma = ",";
+        gw_buf_append_c(&out, first.ptr ? "," : "");
+        append_model(r, &out, models[i].id, models[i].owned_by);
+        first = first.ptr ? first : models[i].id;
+        last = models[i].id;
     }
-    gw_buf_append_c(&out, "]}");
+    if (is_anthropic)
+        append_page(&out, first, last);
+    else
+        gw_buf_append_c(&out, "]}");
     return answer(r, &out);
 }
 
@@ -78,7 +108,7 @@ static relay_stage get_model(relay_request *r)
                             GW_STR_ARG(id));
         return relay_request_fail(r, &err);
     }
-    append_model(&out, id, owner_of(r, r->route, id));
+    append_model(r, &out, id, owner_of(r, r->route, id));
     r->route = NULL; /* nothing is routed: the event names none */
     return answer(r, &out);
 }

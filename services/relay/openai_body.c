@@ -1,5 +1,7 @@
 #include "openai_body.h"
 
+#include "messages_body.h"
+
 /* What each member must be. */
 typedef enum member_type {
     TYPE_STRING,
@@ -229,6 +231,13 @@ static gw_status require(const found_members *f, member m, gw_error *err)
                          members[m].name);
 }
 
+static gw_status require_both(const found_members *f, member one, member other, gw_error *err)
+{
+    gw_status rc = require(f, one, err);
+
+    return rc == GW_OK ? require(f, other, err) : rc;
+}
+
 static gw_status take_members(openai_body *b, relay_endpoint endpoint, const found_members *f,
                               gw_error *err)
 {
@@ -242,8 +251,10 @@ static gw_status take_members(openai_body *b, relay_endpoint endpoint, const fou
     if (gw_str_has_control(b->model))
         return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, "model",
                              "'model' may not have control characters");
-    if (endpoint == ENDPOINT_CHAT)
+    if (endpoint == ENDPOINT_CHAT || endpoint == ENDPOINT_COUNT_TOKENS)
         rc = require(f, MEMBER_messages, err);
+    else if (endpoint == ENDPOINT_MESSAGES)
+        rc = require_both(f, MEMBER_messages, MEMBER_max_tokens, err);
     else if (endpoint == ENDPOINT_EMBEDDINGS)
         rc = require(f, MEMBER_input, err);
     if (rc != GW_OK)
@@ -263,6 +274,8 @@ static gw_status take_members(openai_body *b, relay_endpoint endpoint, const fou
                                 yyjson_arr_size(f->value[MEMBER_functions]) > 0;
     b->needs.vision = messages_have_images(f->value[MEMBER_messages]);
     read_max_tokens(b, f);
+    if (endpoint_is_messages(endpoint))
+        messages_body_take(b);
     return GW_OK;
 }
 

@@ -1,5 +1,6 @@
 /*
- * OpenAI body: the members of a request that we act on, and the few splices we make.
+ * OpenAI body: the members of a request that we act on, and the few splices we make. Anthropic's bodies have the same
+ * names for them, where they have them; messages_body.c knows the rest.
  *
  * Read: model, stream, stream_options, max_tokens, max_completion_tokens, n, best_of, tools,
  * functions, messages, input, prompt, service_tier, user. Of all but `user` a second one, or one
@@ -30,7 +31,7 @@ typedef struct openai_body {
     bool include_usage; /* the caller asked for the usage chunk */
     int64_t choices; /* completions made: n, best_of; >= 1 */
     request_needs needs;
-    gw_str user; /* "" when none */
+    gw_str user; /* "" when none; Anthropic's metadata.user_id */
     json_span model_at, stream_at, stream_options_at, max_tokens_at, max_completion_tokens_at,
         messages_at;
 } openai_body;

@@ -89,6 +89,8 @@ static upstream_words read_words(gw_arena *arena, gw_str json, gw_str credential
         w.message = member_of(arena, error, "message", credential);
         w.type = member_of(arena, error, "type", credential);
         w.code = member_of(arena, error, "code", credential);
+        if (!w.code.ptr) /* Anthropic */
+            w.code = member_of(arena, yyjson_obj_get(error, "details"), "error_code", credential);
         w.param = member_of(arena, error, "param", credential);
     } else if (yyjson_is_str(error)) {
         w.message = scrubbed(arena, json_string(error), credential);

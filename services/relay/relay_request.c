@@ -1,3 +1,4 @@
+#include "messages_error.h"
 #include "relay_request_internal.h"
 
 #include <stdlib.h>
@@ -281,6 +282,8 @@ relay_stage relay_request_fail_with(relay_request *r, const openai_error *e)
     if (!r->has_failed) {
         r->has_failed = true;
         relay_request_troubles(r)->failure = *e;
+        if (r->call.dialect == DIALECT_ANTHROPIC)
+            messages_error_adapt(&r->troubles->failure);
     }
     return STAGE_SETTLE;
 }

@@ -1,5 +1,5 @@
 /*
- * Request: one call of the OpenAI-compatible API, from its head to its usage event.
+ * Request: one call of the API, from its head to its usage event.
  *
  *     AUTHENTICATE → READ_BODY → VERIFY → AUTHORIZE → ADMIT → FORWARD → STREAM → SETTLE → RECORD → FINISH
  *
@@ -25,6 +25,7 @@ typedef enum stream_mode {
 
 typedef struct relay_call { /* what is asked */
     relay_endpoint endpoint;
+    caller_dialect dialect; /* of errors and headers */
     stream_mode mode;
     gw_str method; /* "" for gRPC */
     gw_str target; /* raw, as signed: of HTTP as it was sent, of gRPC the method's path */

@@ -2,6 +2,7 @@
 #include "relay_request_internal.h"
 
 #include "credentials.h"
+#include "messages_body.h"
 
 #define HOPS_MAX 3 /* relays a request may pass through, this one included */
 
@@ -227,10 +228,11 @@ relay_stage admit_enter(relay_request *r)
 
     if (claim_slot(r, &err) != GW_OK)
         return relay_request_fail(r, &err);
-    if (endpoint_describe(r->call.endpoint)->has_body)
-        r->prompt_estimate = prompt_estimate(&r->body);
-    if (key_policy_has_limits(r->policy) && r->core->ledgers &&
-        endpoint_describe(r->call.endpoint)->has_body)
+    if (!endpoint_describe(r->call.endpoint)->is_billed)
+        return STAGE_FORWARD;
+    r->prompt_estimate = r->call.endpoint == ENDPOINT_MESSAGES ? messages_body_estimate(&r->body)
+                                                               : prompt_estimate(&r->body);
+    if (key_policy_has_limits(r->policy) && r->core->ledgers)
         return relay_request_take_hold(r);
     return STAGE_FORWARD;
 }

@@ -7,6 +7,15 @@ static void add(relay_answer *a, const char *name, gw_str value)
         a->headers[a->header_count++] = (gw_header){gw_str_of(name), value};
 }
 
+#define EXPOSED "x-request-id, retry-after, x-relay-ignored-params, "
+#define OPENAI_EXPOSED                                                                             \
+    "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "     \
+    "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens"
+#define ANTHROPIC_EXPOSED                                                                          \
+    "request-id, anthropic-ratelimit-requests-limit, anthropic-ratelimit-requests-remaining, "     \
+    "anthropic-ratelimit-requests-reset, anthropic-ratelimit-tokens-limit, "                       \
+    "anthropic-ratelimit-tokens-remaining, anthropic-ratelimit-tokens-reset"
+
 /* CORS (Fetch standard §3.2): only for browsers, only for origins the key names. */
 static void add_cors(const relay_request *r, relay_answer *a)
 {
@@ -16,11 +25,17 @@ static void add_cors(const relay_request *r, relay_answer *a)
         return;
     add(a, "access-control-allow-origin", origin);
     add(a, "access-control-expose-headers",
-        GW_STR(
-            "x-request-id, retry-after, x-relay-ignored-params, x-ratelimit-limit-requests, "
-            "x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, "
-            "x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens"));
+        r->call.dialect == DIALECT_ANTHROPIC ? GW_STR(EXPOSED ANTHROPIC_EXPOSED)
+                                             : GW_STR(EXPOSED OPENAI_EXPOSED));
     add(a, "vary", GW_STR("Origin"));
+}
+
+/* Under the name that the SDKs of either dialect look for it by. */
+static void add_request_id(const relay_request *r, relay_answer *a)
+{
+    add(a, "x-request-id", gw_str_of(r->id));
+    if (r->call.dialect == DIALECT_ANTHROPIC)
+        add(a, "request-id", gw_str_of(r->id));
 }
 
 void relay_request_success_head(relay_request *r, relay_answer *a)
@@ -28,7 +43,7 @@ void relay_request_success_head(relay_request *r, relay_answer *a)
     a->status = 200;
     add(a, "content-type",
         r->started ? GW_STR("text/event-stream; charset=utf-8") : GW_STR("application/json"));
-    add(a, "x-request-id", gw_str_of(r->id));
+    add_request_id(r, a);
     if (r->started) {
         add(a, "cache-control", GW_STR("no-cache"));
         add(a, "x-accel-buffering", GW_STR("no"));
@@ -46,7 +61,7 @@ void relay_request_failure_head(relay_request *r, relay_answer *a)
 
     a->status = e->http_status;
     add(a, "content-type", GW_STR("application/json"));
-    add(a, "x-request-id", gw_str_of(r->id));
+    add_request_id(r, a);
     add(a, "retry-after", e->retry_after);
     if (e->http_status == 401)
         add(a, "www-authenticate", GW_STR("Bearer"));

@@ -15,11 +15,13 @@ static void make_job(relay_request *r)
     r->job.target = r->target;
     r->job.policy = r->policy;
     r->job.client_headers = r->call.headers;
+    r->job.query = r->call.query;
+    r->job.prompt_estimate = r->prompt_estimate;
     r->job.stream = r->stream;
     r->job.hop++;
     r->job.request_id = gw_str_of(r->id);
     r->job.created_s = r->arrival_wall_ms / 1000;
-    r->adapter = adapter_of(r->target->provider->kind);
+    r->adapter = adapter_for(r->call.endpoint, r->target->provider->kind);
     r->adapted = (adapter_stream){.job = &r->job,
                                   .tap = &r->tap,
                                   .emit = relay_request_deliver,
@@ -155,7 +157,8 @@ relay_stage forward_enter(relay_request *r)
     if (r->adapter->write_request(&r->job, &u, &err) != GW_OK || own_body(r, &u, &err) != GW_OK)
         return relay_request_fail(r, &err);
     forget_json(r, &u);
-    r->price = relay_request_price(r, r->target);
+    if (endpoint_describe(r->call.endpoint)->is_billed)
+        r->price = relay_request_price(r, r->target);
     relay_request_open_event(r);
     if (send_upstream(r, &u, &err) != GW_OK)
         return relay_request_fail(r, &err);
@@ -188,12 +191,15 @@ static relay_stage end_of_events(relay_request *r)
 static relay_stage end_of_json(relay_request *r)
 {
     gw_str json = gw_buf_str(&r->held);
+    gw_status rc;
 
     if (r->upstream_rc != GW_OK)
         return fail_upstream(r);
-    if (r->adapter->on_answer(&r->adapted, json, &r->answer) != GW_OK)
-        return relay_request_fail_with(r, r->adapted.failure);
-    if (r->stream && adapter_stream_from_answer(&r->adapted, r->answer) != GW_OK)
+    if (r->stream)
+        rc = r->adapter->stream_answer(&r->adapted, json);
+    else
+        rc = r->adapter->on_answer(&r->adapted, json, &r->answer);
+    if (rc != GW_OK)
         return relay_request_fail_with(r, r->adapted.failure);
     r->answer_complete = true;
     return STAGE_SETTLE;

@@ -248,12 +248,23 @@ typedef struct told_limit {
     int64_t limit, left, reset_ms; /* limit 0: none */
 } told_limit;
 
+/* OpenAI says in how long a limit is whole again, Anthropic when (RFC 3339, to the second). */
+static gw_str reset_text(const relay_request *r, int64_t reset_ms)
+{
+    char text[GW_RFC3339_SIZE];
+
+    if (r->call.dialect == DIALECT_OPENAI)
+        return duration_text(r->arena, reset_ms);
+    gw_rfc3339_format((gw_clock_wall_ms(r->core->clock) + reset_ms + 999) / 1000 * 1000, text);
+    return gw_arena_dup(r->arena, gw_str_of(text));
+}
+
 static void add_limit(relay_request *r, relay_answer *a, const char *const names[3],
                       const told_limit *t)
 {
     gw_str values[] = {gw_arena_printf(r->arena, "%lld", (long long)t->limit),
                        gw_arena_printf(r->arena, "%lld", (long long)GW_MIN(t->left, t->limit)),
-                       duration_text(r->arena, t->reset_ms)};
+                       reset_text(r, t->reset_ms)};
 
     for (size_t i = 0; i < GW_ARRAY_LEN(values); i++)
         if (values[i].len > 0 && a->header_count < GW_ARRAY_LEN(a->headers))
@@ -275,11 +286,20 @@ static void keep_tighter_window(told_limit *t, const grant_left *l, ledger_windo
 
 void relay_request_add_limits(relay_request *r, relay_answer *a)
 {
-    static const char *const request_names[] = {"x-ratelimit-limit-requests",
-                                                "x-ratelimit-remaining-requests",
-                                                "x-ratelimit-reset-requests"};
-    static const char *const token_names[] = {
-        "x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"};
+    static const char *const request_names[][3] = {
+        [DIALECT_OPENAI] = {"x-ratelimit-limit-requests", "x-ratelimit-remaining-requests",
+                            "x-ratelimit-reset-requests"},
+        [DIALECT_ANTHROPIC] = {"anthropic-ratelimit-requests-limit",
+                               "anthropic-ratelimit-requests-remaining",
+                               "anthropic-ratelimit-requests-reset"},
+    };
+    static const char *const token_names[][3] = {
+        [DIALECT_OPENAI] = {"x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens",
+                            "x-ratelimit-reset-tokens"},
+        [DIALECT_ANTHROPIC] = {"anthropic-ratelimit-tokens-limit",
+                               "anthropic-ratelimit-tokens-remaining",
+                               "anthropic-ratelimit-tokens-reset"},
+    };
     grant_left left[LEDGER_LEVELS];
     told_limit requests = {0}, tokens = {0};
 
@@ -295,7 +315,7 @@ void relay_request_add_limits(relay_request *r, relay_answer *a)
         keep_tighter_window(&tokens, l, LEDGER_TOKENS_MONTH);
     }
     if (requests.limit > 0)
-        add_limit(r, a, request_names, &requests);
+        add_limit(r, a, request_names[r->call.dialect], &requests);
     if (tokens.limit > 0)
-        add_limit(r, a, token_names, &tokens);
+        add_limit(r, a, token_names[r->call.dialect], &tokens);
 }

@@ -70,7 +70,7 @@ static void count_tokens(relay_request *r)
     bool billed = r->answer_complete || r->content_seen || was_left_at_work(r);
 
     b->basis = "unpriced";
-    if (!r->route || !billed)
+    if (!r->route || !billed || !endpoint_describe(r->call.endpoint)->is_billed)
         return;
     if (r->tap.has_usage) {
         b->basis = "reported";

@@ -410,7 +410,7 @@ static void send_call(kit *k, const char *method, const char *target, const char
     assert_int_equal(gw_http_send(k->client, &r, &client_ops, k, &k->call, &err), GW_OK);
 }
 
-static void ask(kit *k, const char *key, const char *body, const script *s)
+static inline void ask(kit *k, const char *key, const char *body, const script *s)
 {
     k->script = s;
     send_call(k, "POST", "/v1/chat/completions", key, body);

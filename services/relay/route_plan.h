@@ -18,7 +18,8 @@
 #include "relay_config.h"
 
 #define RETRY_PAUSE_MIN_MS 250 /* before the first retry at most, doubled for each further one */
-#define RETRY_PAUSE_MAX_MS 10000 /* nobody's Retry-After is waited for longer: the caller can do that as well */
+#define RETRY_PAUSE_MAX_MS                                                                         \
+    10000 /* nobody's Retry-After is waited for longer: the caller can do that as well */
 
 /* From best to worst; those after TARGET_LIMITED are barred. */
 typedef enum target_state {

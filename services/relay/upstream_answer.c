@@ -45,6 +45,11 @@ static gw_status expect_events(relay_request *r, gw_error *err)
     return GW_OK;
 }
 
+static bool can_be_streamed(const relay_request *r)
+{
+    return r->adapter->stream_answer && r->call.endpoint != ENDPOINT_COMPLETIONS;
+}
+
 /* What kind of answer this is. A provider that answers something else is not speaking our dialect. */
 static gw_status read_head(relay_request *r, int status, gw_headers headers, gw_error *err)
 {
@@ -64,7 +69,7 @@ static gw_status read_head(relay_request *r, int status, gw_headers headers, gw_
     r->upstream_accepted = true;
     if (r->stream && gw_content_type_is(type, "text/event-stream"))
         return expect_events(r, err);
-    if (r->upstream_is_json && (!r->stream || r->call.endpoint == ENDPOINT_CHAT)) {
+    if (r->upstream_is_json && (!r->stream || can_be_streamed(r))) {
         r->mode = ANSWER_JSON;
         return GW_OK;
     }

@@ -4,7 +4,8 @@ A scripted upstream that speaks Anthropic's Messages API. No dependencies:
 
     python3 tests/upstreams/anthropic.py --port 0                                  (a free port)
 
-POST /v1/messages; the control endpoints of server.py. `x-api-key` and `anthropic-version` are needed. What is
+POST /v1/messages and /v1/messages/count_tokens; the control endpoints of server.py. `x-api-key` and `anthropic-version`, either
+of its two, are needed. What is
 not a request as Anthropic documents it is refused as there: unknown members, a missing max_tokens, empty
 text, tool results that answer nothing, tool uses that are not answered in the next turn.
 
@@ -34,13 +35,15 @@ from upstreams.http import Connection, Request
 from upstreams.scenario import Dialect, Named, Player, Scenario
 from upstreams.server import Server, run
 
-VERSION = "2023-06-01"
+VERSIONS = ("2023-06-01", "2026-10-21")
+REMOVED = {"2026-10-21": ("temperature", "top_p", "top_k")}
 SIGNATURE = "EqQBCgIYAhIM"
 ARGUMENT_PIECE_CHARS = 7
 MEMBERS = {
     "model", "messages", "max_tokens", "system", "stream", "temperature", "top_p", "top_k", "stop_sequences", "metadata",
     "tools", "tool_choice", "thinking", "output_config", "service_tier", "container", "context_management",
 }
+COUNTED_MEMBERS = {"model", "messages", "system", "tools", "tool_choice", "thinking", "output_config"}
 BLOCKS = {
     "user": {"text", "image", "document", "tool_result"},
     "assistant": {"text", "tool_use", "thinking", "redacted_thinking"},
@@ -71,6 +74,15 @@ def require(holds: Any, message: str) -> None:
 
 
 # ---- what is asked ----
+
+
+def check_count(body: Any) -> None:
+    require(isinstance(body, dict), "The request body is not valid JSON")
+    for name in body:
+        require(name in COUNTED_MEMBERS, f"{name}: Extra inputs are not permitted")
+    for name in ("model", "messages"):
+        require(name in body, f"{name}: Field required")
+    check_turns(body["messages"])
 
 
 def check(body: Any) -> None:
@@ -256,10 +268,19 @@ class Anthropic:
     async def messages(self, request: Request, connection: Connection, id_: str) -> None:
         if not request.header("x-api-key"):
             raise Refusal(401, "x-api-key header is required")
-        require(request.header("anthropic-version") == VERSION, "anthropic-version: header is required")
-        if (request.method, request.path) != ("POST", "/v1/messages"):
+        version = request.header("anthropic-version")
+        require(version in VERSIONS, "anthropic-version: header is required")
+        if request.method != "POST" or request.path not in ("/v1/messages", "/v1/messages/count_tokens"):
             raise Refusal(404, "Not found")
         body = request.json()
+        for name in REMOVED.get(version, ()):
+            require(name not in body, f"{name}: Extra inputs are not permitted")
+        if request.path.endswith("/count_tokens"):
+            check_count(body)
+            if not await self.player.fails_before_answer(Scenario.of(body["model"]), request, connection):
+                chat = as_chat({**body, "max_tokens": 1})
+                await connection.respond_json(200, {"input_tokens": prompt_tokens(chat["messages"])})
+            return
         check(body)
         scenario = Scenario.of(body["model"])
         if await self.player.fails_before_answer(scenario, request, connection):

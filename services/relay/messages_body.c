@@ -1,0 +1,131 @@
+#include "messages_body.h"
+
+enum {
+    TOKENS_PER_MESSAGE = 4,
+    TOKENS_PER_REQUEST = 3,
+    TOKENS_PER_IMAGE = 1105,
+    TOKENS_PER_DOCUMENT = 1000,
+    TOKENS_PER_VALUE = 1, /* of JSON: what stands around it */
+    RESULTS_DEPTH = 1, /* a block in a tool's result has no results in it */
+};
+
+static gw_str type_of(yyjson_val *block)
+{
+    return json_string(yyjson_obj_get(block, "type"));
+}
+
+/* ---- what the key's rules are asked by ---- */
+
+/* Every member counts, not only the first of a name: which one of two a provider reads is its own choice. */
+static bool block_has_image(yyjson_val *block, int depth)
+{
+    yyjson_obj_iter it = yyjson_obj_iter_with(block);
+    yyjson_val *key, *part;
+
+    while ((key = yyjson_obj_iter_next(&it))) {
+        yyjson_val *value = yyjson_obj_iter_get_val(key);
+        if (openai_name_is(json_string(key), "type") && yyjson_equals_str(value, "image"))
+            return true;
+        if (!openai_name_is(json_string(key), "content") || depth == 0)
+            continue;
+        yyjson_arr_iter parts = yyjson_arr_iter_with(value);
+        while ((part = yyjson_arr_iter_next(&parts)))
+            if (block_has_image(part, depth - 1))
+                return true;
+    }
+    return false;
+}
+
+void messages_body_take(openai_body *b)
+{
+    yyjson_arr_iter each = yyjson_arr_iter_with(yyjson_obj_get(b->root, "messages"));
+    gw_str user = json_string(yyjson_obj_get(yyjson_obj_get(b->root, "metadata"), "user_id"));
+    yyjson_val *message;
+
+    b->choices = 1;
+    if (user.ptr)
+        b->user = user;
+    while ((message = yyjson_arr_iter_next(&each)))
+        b->needs.vision |= block_has_image(message, 1 + RESULTS_DEPTH);
+}
+
+/* ---- estimate ---- */
+
+/* All that is in `v`. Values of a document stand one behind the other, so that none of its depth is ours. */
+static int64_t add_all(text_size *size, yyjson_val *v)
+{
+    int64_t tokens = 0;
+
+    if (!v)
+        return 0;
+    for (yyjson_val *end = unsafe_yyjson_get_next(v); v < end; v++) {
+        if (yyjson_is_str(v))
+            text_size_add(size, json_string(v));
+        tokens += TOKENS_PER_VALUE;
+    }
+    return tokens;
+}
+
+static int64_t add_content(text_size *size, yyjson_val *content, int depth);
+
+static int64_t add_block(text_size *size, yyjson_val *block, int depth)
+{
+    gw_str type = type_of(block);
+    yyjson_val *source = yyjson_obj_get(block, "source");
+    bool is_text = yyjson_equals_str(yyjson_obj_get(source, "type"), "text") ||
+                   yyjson_equals_str(yyjson_obj_get(source, "type"), "content");
+
+    if (gw_str_eq_c(type, "image"))
+        return TOKENS_PER_IMAGE;
+    if (gw_str_eq_c(type, "document") && !is_text)
+        return TOKENS_PER_DOCUMENT;
+    if (gw_str_eq_c(type, "text"))
+        return add_all(size, yyjson_obj_get(block, "text"));
+    if (gw_str_eq_c(type, "tool_result") && depth > 0)
+        return add_content(size, yyjson_obj_get(block, "content"), depth - 1);
+    return add_all(size, block);
+}
+
+static int64_t add_content(text_size *size, yyjson_val *content, int depth)
+{
+    yyjson_arr_iter it = yyjson_arr_iter_with(content);
+    yyjson_val *block;
+    int64_t tokens = 0;
+
+    if (!yyjson_is_arr(content))
+        return add_all(size, content);
+    while ((block = yyjson_arr_iter_next(&it)))
+        tokens += add_block(size, block, depth);
+    return tokens;
+}
+
+static int64_t add_messages(text_size *size, yyjson_val *messages)
+{
+    yyjson_arr_iter each = yyjson_arr_iter_with(messages);
+    yyjson_val *message;
+    int64_t tokens = 0;
+
+    while ((message = yyjson_arr_iter_next(&each)))
+        tokens += TOKENS_PER_MESSAGE +
+                  add_content(size, yyjson_obj_get(message, "content"), RESULTS_DEPTH);
+    return tokens;
+}
+
+int64_t messages_body_estimate(const openai_body *b)
+{
+    yyjson_obj_iter it = yyjson_obj_iter_with(b->root);
+    int64_t tokens = TOKENS_PER_REQUEST;
+    text_size size = {0};
+    yyjson_val *key;
+
+    while ((key = yyjson_obj_iter_next(&it))) { /* each: of two `system` either may be read */
+        yyjson_val *value = yyjson_obj_iter_get_val(key);
+        if (yyjson_equals_str(key, "messages"))
+            tokens += add_messages(&size, value);
+        else if (yyjson_equals_str(key, "system"))
+            tokens += add_content(&size, value, 0);
+        else if (yyjson_is_ctn(value)) /* tools and their like */
+            tokens += add_all(&size, value);
+    }
+    return tokens + text_size_tokens(&size);
+}

@@ -264,8 +264,11 @@ void recorder_hand_over(recorder_lane *lane, flight_slot *slot)
 
 void recorder_open_event(recorder_lane *lane, flight_slot *slot, const usage_event *e)
 {
+    bool is_open = flight_slot_state(slot) == FLIGHT_OPEN;
     flight_slot_open(slot, e);
     gw_fault_point("event.opened");
+    if (is_open) /* another attempt of the same request */
+        return;
     lane->is_stream[place_in(lane, slot)] = e->stream;
     recorder_add(&lane->opened, 1);
     recorder_add(&lane->streams, e->stream);

@@ -60,7 +60,7 @@ void recorder_release(recorder_lane *lane, flight_slot *slot);
 void recorder_event_id(recorder_lane *lane, uint8_t out[12]);
 
 /* Before the first upstream byte: `e` as known so far (prompt_estimate_tokens set). Longer than a
- * slot: cut as the spool cuts. */
+ * slot: cut as the spool cuts. Again before each further attempt: what it says replaces what was said. */
 void recorder_open_event(recorder_lane *lane, flight_slot *slot, const usage_event *e);
 /*
  * While streaming: what an interruption would be billed by: tokens delivered so far and the price of them and of the prompt estimate.

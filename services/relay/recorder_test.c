@@ -43,6 +43,31 @@ static void what_is_recorded_is_in_the_spool_with_ids_of_its_own(void **state)
     free_events(events, 300);
 }
 
+static void a_request_that_is_tried_again_is_open_once_and_says_whom_it_asks_now(void **state)
+{
+    kit *k = *state;
+    usage_event *events[4];
+    recorder_options o = kit_options(k);
+    char second[] = "second";
+    uint8_t id[12];
+    kit_open(k, &o);
+    recorder_lane *lane = recorder_lane_at(k->recorder, 0);
+    flight_slot *slot = recorder_claim(lane);
+    recorder_event_id(lane, id);
+    usage_event e = kit_event(id, 10);
+    recorder_open_event(lane, slot, &e);
+    e.provider = second;
+    recorder_open_event(lane, slot, &e);
+    assert_int_equal(kit_stats(k).open_slots, 1);
+    recorder_done(lane, slot, &e);
+    kit_wait_tail(k, 1);
+    assert_int_equal(kit_stats(k).open_slots, 0);
+    kit_close(k, 1000);
+    assert_int_equal(kit_read_all(k, events, 4), 1);
+    assert_string_equal(events[0]->provider, "second");
+    free_events(events, 1);
+}
+
 static void a_lane_without_a_free_slot_refuses(void **state)
 {
     kit *k = *state;
@@ -428,6 +453,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, kit_setup, kit_teardown)
         TEST(what_is_recorded_is_in_the_spool_with_ids_of_its_own),
+        TEST(a_request_that_is_tried_again_is_open_once_and_says_whom_it_asks_now),
         TEST(a_lane_without_a_free_slot_refuses),
         TEST(closing_commits_what_is_done),
         TEST(a_second_recorder_on_the_directory_is_refused),

@@ -184,6 +184,7 @@ relay_stage authorize_enter(relay_request *r)
         r->job.hop = HOPS_MAX; /* not ours: the safe reading */
     if (r->job.hop >= HOPS_MAX)
         return refuse_loop(r);
+    r->job.hop++; /* as it goes on */
     if (key_policy_check_endpoint(r->policy, r->call.path, &err) != GW_OK ||
         check_origin(r, &err) != GW_OK)
         return relay_request_fail(r, &err);

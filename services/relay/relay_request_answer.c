@@ -7,7 +7,7 @@ static void add(relay_answer *a, const char *name, gw_str value)
         a->headers[a->header_count++] = (gw_header){gw_str_of(name), value};
 }
 
-#define EXPOSED "x-request-id, retry-after, x-relay-ignored-params, "
+#define EXPOSED "x-request-id, retry-after, x-relay-attempts, x-relay-ignored-params, "
 #define OPENAI_EXPOSED                                                                             \
     "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "     \
     "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens"
@@ -15,6 +15,15 @@ static void add(relay_answer *a, const char *name, gw_str value)
     "request-id, anthropic-ratelimit-requests-limit, anthropic-ratelimit-requests-remaining, "     \
     "anthropic-ratelimit-requests-reset, anthropic-ratelimit-tokens-limit, "                       \
     "anthropic-ratelimit-tokens-remaining, anthropic-ratelimit-tokens-reset"
+
+/* How often providers were asked. */
+static void add_attempts(const relay_request *r, relay_answer *a)
+{
+    if (r->attempts == 1)
+        add(a, "x-relay-attempts", GW_STR("1"));
+    else if (r->attempts > 1)
+        add(a, "x-relay-attempts", gw_arena_printf(r->arena, "%d", r->attempts));
+}
 
 /* CORS (Fetch standard §3.2): only for browsers, only for origins the key names. */
 static void add_cors(const relay_request *r, relay_answer *a)
@@ -51,6 +60,7 @@ void relay_request_success_head(relay_request *r, relay_answer *a)
     add(a, "openai-processing-ms", r->processing_ms);
     add(a, "openai-version", r->openai_version);
     add(a, "x-relay-ignored-params", r->ignored_params);
+    add_attempts(r, a);
     relay_request_add_limits(r, a);
     add_cors(r, a);
 }
@@ -63,6 +73,7 @@ void relay_request_failure_head(relay_request *r, relay_answer *a)
     add(a, "content-type", GW_STR("application/json"));
     add_request_id(r, a);
     add(a, "retry-after", e->retry_after);
+    add_attempts(r, a);
     if (e->http_status == 401)
         add(a, "www-authenticate", GW_STR("Bearer"));
     /* The SDKs retry 409, 429 and 5xx by themselves; here it would change nothing. */

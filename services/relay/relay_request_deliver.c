@@ -43,6 +43,7 @@ static void start_stream(relay_request *r)
     if (r->started)
         return;
     r->started = true;
+    relay_request_release_body(r); /* nobody else will be asked */
     note_progress(r);
     relay_request_success_head(r, &head);
     r->last_write_ms = gw_loop_now_ms(r->core->loop);

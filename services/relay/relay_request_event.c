@@ -162,7 +162,7 @@ static usage_event *event_of(relay_request *r)
 static void set_provider(relay_request *r, usage_event *e)
 {
     e->attempts = r->attempts;
-    e->provider = text_of(r, r->target->provider->name, HEADER_MAX);
+    e->provider = text_of(r, r->asked->provider->name, HEADER_MAX);
     e->upstream_model = text_of(r, r->upstream_model, NAME_MAX_BYTES);
 }
 

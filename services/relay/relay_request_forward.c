@@ -18,7 +18,6 @@ static void make_job(relay_request *r)
     r->job.query = r->call.query;
     r->job.prompt_estimate = r->prompt_estimate;
     r->job.stream = r->stream;
-    r->job.hop++;
     r->job.request_id = gw_str_of(r->id);
     r->job.created_s = r->arrival_wall_ms / 1000;
     r->adapter = adapter_for(r->call.endpoint, r->target->provider->kind);
@@ -50,7 +49,7 @@ static gw_status copy_body(relay_request *r, adapter_request *u, size_t total, g
 /*
  * The parts are views into the caller's body, which goes with the caller, unless the adapter wrote a text of its own. A request that
  * is to outlive it takes the body's memory, or a copy of a body that the transport keeps; a large one of a key that closes
- * does without: it is cancelled first, and counts as the transport's for as long.
+ * does without: it is cancelled first, and counts as the transport's for as long. Another target may have to read it again.
  */
 static gw_status own_body(relay_request *r, adapter_request *u, gw_error *err)
 {
@@ -59,13 +58,13 @@ static gw_status own_body(relay_request *r, adapter_request *u, gw_error *err)
     for (size_t i = 0; i < u->body_parts; i++)
         total += u->body[i].len;
     r->owns_body = u->owns_body || total <= OWN_BODY_MAX || r->policy->drain_on_disconnect;
-    if (!r->owns_body)
+    if (!r->owns_body || r->request_body.data) /* an attempt before has taken it */
         return GW_OK;
     if (r->sink && r->sink->ops->take_body)
         r->request_body = r->sink->ops->take_body(r->sink);
     else if (!u->owns_body)
         return copy_body(r, u, total, err);
-    if (u->owns_body)
+    if (u->owns_body && !relay_request_has_another(r))
         gw_buf_fini(&r->request_body);
     return GW_OK;
 }
@@ -118,11 +117,96 @@ static gw_status send_upstream(relay_request *r, const adapter_request *u, gw_er
     return rc;
 }
 
+/* After an attempt: what the body was read as is gone. */
+static gw_status read_again(relay_request *r, gw_error *err)
+{
+    return r->body.root ? GW_OK
+                        : openai_body_read(r->arena, r->call.endpoint, r->raw_body, &r->body, err);
+}
+
+static gw_status write_request(relay_request *r, adapter_request *u, gw_error *err)
+{
+    gw_status rc = read_again(r, err);
+
+    make_job(r);
+    if (rc == GW_OK)
+        rc = r->adapter->write_request(&r->job, u, err);
+    if (rc == GW_OK)
+        rc = own_body(r, u, err);
+    if (rc != GW_OK)
+        return rc;
+    forget_json(r, u);
+    if (r->target->max_retries > 0) /* without memory for it, it is written again */
+        r->written = gw_arena_new_of(r->arena, adapter_request);
+    if (r->written)
+        *r->written = *u;
+    return GW_OK;
+}
+
+/* The same request as before, to the same target. */
+static gw_status write_as_before(relay_request *r, adapter_request *u, gw_error *err)
+{
+    if (!r->written)
+        return write_request(r, u, err);
+    make_job(r);
+    *u = *r->written;
+    return GW_OK;
+}
+
+static bool send_attempt(relay_request *r)
+{
+    adapter_request u = {0};
+    gw_error err;
+
+    r->is_to_send = false;
+    gw_status rc = write_as_before(r, &u, &err);
+    if (rc == GW_OK) {
+        r->asked = r->target;
+        if (endpoint_describe(r->call.endpoint)->is_billed)
+            r->price = relay_request_price(r, r->target);
+        relay_request_open_event(r);
+        rc = send_upstream(r, &u, &err);
+    }
+    if (rc == GW_OK)
+        return true;
+    if (r->attempts > 0)
+        r->has_failed = true; /* what the one before failed of says more */
+    else
+        (void)relay_request_fail(r, &err);
+    return false;
+}
+
+/* Asks the target whose turn it is, and further ones when it cannot even be asked. */
+static relay_stage ask(relay_request *r)
+{
+    while (!r->pause || !gw_timer_is_armed(r->pause)) {
+        if (send_attempt(r))
+            break;
+        if (!relay_request_may_try_again(r) || !relay_request_try_again(r))
+            return STAGE_SETTLE;
+    }
+    return STAGE_FORWARD;
+}
+
+/* The attempt has failed: the end, or another one once nothing of this one can call back. */
+static relay_stage follow_failure(relay_request *r)
+{
+    if (!relay_request_may_try_again(r))
+        return STAGE_SETTLE;
+    if (r->call_upstream) {
+        gw_http_cancel(r->call_upstream);
+        return r->stage;
+    }
+    if (!relay_request_try_again(r))
+        return STAGE_SETTLE;
+    return r->stage == STAGE_FORWARD ? ask(r) : STAGE_FORWARD;
+}
+
 /*
  * The connection failed. Addresses are the operator's business, not the caller's: the log has the
  * detail.
  */
-static relay_stage fail_upstream(relay_request *r)
+static void fail_upstream(relay_request *r)
 {
     static const struct {
         gw_status code;
@@ -143,70 +227,60 @@ static relay_stage fail_upstream(relay_request *r)
             what = words[i].what;
     (void)gw_fail(&err, r->upstream_rc, "the provider %.*s %s",
                   GW_STR_ARG(r->target->provider->name), what);
-    return relay_request_fail(r, &err);
+    (void)relay_request_fail(r, &err);
 }
 
 relay_stage forward_enter(relay_request *r)
 {
-    adapter_request u = {0};
-    gw_error err;
-
-    if (!endpoint_describe(r->call.endpoint)->has_body)
-        return local_answer_enter(r);
-    make_job(r);
-    if (r->adapter->write_request(&r->job, &u, &err) != GW_OK || own_body(r, &u, &err) != GW_OK)
-        return relay_request_fail(r, &err);
-    forget_json(r, &u);
-    if (endpoint_describe(r->call.endpoint)->is_billed)
-        r->price = relay_request_price(r, r->target);
-    relay_request_open_event(r);
-    if (send_upstream(r, &u, &err) != GW_OK)
-        return relay_request_fail(r, &err);
-    return STAGE_FORWARD;
+    return endpoint_describe(r->call.endpoint)->has_body ? ask(r) : local_answer_enter(r);
 }
 
 relay_stage forward_resume(relay_request *r)
 {
     if (!endpoint_describe(r->call.endpoint)->has_body)
         return local_answer_resume(r);
-    if (r->has_failed)
-        return STAGE_SETTLE;
-    if (r->mode != ANSWER_NONE)
+    if (r->is_to_send)
+        return ask(r);
+    if (!r->has_failed && r->mode != ANSWER_NONE)
         return STAGE_STREAM;
-    return r->upstream_ended ? fail_upstream(r) : STAGE_FORWARD;
+    if (!r->has_failed && r->upstream_ended)
+        fail_upstream(r);
+    return r->has_failed ? follow_failure(r) : STAGE_FORWARD;
 }
 
 /* ---- STREAM ---- */
 
-static relay_stage end_of_events(relay_request *r)
+static void end_of_events(relay_request *r)
 {
     if (r->upstream_rc != GW_OK)
-        return fail_upstream(r);
-    if (r->adapter->on_end(&r->adapted) != GW_OK)
-        return relay_request_fail_with(r, r->adapted.failure);
-    r->answer_complete = true;
-    return STAGE_SETTLE;
+        fail_upstream(r);
+    else if (r->adapter->on_end(&r->adapted) != GW_OK)
+        (void)relay_request_fail_with(r, r->adapted.failure);
+    else
+        r->answer_complete = true;
 }
 
-static relay_stage end_of_json(relay_request *r)
+static void end_of_json(relay_request *r)
 {
     gw_str json = gw_buf_str(&r->held);
     gw_status rc;
 
-    if (r->upstream_rc != GW_OK)
-        return fail_upstream(r);
+    if (r->upstream_rc != GW_OK) {
+        fail_upstream(r);
+        return;
+    }
     if (r->stream)
         rc = r->adapter->stream_answer(&r->adapted, json);
     else
         rc = r->adapter->on_answer(&r->adapted, json, &r->answer);
-    if (rc != GW_OK)
-        return relay_request_fail_with(r, r->adapted.failure);
-    r->answer_complete = true;
-    return STAGE_SETTLE;
+    if (rc == GW_OK)
+        r->answer_complete = true;
+    else
+        (void)relay_request_fail_with(r, r->adapted.failure);
 }
 
 /* A cut in the middle of an error body changes nothing: the status was an error. */
-static relay_stage end_of_error(relay_request *r)
+static void end_of_error(relay_request *r)
 {
     const provider_config *p = r->target->provider;
     openai_error e;
@@ -221,7 +295,7 @@ static relay_stage end_of_error(relay_request *r)
                      gw_kv("request.id", (const char *)r->id), gw_kv("provider", p->name),
                      gw_kv("upstream.status", r->upstream_status));
     }
-    return relay_request_fail_with(r, &e);
+    (void)relay_request_fail_with(r, &e);
 }
 
 relay_stage stream_enter(relay_request *r)
@@ -231,16 +305,13 @@ relay_stage stream_enter(relay_request *r)
 
 relay_stage stream_resume(relay_request *r)
 {
-    if (r->has_failed || r->answer_complete)
-        return STAGE_SETTLE;
-    if (!r->upstream_ended)
-        return STAGE_STREAM;
-    switch (r->mode) {
-    case ANSWER_EVENTS:
-        return end_of_events(r);
-    case ANSWER_JSON:
-        return end_of_json(r);
-    default:
-        return end_of_error(r);
-    }
+    static void (*const ends[])(relay_request *) = {[ANSWER_ERROR] = end_of_error,
+                                                    [ANSWER_JSON] = end_of_json,
+                                                    [ANSWER_EVENTS] = end_of_events};
+
+    if (!r->has_failed && !r->answer_complete && r->upstream_ended)
+        ends[r->mode](r);
+    if (r->has_failed)
+        return follow_failure(r);
+    return r->answer_complete ? STAGE_SETTLE : STAGE_STREAM;
 }

@@ -44,6 +44,33 @@ static int64_t cost_of(const model_price *p, int64_t prompt, int64_t completion)
     return GW_MIN(price_of(p, &t), LEDGER_UNLIMITED);
 }
 
+/*
+ * Of the targets that the request may come to the dearest counts: another one is asked when the first has failed, and there is no
+ * time then to buy more. When not even that fits the hold is for the first one, and no dearer one follows it.
+ */
+static int64_t most_it_costs(const relay_request *r, int64_t output)
+{
+    const model_route *route = r->route;
+    int64_t most = cost_of(relay_request_price(r, r->target), r->prompt_estimate, output);
+
+    for (size_t i = 0; route->target_count > 1 && !r->holds_for_one && i < route->target_count;
+         i++) {
+        const route_target *t = &route->targets[i];
+        if (t != r->target && relay_request_state_of(r, t) < TARGET_TOO_DEAR)
+            most = GW_MAX(most, cost_of(relay_request_price(r, t), r->prompt_estimate, output));
+    }
+    return most;
+}
+
+bool relay_request_hold_covers(const relay_request *r, const route_target *t)
+{
+    if (!r->take || r->take->outcome != GRANT_CUT)
+        return true;
+    int64_t output = bounded_product(r->job.ceiling, r->body.choices);
+    return cost_of(relay_request_price(r, t), r->prompt_estimate, output) <=
+           r->take->hold.of[LEDGER_COST_MONTH];
+}
+
 static void measure_hold(relay_request *r, int64_t ceiling, ledger_amounts *ret)
 {
     int64_t output = bounded_product(ceiling, r->body.choices);
@@ -52,8 +79,7 @@ static void measure_hold(relay_request *r, int64_t ceiling, ledger_amounts *ret)
     *ret = (ledger_amounts){.of = {[LEDGER_REQUESTS_DAY] = 1,
                                    [LEDGER_TOKENS_DAY] = tokens,
                                    [LEDGER_TOKENS_MONTH] = tokens,
-                                   [LEDGER_COST_MONTH] = cost_of(relay_request_price(r, r->target),
-                                                                 r->prompt_estimate, output)}};
+                                   [LEDGER_COST_MONTH] = most_it_costs(r, output)}};
 }
 
 /* What `left` of the dimension pays for, as output tokens a choice. */
@@ -66,7 +92,7 @@ static int64_t affordable_ceiling(const relay_request *r, ledger_window w, int64
     while (over - fits > 1) { /* by halves: prices are not to be inverted */
         int64_t middle = fits + (over - fits) / 2;
         int64_t output = bounded_product(middle, r->body.choices);
-        if (cost_of(relay_request_price(r, r->target), r->prompt_estimate, output) <= left)
+        if (most_it_costs(r, output) <= left)
             fits = middle;
         else
             over = middle;
@@ -130,11 +156,15 @@ static relay_stage refuse(relay_request *r)
 
 static relay_stage take_hold(relay_request *r);
 
-/* Not even that fits: what is left may pay for a shorter answer. */
+/* Not even that fits: what is left may pay for the first target, or for a shorter answer. */
 static relay_stage try_smaller(relay_request *r)
 {
     const grant_take *t = r->take;
 
+    if (t->short_of == LEDGER_COST_MONTH && r->route->target_count > 1 && !r->holds_for_one) {
+        r->holds_for_one = true;
+        return take_hold(r);
+    }
     if (r->ceiling_cuts == CEILING_CUTS_MAX || r->job.ceiling == 0 ||
         t->short_of == LEDGER_REQUESTS_DAY || t->short_of >= LEDGER_WINDOWS)
         return refuse(r);

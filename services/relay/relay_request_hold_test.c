@@ -190,6 +190,72 @@ static void a_limit_that_shrinks_each_time_is_not_followed_for_ever(void **state
     assert_true(f->r.has_failed);
 }
 
+/* A second target, three times as dear. */
+static void add_dear_target(fixture *f, route_target targets[2], model_price prices[2])
+{
+    targets[0] = f->target;
+    targets[1] =
+        (route_target){.provider = &f->provider, .upstream_model = GW_STR("dear"), .tier = 1};
+    prices[0] = f->price;
+    prices[1] = f->price;
+    prices[1].model = GW_STR("dear");
+    prices[1].prompt_per_million_nano_usd *= 3;
+    prices[1].completion_per_million_nano_usd *= 3;
+    f->route.targets = targets;
+    f->route.target_count = 2;
+    f->config.prices = prices;
+    f->config.price_count = 2;
+    f->r.target = &targets[0];
+    f->r.body.needs.max_tokens = 100;
+}
+
+static void the_hold_is_for_the_dearest_target(void **state)
+{
+    fixture *f = *state;
+    route_target targets[2];
+    model_price prices[2];
+
+    add_dear_target(f, targets, prices);
+    ledgers.script = &(answer_of_ledger){.outcome = GRANT_CUT};
+    assert_int_equal(relay_request_take_hold(&f->r), STAGE_FORWARD);
+    assert_int_equal(ledgers.holds[0].of[LEDGER_COST_MONTH], 3 * (10 + 200));
+    assert_int_equal(relay_request_state_of(&f->r, &targets[1]), TARGET_READY);
+}
+
+static void a_target_that_is_not_set_up_makes_no_hold_dearer(void **state)
+{
+    fixture *f = *state;
+    route_target targets[2];
+    model_price prices[2];
+    provider_config unusable = {.name = GW_STR("other"), .unusable = "no credential"};
+
+    add_dear_target(f, targets, prices);
+    targets[1].provider = &unusable;
+    ledgers.script = &(answer_of_ledger){.outcome = GRANT_CUT};
+    assert_int_equal(relay_request_take_hold(&f->r), STAGE_FORWARD);
+    assert_int_equal(ledgers.holds[0].of[LEDGER_COST_MONTH], 10 + 200);
+}
+
+static void
+when_the_dearest_does_not_fit_the_hold_is_for_the_first_and_no_dearer_one_follows(void **state)
+{
+    fixture *f = *state;
+    route_target targets[2];
+    model_price prices[2];
+    const answer_of_ledger script[] = {
+        {GRANT_REFUSED, LEDGER_OF_KEY, LEDGER_COST_MONTH, 300, 1000},
+        {.outcome = GRANT_CUT},
+    };
+
+    add_dear_target(f, targets, prices);
+    ledgers.script = script;
+    assert_int_equal(relay_request_take_hold(&f->r), STAGE_FORWARD);
+    assert_int_equal(ledgers.holds[1].of[LEDGER_COST_MONTH], 10 + 200);
+    assert_int_equal(f->r.job.ceiling, 100);
+    assert_int_equal(relay_request_state_of(&f->r, &targets[0]), TARGET_READY);
+    assert_int_equal(relay_request_state_of(&f->r, &targets[1]), TARGET_TOO_DEAR);
+}
+
 static void a_refusal_names_whose_limit_it_is_and_when_waiting_helps(void **state)
 {
     static const struct {
@@ -332,6 +398,9 @@ int main(void)
         TEST(without_a_ceiling_of_the_callers_the_routes_stands_up_to_the_models),
         TEST(the_ceiling_is_cut_to_what_each_level_pays_for),
         TEST(a_limit_that_shrinks_each_time_is_not_followed_for_ever),
+        TEST(the_hold_is_for_the_dearest_target),
+        TEST(a_target_that_is_not_set_up_makes_no_hold_dearer),
+        TEST(when_the_dearest_does_not_fit_the_hold_is_for_the_first_and_no_dearer_one_follows),
         TEST(a_refusal_names_whose_limit_it_is_and_when_waiting_helps),
         TEST(a_store_that_is_away_is_a_503),
         TEST(one_that_waits_leaves_the_queue_once),

@@ -103,6 +103,7 @@ struct relay_request {
     int64_t prompt_estimate;
     grant_take *take; /* its hold; NULL: nothing is limited */
     grant_mark mark; /* of the hold, for the event; all 0: none */
+    bool holds_for_one; /* the hold is for the first target, not for the dearest of them */
     unsigned ceiling_cuts; /* the budget paid for a shorter answer only, so often */
     bool waiting_does_not_help;
 
@@ -116,12 +117,17 @@ struct relay_request {
     gw_rpc_client_call *usage_call;
     ledger_look *look; /* under way */
     struct own_limits *own_limits; /* what it brought */
+    const route_target *asked; /* by the last attempt; NULL: there was none */
     const model_price *price; /* NULL: the book has none */
-    int attempts;
+    int attempts; /* requests sent to providers */
+    bool is_to_send; /* an attempt follows, after its pause */
+    gw_timer *pause; /* before it, in the arena; NULL: there never was one */
+    adapter_request *written; /* of an attempt that may be made again; NULL: to be written */
     int upstream_status;
     bool upstream_is_json;
     bool upstream_accepted;
     bool upstream_ended;
+    bool upstream_was_sent; /* of the request; once it has ended */
     gw_status upstream_rc;
     answer_mode mode;
     bool owns_body; /* the upstream's request body outlives the caller */
@@ -135,7 +141,7 @@ struct relay_request {
     bool answer_complete; /* nothing is missing but the withheld end */
     gw_str done_raw;
     gw_str answer; /* whole JSON answer */
-    gw_str retry_after; /* of an error's head, "" when none */
+    gw_str retry_after, retry_after_ms; /* of an error's head, "" when none */
     gw_str processing_ms, openai_version; /* of the upstream's head, "" when none */
     int64_t ttft_ms; /* -1 until content */
     int64_t last_write_ms;
@@ -182,8 +188,18 @@ relay_stage local_answer_resume(relay_request *r);
 
 /* relay_request_route.c: route and target. */
 gw_status relay_request_find_route(relay_request *r, gw_error *err);
+target_state relay_request_state_of(const relay_request *r, const route_target *t);
 /* By the name sent upstream, else by the one asked for: an alias may have a price of its own. NULL: the book has none. */
 const model_price *relay_request_price(const relay_request *r, const route_target *t);
+
+/* relay_request_attempt.c: what follows on a failure before the first content. */
+bool relay_request_has_another(
+    const relay_request *r); /* the route has, whatever becomes of this one */
+bool relay_request_may_try_again(const relay_request *r); /* after the failure that is noted */
+bool relay_request_try_again(relay_request *r); /* nothing is in flight; true: is_to_send */
+
+/* upstream_answer.c: what the request was sent from is not needed any more. */
+void relay_request_release_body(relay_request *r);
 
 /* relay_request_verify.c: signatures. */
 relay_stage relay_request_read_signature(relay_request *r); /* the stage to be in */
@@ -198,6 +214,7 @@ relay_stage own_usage_resume(relay_request *r);
 /* relay_request_hold.c: the limits of key, client and owner. */
 relay_stage relay_request_take_hold(relay_request *r); /* the stage to be in */
 relay_stage relay_request_resume_hold(relay_request *r);
+bool relay_request_hold_covers(const relay_request *r, const route_target *t);
 void relay_request_leave_queue(relay_request *r); /* of those who wait for a hold */
 void relay_request_settle_hold(relay_request *r); /* once; the bill is known */
 void relay_request_add_limits(relay_request *r, relay_answer *a); /* x-ratelimit-… */

@@ -13,13 +13,18 @@ const model_price *relay_request_price(const relay_request *r, const route_targe
 
 /* ---- what speaks against a target ---- */
 
-static target_state state_of(void *arg, const route_target *t)
+target_state relay_request_state_of(const relay_request *r, const route_target *t)
 {
-    const relay_request *r = arg;
-
     if (t->upstream_model.len > 0 && !key_policy_allows_model(r->policy, t->upstream_model))
         return TARGET_FORBIDDEN;
-    return t->provider->unusable ? TARGET_UNUSABLE : TARGET_READY;
+    if (t->provider->unusable)
+        return TARGET_UNUSABLE;
+    return relay_request_hold_covers(r, t) ? TARGET_READY : TARGET_TOO_DEAR;
+}
+
+static target_state state_of(void *arg, const route_target *t)
+{
+    return relay_request_state_of(arg, t);
 }
 
 static gw_status tell_why(const relay_request *r, const route_view *view, gw_error *err)

@@ -9,6 +9,8 @@ static void stop_operations(relay_request *r)
 {
     gw_timer_cancel(r->core->loop, &r->deadline);
     gw_timer_cancel(r->core->loop, &r->keep_alive);
+    if (r->pause)
+        gw_timer_cancel(r->core->loop, r->pause);
     if (r->wait_pending) {
         key_cache_forget_wait(&r->wait);
         r->wait_pending = false;
@@ -37,7 +39,7 @@ static bool was_left_at_work(const relay_request *r)
 {
     gw_status why = r->troubles->failure.error.code;
 
-    return r->caller_gone && r->attempts > 0 && r->mode != ANSWER_ERROR &&
+    return r->caller_gone && r->attempts > 0 && !r->is_to_send && r->mode != ANSWER_ERROR &&
            (!r->has_failed || why == GW_ERR_CANCELLED || why == GW_ERR_SHUTTING_DOWN);
 }
 
@@ -161,7 +163,7 @@ static void log_settled(relay_request *r)
         gw_kv("key.id", r->policy ? r->policy->key_id : GW_STR("")),
         gw_kv("endpoint", endpoint_describe(r->call.endpoint)->path),
         gw_kv("model", gw_str_slice(r->body.model, 0, 128)),
-        gw_kv("provider", r->target ? r->target->provider->name : GW_STR("")),
+        gw_kv("provider", r->asked ? r->asked->provider->name : GW_STR("")),
         gw_kv("stream", r->stream), gw_kv("outcome", r->bill.outcome),
         gw_kv("http.response.status_code", relay_request_status_code(r)),
         gw_kv("error.code", error), gw_kv("error.message", detail), gw_kv("attempts", r->attempts),
@@ -171,7 +173,7 @@ static void log_settled(relay_request *r)
         gw_kv("cost_nano_usd", r->bill.cost_nano_usd), gw_kv("billing_basis", r->bill.basis));
     if (r->ceiling_ignored)
         gw_log_warn(r->core->log, "ceiling_ignored", gw_kv("request.id", (const char *)r->id),
-                    gw_kv("provider", r->target->provider->name),
+                    gw_kv("provider", r->asked->provider->name),
                     gw_kv("model", gw_str_slice(r->body.model, 0, 128)),
                     gw_kv("ceiling", adapter_ceiling(&r->job)),
                     gw_kv("completion_tokens", r->bill.tokens.completion));

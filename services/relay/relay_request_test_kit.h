@@ -23,6 +23,7 @@ typedef struct script {
     int status;
     const char *type;
     const char *parts[8]; /* written one by one; NULL ends */
+    const char *retry_after; /* "3" when NULL */
     enum { SCRIPT_END, SCRIPT_CUT, SCRIPT_STALL } then;
 } script;
 
@@ -61,7 +62,10 @@ typedef struct kit {
     gw_str listed[1];
     relay_config config;
     key_policy *policy;
-    const script *script;
+    const script *script; /* of every call, but for */
+    const script *queue; /* those of the calls one by one, if set */
+    size_t asked; /* calls of the upstream */
+    gw_buf trail; /* their bodies, a line each */
     gw_buf seen; /* body the upstream got */
     bool upstream_closed, upstream_asked;
     bool stop_when_asked;
@@ -268,17 +272,20 @@ static void upstream_head(gw_exchange *x, void *arg)
 static void upstream_body(gw_exchange *x, void *arg)
 {
     kit *k = arg;
-    const script *s = k->script;
-    gw_header headers[] = {{GW_STR("content-type"), gw_str_of(s->type)},
-                           {GW_STR("set-cookie"), GW_STR("a=b")},
-                           {GW_STR("x-request-id"), GW_STR("theirs")},
-                           {GW_STR("retry-after"), GW_STR("3")},
-                           {GW_STR("location"), GW_STR("/x")}};
+    const script *s = k->queue ? &k->queue[k->asked] : k->script;
+    gw_header headers[] = {
+        {GW_STR("content-type"), gw_str_of(s->type)},
+        {GW_STR("set-cookie"), GW_STR("a=b")},
+        {GW_STR("x-request-id"), GW_STR("theirs")},
+        {GW_STR("retry-after"), s->retry_after ? gw_str_of(s->retry_after) : GW_STR("3")},
+        {GW_STR("location"), GW_STR("/x")}};
     gw_response_head head = {
         .status = s->status, .headers = headers, .header_count = GW_ARRAY_LEN(headers)};
 
     gw_buf_clear(&k->seen);
     gw_buf_append_str(&k->seen, gw_exchange_body(x));
+    gw_buf_appendf(&k->trail, "%.*s\n", GW_STR_ARG(gw_exchange_body(x)));
+    k->asked++;
     if (k->stop_when_asked)
         gw_loop_stop(k->loop);
     if (s->status == 0)
@@ -529,6 +536,7 @@ static int kit_teardown(void **state)
     gw_metrics_free(k->metrics);
     key_policy_unref(k->policy);
     gw_buf_fini(&k->seen);
+    gw_buf_fini(&k->trail);
     gw_buf_fini(&k->nonce_taken);
     gw_buf_fini(&k->answer.head);
     gw_buf_fini(&k->answer.body);

@@ -28,16 +28,17 @@ static gw_status on_event(void *arg, const gw_sse_event *e, gw_error *err)
     return rc;
 }
 
-/* A stream may stay open for minutes: what its request was sent from goes. */
-static void forget_request(relay_request *r)
+/* A stream may stay open for minutes. */
+void relay_request_release_body(relay_request *r)
 {
-    if (gw_http_release_request(r->call_upstream))
+    if (r->call_upstream && gw_http_release_request(r->call_upstream))
         gw_buf_fini(&r->request_body);
 }
 
 static gw_status expect_events(relay_request *r, gw_error *err)
 {
-    forget_request(r);
+    if (!relay_request_has_another(r))
+        relay_request_release_body(r);
     r->events = gw_sse_reader_new(r->core->limits.event_max_bytes, on_event, r);
     if (!r->events)
         return relay_request_no_memory(err);
@@ -60,6 +61,7 @@ static gw_status read_head(relay_request *r, int status, gw_headers headers, gw_
     if (status >= 400) {
         r->mode = ANSWER_ERROR;
         r->retry_after = keep_header(r, headers, "retry-after");
+        r->retry_after_ms = keep_header(r, headers, "retry-after-ms");
         return GW_OK;
     }
     if (status < 200 || status >= 300)
@@ -174,13 +176,16 @@ static void on_done(gw_http_call *c, gw_status rc, const gw_error *err, void *ar
 {
     relay_request *r = arg;
 
-    (void)c;
     r->call_upstream = NULL;
     r->operations--;
     r->upstream_ended = true;
-    r->upstream_rc = rc;
-    if (rc != GW_OK)
-        relay_request_troubles(r)->upstream_err = *err;
+    if (rc != GW_ERR_CANCELLED ||
+        !r->has_failed) { /* not what came of a failure, but the failure */
+        r->upstream_was_sent = gw_http_call_was_sent(c);
+        r->upstream_rc = rc;
+        if (rc != GW_OK)
+            relay_request_troubles(r)->upstream_err = *err;
+    }
     gw_metric_count(r->core->metrics, M_relay_upstream_calls_total, gw_str_of(r->adapter->name),
                     gw_str_of(result_of(r, rc)));
     relay_request_wake(r);

@@ -124,7 +124,7 @@ static void answer_before_reading(kit *k)
 {
     while (gw_list_is_empty(&k->server.peers))
         kit_turn(k);
-    kit_peer *p = GW_CONTAINER_OF(gw_list_first(&k->server.peers), kit_peer, node);
+    kit_peer *p = kit_first_peer(k);
     kit_send(p, GW_STR("HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno"));
 }
 

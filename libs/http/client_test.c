@@ -380,13 +380,12 @@ static void an_idle_connection_that_ends_or_speaks_is_dropped(void **state)
     kit_auto_call a = {0}, b = {0}, c = {0};
     script(k, ok_answer, false);
     kit_get(k, &a);
-    kit_send(GW_CONTAINER_OF(gw_list_first(&k->server.peers), kit_peer, node),
-             GW_STR("HTTP/1.1 200 OK\r\n"));
+    kit_send(kit_first_peer(k), GW_STR("HTTP/1.1 200 OK\r\n"));
     run_until_peers_are_gone(k);
     assert_int_equal(k->server.closed_by_client, 1);
     kit_get(k, &b);
     kit_assert_ok(&b);
-    kit_close(GW_CONTAINER_OF(gw_list_first(&k->server.peers), kit_peer, node));
+    kit_close(kit_first_peer(k));
     run_until_peers_are_gone(k);
     kit_get(k, &c);
     kit_assert_ok(&c);

@@ -88,6 +88,16 @@ static inline void kit_on_peer_handle_closed(uv_handle_t *h)
     free(p);
 }
 
+static inline kit_peer *kit_first_peer(kit *k) /* there is one */
+{
+    gw_list *node = gw_list_first(&k->server.peers);
+
+    assert_non_null(node);
+    if (!node)
+        abort(); /* for compilers that do not know cmocka */
+    return GW_CONTAINER_OF(node, kit_peer, node);
+}
+
 static inline void kit_close(kit_peer *p)
 {
     if (p->closing)

@@ -154,7 +154,7 @@ static void a_plain_server_is_no_tls_server(void **state)
     kit_start(k, &c, &r);
     while (gw_list_is_empty(&k->server.peers))
         kit_turn(k);
-    kit_peer *p = GW_CONTAINER_OF(gw_list_first(&k->server.peers), kit_peer, node);
+    kit_peer *p = kit_first_peer(k);
     kit_send(p, GW_STR("HTTP/1.1 400 Bad Request\r\n\r\n"));
     kit_run(k);
     assert_int_equal(c.rc, GW_ERR_UPSTREAM_FAILED);
@@ -287,7 +287,7 @@ static void changed_authorities_hold_for_new_connections_only(void **state)
     get_from(k, &kept, "127.0.0.1");
     kit_assert_ok(&kept);
     assert_int_equal(k->server.accepted, 1);
-    kit_close(GW_CONTAINER_OF(gw_list_first(&k->server.peers), kit_peer, node));
+    kit_close(kit_first_peer(k));
     while (!gw_list_is_empty(&k->server.peers))
         kit_turn(k);
     get_from(k, &fresh, "127.0.0.1");

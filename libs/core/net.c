@@ -57,8 +57,17 @@ bool gw_ip_from_sockaddr(const struct sockaddr *a, gw_ip *ret)
 
 void gw_ip_format(const gw_ip *ip, char out[GW_IP_TEXT_SIZE])
 {
-    out[0] = '\0';
-    (void)inet_ntop(ip->is_v6 ? AF_INET6 : AF_INET, ip->bytes, out, GW_IP_TEXT_SIZE);
+    if (ip->is_v6) {
+        out[0] = '\0';
+        (void)inet_ntop(AF_INET6, ip->bytes, out, GW_IP_TEXT_SIZE);
+        return;
+    }
+    char *at =
+        out; /* each request has its caller's address formatted, and inet_ntop prints by printf */
+    for (int i = 0; i < 4; i++) {
+        at += gw_int_format(ip->bytes[i], at);
+        *at++ = i < 3 ? '.' : '\0';
+    }
 }
 
 bool gw_ip_eq(const gw_ip *a, const gw_ip *b)

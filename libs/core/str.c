@@ -2,6 +2,9 @@
 
 #include "core/utf8.h"
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 #include <math.h>
 #include <stdlib.h>
 
@@ -224,9 +227,35 @@ static bool word_is_plain(uint64_t word)
             bytes_equal(word, '"') | bytes_equal(word, '\\')) == 0;
 }
 
+#ifdef __SSE2__
+/* Sixteen bytes at once. The comparison is signed, so that bytes from 0x80 are below a space, too. */
+static bool block_is_plain(const char *at)
+{
+    __m128i block = _mm_loadu_si128((const __m128i *)(const void *)at);
+    __m128i other = _mm_or_si128(_mm_cmplt_epi8(block, _mm_set1_epi8(0x20)),
+                                 _mm_cmpeq_epi8(block, _mm_set1_epi8(0x7f)));
+    other = _mm_or_si128(other, _mm_cmpeq_epi8(block, _mm_set1_epi8('"')));
+    other = _mm_or_si128(other, _mm_cmpeq_epi8(block, _mm_set1_epi8('\\')));
+    return _mm_movemask_epi8(other) == 0;
+}
+
+/* Of 16 bytes and more: true when all are plain. Blocks overlap at the end. */
+static bool long_text_is_plain(gw_str s)
+{
+    for (size_t at = 0; at + sizeof(__m128i) < s.len; at += sizeof(__m128i))
+        if (!block_is_plain(s.ptr + at))
+            return false;
+    return block_is_plain(s.ptr + s.len - sizeof(__m128i));
+}
+#endif
+
 size_t gw_str_plain_prefix(gw_str s)
 {
     size_t at = 0;
+#ifdef __SSE2__
+    if (s.len >= sizeof(__m128i) && long_text_is_plain(s))
+        return s.len;
+#endif
     while (s.len - at >= sizeof(uint64_t) && word_is_plain(load_word(s.ptr + at)))
         at += sizeof(uint64_t);
     /* What is left is the end of one more word, of which some was looked at already. */

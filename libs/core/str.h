@@ -108,10 +108,31 @@ void gw_buf_fini(gw_buf *b); /* frees and zeroes */
 void gw_buf_clear(gw_buf *b); /* keeps the memory */
 bool gw_buf_failed(const gw_buf *b);
 bool gw_buf_reserve(gw_buf *b, size_t extra); /* room for `extra` more bytes */
-void gw_buf_append(gw_buf *b, const void *bytes, size_t len);
-void gw_buf_append_str(gw_buf *b, gw_str s);
-void gw_buf_append_c(gw_buf *b, const char *text);
-void gw_buf_append_char(gw_buf *b, char c);
+void gw_buf_append_growing(gw_buf *b, const void *bytes,
+                           size_t len); /* the rare part of the next */
+static inline void gw_buf_append(gw_buf *b, const void *bytes, size_t len)
+{
+    if (b->failed || len >= b->cap - b->len) {
+        gw_buf_append_growing(b, bytes, len);
+        return;
+    }
+    if (len > 0) /* `bytes` may be NULL then */
+        memcpy(b->data + b->len, bytes, len);
+    b->len += len;
+    b->data[b->len] = '\0';
+}
+static inline void gw_buf_append_str(gw_buf *b, gw_str s)
+{
+    gw_buf_append(b, s.ptr, s.len);
+}
+static inline void gw_buf_append_c(gw_buf *b, const char *text)
+{
+    gw_buf_append_str(b, gw_str_of(text));
+}
+static inline void gw_buf_append_char(gw_buf *b, char c)
+{
+    gw_buf_append(b, &c, 1);
+}
 void gw_buf_append_int(gw_buf *b, int64_t value); /* decimal */
 void gw_buf_appendf(gw_buf *b, const char *format, ...) GW_PRINTF(2, 3);
 void gw_buf_append_json(

@@ -51,28 +51,13 @@ bool gw_buf_reserve(gw_buf *b, size_t extra)
     return true;
 }
 
-void gw_buf_append(gw_buf *b, const void *bytes, size_t len)
+void gw_buf_append_growing(gw_buf *b, const void *bytes, size_t len)
 {
     if (len == 0 || !gw_buf_reserve(b, len))
         return;
     memcpy(b->data + b->len, bytes, len);
     b->len += len;
     b->data[b->len] = '\0';
-}
-
-void gw_buf_append_str(gw_buf *b, gw_str s)
-{
-    gw_buf_append(b, s.ptr, s.len);
-}
-
-void gw_buf_append_c(gw_buf *b, const char *text)
-{
-    gw_buf_append_str(b, gw_str_of(text));
-}
-
-void gw_buf_append_char(gw_buf *b, char c)
-{
-    gw_buf_append(b, &c, 1);
 }
 
 void gw_buf_append_int(gw_buf *b, int64_t value)

@@ -28,17 +28,17 @@ size_t gw_headers_count_of(gw_headers h, const char *name)
 }
 
 /* tchar of RFC 9110 §5.6.2 */
-static bool is_token_char(unsigned char c)
-{
-    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-')
-        return true;
-    return c != 0 && strchr("!#$%&'*+.^_`|~", c) != NULL;
-}
+static const bool is_token_char[256] = {
+    ['a' ... 'z'] = true, ['A' ... 'Z'] = true, ['0' ... '9'] = true, ['-'] = true, ['!'] = true,
+    ['#'] = true,         ['$'] = true,         ['%'] = true,         ['&'] = true, ['\''] = true,
+    ['*'] = true,         ['+'] = true,         ['.'] = true,         ['^'] = true, ['_'] = true,
+    ['`'] = true,         ['|'] = true,         ['~'] = true,
+};
 
 bool gw_header_name_is_valid(gw_str name)
 {
     for (size_t i = 0; i < name.len; i++)
-        if (!is_token_char((unsigned char)name.ptr[i]))
+        if (!is_token_char[(unsigned char)name.ptr[i]])
             return false;
     return name.len > 0;
 }

@@ -64,22 +64,15 @@ static size_t later_fallback(size_t fallback, size_t from, size_t to, size_t las
     return from <= last ? GW_MIN(to, last) : fallback;
 }
 
-/* A quoted string in at most `room` bytes (>= 8), cut at a character when it is longer. */
-static void append_string(gw_log_line *line, gw_str s, size_t room)
+/* A quoted string in at most `cap` bytes without its last quote, cut at a character when it is longer. */
+static void append_escaped(gw_log_line *line, gw_str s, size_t cap)
 {
     char *start = line->bytes + line->len;
     size_t len = 1;
     size_t fallback = 1; /* where the ellipsis goes if the rest turns out not to fit */
-    size_t cap = GW_MIN(room, GW_LOG_VALUE_MAX) - 1; /* the closing quote */
     size_t ellipsis_len = sizeof(ellipsis) - 1;
     size_t last = cap - ellipsis_len; /* that leaves room for it */
     start[0] = '"';
-    if (s.len < cap && gw_str_plain_prefix(s) == s.len) { /* nearly all of them */
-        memcpy(start + 1, s.ptr ? s.ptr : "", s.len);
-        start[s.len + 1] = '"';
-        line->len += s.len + 2;
-        return;
-    }
     while (s.len > 0) {
         char space[8];
         size_t used = gw_str_plain_prefix(s);
@@ -110,19 +103,41 @@ static void append_string(gw_log_line *line, gw_str s, size_t room)
     line->len += len + 1;
 }
 
+/* In at most `room` bytes (>= 8). */
+static inline void append_string(gw_log_line *line, gw_str s, size_t room)
+{
+    size_t cap = GW_MIN(room, GW_LOG_VALUE_MAX) - 1; /* the closing quote */
+    if (s.len >= cap || gw_str_plain_prefix(s) != s.len) {
+        append_escaped(line, s, cap);
+        return;
+    }
+    char *at = line->bytes + line->len; /* nearly all of them */
+    at[0] = '"';
+    if (s.len > 0)
+        memcpy(at + 1, s.ptr, s.len);
+    at[s.len + 1] = '"';
+    line->len += s.len + 2;
+}
+
+enum { SCALAR_MAX = 40 }; /* bytes of a number, with its NUL: there is always room for one */
+
+static void append_double(gw_log_line *line, double value)
+{
+    if (!isfinite(value)) { /* JSON has no word for it */
+        gw_log_line_raw(line, GW_STR("null"));
+        return;
+    }
+    line->len += (size_t)snprintf(line->bytes + line->len, SCALAR_MAX, "%.15g", value);
+}
+
 static void append_scalar(gw_log_line *line, const gw_log_field *f)
 {
-    char text[40];
-    size_t len = 0;
     if (f->kind == GW_LOG_BOOL)
         gw_log_line_raw(line, f->b ? GW_STR("true") : GW_STR("false"));
     else if (f->kind == GW_LOG_INT)
-        len = gw_int_format(f->i64, text);
-    else if (isfinite(f->f64))
-        len = (size_t)snprintf(text, sizeof(text), "%.15g", f->f64);
-    else /* JSON has no word for it */
-        gw_log_line_raw(line, GW_STR("null"));
-    gw_log_line_raw(line, gw_str_n(text, len));
+        line->len += gw_int_format(f->i64, line->bytes + line->len);
+    else
+        append_double(line, f->f64);
 }
 
 void gw_log_line_field(gw_log_line *line, const gw_log_field *f)
@@ -130,7 +145,7 @@ void gw_log_line_field(gw_log_line *line, const gw_log_field *f)
     size_t before = line->len;
     size_t name_len = strlen(f->name);
     /* comma, quotes, colon and the least a value needs */
-    if (name_len > 256 || line->limit - line->len < name_len + 4 + 40) {
+    if (name_len > 256 || line->limit - line->len < name_len + 4 + SCALAR_MAX) {
         line->truncated = true;
         return;
     }
@@ -139,7 +154,7 @@ void gw_log_line_field(gw_log_line *line, const gw_log_field *f)
     bool was_truncated = line->truncated;
     append_string(line, gw_str_n(f->name, name_len), line->limit - line->len);
     line->bytes[line->len++] = ':';
-    if (line->limit - line->len < 40) { /* the name had to be escaped */
+    if (line->limit - line->len < SCALAR_MAX) { /* the name had to be escaped */
         line->len = before;
         line->truncated = true;
         return;

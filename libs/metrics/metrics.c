@@ -111,6 +111,10 @@ static gw_metric_cell *cell_of(gw_metrics_shard *s, unsigned metric, gw_metric_k
     if (n != f->label_count ||
         (kind == GW_METRIC_HISTOGRAM) != (f->info->kind == GW_METRIC_HISTOGRAM))
         return NULL;
+    gw_metric_cells *cells = &s->cells[metric];
+    gw_metric_cell *cell = find_cell(f, cells, labels); /* whose values were looked at once */
+    if (cell)
+        return cell;
     gw_str values[GW_METRIC_LABELS_MAX];
     for (size_t i = 0; i < n; i++) {
         /* One byte of bad UTF-8 makes Prometheus drop the whole scrape. */
@@ -118,8 +122,7 @@ static gw_metric_cell *cell_of(gw_metrics_shard *s, unsigned metric, gw_metric_k
         if (values[i].len > LABEL_BYTES_MAX)
             values[i].len = gw_str_utf8_cut(values[i], LABEL_BYTES_MAX);
     }
-    gw_metric_cells *cells = &s->cells[metric];
-    gw_metric_cell *cell = find_cell(f, cells, values);
+    cell = find_cell(f, cells, values);
     if (cell)
         return cell;
     int index = gw_metric_family_index(f, values);

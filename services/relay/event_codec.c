@@ -1,5 +1,7 @@
 #include "event_codec.h"
 
+#include "event_pack.h"
+
 #include <stdlib.h>
 
 #define STATUS_CLIENT_CLOSED 499 /* nginx's word for a client that got no status */
@@ -54,130 +56,9 @@ static bool cut_to_fit(usage_event *e, size_t cap, cut_text texts[2],
     return packed_size(e) <= cap;
 }
 
-/*
- * Packing in one pass, for events of ordinary size: protobuf-c looks at each field twice, by way of calls. Fields go out in
- * the order of their numbers, proto3's zeroes not at all, so that the bytes are protobuf-c's own. `left` runs out when
- * the event does not fit; nothing is written beyond it.
- */
-typedef struct packer {
-    uint8_t *at;
-    size_t left;
-    bool is_full;
-} packer;
-
-static inline void put_varint(packer *p, uint64_t value)
-{
-    if (value <= 0x7f && p->left > 0) { /* tags and most lengths */
-        *p->at++ = (uint8_t)value;
-        p->left--;
-        return;
-    }
-    for (; value > 0x7f && p->left > 0; value >>= 7, p->left--)
-        *p->at++ = (uint8_t)(value | 0x80);
-    p->is_full |= p->left == 0;
-    if (p->left > 0) {
-        *p->at++ = (uint8_t)value;
-        p->left--;
-    }
-}
-
-enum { WIRE_VARINT = 0, WIRE_BYTES = 2 };
-
-static void put_number(packer *p, unsigned field, uint64_t value)
-{
-    put_varint(p, field << 3 | WIRE_VARINT);
-    put_varint(p, value);
-}
-
-static void put_bytes(packer *p, unsigned field, const void *bytes, size_t len)
-{
-    put_varint(p, field << 3 | WIRE_BYTES);
-    put_varint(p, len);
-    if (len > p->left) {
-        p->is_full = true;
-        return;
-    }
-    memcpy(p->at, bytes, len);
-    p->at += len;
-    p->left -= len;
-}
-
-static size_t varint_size(uint64_t value)
-{
-    size_t n = 1;
-    for (; value > 0x7f; value >>= 7)
-        n++;
-    return n;
-}
-
-static size_t packed_text_size(size_t len) /* of a text with a tag of one byte */
-{
-    return len > 0 ? 1 + varint_size(len) + len : 0;
-}
-
-static void put_header(packer *p, unsigned field, const Apirelay__Usage__V1__EventHeader *h)
-{
-    size_t name_len = strlen(h->name);
-    size_t value_len = strlen(h->value);
-    put_varint(p, field << 3 | WIRE_BYTES);
-    put_varint(p, packed_text_size(name_len) + packed_text_size(value_len));
-    if (name_len > 0)
-        put_bytes(p, 1, h->name, name_len);
-    if (value_len > 0)
-        put_bytes(p, 2, h->value, value_len);
-}
-
-static void put_field(packer *p, const usage_event *e, const ProtobufCFieldDescriptor *f)
-{
-    const void *at = (const char *)e + f->offset;
-    switch (f->type) {
-    case PROTOBUF_C_TYPE_STRING: {
-        const char *text = *(char *const *)at;
-        if (text[0] != '\0')
-            put_bytes(p, f->id, text, strlen(text));
-        break;
-    }
-    case PROTOBUF_C_TYPE_BYTES: {
-        const ProtobufCBinaryData *b = at;
-        if (b->len > 0)
-            put_bytes(p, f->id, b->data, b->len);
-        break;
-    }
-    case PROTOBUF_C_TYPE_INT64:
-        if (f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF ? e->ttft_ms_presence_case == f->id
-                                                   : *(const int64_t *)at != 0)
-            put_number(p, f->id, (uint64_t) * (const int64_t *)at);
-        break;
-    case PROTOBUF_C_TYPE_INT32: /* negative ones are extended to 64 bits */
-        if (*(const int32_t *)at != 0)
-            put_number(p, f->id, (uint64_t)(int64_t) * (const int32_t *)at);
-        break;
-    case PROTOBUF_C_TYPE_BOOL:
-        if (*(const protobuf_c_boolean *)at)
-            put_number(p, f->id, 1);
-        break;
-    case PROTOBUF_C_TYPE_MESSAGE: /* the headers are the only ones */
-        for (size_t i = 0; i < e->n_headers; i++)
-            put_header(p, f->id, e->headers[i]);
-        break;
-    default:
-        p->is_full = true; /* a kind that events do not have: protobuf-c packs it */
-    }
-}
-
-/* 0: it does not fit. */
-static size_t pack_at_once(const usage_event *e, uint8_t *out, size_t cap)
-{
-    const ProtobufCMessageDescriptor *d = e->base.descriptor;
-    packer p = {.at = out, .left = cap};
-    for (unsigned i = 0; i < d->n_fields && !p.is_full; i++)
-        put_field(&p, e, &d->fields[i]);
-    return p.is_full ? 0 : cap - p.left;
-}
-
 size_t event_pack(const usage_event *e, uint8_t *out, size_t cap)
 {
-    size_t len = pack_at_once(e, out, cap);
+    size_t len = event_pack_usual(e, out, cap);
     if (len > 0)
         return len;
     if (packed_size(e) <= cap)

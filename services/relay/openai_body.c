@@ -77,7 +77,10 @@ static char fold_next(gw_str s, size_t *at)
 bool openai_name_is(gw_str key, const char *wanted)
 {
     size_t at = 0;
+    unsigned char first = key.len > 0 ? (unsigned char)key.ptr[0] : 0;
 
+    if (first < 0x80 && (first | 0x20) != *wanted) /* nearly all: names begin with a small letter */
+        return false;
     while (at < key.len && *wanted != '\0')
         if (fold_next(key, &at) != *wanted++)
             return false;

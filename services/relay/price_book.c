@@ -44,9 +44,12 @@ static size_t price_rank(const model_price *p, gw_str model, gw_str provider)
     bool names_provider = p->provider.len > 0;
     if (names_provider && !gw_str_eq(p->provider, provider))
         return 0;
-    size_t name_rank;
-    if (gw_glob_is_exact(p->model))
-        name_rank = gw_str_eq(p->model, model) ? SIZE_MAX / 4 : 0;
+    size_t name_rank = 0;
+    char first = p->model.len > 0 ? p->model.ptr[0] : '\0';
+    if (first != '*' && first != '?' && (model.len == 0 || model.ptr[0] != first))
+        return 0; /* most prices are other makers' models */
+    if (gw_str_eq(p->model, model) && gw_glob_is_exact(p->model))
+        name_rank = SIZE_MAX / 4;
     else
         name_rank = gw_glob_match(p->model, model) ? p->model.len : 0;
     return name_rank ? name_rank * 2 + names_provider : 0;

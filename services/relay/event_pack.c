@@ -1,0 +1,158 @@
+#include "event_pack.h"
+
+/* Every field of event.proto by its number; a test packs each of the descriptor's and compares. */
+#define FIELDS(BYTES, TEXT, NUMBER, BOOL, OPTIONAL, HEADERS)                                       \
+    BYTES(1, event_id)                                                                             \
+    NUMBER(2, timestamp_ms)                                                                        \
+    BYTES(3, api_key_id)                                                                           \
+    TEXT(4, key_id)                                                                                \
+    TEXT(5, request_id)                                                                            \
+    TEXT(6, endpoint)                                                                              \
+    TEXT(7, model)                                                                                 \
+    TEXT(8, route)                                                                                 \
+    TEXT(9, provider)                                                                              \
+    TEXT(10, upstream_model)                                                                       \
+    NUMBER(11, status_code)                                                                        \
+    NUMBER(12, duration_ms)                                                                        \
+    OPTIONAL(13, ttft_ms)                                                                          \
+    NUMBER(14, prompt_tokens)                                                                      \
+    NUMBER(15, completion_tokens)                                                                  \
+    NUMBER(16, cost_nano_usd)                                                                      \
+    NUMBER(17, total_tokens)                                                                       \
+    NUMBER(18, cached_tokens)                                                                      \
+    NUMBER(19, reasoning_tokens)                                                                   \
+    TEXT(20, method)                                                                               \
+    BOOL(21, stream)                                                                               \
+    NUMBER(22, attempts)                                                                           \
+    TEXT(23, billing_basis)                                                                        \
+    TEXT(24, outcome)                                                                              \
+    TEXT(25, error)                                                                                \
+    TEXT(26, price_book_version)                                                                   \
+    TEXT(27, finish_reason)                                                                        \
+    TEXT(28, client_id)                                                                            \
+    BYTES(29, user_id)                                                                             \
+    TEXT(30, ip)                                                                                   \
+    TEXT(31, user_agent)                                                                           \
+    TEXT(32, client_request_id)                                                                    \
+    TEXT(33, conversation_id)                                                                      \
+    TEXT(34, message_id)                                                                           \
+    TEXT(35, client_version)                                                                       \
+    TEXT(36, end_user)                                                                             \
+    HEADERS(37, headers)                                                                           \
+    NUMBER(38, repeat_count)                                                                       \
+    NUMBER(39, prompt_estimate_tokens)                                                             \
+    BOOL(40, upstream_accepted)                                                                    \
+    BOOL(41, ceiling_ignored)                                                                      \
+    BOOL(42, truncated)                                                                            \
+    NUMBER(60, key_load_id)                                                                        \
+    NUMBER(61, client_load_id)                                                                     \
+    NUMBER(62, owner_load_id)                                                                      \
+    NUMBER(63, grant_id)                                                                           \
+    NUMBER(64, grant_sequence)                                                                     \
+    NUMBER(65, client_grant_id)                                                                    \
+    NUMBER(66, owner_grant_id)
+
+enum { WIRE_VARINT = 0, WIRE_BYTES = 2 };
+
+/* What the fields take beside their bytes and texts: a tag of two bytes, and ten of a number or two of a length. */
+#define LENGTH_ROOM(number, name)  +4
+#define NUMBER_ROOM(number, name)  +12
+#define BOOL_ROOM(number, name)    +3
+#define HEADERS_ROOM(number, name) /* measured as they come */
+enum {
+    ROOM_FOR_NUMBERS = 0 FIELDS(LENGTH_ROOM, LENGTH_ROOM, NUMBER_ROOM, BOOL_ROOM, NUMBER_ROOM, HEADERS_ROOM)
+};
+_Static_assert(EVENT_MAX_BYTES < 1 << 14, "a length takes two bytes");
+
+/* `left` is what bytes and texts may take: room for the numbers is set aside at the start. */
+typedef struct packer {
+    uint8_t *at;
+    size_t left;
+    bool is_full;
+} packer;
+
+static inline void put_varint(packer *p, uint64_t value)
+{
+    for (; value > 0x7f; value >>= 7)
+        *p->at++ = (uint8_t)(value | 0x80);
+    *p->at++ = (uint8_t)value;
+}
+
+static inline void put_number(packer *p, unsigned field, uint64_t value)
+{
+    put_varint(p, field << 3 | WIRE_VARINT);
+    put_varint(p, value);
+}
+
+static inline void put_bytes(packer *p, unsigned field, const void *bytes, size_t len)
+{
+    if (len > p->left) {
+        p->is_full = true;
+        return;
+    }
+    put_varint(p, field << 3 | WIRE_BYTES);
+    put_varint(p, len);
+    memcpy(p->at, bytes, len);
+    p->at += len;
+    p->left -= len;
+}
+
+static inline void put_text(packer *p, unsigned field, const char *text)
+{
+    if (text[0] != '\0')
+        put_bytes(p, field, text, strlen(text));
+}
+
+static size_t varint_size(uint64_t value)
+{
+    size_t n = 1;
+    for (; value > 0x7f; value >>= 7)
+        n++;
+    return n;
+}
+
+static size_t packed_text_size(size_t len) /* of a text with a tag of one byte */
+{
+    return len > 0 ? 1 + varint_size(len) + len : 0;
+}
+
+static void put_headers(packer *p, unsigned field, const usage_event *e)
+{
+    for (size_t i = 0; i < e->n_headers; i++) {
+        const Apirelay__Usage__V1__EventHeader *h = e->headers[i];
+        size_t size = packed_text_size(strlen(h->name)) + packed_text_size(strlen(h->value));
+        if (size + 2 + varint_size(size) > p->left) { /* no room is set aside for these */
+            p->is_full = true;
+            return;
+        }
+        size_t left = p->left - size - 2 - varint_size(size);
+        put_varint(p, field << 3 | WIRE_BYTES);
+        put_varint(p, size);
+        put_text(p, 1, h->name);
+        put_text(p, 2, h->value);
+        p->left = left;
+    }
+}
+
+size_t event_pack_usual(const usage_event *e, uint8_t *out, size_t cap)
+{
+    if (cap < ROOM_FOR_NUMBERS)
+        return 0;
+    packer p = {.at = out, .left = cap - ROOM_FOR_NUMBERS};
+#define BYTES(number, name)                                                                        \
+    if (e->name.len > 0)                                                                           \
+        put_bytes(&p, number, e->name.data, e->name.len);
+#define TEXT(number, name) put_text(&p, number, e->name);
+#define NUMBER(number, name) /* of 32 bits: negative ones are extended to 64 */                    \
+    if (e->name != 0)                                                                              \
+        put_number(&p, number, (uint64_t)(int64_t)e->name);
+#define BOOL(number, name)                                                                         \
+    if (e->name)                                                                                   \
+        put_number(&p, number, 1);
+#define OPTIONAL(number, name)                                                                     \
+    if (e->name##_presence_case == (number))                                                       \
+        put_number(&p, number, (uint64_t)e->name);
+#define HEADERS(number, name) put_headers(&p, number, e);
+    FIELDS(BYTES, TEXT, NUMBER, BOOL, OPTIONAL, HEADERS)
+    return p.is_full ? 0 : (size_t)(p.at - out);
+}

@@ -142,24 +142,13 @@ static void append_scalar(gw_log_line *line, const gw_log_field *f)
 
 void gw_log_line_field(gw_log_line *line, const gw_log_field *f)
 {
-    size_t before = line->len;
-    size_t name_len = strlen(f->name);
-    /* comma, quotes, colon and the least a value needs */
-    if (name_len > 256 || line->limit - line->len < name_len + 4 + SCALAR_MAX) {
+    if (line->limit - line->len < f->name.len + SCALAR_MAX) {
         line->truncated = true;
         return;
     }
-    if (before == 0 || line->bytes[before - 1] != '{')
-        line->bytes[line->len++] = ',';
-    bool was_truncated = line->truncated;
-    append_string(line, gw_str_n(f->name, name_len), line->limit - line->len);
-    line->bytes[line->len++] = ':';
-    if (line->limit - line->len < SCALAR_MAX) { /* the name had to be escaped */
-        line->len = before;
-        line->truncated = true;
-        return;
-    }
-    line->truncated = was_truncated;
+    bool is_first = line->len > 0 && line->bytes[line->len - 1] == '{'; /* no comma */
+    memcpy(line->bytes + line->len, f->name.ptr + is_first, f->name.len - is_first);
+    line->len += f->name.len - is_first;
     if (f->kind == GW_LOG_STR)
         append_string(line, f->str, line->limit - line->len);
     else

@@ -139,11 +139,11 @@ static void finish_line(gw_log_line *line, int64_t lost)
 {
     bool truncated = line->truncated;
     line->limit += TAIL_MAX;
-    gw_log_line_field(line, &(gw_log_field){.name = "ecs.version", .str = GW_STR(ECS_VERSION)});
+    gw_log_line_raw(line, GW_STR(",\"ecs.version\":\"" ECS_VERSION "\""));
     if (truncated)
         gw_log_line_raw(line, GW_STR(",\"log.truncated\":true"));
     if (lost > 0) {
-        gw_log_field field = gw_log_field_int("log.lost", lost);
+        gw_log_field field = gw_kv("log.lost", lost);
         gw_log_line_field(line, &field);
     }
     gw_log_line_raw(line, GW_STR("}\n"));
@@ -218,10 +218,10 @@ void gw_log_write(gw_log *l, gw_log_level level, const char *event, const gw_log
     gw_log_line_init(&line, space + 1, sizeof(space) - 1 - TAIL_MAX);
     gw_log_line_raw(&line, GW_STR("{"));
     const gw_log_field head[] = {
-        gw_log_field_c("@timestamp", time),
-        gw_log_field_c("log.level", level_names[level]),
-        gw_log_field_c("service.name", root->service),
-        gw_log_field_c("event.action", event),
+        gw_kv("@timestamp", time),
+        gw_kv("log.level", level_names[level]),
+        gw_kv("service.name", root->service),
+        gw_kv("event.action", event),
     };
     for (size_t i = 0; i < GW_ARRAY_LEN(head); i++)
         gw_log_line_field(&line, &head[i]);

@@ -27,7 +27,7 @@ typedef enum gw_log_value_kind {
 } gw_log_value_kind;
 
 typedef struct gw_log_field {
-    const char *name;
+    gw_str name; /* as it is written: `,"name":` */
     gw_log_value_kind kind;
     union {
         gw_str str;
@@ -37,29 +37,29 @@ typedef struct gw_log_field {
     };
 } gw_log_field;
 
-static inline gw_log_field gw_log_field_str(const char *name, gw_str v)
+static inline gw_log_field gw_log_field_str(gw_str name, gw_str v)
 {
     return (gw_log_field){.name = name, .kind = GW_LOG_STR, .str = v};
 }
-static inline gw_log_field gw_log_field_c(const char *name, const char *v)
+static inline gw_log_field gw_log_field_c(gw_str name, const char *v)
 {
     return (gw_log_field){.name = name, .kind = GW_LOG_STR, .str = gw_str_of(v)};
 }
-static inline gw_log_field gw_log_field_int(const char *name, int64_t v)
+static inline gw_log_field gw_log_field_int(gw_str name, int64_t v)
 {
     return (gw_log_field){.name = name, .kind = GW_LOG_INT, .i64 = v};
 }
-static inline gw_log_field gw_log_field_double(const char *name, double v)
+static inline gw_log_field gw_log_field_double(gw_str name, double v)
 {
     return (gw_log_field){.name = name, .kind = GW_LOG_DOUBLE, .f64 = v};
 }
-static inline gw_log_field gw_log_field_bool(const char *name, bool v)
+static inline gw_log_field gw_log_field_bool(gw_str name, bool v)
 {
     return (gw_log_field){.name = name, .kind = GW_LOG_BOOL, .b = v};
 }
 
-/* A field of gw_str, C string, bool, any integer or floating type. Views must live until the call
- * returns. */
+/* A field of gw_str, C string, bool, any integer or floating type. The name is a literal that JSON needs not escape, of at
+ * most 250 bytes. Views must live until the call returns. */
 #define gw_kv(name, value)                                                                         \
     _Generic((value),                                                                              \
         gw_str: gw_log_field_str,                                                                  \
@@ -68,7 +68,7 @@ static inline gw_log_field gw_log_field_bool(const char *name, bool v)
         bool: gw_log_field_bool,                                                                   \
         float: gw_log_field_double,                                                                \
         double: gw_log_field_double,                                                               \
-        default: gw_log_field_int)((name), (value))
+        default: gw_log_field_int)(GW_STR(",\"" name "\":"), (value))
 
 typedef struct gw_log gw_log;
 
@@ -102,7 +102,7 @@ void gw_log_write(gw_log *l, gw_log_level level, const char *event, const gw_log
 #define gw_log_at(l, level, event, ...)                                                            \
     do {                                                                                           \
         if (gw_log_is_on((l), (level))) {                                                          \
-            const gw_log_field gw_fields_[] = {(gw_log_field){0}, __VA_ARGS__};                    \
+            const gw_log_field gw_fields_[] = {{.kind = GW_LOG_BOOL}, __VA_ARGS__};                \
             gw_log_write((l), (level), (event), gw_fields_ + 1, GW_ARRAY_LEN(gw_fields_) - 1);     \
         }                                                                                          \
     } while (0)

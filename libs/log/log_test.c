@@ -210,9 +210,8 @@ static void a_line_never_grows_over_8_kib_whatever_it_is_given(void **state)
         memset(value, seed % 3 ? 'x' : '\x01', sizeof(value));
         for (size_t i = 0; i < GW_ARRAY_LEN(fields); i++)
             fields[i] = i % 4 == 3
-                            ? gw_log_field_int("number", INT64_MIN)
-                            : gw_log_field_str("a.name",
-                                               gw_str_n(value, (seed * 37 + i * 61) % (seed * 40)));
+                            ? gw_kv("number", INT64_MIN)
+                            : gw_kv("a.name", gw_str_n(value, (seed * 37 + i * 61) % (seed * 40)));
         gw_log_write(f->log, GW_LOG_INFO, "x", fields, GW_ARRAY_LEN(fields));
         yyjson_val *line = the_line(f);
         assert_string_equal(text_of(line, "ecs.version"), "8.11.0");

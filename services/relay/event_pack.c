@@ -60,7 +60,8 @@ enum { WIRE_VARINT = 0, WIRE_BYTES = 2 };
 #define BOOL_ROOM(number, name)    +3
 #define HEADERS_ROOM(number, name) /* measured as they come */
 enum {
-    ROOM_FOR_NUMBERS = 0 FIELDS(LENGTH_ROOM, LENGTH_ROOM, NUMBER_ROOM, BOOL_ROOM, NUMBER_ROOM, HEADERS_ROOM)
+    ROOM_FOR_NUMBERS =
+        0 FIELDS(LENGTH_ROOM, LENGTH_ROOM, NUMBER_ROOM, BOOL_ROOM, NUMBER_ROOM, HEADERS_ROOM)
 };
 _Static_assert(EVENT_MAX_BYTES < 1 << 14, "a length takes two bytes");
 
@@ -142,7 +143,7 @@ size_t event_pack_usual(const usage_event *e, uint8_t *out, size_t cap)
 #define BYTES(number, name)                                                                        \
     if (e->name.len > 0)                                                                           \
         put_bytes(&p, number, e->name.data, e->name.len);
-#define TEXT(number, name) put_text(&p, number, e->name);
+#define TEXT(number, name)   put_text(&p, number, e->name);
 #define NUMBER(number, name) /* of 32 bits: negative ones are extended to 64 */                    \
     if (e->name != 0)                                                                              \
         put_number(&p, number, (uint64_t)(int64_t)e->name);

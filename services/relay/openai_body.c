@@ -22,6 +22,7 @@ typedef enum member_type {
     X(best_of, TYPE_POSITIVE)                                                                      \
     X(tools, TYPE_ARRAY)                                                                           \
     X(functions, TYPE_ARRAY)                                                                       \
+    X(response_format, TYPE_OBJECT)                                                                \
     X(messages, TYPE_ARRAY)                                                                        \
     X(input, TYPE_TEXT_OR_ARRAY)                                                                   \
     X(prompt, TYPE_TEXT_OR_ARRAY)                                                                  \
@@ -36,9 +37,10 @@ typedef enum member {
 
 static const struct {
     const char *name;
+    size_t name_len;
     member_type type;
 } members[MEMBER_COUNT] = {
-#define X(name, type) {#name, type},
+#define X(name, type) {#name, sizeof(#name) - 1, type},
     MEMBERS(X)
 #undef X
 };
@@ -89,6 +91,9 @@ bool openai_name_is(gw_str key, const char *wanted)
 
 static member member_named(gw_str key)
 {
+    for (int i = 0; i < MEMBER_COUNT; i++) /* nearly always spelled as they are */
+        if (key.len == members[i].name_len && memcmp(key.ptr, members[i].name, key.len) == 0)
+            return (member)i;
     for (int i = 0; i < MEMBER_COUNT; i++)
         if (openai_name_is(key, members[i].name))
             return (member)i;
@@ -268,6 +273,9 @@ static gw_status take_members(openai_body *b, relay_endpoint endpoint, const fou
     b->max_tokens_at = f->at[MEMBER_max_tokens];
     b->max_completion_tokens_at = f->at[MEMBER_max_completion_tokens];
     b->messages_at = f->at[MEMBER_messages];
+    b->tools_at = f->at[MEMBER_tools];
+    b->functions_at = f->at[MEMBER_functions];
+    b->response_format_at = f->at[MEMBER_response_format];
     b->stream_given = f->value[MEMBER_stream] != NULL;
     b->stream = endpoint_describe(endpoint)->may_stream && yyjson_is_true(f->value[MEMBER_stream]);
     b->include_usage = b->stream && asks_for_usage(f->value[MEMBER_stream_options]);

@@ -91,27 +91,17 @@ static int64_t add_input(text_size *size, yyjson_val *input)
 
 int64_t prompt_estimate(const openai_body *b)
 {
+    const json_span as_they_stand[] = {b->tools_at, b->functions_at, b->response_format_at};
+    yyjson_arr_iter each = yyjson_arr_iter_with(yyjson_obj_get(b->root, "messages"));
     text_size size = {0};
     int64_t tokens = TOKENS_PER_REQUEST;
-    yyjson_obj_iter it = yyjson_obj_iter_with(b->root);
-    json_members text = json_members_of(b->raw);
-    yyjson_val *key;
-    json_span at;
+    yyjson_val *message;
 
-    while ((key = yyjson_obj_iter_next(&it)) && json_members_next(&text, &at)) {
-        yyjson_val *value = yyjson_obj_iter_get_val(key);
-        gw_str name = json_string(key);
-        if (gw_str_eq_c(name, "messages")) {
-            yyjson_arr_iter each = yyjson_arr_iter_with(value);
-            yyjson_val *message;
-            while ((message = yyjson_arr_iter_next(&each)))
-                tokens += add_message(&size, message);
-        } else if (gw_str_eq_c(name, "input") || gw_str_eq_c(name, "prompt")) {
-            tokens += add_input(&size, value);
-        } else if (gw_str_eq_c(name, "tools") || gw_str_eq_c(name, "functions") ||
-                   gw_str_eq_c(name, "response_format")) {
-            text_size_add(&size, gw_str_slice(b->raw, at.from, at.to));
-        }
-    }
+    while ((message = yyjson_arr_iter_next(&each)))
+        tokens += add_message(&size, message);
+    tokens += add_input(&size, yyjson_obj_get(b->root, "input"));
+    tokens += add_input(&size, yyjson_obj_get(b->root, "prompt"));
+    for (size_t i = 0; i < GW_ARRAY_LEN(as_they_stand); i++)
+        text_size_add(&size, gw_str_slice(b->raw, as_they_stand[i].from, as_they_stand[i].to));
     return tokens + text_size_tokens(&size);
 }

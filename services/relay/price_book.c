@@ -70,6 +70,13 @@ const model_price *price_find(const model_price *prices, size_t count, gw_str mo
     return best;
 }
 
+const model_price *price_find_of_target(const model_price *prices, size_t count, gw_str upstream,
+                                        gw_str asked, gw_str provider)
+{
+    const model_price *p = upstream.len > 0 ? price_find(prices, count, upstream, provider) : NULL;
+    return p ? p : price_find(prices, count, asked, provider);
+}
+
 double nano_usd_to_usd(int64_t nano_usd)
 {
     return (double)nano_usd / NANO_USD_PER_USD;

@@ -37,5 +37,9 @@ int64_t price_of(const model_price *p, const token_counts *t);
 const model_price *price_find(const model_price *prices, size_t count, gw_str model,
                               gw_str provider);
 
+/* The price of the name that the provider knows the model by ("" = as asked), else of the name asked for. */
+const model_price *price_find_of_target(const model_price *prices, size_t count, gw_str upstream,
+                                        gw_str asked, gw_str provider);
+
 /* Nano-USD as dollars for people. */
 double nano_usd_to_usd(int64_t nano_usd);

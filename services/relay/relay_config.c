@@ -271,14 +271,18 @@ static void insert_target(route_target *list, size_t count, route_target t)
 /* A target whose provider is missing is reported, and the route goes on without it. */
 static void build_targets(builder *b, model_route *r, const route_message *m)
 {
+    const relay_config *c = &b->snapshot->config;
     route_target *list = gw_arena_array(b->arena, route_target, m->n_targets + 1);
     route_target t;
 
     for (size_t i = 0; list && i < m->n_targets && r->target_count < ROUTE_TARGETS_MAX; i++) {
         gw_str name = gw_str_of(m->targets[i]->provider);
-        const provider_config *provider = find_provider(&b->snapshot->config, name);
+        const provider_config *provider = find_provider(c, name);
         if (provider) {
             build_target(b, &t, m->targets[i], provider);
+            if (r->is_exact)
+                t.price = price_find_of_target(c->prices, c->price_count, t.upstream_model,
+                                               r->pattern, name);
             insert_target(list, r->target_count++, t);
         } else {
             warn(b, "model %s: its provider " GW_STR_FMT " does not exist or is disabled", m->model,
@@ -291,7 +295,6 @@ static void build_targets(builder *b, model_route *r, const route_message *m)
 static void build_route(builder *b, model_route *r, const route_message *m)
 {
     gw_str *listed = gw_arena_array(b->arena, gw_str, m->n_listed_models + 1);
-    r->pattern = gw_arena_dup(b->arena, gw_str_of(m->model));
     r->default_max_output_tokens =
         m->default_max_output_tokens ? m->default_max_output_tokens : DEFAULT_MAX_OUTPUT_TOKENS;
     r->max_output_tokens = m->max_output_tokens;
@@ -307,10 +310,10 @@ static void build_route(builder *b, model_route *r, const route_message *m)
 static int by_precedence(const void *a, const void *b)
 {
     gw_str x = ((const model_route *)a)->pattern, y = ((const model_route *)b)->pattern;
-    bool x_exact = gw_glob_is_exact(x), y_exact = gw_glob_is_exact(y);
-    if (x_exact != y_exact)
-        return x_exact ? -1 : 1;
-    if (!x_exact) {
+    bool x_is_exact = ((const model_route *)a)->is_exact;
+    if (x_is_exact != ((const model_route *)b)->is_exact)
+        return x_is_exact ? -1 : 1;
+    if (!x_is_exact) {
         ptrdiff_t x_text = gw_str_find(x, '*'), y_text = gw_str_find(y, '*');
         if (x_text != y_text)
             return x_text > y_text ? -1 : 1;
@@ -329,7 +332,8 @@ static void build_routes(builder *b)
         const route_message *m = value;
         if (!is_active(m->status))
             continue;
-        model_route r = {0};
+        model_route r = {.pattern = gw_arena_dup(b->arena, pattern),
+                         .is_exact = gw_glob_is_exact(pattern)};
         build_targets(b, &r, m);
         if (r.target_count == 0)
             continue;
@@ -405,8 +409,8 @@ gw_status relay_config_build(const relay_config_layer *layers, size_t count,
         ok = overlay(&b, &layers[i]);
     if (ok) {
         build_providers(&b);
-        build_routes(&b);
         build_prices(&b);
+        build_routes(&b);
         ok = s->config.providers && s->config.routes;
     }
     if (!ok) {

@@ -38,10 +38,12 @@ typedef struct route_target {
     uint16_t weight; /* share within its tier, at least 1 */
     uint8_t tier; /* lower ones are asked first */
     uint8_t max_retries; /* attempts beyond the first */
+    const model_price *price; /* of a route of one exact name: NULL = unpriced. Of others: NULL */
 } route_target;
 
 typedef struct model_route {
     gw_str pattern; /* exact or glob: "gpt-*" */
+    bool is_exact; /* it is a name, and its targets have their prices */
     const route_target *targets; /* at least one; by tier, within one as they were named */
     size_t target_count; /* at most ROUTE_TARGETS_MAX */
     int64_t default_max_output_tokens; /* 4096 when not set */

@@ -3,12 +3,10 @@
 
 const model_price *relay_request_price(const relay_request *r, const route_target *t)
 {
-    const relay_config *c = r->config;
-    gw_str upstream = t->upstream_model.len > 0 ? t->upstream_model : r->body.model;
-    gw_str provider = t->provider->name;
-    const model_price *p = price_find(c->prices, c->price_count, upstream, provider);
-
-    return p ? p : price_find(c->prices, c->price_count, r->body.model, provider);
+    return r->route->is_exact
+               ? t->price
+               : price_find_of_target(r->config->prices, r->config->price_count, t->upstream_model,
+                                      r->body.model, t->provider->name);
 }
 
 /* ---- what speaks against a target ---- */

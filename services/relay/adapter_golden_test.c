@@ -330,6 +330,21 @@ static void anthropics_callers_reach_anthropic_as_its_files_say(void **state)
     check_folder(*state, PROVIDER_ANTHROPIC, ENDPOINT_MESSAGES);
 }
 
+static void anthropics_callers_reach_openai_as_its_files_say(void **state)
+{
+    check_folder(*state, PROVIDER_OPENAI, ENDPOINT_MESSAGES);
+}
+
+static void anthropics_callers_reach_local_servers_as_their_files_say(void **state)
+{
+    check_folder(*state, PROVIDER_LOCAL, ENDPOINT_MESSAGES);
+}
+
+static void anthropics_callers_reach_google_as_its_files_say(void **state)
+{
+    check_folder(*state, PROVIDER_GOOGLE, ENDPOINT_MESSAGES);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -337,6 +352,9 @@ int main(void)
         WITH(anthropic_is_spoken_to_as_its_files_say),
         WITH(google_is_spoken_to_as_its_files_say),
         WITH(anthropics_callers_reach_anthropic_as_its_files_say),
+        WITH(anthropics_callers_reach_openai_as_its_files_say),
+        WITH(anthropics_callers_reach_local_servers_as_their_files_say),
+        WITH(anthropics_callers_reach_google_as_its_files_say),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -55,9 +55,28 @@ static gw_status make_policy(void *arg)
     "\"user\":\"u\","                                                                              \
     "\"metadata\":{\"a\":1},\"stream\":true}"
 
+#define BLOCKS_TURN                                                                                \
+    "{\"model\":\"m\",\"max_tokens\":9,\"system\":\"s\",\"messages\":[{\"role\":\"user\","         \
+    "\"content\":["                                                                                \
+    "{\"type\":\"image\",\"source\":{\"type\":\"base64\",\"media_type\":\"image/"                  \
+    "png\",\"data\":\"AAAA\"}}]},"                                                                 \
+    "{\"role\":\"assistant\",\"content\":[{\"type\":\"redacted_thinking\",\"data\":\"google:s\"}," \
+    "{\"type\":\"tool_use\",\"id\":\"a\",\"name\":\"f\",\"input\":{\"x\":1}}]},{\"role\":"         \
+    "\"user\","                                                                                    \
+    "\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"a\",\"content\":[{\"type\":"         \
+    "\"text\",\"text\":"                                                                           \
+    "\"x\"},{\"type\":\"image\",\"source\":{\"type\":\"url\",\"url\":\"https://"                   \
+    "x\"}}]}]}],\"tools\":[{"                                                                      \
+    "\"name\":\"f\",\"input_schema\":{}}],\"metadata\":{\"user_id\":\"u\"},\"cache_control\":{"    \
+    "\"type\":\"e\"},"                                                                             \
+    "\"stop_sequences\":[\"x\"],\"output_config\":{\"effort\":\"low\",\"format\":{\"type\":"       \
+    "\"json_schema\","                                                                             \
+    "\"schema\":{}}},\"stream\":true}"
+
 typedef struct exchange { /* a request and its stream, as a kind of provider has them */
     provider_kind kind;
-    const char *sse;
+    relay_endpoint endpoint;
+    const char *request, *sse;
     size_t body_len; /* of the request when nothing failed; 0 before the first time */
 } exchange;
 
@@ -70,7 +89,7 @@ static void on_emit(void *arg, const answer_event *e)
 static gw_status on_event(void *arg, const gw_sse_event *e, gw_error *err)
 {
     adapter_stream *s = arg;
-    gw_status rc = adapter_of(s->job->target->provider->kind)->on_event(s, e);
+    gw_status rc = adapter_for(s->job->endpoint, s->job->target->provider->kind)->on_event(s, e);
 
     if (rc != GW_OK)
         *err = s->failure->error;
@@ -87,7 +106,7 @@ static gw_status play(const exchange *x, adapter_job *job)
     gw_status rc = reader ? gw_sse_feed(reader, gw_str_of(x->sse), &err) : GW_ERR_NO_MEMORY;
 
     if (rc == GW_OK)
-        rc = adapter_of(x->kind)->on_end(&stream);
+        rc = adapter_for(x->endpoint, x->kind)->on_end(&stream);
     adapter_stream_fini(&stream);
     return rc == GW_ERR_UPSTREAM_PROTOCOL ? GW_ERR_NO_MEMORY : rc; /* JSON that could not be read */
 }
@@ -106,22 +125,25 @@ static gw_status exchange_with_provider(void *arg)
     adapter_request request = {0};
     gw_error err;
     gw_status rc =
-        a ? openai_body_read(a, ENDPOINT_CHAT, GW_STR(TOOL_TURN), &body, &err) : GW_ERR_NO_MEMORY;
+        a ? openai_body_read(a, x->endpoint, gw_str_of(x->request), &body, &err) : GW_ERR_NO_MEMORY;
+    size_t len = 0;
     if (rc != GW_OK)
         return rc;
     adapter_job job = {.arena = a,
-                       .endpoint = ENDPOINT_CHAT,
+                       .endpoint = x->endpoint,
                        .body = &body,
                        .route = &route,
                        .target = &target,
                        .policy = &policy,
                        .stream = true,
                        .request_id = GW_STR("req_1")};
-    rc = adapter_of(x->kind)->write_request(&job, &request, &err);
+    rc = adapter_for(x->endpoint, x->kind)->write_request(&job, &request, &err);
     if (rc != GW_OK)
         return rc;
-    assert_true(x->body_len == 0 || x->body_len == request.body->len);
-    x->body_len = request.body->len;
+    for (size_t i = 0; i < request.body_parts; i++)
+        len += request.body[i].len;
+    assert_true(x->body_len == 0 || x->body_len == len);
+    x->body_len = len;
     return play(x, &job);
 }
 
@@ -139,8 +161,20 @@ static void translated_requests_go_out_whole_or_not_at_all(void **state)
     static const char google[] =
         "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"x\"}]},\"finishReason\":"
         "\"STOP\"}],\"usageMetadata\":{\"promptTokenCount\":1,\"candidatesTokenCount\":1}}\n\n";
-    exchange exchanges[] = {{.kind = PROVIDER_ANTHROPIC, .sse = anthropic},
-                            {.kind = PROVIDER_GOOGLE, .sse = google}};
+    static const char openai[] = "data: "
+                                 "{\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"reasoning_"
+                                 "content\":\"x\",\"content\":"
+                                 "\"x\",\"tool_calls\":[{\"index\":0,\"id\":\"a\",\"function\":{"
+                                 "\"name\":\"f\",\"arguments\":"
+                                 "\"{}\"}}]},\"finish_reason\":\"tool_calls\"}]}\n\n"
+                                 "data: [DONE]\n\n";
+    exchange exchanges[] = {
+        {PROVIDER_ANTHROPIC, ENDPOINT_CHAT, TOOL_TURN, anthropic, 0},
+        {PROVIDER_GOOGLE, ENDPOINT_CHAT, TOOL_TURN, google, 0},
+        {PROVIDER_ANTHROPIC, ENDPOINT_MESSAGES, BLOCKS_TURN, anthropic, 0},
+        {PROVIDER_OPENAI, ENDPOINT_MESSAGES, BLOCKS_TURN, openai, 0},
+        {PROVIDER_GOOGLE, ENDPOINT_MESSAGES, BLOCKS_TURN, google, 0},
+    };
 
     (void)state;
     for (size_t i = 0; i < GW_ARRAY_LEN(exchanges); i++) {

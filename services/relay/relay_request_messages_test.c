@@ -134,6 +134,20 @@ static void a_cut_stream_ends_in_an_error_event(void **state)
     assert_string_equal(e->billing_basis, "estimated");
 }
 
+static void silence_is_filled_with_pings(void **state)
+{
+    kit *k = *state;
+
+    k->core.limits.keep_alive_ms = 20;
+    k->wait_for = GW_STR(SAID PING PING);
+    ask_message(k, STREAM, &(script)REPLY_STALL(200, SSE, START, OPEN, SAID));
+    assert_false(k->answer.done);
+    k->wait_for = GW_STR("");
+    run(k); /* until the upstream has been silent too long */
+    assert_true(says(&k->answer.body, "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":"
+                                      "\"timeout_error\""));
+}
+
 static void a_failure_before_the_first_content_has_its_status(void **state)
 {
     kit *k = *state;
@@ -144,6 +158,57 @@ static void a_failure_before_the_first_content_has_its_status(void **state)
                                "\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n"));
     assert_error(k, 529, "overloaded_error", "Overloaded");
     assert_int_equal(only_event(k)->status_code, 529);
+}
+
+static void other_providers_are_asked_in_their_dialect(void **state)
+{
+    kit *k = *state;
+
+    k->provider.kind = PROVIDER_OPENAI;
+    ask_message(k, CHAT,
+                &(script)REPLY(200, PLAIN,
+                               "{\"id\":\"c\",\"choices\":[{\"message\":{\"content\":\"hello\"},"
+                               "\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":9,"
+                               "\"completion_tokens\":3}}"));
+    assert_string_equal(k->seen.data,
+                        "{\"model\":\"gpt-4o\",\"max_completion_tokens\":10,\"messages\":"
+                        "[{\"role\":\"user\",\"content\":\"hi\"}]}");
+    assert_string_equal(
+        k->answer.body.data,
+        "{\"id\":\"c\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"gpt-4o\","
+        "\"content\":[{\"type\":\"text\",\"text\":\"hello\"}],\"stop_reason\":\"end_turn\","
+        "\"stop_sequence\":null,\"usage\":{\"input_tokens\":9,"
+        "\"cache_creation_input_tokens\":0,\"cache_read_input_tokens\":0,"
+        "\"output_tokens\":3}}");
+    usage_event *e = only_event(k);
+    assert_string_equal(e->endpoint, "/v1/messages");
+    assert_int_equal(e->cost_nano_usd, 15);
+}
+
+#define CHUNK(delta)                                                                               \
+    "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":" delta                               \
+    ",\"finish_reason\":null}]}\n\n"
+
+static void a_translated_stream_that_is_cut_ends_in_an_error_event(void **state)
+{
+    kit *k = *state;
+
+    k->provider.kind = PROVIDER_OPENAI;
+    ask_message(k, STREAM,
+                &(script)REPLY_CUT(200, SSE, CHUNK("{\"role\":\"assistant\"}"),
+                                   CHUNK("{\"content\":\"hello\"}")));
+    assert_true(says(&k->answer.body, OPEN SAID "event: error\n"));
+    assert_false(says(&k->answer.body, "message_stop"));
+    assert_string_equal(only_event(k)->outcome, "partial");
+}
+
+static void a_translated_stream_without_content_is_a_failure_with_a_status(void **state)
+{
+    kit *k = *state;
+
+    k->provider.kind = PROVIDER_OPENAI;
+    ask_message(k, STREAM, &(script)REPLY(200, SSE, CHUNK("{\"role\":\"assistant\"}")));
+    assert_error(k, 502, "api_error", "ended in mid-answer");
 }
 
 static void refusals_of_every_kind_are_anthropics(void **state)
@@ -252,7 +317,11 @@ int main(void)
         WITH(an_answer_passes_unchanged_and_is_billed),
         WITH(a_stream_passes_byte_for_byte),
         WITH(a_cut_stream_ends_in_an_error_event),
+        WITH(silence_is_filled_with_pings),
         WITH(a_failure_before_the_first_content_has_its_status),
+        WITH(other_providers_are_asked_in_their_dialect),
+        WITH(a_translated_stream_that_is_cut_ends_in_an_error_event),
+        WITH(a_translated_stream_without_content_is_a_failure_with_a_status),
         WITH(refusals_of_every_kind_are_anthropics),
         WITH(what_the_transport_refuses_is_anthropics_too),
         WITH(a_busy_gateway_is_overloaded),

@@ -1,0 +1,263 @@
+/* A request of the Messages API as a chat request: everything but the messages. */
+#include "chat_request.h"
+#include "messages_front.h"
+
+static const char *const honoured[] = {
+    "model",    "messages",       "system",        "max_tokens",    "stream",        "temperature",
+    "top_p",    "top_k",          "tools",         "tool_choice",   "service_tier",  "thinking",
+    "metadata", "stop_sequences", "output_config", "output_format", "cache_control",
+};
+
+typedef struct writing {
+    adapter_params *params;
+    yyjson_mut_doc *doc; /* the builder's */
+    yyjson_mut_val *root;
+    yyjson_val *asked; /* the caller's body */
+    provider_kind kind;
+} writing;
+
+static yyjson_val *asked_for(const writing *w, const char *name)
+{
+    yyjson_val *v = yyjson_obj_get(w->asked, name);
+
+    return yyjson_is_null(v) ? NULL : v;
+}
+
+static void set_text(const writing *w, yyjson_mut_val *to, const char *name, gw_str text)
+{
+    (void)yyjson_mut_obj_add_strn(w->doc, to, name, text.ptr, text.len);
+}
+
+static void set_copy(const writing *w, yyjson_mut_val *to, const char *name, yyjson_val *v)
+{
+    if (v)
+        (void)yyjson_mut_obj_add_val(w->doc, to, name, yyjson_val_mut_copy(w->doc, v));
+}
+
+/* ---- sampling and what goes with it ---- */
+
+static gw_status write_sampling(writing *w, gw_error *err)
+{
+    set_copy(w, w->root, "temperature", asked_for(w, "temperature"));
+    set_copy(w, w->root, "top_p", asked_for(w, "top_p"));
+    if (!asked_for(w, "top_k"))
+        return GW_OK;
+    if (w->kind != PROVIDER_GOOGLE && w->kind != PROVIDER_LOCAL)
+        return adapter_params_refuse(w->params, "top_k", err,
+                                     "'top_k' is not supported by this provider");
+    set_copy(w, w->root, "top_k", asked_for(w, "top_k"));
+    return GW_OK;
+}
+
+static gw_status write_stop(writing *w, gw_error *err)
+{
+    yyjson_val *stops = asked_for(w, "stop_sequences"), *each;
+    yyjson_arr_iter it = yyjson_arr_iter_with(stops);
+
+    while ((each = yyjson_arr_iter_next(&it)))
+        if (!yyjson_is_str(each))
+            stops = NULL;
+    if (asked_for(w, "stop_sequences") && !yyjson_is_arr(stops))
+        return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, "stop_sequences",
+                             "'stop_sequences' has to be an array of strings");
+    if (yyjson_arr_size(stops) > 0)
+        set_copy(w, w->root, "stop", stops);
+    return GW_OK;
+}
+
+/* The ceiling, under the name that the provider knows. Reasoning models of OpenAI refuse max_tokens. */
+static void write_ceiling(const writing *w)
+{
+    const char *name = w->kind == PROVIDER_OPENAI ? "max_completion_tokens" : "max_tokens";
+
+    (void)yyjson_mut_obj_add_int(w->doc, w->root, name, w->params->job->body->needs.max_tokens);
+}
+
+static void write_user(const writing *w)
+{
+    gw_str user = chat_string(asked_for(w, "metadata"), "user_id");
+
+    if (user.len > 0 && w->kind == PROVIDER_GOOGLE)
+        adapter_params_ignore(w->params, GW_STR("metadata"));
+    else if (user.len > 0)
+        set_text(w, w->root, "user", user);
+    if (asked_for(w, "cache_control"))
+        adapter_params_ignore(w->params, GW_STR("cache_control"));
+}
+
+/* ---- thinking ---- */
+
+/* OpenAI's words; Anthropic's own have one more. */
+static gw_status write_effort(const writing *w, yyjson_val *effort, gw_error *err)
+{
+    static const struct {
+        const char *anthropic, *openai;
+    } words[] = {
+        {"low", "low"},     {"medium", "medium"}, {"high", "high"},
+        {"xhigh", "xhigh"}, {"max", "xhigh"},
+    };
+
+    for (size_t i = 0; i < GW_ARRAY_LEN(words); i++) {
+        if (yyjson_equals_str(effort, words[i].anthropic)) {
+            (void)yyjson_mut_obj_add_str(w->doc, w->root, "reasoning_effort", words[i].openai);
+            return GW_OK;
+        }
+    }
+    return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, "output_config.effort",
+                         "'output_config.effort' has to be low, medium, high, xhigh or max");
+}
+
+/* A budget says how hard to think, as Google counts it for these words; adaptive thinking is the model's own choice. */
+static gw_status write_thinking(const writing *w, gw_error *err)
+{
+    static const char *const silent[] = {"disabled", "adaptive", "between_tools"};
+    yyjson_val *thinking = asked_for(w, "thinking");
+    gw_str type = chat_string(thinking, "type");
+    int64_t budget;
+
+    for (size_t i = 0; i < GW_ARRAY_LEN(silent); i++)
+        if (gw_str_eq_c(type, silent[i]))
+            return GW_OK;
+    if (!gw_str_eq_c(type, "enabled") || !json_count(thinking, "budget_tokens", &budget))
+        return gw_fail_field(
+            err, GW_ERR_INVALID_ARGUMENT, "thinking",
+            "'thinking' has to be enabled with budget_tokens, adaptive, between_tools or "
+            "disabled");
+    const char *effort = budget <= 1024 ? "low" : budget <= 8192 ? "medium" : "high";
+    (void)yyjson_mut_obj_add_str(w->doc, w->root, "reasoning_effort", effort);
+    return GW_OK;
+}
+
+/* ---- output ---- */
+
+static gw_status write_format(const writing *w, const char *name, yyjson_val *format, gw_error *err)
+{
+    yyjson_val *schema = yyjson_obj_get(format, "schema");
+
+    if (!yyjson_equals_str(yyjson_obj_get(format, "type"), "json_schema") || !yyjson_is_obj(schema))
+        return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, name,
+                             "'%s' has to be of type json_schema, with a schema", name);
+    yyjson_mut_val *out = yyjson_mut_obj_add_obj(w->doc, w->root, "response_format");
+    (void)yyjson_mut_obj_add_str(w->doc, out, "type", "json_schema");
+    yyjson_mut_val *named = yyjson_mut_obj_add_obj(w->doc, out, "json_schema");
+    (void)yyjson_mut_obj_add_str(w->doc, named, "name", "answer");
+    set_copy(w, named, "schema", schema);
+    (void)yyjson_mut_obj_add_bool(w->doc, named, "strict", true);
+    return GW_OK;
+}
+
+static gw_status write_output(const writing *w, gw_error *err)
+{
+    yyjson_val *config = asked_for(w, "output_config"), *format = asked_for(w, "output_format");
+    yyjson_val *effort = yyjson_obj_get(config, "effort");
+    const char *name = format ? "output_format" : "output_config.format";
+    gw_status rc = GW_OK;
+
+    if (!format)
+        format = yyjson_obj_get(config, "format");
+    if (effort && !yyjson_is_null(effort))
+        rc = write_effort(w, effort, err);
+    else if (asked_for(w, "thinking"))
+        rc = write_thinking(w, err);
+    if (rc == GW_OK && format && !yyjson_is_null(format))
+        rc = write_format(w, name, format, err);
+    return rc;
+}
+
+/* ---- tools ---- */
+
+static gw_status write_tool(const writing *w, yyjson_mut_val *tools, yyjson_val *tool, size_t index,
+                            gw_error *err)
+{
+    chat_place at = {.list = "tools", .index = index, .member = "type", .part = -1};
+    gw_str type = chat_string(tool, "type"), name = chat_string(tool, "name");
+    gw_str description = chat_string(tool, "description");
+    yyjson_val *schema = yyjson_obj_get(tool, "input_schema");
+
+    if (type.ptr && !gw_str_eq_c(type, "custom"))
+        return chat_fail(err, GW_ERR_UNSUPPORTED_PARAMETER, &at,
+                         "only tools of the caller's own (custom) are known to this provider");
+    at.member = NULL;
+    if (name.len == 0 || !yyjson_is_obj(schema))
+        return chat_fail(err, GW_ERR_INVALID_ARGUMENT, &at,
+                         "a tool needs name and input_schema, an object");
+    yyjson_mut_val *out = yyjson_mut_arr_add_obj(w->doc, tools);
+    (void)yyjson_mut_obj_add_str(w->doc, out, "type", "function");
+    yyjson_mut_val *function = yyjson_mut_obj_add_obj(w->doc, out, "function");
+    set_text(w, function, "name", name);
+    if (description.ptr)
+        set_text(w, function, "description", description);
+    set_copy(w, function, "parameters", schema);
+    if (yyjson_is_true(yyjson_obj_get(tool, "strict")))
+        (void)yyjson_mut_obj_add_bool(w->doc, function, "strict", true);
+    return GW_OK;
+}
+
+static gw_status write_choice(const writing *w, gw_error *err)
+{
+    static const struct {
+        const char *anthropic, *openai;
+    } words[] = {{"auto", "auto"}, {"any", "required"}, {"none", "none"}};
+    yyjson_val *choice = asked_for(w, "tool_choice");
+    gw_str type = chat_string(choice, "type"), name = chat_string(choice, "name");
+
+    if (yyjson_is_true(yyjson_obj_get(choice, "disable_parallel_tool_use")))
+        (void)yyjson_mut_obj_add_bool(w->doc, w->root, "parallel_tool_calls", false);
+    for (size_t i = 0; i < GW_ARRAY_LEN(words); i++) {
+        if (gw_str_eq_c(type, words[i].anthropic)) {
+            (void)yyjson_mut_obj_add_str(w->doc, w->root, "tool_choice", words[i].openai);
+            return GW_OK;
+        }
+    }
+    if (!gw_str_eq_c(type, "tool") || name.len == 0)
+        return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, "tool_choice",
+                             "'tool_choice' has to be auto, any, none, or a tool with its name");
+    yyjson_mut_val *out = yyjson_mut_obj_add_obj(w->doc, w->root, "tool_choice");
+    (void)yyjson_mut_obj_add_str(w->doc, out, "type", "function");
+    set_text(w, yyjson_mut_obj_add_obj(w->doc, out, "function"), "name", name);
+    return GW_OK;
+}
+
+static gw_status write_tools(const writing *w, gw_error *err)
+{
+    yyjson_val *given = asked_for(w, "tools"), *tool;
+    yyjson_arr_iter it = yyjson_arr_iter_with(given);
+    gw_status rc = GW_OK;
+    size_t index = 0;
+
+    if (yyjson_arr_size(given) == 0)
+        return GW_OK; /* a choice of nothing would be refused */
+    yyjson_mut_val *tools = yyjson_mut_obj_add_arr(w->doc, w->root, "tools");
+    while (rc == GW_OK && (tool = yyjson_arr_iter_next(&it)))
+        rc = write_tool(w, tools, tool, index++, err);
+    return rc == GW_OK && asked_for(w, "tool_choice") ? write_choice(w, err) : rc;
+}
+
+gw_status messages_write_chat(adapter_params *params, json_builder *body, messages_origins *origins,
+                              gw_error *err)
+{
+    const adapter_job *job = params->job;
+    writing w = {.params = params,
+                 .doc = body->doc,
+                 .root = yyjson_mut_obj(body->doc),
+                 .asked = job->body->root,
+                 .kind = job->target->provider->kind};
+    gw_status rc = adapter_params_check(params, honoured, GW_ARRAY_LEN(honoured), err);
+
+    yyjson_mut_doc_set_root(w.doc, w.root);
+    set_text(&w, w.root, "model", job->body->model);
+    write_ceiling(&w);
+    if (rc == GW_OK)
+        rc = messages_write_turns(params, body, w.root, origins, err);
+    if (rc == GW_OK)
+        rc = write_sampling(&w, err);
+    if (rc == GW_OK)
+        rc = write_stop(&w, err);
+    if (rc == GW_OK)
+        rc = write_tools(&w, err);
+    if (rc == GW_OK)
+        rc = write_output(&w, err);
+    if (rc == GW_OK)
+        write_user(&w);
+    return rc;
+}

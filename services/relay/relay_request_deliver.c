@@ -15,7 +15,7 @@ static bool wants_usage(const relay_request *r)
 static void note_progress(relay_request *r)
 {
     token_counts tokens = {.prompt = r->prompt_estimate,
-                           .completion = text_size_tokens(&r->tap.completion)};
+                           .completion = relay_request_estimated_output(r)};
     int64_t cost = r->price ? price_of(r->price, &tokens) : 0;
 
     if (r->slot)

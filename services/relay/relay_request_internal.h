@@ -217,6 +217,8 @@ relay_stage relay_request_resume_hold(relay_request *r);
 bool relay_request_hold_covers(const relay_request *r, const route_target *t);
 void relay_request_leave_queue(relay_request *r); /* of those who wait for a hold */
 void relay_request_settle_hold(relay_request *r); /* once; the bill is known */
+/* Output tokens of what was delivered, as estimated: never more than the provider was allowed. */
+int64_t relay_request_estimated_output(const relay_request *r);
 void relay_request_add_limits(relay_request *r, relay_answer *a); /* x-ratelimit-… */
 
 /* relay_request_event.c */

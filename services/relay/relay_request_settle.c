@@ -65,6 +65,15 @@ static bool has_ignored_ceiling(const relay_request *r)
     return ceiling > 0 && (r->tap.tokens.completion - 1) / choices >= ceiling;
 }
 
+int64_t relay_request_estimated_output(const relay_request *r)
+{
+    int64_t tokens = text_size_tokens(&r->tap.completion), ceiling = adapter_ceiling(&r->job);
+
+    return ceiling > 0 && tokens / GW_MAX(r->body.choices, 1) >= ceiling
+               ? ceiling * GW_MAX(r->body.choices, 1)
+               : tokens;
+}
+
 /* Reported where the provider said; else estimated from what was delivered. */
 static void count_tokens(relay_request *r)
 {
@@ -83,7 +92,7 @@ static void count_tokens(relay_request *r)
     }
     b->basis = "estimated";
     b->tokens.prompt = r->prompt_estimate;
-    b->tokens.completion = text_size_tokens(&r->tap.completion);
+    b->tokens.completion = relay_request_estimated_output(r);
     b->total_tokens = b->tokens.prompt + b->tokens.completion;
 }
 

@@ -110,6 +110,18 @@ static void an_answer_without_usage_is_estimated(void **state)
     assert_int_equal(e->completion_tokens, 2);
 }
 
+/* Else what was held for the request would not suffice for it. */
+static void an_estimate_is_never_more_than_what_was_allowed(void **state)
+{
+    kit *k = *state;
+
+    ask(k, "good",
+        "{\"model\":\"gpt-4o\",\"max_tokens\":1,\"messages\":[{\"role\":\"user\",\"content\":"
+        "\"hi\"}],\"stream\":true}",
+        &(script)REPLY(200, SSE, ROLE, SAID, ENDED, DONE));
+    assert_int_equal(only_event(k)->completion_tokens, 1);
+}
+
 static void a_stream_without_done_gets_none(void **state)
 {
     kit *k = *state;
@@ -557,6 +569,7 @@ int main(void)
         WITH(a_stream_passes_byte_for_byte_without_unasked_usage),
         WITH(usage_passes_to_those_who_asked),
         WITH(an_answer_without_usage_is_estimated),
+        WITH(an_estimate_is_never_more_than_what_was_allowed),
         WITH(a_stream_without_done_gets_none),
         WITH(upstream_failures_have_a_status_until_content_comes),
         WITH(after_content_a_failure_is_in_band_and_never_done),

@@ -13,44 +13,20 @@ from typing import Any
 
 import httpx
 import pytest
-from harness.ports import PATIENCE, eventually, free_ports
-from harness.process import Process
+from harness.ports import PATIENCE, eventually
 from harness.suite import Suite
+from harness.three_relays import RELAYS, start_three, three_relays, url_of
 
 BOUND = 1.0 * PATIENCE
 STALE_MAX = 3.0
 WATCH_GRACE = 1.0  # a watch counts as up so long after its last sign of life
 AFTER = 15  # answers of each relay that are looked at beyond the bound
 CHAT = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello there"}]}
-RELAYS = ("relay", "relay-2", "relay-3")
-
-
-def add_third_relay(suite: Suite) -> None:
-    second = suite.processes["relay-2"]
-    ports = dict(zip(("grpc", "ops", "http"), free_ports(3)))
-    suite.port.update({f"{kind}_relay-3": port for kind, port in ports.items()})
-    env = {
-        **second.env,
-        "RELAY_GRPC_LISTEN": f"127.0.0.1:{ports['grpc']}",
-        "RELAY_OPS_LISTEN": f"127.0.0.1:{ports['ops']}",
-        "RELAY_LISTEN": f"127.0.0.1:{ports['http']}",
-    }
-    for setting in ("SPOOL_DIR", "STATE_DIR"):
-        suite.path(f"{setting.lower()}-3").mkdir()
-        env[f"RELAY_{setting}"] = str(suite.path(f"{setting.lower()}-3"))
-    suite.processes["relay-3"] = Process("relay-3", second.command, suite.path("log", "relay-3.log"), env)
-
-
-def url_of(suite: Suite, relay: str) -> str:
-    return suite.relay_url if relay == "relay" else f"http://127.0.0.1:{suite.port[f'http_{relay}']}"
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
-    s = Suite(tmp_path_factory.mktemp("three"), relay_settings={"KEY_STALE_MAX": f"{int(STALE_MAX)}s"}, replicas=("relay",))
-    add_third_relay(s)
-    s.start()
-    s.await_ready("relay-3")
+    s = start_three(three_relays(tmp_path_factory.mktemp("three"), relay_settings={"KEY_STALE_MAX": f"{int(STALE_MAX)}s"}))
     yield s
     s.stop()
 

@@ -337,7 +337,7 @@ class Suite:
         process = self.processes[name]
         process.kill() if kill else process.stop()
         process.start()
-        if name.removesuffix("-2") in SERVICES:
+        if name.removesuffix("-2").removesuffix("-3") in SERVICES:
             self.await_ready(name)
 
     def stop(self) -> dict[str, int]:

@@ -3,7 +3,7 @@ What the scripted model says, and how many tokens it says it took. Pure: the sam
 gives the same answer.
 
 Counting. A word is what str.split() yields.
-    prompt_tokens      words of all message texts + 3 a message + 85 an image
+    prompt_tokens      n of the mark `prompt-<n>`; else words of all message texts + 3 a message + 85 an image
     completion_tokens  words of the answer (a tool call: of its name and its arguments), summed
                        over the n choices, + reasoning tokens
     cached_tokens      n of the mark `cached-<n>`, at most prompt_tokens; else 0
@@ -78,6 +78,7 @@ def prompt_tokens(messages: Sequence[Json]) -> int:
 def usage(prompt: int, completion: int, scenario: Scenario) -> Json:
     """OpenAI's usage object; `completion` is without reasoning."""
     reasoning = scenario.number("reasoning") or 0
+    prompt = scenario.number("prompt") or prompt
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion + reasoning,

@@ -53,6 +53,7 @@ a name without marks is a normal model. N events count from the role chunk; 2 wh
     slow-<ms>                 ms between events; JSON: ms before the answer
     long-<n>                  the answer is n words
     cached-<n>, reasoning-<n> that many cached and reasoning tokens in the usage
+    prompt-<n>                that many prompt tokens in the usage
 """
 
 from __future__ import annotations

@@ -1,0 +1,125 @@
+"""What Redis holds of a ledger, and when it agrees with the rows."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+from harness.ports import eventually
+from harness.suite import Suite
+
+REQUESTS_DAY, TOKENS_DAY, TOKENS_MONTH, COST_MONTH = range(4)
+AMOUNTS: tuple[Callable[[dict[str, Any]], int], ...] = (
+    lambda row: 1,
+    lambda row: row["usage"]["totalTokens"],
+    lambda row: row["usage"]["totalTokens"],
+    lambda row: row["usage"]["costNanoUsd"],
+)
+
+
+@dataclass(frozen=True)
+class Record:
+    """A position as Redis knows it (relay, ledger.lua)."""
+
+    holder: str
+    at_ms: int
+    is_dead: bool
+    spent: tuple[int, ...]
+    lent: tuple[int, ...]
+
+    @property
+    def spool(self) -> str:
+        return self.holder.partition(".")[0]
+
+    @staticmethod
+    def read(holder: str, text: str) -> "Record":
+        n = [int(word) for word in text.split()]
+        return Record(holder, n[1], n[2] == 1, tuple(n[6:10]), tuple(n[10:14]))
+
+
+@dataclass(frozen=True)
+class Ledger:
+    figures: dict[str, str]
+
+    @property
+    def is_there(self) -> bool:
+        return "ld" in self.figures
+
+    @property
+    def live(self) -> int:
+        return int(self.figures.get("nr", 0))
+
+    def taken(self, window: int) -> int:
+        return int(self.figures.get(f"t{window}", 0))
+
+    def limit(self, window: int) -> int:
+        return int(self.figures.get("lm", "0 0 0 0").split()[window])
+
+    @property
+    def records(self) -> list[Record]:
+        return [Record.read(name[2:], text) for name, text in self.figures.items() if name.startswith("r:")]
+
+
+def ledger_of(suite: Suite, subject: str) -> Ledger:
+    store = suite.redis()
+    for name in store.scan_iter(f"ledger:*:{subject}", count=1000):
+        return Ledger({k.decode(): v.decode() for k, v in store.hgetall(name).items()})
+    return Ledger({})
+
+
+def ledger(suite: Suite, key: dict[str, Any]) -> Ledger:
+    return ledger_of(suite, f"k:{key['id']}")
+
+
+def rows_of(suite: Suite, key: dict[str, Any]) -> list[dict[str, Any]]:
+    """Of requests that a provider was asked for: what limits count."""
+    return [row for row in suite.rows(keyId=key["keyId"]) if row["attempts"] > 0]
+
+
+def used(suite: Suite, key: dict[str, Any], window: int) -> int:
+    return sum(AMOUNTS[window](row) for row in rows_of(suite, key))
+
+
+def await_rest(suite: Suite, key: dict[str, Any], window: int, seconds: float = 30.0) -> int:
+    """Every position is closed, every event is a row, and what Redis counts is what the rows say: the figure."""
+    seen = ""
+
+    def agrees() -> bool:
+        nonlocal seen
+        there, sum_ = ledger(suite, key), used(suite, key, window)
+        seen = f"{sum_} in rows, {there.figures}"
+        return there.live == 0 and there.is_there and there.taken(window) == sum_
+
+    try:
+        eventually(agrees, f"rest of {key['keyId']}", seconds)
+    except AssertionError as e:
+        raise AssertionError(f"{e}: {seen}") from None
+    return used(suite, key, window)
+
+
+@contextmanager
+def watched(suite: Suite, key: dict[str, Any], window: int) -> Iterator[list[tuple[int, int]]]:
+    """(taken, limit) of a window as often as Redis tells them."""
+    seen: list[tuple[int, int]] = []
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.wait(0.02):
+            try:
+                now = ledger(suite, key)
+            except redis.RedisError:
+                continue
+            if now.is_there:
+                seen.append((now.taken(window), now.limit(window)))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        stop.set()
+        thread.join()

@@ -21,6 +21,8 @@ SECONDS = 90.0 * PATIENCE
 MODEL = "gpt-4o-mini+slow-40"
 PROMPT_NANO_USD, OUTPUT_NANO_USD = 150, 600  # a token of gpt-4o-mini
 
+pytestmark = pytest.mark.timeout(round(240 * PATIENCE))
+
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import redis
@@ -80,25 +81,30 @@ def rows_of(suite: Suite, key: dict[str, Any]) -> list[dict[str, Any]]:
     return [row for row in suite.rows(keyId=key["keyId"]) if row["attempts"] > 0]
 
 
-def used(suite: Suite, key: dict[str, Any], window: int) -> int:
-    return sum(AMOUNTS[window](row) for row in rows_of(suite, key))
+def used(suite: Suite, key: dict[str, Any], window: int, since: datetime | None = None) -> int:
+    """Of the rows; `since`: of those from then on."""
+    return sum(AMOUNTS[window](row) for row in rows_of(suite, key) if not since or row["timestamp"] >= since)
 
 
-def await_rest(suite: Suite, key: dict[str, Any], window: int, seconds: float = 30.0) -> int:
-    """Every position is closed, every event is a row, and what Redis counts is what the rows say: the figure."""
+def await_rest(suite: Suite, key: dict[str, Any], window: int, seconds: float = 30.0, *, since: datetime | None = None, still_asked: bool = False) -> int:
+    """
+    Every position is closed, every event is a row, and what Redis counts is what the rows say: the figure. `since`: the window
+    began then. `still_asked`: callers are being refused meanwhile, so positions stand, with nothing in them.
+    """
     seen = ""
 
     def agrees() -> bool:
         nonlocal seen
-        there, sum_ = ledger(suite, key), used(suite, key, window)
+        there, sum_ = ledger(suite, key), used(suite, key, window, since)
         seen = f"{sum_} in rows, {there.figures}"
-        return there.live == 0 and there.is_there and there.taken(window) == sum_
+        rests = not any(sum(record.lent) for record in there.records) if still_asked else there.live == 0
+        return rests and there.is_there and there.taken(window) == sum_
 
     try:
         eventually(agrees, f"rest of {key['keyId']}", seconds)
     except AssertionError as e:
         raise AssertionError(f"{e}: {seen}") from None
-    return used(suite, key, window)
+    return used(suite, key, window, since)
 
 
 @contextmanager

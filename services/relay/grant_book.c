@@ -208,10 +208,21 @@ bool grant_book_is_idle(const grant_book *b)
     return true;
 }
 
-void grant_book_get_figures(const grant_book *b, grant_book_figures *ret)
+const grant_book_figures *grant_book_get_figures(const grant_book *b)
 {
-    *ret = b->figures;
-    ret->positions = 0;
-    gw_list_each (node, &b->entries)
-        ret->positions += GW_CONTAINER_OF(node, grant_entry, all)->closed_ms < 0;
+    return &b->figures;
+}
+
+void grant_book_stand(const grant_book *b, grant_book_standing *ret)
+{
+    *ret = (grant_book_standing){0};
+    gw_list_each (node, &b->closings)
+        ret->rows++;
+    gw_list_each (node, &b->entries) {
+        const grant_entry *e = GW_CONTAINER_OF(node, grant_entry, all);
+        ret->positions += e->closed_ms < 0;
+        ret->rows += e->row != 0;
+        ret->open_nano_usd += e->g.open.of[LEDGER_COST_MONTH];
+        ret->free_nano_usd += GW_MAX(grant_free_of(&e->g, LEDGER_COST_MONTH), 0);
+    }
 }

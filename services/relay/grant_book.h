@@ -122,7 +122,21 @@ void grant_book_drain(grant_book *b);
 bool grant_book_is_lost(const grant_book *b, int64_t now_ms);
 bool grant_book_is_idle(const grant_book *b); /* every position is closed */
 
+/* Counted since the book began. */
 typedef struct grant_book_figures {
-    int64_t positions, statements, cut_from_grant, cut_bought, refused, loads, switches, gone;
+    int64_t statements; /* sent, repetitions included */
+    int64_t replies[LEDGER_STATES];
+    int64_t cut_from_grant, cut_bought;
+    int64_t refused[LEDGER_LEVELS][LEDGER_DIMENSIONS];
+    int64_t fresh_loads, rebuilds, switches, gone, finals;
+    int64_t late_nano_usd;
 } grant_book_figures;
-void grant_book_get_figures(const grant_book *b, grant_book_figures *ret);
+const grant_book_figures *grant_book_get_figures(const grant_book *b); /* the book's */
+
+/* How the positions stand now; looks at each of them. */
+typedef struct grant_book_standing {
+    int64_t positions; /* open in the store */
+    int64_t rows;
+    int64_t open_nano_usd, free_nano_usd;
+} grant_book_standing;
+void grant_book_stand(const grant_book *b, grant_book_standing *ret);

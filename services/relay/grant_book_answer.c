@@ -104,7 +104,10 @@ static void begin_load(grant_entry *e, const ledger_reply *r, int64_t now_ms)
     if (now_ms < e->loading_until_ms)
         return;
     e->loading_until_ms = now_ms + LOAD_MAX_MS;
-    b->figures.loads++;
+    if (r->fresh)
+        b->figures.fresh_loads++;
+    else
+        b->figures.rebuilds++;
     b->o.ops->load(b->o.arg, e->g.subject, r->load, r->day, r->fresh);
 }
 
@@ -124,6 +127,7 @@ static void obey_answer(grant_entry *e, grant_answer a, const ledger_reply *r, i
         break;
     case GRANT_SWITCHED:
         b->figures.switches++;
+        b->figures.late_nano_usd += e->g.late.of[LEDGER_COST_MONTH];
         b->o.ops->row_load(b->o.arg, e->row, e->g.load);
         grant_book_state(e, false, now_ms);
         break;
@@ -162,6 +166,7 @@ void grant_book_answer(grant_book *b, const ledger_reply *r, int64_t now_ms)
     grant_entry *e = gw_map_get(b->by_subject, gw_str_of(r->subject));
 
     b->unanswered_since_ms = -1;
+    b->figures.replies[r->state]++;
     if (r->seq == LEDGER_SEQ_FINAL)
         grant_book_answer_final(b, r);
     else if (e && strcmp(r->holder, b->o.holder) == 0)

@@ -29,11 +29,13 @@ bool grant_book_close_row(grant_book *b, const ledger_row *row, const ledger_row
     return true;
 }
 
-static void start_over(closing *c, const ledger_reply *r)
+static void start_over(grant_book *b, closing *c, const ledger_reply *r)
 {
     /* Usage may not have been told of all of it; counting some twice is the safe side. */
-    if (r->ready && !c->st.first)
+    if (r->ready && !c->st.first) {
         c->st.late = c->st.spent;
+        b->figures.late_nano_usd += c->st.late.of[LEDGER_COST_MONTH];
+    }
     c->st.first = true;
     c->st.load = r->load;
     c->st.spent = (ledger_amounts){0};
@@ -47,8 +49,9 @@ void grant_book_answer_final(grant_book *b, const ledger_reply *r)
         if (strcmp(c->st.subject, r->subject) != 0 || strcmp(c->st.holder, r->holder) != 0)
             continue;
         if (r->state == LEDGER_SWITCH) {
-            start_over(c, r);
+            start_over(b, c, r);
         } else {
+            b->figures.finals++;
             b->o.ops->row_close(b->o.arg, c->row);
             gw_list_remove(&c->node);
             free(c);

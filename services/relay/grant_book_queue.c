@@ -63,7 +63,7 @@ void grant_book_refuse(grant_entry *e, grant_take *t)
     t->short_of = e->short_of;
     t->left = e->short_left;
     t->reset_ms = e->reset_ms;
-    e->book->figures.refused++;
+    e->book->figures.refused[t->short_level][t->short_of]++;
 }
 
 /* ---- statements ---- */

@@ -442,6 +442,33 @@ static void limits_of_two_keys_of_a_client_bind_in_turn(void **state)
     assert_int_equal(cut[1], 1);
     assert_int_equal(t.outcome, GRANT_REFUSED);
     assert_int_equal(t.short_level, LEDGER_OF_CLIENT);
+    const grant_book_figures *f = grant_book_get_figures(d->book);
+    assert_int_equal(f->refused[LEDGER_OF_KEY][LEDGER_REQUESTS_DAY], 2);
+    assert_int_equal(f->refused[LEDGER_OF_CLIENT][LEDGER_REQUESTS_DAY], 4);
+    assert_true(f->replies[LEDGER_SHORT] > 0 && f->replies[LEDGER_OK] > 0);
+}
+
+/* For whoever looks at the relay from outside. */
+static void what_is_held_and_what_is_free_add_up_over_all_ledgers(void **state)
+{
+    desk *d = *state;
+    const ledger_limits limits = requests_a_day(10);
+    const ledger_account accounts[] = {account_of("k:a", &limits), account_of("c:app", &limits)};
+    grant_book_standing s;
+    grant_take t;
+
+    assert_int_equal(take_from(d, accounts, 2, &t), GRANT_CUT);
+    grant_book_stand(d->book, &s);
+    assert_int_equal(s.positions, 2);
+    assert_int_equal(s.rows, 2);
+    assert_int_equal(s.open_nano_usd, 2 * t.hold.of[LEDGER_COST_MONTH]);
+    settle(d, &t, 1);
+    grant_book_stand(d->book, &s);
+    assert_int_equal(s.open_nano_usd, 0);
+    assert_true(s.free_nano_usd > 0);
+    pass(d, 3000);
+    grant_book_stand(d->book, &s);
+    assert_memory_equal(&s, &(grant_book_standing){0}, sizeof(s));
 }
 
 static void a_refusal_on_one_level_leaves_nothing_on_the_other(void **state)
@@ -571,6 +598,7 @@ int main(void)
         TEST(without_the_store_slots_go_on_by_the_share_of_the_relay),
         TEST(two_levels_are_asked_at_once_and_cut_together),
         TEST(limits_of_two_keys_of_a_client_bind_in_turn),
+        TEST(what_is_held_and_what_is_free_add_up_over_all_ledgers),
         TEST(a_refusal_on_one_level_leaves_nothing_on_the_other),
         TEST(who_waits_for_its_key_is_not_in_the_way_at_the_client),
         TEST(limits_that_come_back_are_held_against_what_was_used_without_them),

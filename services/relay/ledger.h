@@ -40,6 +40,7 @@ typedef enum ledger_window {
     LEDGER_COST_MONTH, /* nano-USD */
     LEDGER_BUCKET, /* no window: names the bucket as the dimension that was short */
     LEDGER_SLOTS, /* so do the slots */
+    LEDGER_DIMENSIONS,
 } ledger_window;
 
 typedef struct ledger_amounts {
@@ -108,6 +109,7 @@ typedef enum ledger_state {
     LEDGER_WAIT, /* quarantine: ask again in `wait_ms` */
     LEDGER_LOAD, /* usage is to say what was used; ask again then */
     LEDGER_SHORT, /* not sold: `dimension` does not fit */
+    LEDGER_STATES,
 } ledger_state;
 
 typedef struct ledger_reply {
@@ -129,6 +131,7 @@ typedef struct ledger_reply {
     int64_t records; /* live ones */
     ledger_window dimension; /* of SHORT */
     int64_t others; /* of SHORT: lent to others in that dimension */
+    int64_t took_us; /* from the call to the reply; 0: not measured */
 } ledger_reply;
 
 /*

@@ -3,7 +3,7 @@
 --   state  KEYS ledger, born   ARGV verb, quarantine, lease, lapse, then the statement in the order of its struct
 --   load   KEYS ledger, born   ARGV verb, load id, day, 4 amounts
 --   look   KEYS ledger, born   ARGV verb; changes nothing
---   born   KEYS born of any shards   ARGV verb
+--   born   KEYS born of any shards   ARGV verb; their births, and the time
 --
 -- In front of this text stands one function, clock(): ms since 1970 and the run id of this Redis. Numbers are doubles: amounts stay
 -- below 2^53. All writes of a call are in one effect, so that a copy of Redis has all of it or nothing.
@@ -364,4 +364,5 @@ if ARGV[1] == 'look' then return look() end
 if ARGV[1] == 'load' then return load() end
 local out = {}
 for i = 1, #KEYS do out[i] = born_of(KEYS[i]) end
+out[#out + 1] = now
 return out

@@ -1,5 +1,6 @@
 #include "ledger_keeper.h"
 
+#include "ledger_metrics.h"
 #include "ledger_store_redis.h"
 #include "ledger_usage.h"
 #include "relay_metrics.h"
@@ -39,30 +40,15 @@ static void wake_within(ledger_keeper *k, int64_t delay_ms)
 
 /* ---- what has changed ---- */
 
-static void count(const ledger_keeper *k, int metric, int64_t now, int64_t before,
-                  const char *label)
-{
-    gw_str text = gw_str_of(label ? label : "");
-
-    if (now > before && k->o.metrics)
-        gw_metric_add(k->o.metrics, metric, now - before, &text, label ? 1 : 0);
-}
-
 static void measure(ledger_keeper *k)
 {
-    grant_book_figures f, *was = &k->counted;
+    ledger_metrics_count(k->o.metrics, grant_book_get_figures(k->book), &k->counted);
+}
 
-    grant_book_get_figures(k->book, &f);
-    count(k, M_relay_ledger_statements_total, f.statements, was->statements, NULL);
-    count(k, M_relay_ledger_cut_total, f.cut_from_grant, was->cut_from_grant, "grant");
-    count(k, M_relay_ledger_cut_total, f.cut_bought, was->cut_bought, "bought");
-    count(k, M_relay_ledger_refused_total, f.refused, was->refused, NULL);
-    count(k, M_relay_ledger_loads_total, f.loads, was->loads, NULL);
-    count(k, M_relay_ledger_switch_total, f.switches, was->switches, NULL);
-    count(k, M_relay_ledger_gone_total, f.gone, was->gone, NULL);
+static void count_command(const ledger_keeper *k, const char *command)
+{
     if (k->o.metrics)
-        gw_metric_set(k->o.metrics, M_relay_ledger_positions, f.positions, NULL, 0);
-    *was = f;
+        gw_metric_count(k->o.metrics, M_relay_ledger_commands_total, gw_str_of(command));
 }
 
 static void note_loss(ledger_keeper *k)
@@ -99,6 +85,7 @@ static void on_stated(void *arg, gw_status rc, const ledger_reply *reply)
 {
     ledger_keeper *k = arg;
 
+    ledger_metrics_answer(k->o.metrics, reply);
     if (rc != GW_OK)
         return; /* it is stated again */
     grant_book_answer(k->book, reply, now_of(k));
@@ -109,16 +96,18 @@ static void state(void *arg, const ledger_statement *st)
 {
     ledger_keeper *k = arg;
 
+    count_command(k, "state");
     k->store->ops->state(k->store, st, on_stated, k);
     wake_within(k, k->o.timers.retry_ms);
 }
 
-static void on_born(void *arg, gw_status rc, const int64_t *born)
+static void on_born(void *arg, gw_status rc, const int64_t *born, int64_t now_ms)
 {
     ledger_keeper *k = arg;
 
     if (rc != GW_OK)
         return;
+    ledger_metrics_births(k->o.metrics, born, now_ms - k->o.timers.quarantine_ms);
     grant_book_born(k->book, born, now_of(k));
     wake_within(k, 0);
 }
@@ -151,6 +140,8 @@ static void ask_births(void *arg)
     if (k->births++ % LOOK_BIRTHS == 0)
         gw_redis_call(k->redis, on_memory, k, GW_STR("INFO"), GW_STR("memory"));
     gw_timer_set(k->loop, &k->birth, BORN_MS);
+    ledger_metrics_stand(k->o.metrics, k->book);
+    count_command(k, "born");
     k->store->ops->born(k->store, on_born, k);
 }
 
@@ -159,7 +150,7 @@ static void ask_births(void *arg)
 typedef struct load_call {
     ledger_keeper *keeper;
     char subject[LEDGER_SUBJECT_SIZE];
-    int64_t load, day;
+    int64_t load, day, begun_ms;
 } load_call;
 
 static void end_load(load_call *c)
@@ -175,9 +166,13 @@ static void end_load(load_call *c)
 
 static void on_loaded(void *arg, gw_status rc, ledger_loaded how)
 {
-    (void)rc;
+    load_call *c = arg;
+
     (void)how; /* whatever it was: the next statement says how things stand */
-    end_load(arg);
+    if (rc == GW_OK && c->keeper->o.metrics)
+        gw_metric_observe(c->keeper->o.metrics, M_relay_ledger_load_seconds,
+                          (double)(now_of(c->keeper) - c->begun_ms) / GW_MS_PER_S, NULL, 0);
+    end_load(c);
 }
 
 static void on_used(void *arg, gw_status rc, const ledger_amounts *used, const gw_error *err)
@@ -192,6 +187,7 @@ static void on_used(void *arg, gw_status rc, const ledger_amounts *used, const g
                     gw_kv_error(err));
         end_load(c);
     } else {
+        count_command(k, "load");
         k->store->ops->load(k->store, c->subject, c->load, c->day, used, on_loaded, c);
     }
 }
@@ -203,7 +199,7 @@ static void load(void *arg, const char *subject, int64_t load_id, int64_t day, b
 
     if (!c)
         return;
-    *c = (load_call){.keeper = k, .load = load_id, .day = day};
+    *c = (load_call){.keeper = k, .load = load_id, .day = day, .begun_ms = now_of(k)};
     (void)snprintf(c->subject, sizeof(c->subject), "%s", subject);
     const ledger_question q = {
         .subject = c->subject, .load = load_id, .day = day, .fresh = fresh, .wait_for_usage = true};
@@ -339,6 +335,8 @@ ledger_look *ledger_keeper_look(ledger_keeper *k, const key_policy *p, ledger_se
                                    .done = done,
                                    .arg = arg};
 
+    for (size_t i = 0; i < p->ledger_count; i++)
+        count_command(k, "look");
     return k->redis ? ledger_look_begin(&o) : NULL;
 }
 

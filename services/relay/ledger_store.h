@@ -21,8 +21,8 @@ typedef enum ledger_loaded {
     LEDGER_LOAD_EARLY, /* quarantine */
 } ledger_loaded;
 typedef void (*ledger_loaded_fn)(void *arg, gw_status rc, ledger_loaded how);
-/* When the store, as it is now, began for each shard: LEDGER_SHARDS of them, NULL when rc is not GW_OK. */
-typedef void (*ledger_born_fn)(void *arg, gw_status rc, const int64_t *born);
+/* When the store, as it is now, began for each shard: LEDGER_SHARDS of them, NULL when rc is not GW_OK; and its wall clock. */
+typedef void (*ledger_born_fn)(void *arg, gw_status rc, const int64_t *born, int64_t now_ms);
 
 /* Where a ledger stands. */
 typedef struct ledger_standing {

@@ -32,7 +32,7 @@ typedef struct call {
     ledger_born_fn born;
     ledger_looked_fn looked;
     void *arg;
-    int64_t seq;
+    int64_t seq, sent_ns;
     char subject[LEDGER_SUBJECT_SIZE], holder[LEDGER_HOLDER_SIZE];
 } call;
 
@@ -139,6 +139,7 @@ static void on_stated(void *arg, gw_status rc, const redisReply *m)
 
     memcpy(reply.subject, c->subject, sizeof(reply.subject));
     memcpy(reply.holder, c->holder, sizeof(reply.holder));
+    reply.took_us = GW_MAX((gw_clock_mono_ns(&gw_system_clock) - c->sent_ns) / 1000, 1);
     if (rc == GW_OK && !read_reply(m, c->seq, &reply))
         rc = GW_ERR_INTERNAL;
     c->stated(c->arg, rc, rc == GW_OK ? &reply : NULL);
@@ -154,7 +155,8 @@ static void state(ledger_store *s, const ledger_statement *st, ledger_stated_fn 
 
     if (!c)
         return; /* as if it were lost: it is asked again */
-    *c = (call){.stated = done, .arg = arg, .seq = st->seq};
+    *c = (call){
+        .stated = done, .arg = arg, .seq = st->seq, .sent_ns = gw_clock_mono_ns(&gw_system_clock)};
     memcpy(c->subject, st->subject, sizeof(c->subject));
     memcpy(c->holder, st->holder, sizeof(c->holder));
     name_keys(st->subject, &keys);
@@ -289,11 +291,11 @@ static bool look(ledger_store *s, const char *subject, ledger_looked_fn done, vo
 static void on_born(void *arg, gw_status rc, const redisReply *m)
 {
     call *c = arg;
-    int64_t born[LEDGER_SHARDS];
+    int64_t born[LEDGER_SHARDS + 1] = {0};
 
-    if (rc == GW_OK && !read_numbers(m, LEDGER_SHARDS, born))
+    if (rc == GW_OK && !read_numbers(m, LEDGER_SHARDS + 1, born))
         rc = GW_ERR_INTERNAL;
-    c->born(c->arg, rc, rc == GW_OK ? born : NULL);
+    c->born(c->arg, rc, rc == GW_OK ? born : NULL, born[LEDGER_SHARDS]);
     free(c);
 }
 

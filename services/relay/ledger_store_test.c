@@ -27,7 +27,7 @@ typedef struct contract {
     ledger_reply reply;
     ledger_loaded how;
     ledger_standing standing;
-    int64_t born[LEDGER_SHARDS];
+    int64_t born[LEDGER_SHARDS], told_ms;
 } contract;
 
 static uint64_t draw(contract *c)
@@ -77,7 +77,7 @@ static void on_looked(void *arg, gw_status rc, const ledger_standing *s)
         c->standing = *s;
 }
 
-static void on_born(void *arg, gw_status rc, const int64_t *born)
+static void on_born(void *arg, gw_status rc, const int64_t *born, int64_t now_ms)
 {
     contract *c = arg;
 
@@ -85,6 +85,7 @@ static void on_born(void *arg, gw_status rc, const int64_t *born)
     c->rc = rc;
     if (born)
         memcpy(c->born, born, sizeof(c->born));
+    c->told_ms = now_ms;
 }
 
 static void await(contract *c)
@@ -313,6 +314,7 @@ static void the_births_of_all_shards_are_one_answer(void **state)
         await(&c);
         for (int k = 0; k < LEDGER_SHARDS; k++)
             assert_int_equal(c.born[k], ledger_memory_born(c.model));
+        assert_int_equal(c.told_ms, c.now_ms);
         c.now_ms += 5000;
         c.run += i == 0 ? 0 : 1;
         set_clock(&c);

@@ -180,6 +180,7 @@ def test_a_killed_relay_closes_exactly_with_its_spool(stack: Suite, hold: int) -
     with watched(stack, key, COST_MONTH) as seen:
         Crowd(stack, key, [asked("long-30"), asked("long-30", stream=True)]).run(Crowd.is_used_up, SECONDS, kill)
     never_over(seen, HOLDS * hold)
+    assert stack.metric("relay-3", "relay_ledger_final_total") >= 1
     assert 0.95 * HOLDS * hold <= await_rest(stack, key, COST_MONTH) <= HOLDS * hold
 
 

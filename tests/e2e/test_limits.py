@@ -214,6 +214,9 @@ def test_limits_of_two_keys_of_one_client_bind_in_turn(suite: Suite) -> None:
     assert await_rest(suite, second, 0, lambda row: 1) == of_client[200]
     await_level_rest(suite, f"c:{client}", 0, found[200] + of_client[200])
     await_level_rest(suite, f"o:{owner}", 2, sum(row["usage"]["totalTokens"] for row in rows_of(suite, first)))
+    for level in ("key", "client"):
+        sample = f'relay_ledger_refused_total{{level="{level}",dimension="requestsPerDay"}}'
+        assert sum(suite.metric(relay, sample) for relay in ("relay", "relay-2")) > 0, level
     states = states_of(suite, second)
     assert states["client", "requestsPerDay"]["used"] == found[200] + of_client[200]
     assert states["key", "requestsPerDay"]["left"] == 30 - of_client[200]

@@ -43,7 +43,9 @@ static inline bool gw_str_eq_c(gw_str a, const char *b)
 bool gw_str_same_nocase(const char *a, const char *b, size_t len);
 static inline bool gw_str_eq_nocase(gw_str a, gw_str b)
 {
-    return a.len == b.len && gw_str_same_nocase(a.ptr, b.ptr, a.len);
+    if (a.len != b.len || (a.len > 0 && ((a.ptr[0] ^ b.ptr[0]) & ~0x20) != 0))
+        return false; /* most that are looked at: without a call */
+    return gw_str_same_nocase(a.ptr, b.ptr, a.len);
 }
 int gw_str_cmp(gw_str a, gw_str b); /* byte order, shorter first */
 bool gw_str_starts_with(gw_str s, gw_str prefix);

@@ -45,9 +45,8 @@ static size_t price_rank(const model_price *p, gw_str model, gw_str provider)
     if (names_provider && !gw_str_eq(p->provider, provider))
         return 0;
     size_t name_rank = 0;
-    char first = p->model.len > 0 ? p->model.ptr[0] : '\0';
-    if (first != '*' && first != '?' && (model.len == 0 || model.ptr[0] != first))
-        return 0; /* most prices are other makers' models */
+    if (p->is_exact && p->model.len != model.len)
+        return 0;
     if (gw_str_eq(p->model, model) && gw_glob_is_exact(p->model))
         name_rank = SIZE_MAX / 4;
     else

@@ -174,7 +174,7 @@ bool gw_str_to_double(gw_str s, double *ret)
 
 size_t gw_int_format(int64_t value, char out[GW_INT_TEXT_SIZE])
 {
-    char digits[GW_INT_TEXT_SIZE];
+    GW_UNINITIALIZED char digits[GW_INT_TEXT_SIZE];
     size_t at = sizeof(digits);
     uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
     digits[--at] = '\0';

@@ -55,14 +55,23 @@ void gw_metrics_free(gw_metrics *m)
     free(m);
 }
 
+/* Multiplied in as FNV-1a does it, eight bytes at once: at most 512 combinations, so nobody can flood a chain. */
 static uint64_t hash_values(const gw_str *values, size_t n)
 {
-    uint64_t hash =
-        14695981039346656037u; /* FNV-1a: at most 512 combinations, so nobody can flood a chain */
+    const uint64_t prime = 1099511628211u;
+    uint64_t hash = 14695981039346656037u;
     for (size_t i = 0; i < n; i++) {
-        for (size_t j = 0; j < values[i].len; j++)
-            hash = (hash ^ (unsigned char)values[i].ptr[j]) * 1099511628211u;
-        hash = (hash ^ 0xffu) * 1099511628211u;
+        gw_str rest = values[i];
+        uint64_t word = rest.len; /* "a", "" is not "", "a" */
+        hash = (hash ^ word) * prime;
+        for (; rest.len >= sizeof(word);
+             rest = gw_str_n(rest.ptr + sizeof(word), rest.len - sizeof(word))) {
+            memcpy(&word, rest.ptr, sizeof(word));
+            hash = (hash ^ word) * prime;
+            hash ^= hash >> 32;
+        }
+        for (size_t j = 0; j < rest.len; j++)
+            hash = (hash ^ (unsigned char)rest.ptr[j]) * prime;
     }
     return hash ^ (hash >> 32);
 }

@@ -38,35 +38,54 @@ int64_t price_of(const model_price *p, const token_counts *t)
     return total > (wide)INT64_MAX ? INT64_MAX : (int64_t)total;
 }
 
-/* How specific a price is for a model; 0 = does not apply. */
-static size_t price_rank(const model_price *p, gw_str model, gw_str provider)
+static bool is_for(const model_price *p, gw_str provider)
 {
-    bool names_provider = p->provider.len > 0;
-    if (names_provider && !gw_str_eq(p->provider, provider))
-        return 0;
-    size_t name_rank = 0;
-    if (p->is_exact && p->model.len != model.len)
-        return 0;
-    if (gw_str_eq(p->model, model) && gw_glob_is_exact(p->model))
-        name_rank = SIZE_MAX / 4;
-    else
-        name_rank = gw_glob_match(p->model, model) ? p->model.len : 0;
-    return name_rank ? name_rank * 2 + names_provider : 0;
+    return p->provider.len == 0 || gw_str_eq(p->provider, provider);
 }
 
-const model_price *price_find(const model_price *prices, size_t count, gw_str model,
-                              gw_str provider)
+/* A price of that very name; one that names the provider before one that does not. */
+static const model_price *find_exact(const model_price *prices, size_t count, gw_str model,
+                                     gw_str provider)
+{
+    const model_price *best = NULL;
+    for (size_t i = 0; i < count; i++) {
+        const model_price *p = &prices[i];
+        if (!gw_str_eq(p->model, model) || !gw_glob_is_exact(p->model) || !is_for(p, provider))
+            continue;
+        if (!best || (best->provider.len == 0 && p->provider.len > 0))
+            best = p;
+    }
+    return best;
+}
+
+/* How specific a glob is; 0 = does not apply. */
+static size_t glob_rank(const model_price *p, gw_str model, gw_str provider)
+{
+    if (!is_for(p, provider) || !gw_glob_match(p->model, model))
+        return 0;
+    return p->model.len * 2 + (p->provider.len > 0);
+}
+
+static const model_price *find_glob(const model_price *prices, size_t count, gw_str model,
+                                    gw_str provider)
 {
     const model_price *best = NULL;
     size_t best_rank = 0;
     for (size_t i = 0; i < count; i++) {
-        size_t rank = price_rank(&prices[i], model, provider);
+        size_t rank = glob_rank(&prices[i], model, provider);
         if (rank > best_rank) {
             best = &prices[i];
             best_rank = rank;
         }
     }
     return best;
+}
+
+const model_price *price_find(const model_price *prices, size_t count, gw_str model,
+                              gw_str provider)
+{
+    const model_price *exact = find_exact(prices, count, model, provider);
+    return exact ? exact : find_glob(prices, count, model, provider);
 }
 
 const model_price *price_find_of_target(const model_price *prices, size_t count, gw_str upstream,

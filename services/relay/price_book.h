@@ -16,7 +16,6 @@
 typedef struct model_price {
     gw_str model; /* exact name or glob */
     gw_str provider; /* "" = any */
-    bool is_exact; /* no glob: other lengths need no look. Not set, it only costs time */
     int64_t prompt_per_million_nano_usd; /* >= 0; so are the others */
     int64_t completion_per_million_nano_usd;
     int64_t cached_prompt_per_million_nano_usd; /* = prompt's when the book has none */

@@ -349,7 +349,6 @@ static void build_routes(builder *b)
 static void build_price(builder *b, model_price *p, const Apirelay__Relay__V1__ModelPrice *m)
 {
     p->model = gw_arena_dup(b->arena, gw_str_of(m->model));
-    p->is_exact = gw_glob_is_exact(p->model);
     p->provider = gw_arena_dup(b->arena, gw_str_of(m->provider));
     p->prompt_per_million_nano_usd = m->prompt_per_million_nano_usd;
     p->completion_per_million_nano_usd = m->completion_per_million_nano_usd;

@@ -111,8 +111,9 @@ gw_status adapter_params_check(adapter_params *p, const char *const *honoured, s
             adapter_params_ignore(p, name);
             continue;
         }
-        gw_status rc = adapter_params_refuse(
-            p, yyjson_get_str(key), err, "'%.60s' is not supported by %s", name.ptr, p->provider);
+        const char *shown = *name.ptr ? name.ptr : "(no name)"; /* an error names something */
+        gw_status rc = adapter_params_refuse(p, shown, err, "'%.60s' is not supported by %s", shown,
+                                             p->provider);
         if (rc != GW_OK)
             return rc;
     }

@@ -14,9 +14,9 @@ static const char *const dimensions[LEDGER_DIMENSIONS] = {
     [LEDGER_BUCKET] = "requestsPerMinute",    [LEDGER_SLOTS] = "requestsInFlight"};
 
 static const char *const replies[LEDGER_STATES] = {
-    [LEDGER_OK] = "ok",     [LEDGER_AGAIN] = "again", [LEDGER_STALE] = "stale",
-    [LEDGER_SWITCH] = "switch", [LEDGER_GONE] = "gone", [LEDGER_WAIT] = "wait",
-    [LEDGER_LOAD] = "load", [LEDGER_SHORT] = "short"};
+    [LEDGER_OK] = "ok",         [LEDGER_AGAIN] = "again", [LEDGER_STALE] = "stale",
+    [LEDGER_SWITCH] = "switch", [LEDGER_GONE] = "gone",   [LEDGER_WAIT] = "wait",
+    [LEDGER_LOAD] = "load",     [LEDGER_SHORT] = "short"};
 
 static void add(gw_metrics_shard *m, int metric, int64_t delta, const char *a, const char *b)
 {
@@ -40,7 +40,8 @@ void ledger_metrics_count(gw_metrics_shard *m, const grant_book_figures *now,
     add(m, M_relay_ledger_final_total, now->finals - was->finals, NULL, NULL);
     add(m, M_relay_ledger_late_nano_usd_total, now->late_nano_usd - was->late_nano_usd, NULL, NULL);
     for (int i = 0; i < LEDGER_STATES; i++)
-        add(m, M_relay_ledger_statements_total, now->replies[i] - was->replies[i], replies[i], NULL);
+        add(m, M_relay_ledger_statements_total, now->replies[i] - was->replies[i], replies[i],
+            NULL);
     for (int i = 0; i < LEDGER_LEVELS; i++)
         for (int d = 0; d < LEDGER_DIMENSIONS; d++)
             add(m, M_relay_ledger_refused_total, now->refused[i][d] - was->refused[i][d], levels[i],
@@ -59,8 +60,7 @@ void ledger_metrics_answer(gw_metrics_shard *m, const ledger_reply *reply)
                           0);
 }
 
-void ledger_metrics_births(gw_metrics_shard *m, const int64_t born[LEDGER_SHARDS],
-                           int64_t since_ms)
+void ledger_metrics_births(gw_metrics_shard *m, const int64_t born[LEDGER_SHARDS], int64_t since_ms)
 {
     for (unsigned i = 0; m && i < LEDGER_SHARDS; i++) {
         char name[8];

@@ -61,9 +61,9 @@ static const model_price *find_exact(const model_price *prices, size_t count, gw
 /* How specific a glob is; 0 = does not apply. */
 static size_t glob_rank(const model_price *p, gw_str model, gw_str provider)
 {
-    if (!is_for(p, provider) || !gw_glob_match(p->model, model))
-        return 0;
-    return p->model.len * 2 + (p->provider.len > 0);
+    return is_for(p, provider) && gw_glob_match(p->model, model)
+               ? p->model.len * 2 + (p->provider.len > 0)
+               : 0;
 }
 
 static const model_price *find_glob(const model_price *prices, size_t count, gw_str model,
@@ -72,6 +72,8 @@ static const model_price *find_glob(const model_price *prices, size_t count, gw_
     const model_price *best = NULL;
     size_t best_rank = 0;
     for (size_t i = 0; i < count; i++) {
+        if (prices[i].model.len * 2 + 1 <= best_rank)
+            continue; /* too short to be more specific */
         size_t rank = glob_rank(&prices[i], model, provider);
         if (rank > best_rank) {
             best = &prices[i];

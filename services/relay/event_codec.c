@@ -120,17 +120,13 @@ size_t event_pack_interrupted(gw_str packed, const event_progress *progress, uin
 
 /* ---- reading without unpacking ---- */
 
+enum { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_BYTES = 2, WIRE_FIXED32 = 5 };
+
 typedef struct cursor {
     const uint8_t *at, *end;
 } cursor;
 
-typedef struct field {
-    uint32_t number;
-    uint64_t varint; /* wire type 0 */
-    gw_str bytes; /* wire type 2 */
-} field;
-
-static bool read_varint(cursor *c, uint64_t *ret)
+static bool read_long_varint(cursor *c, uint64_t *ret)
 {
     uint64_t value = 0;
     for (unsigned shift = 0; shift < 64 && c->at < c->end; shift += 7) {
@@ -144,6 +140,14 @@ static bool read_varint(cursor *c, uint64_t *ret)
     return false;
 }
 
+static inline bool read_varint(cursor *c, uint64_t *ret)
+{
+    if (c->at == c->end || *c->at > 0x7f)
+        return read_long_varint(c, ret);
+    *ret = *c->at++; /* lengths, and tags of the first fields */
+    return true;
+}
+
 static bool skip(cursor *c, uint64_t count)
 {
     if (count > (uint64_t)(c->end - c->at))
@@ -152,93 +156,102 @@ static bool skip(cursor *c, uint64_t count)
     return true;
 }
 
-/* Of a field of a wire type that no field of ours has, only the number. */
-static bool read_field(cursor *c, field *f)
+/* Numbers as in event.proto. A field given twice: the last counts. */
+static void take_number(event_figures *e, uint64_t number, uint64_t value)
 {
-    uint64_t tag, len;
-    if (!read_varint(c, &tag))
-        return false;
-    *f = (field){.number = (uint32_t)(tag >> 3)};
-    switch (tag & 7) {
-    case 0:
-        return read_varint(c, &f->varint);
-    case 1:
-        return skip(c, 8);
+    switch (number) {
     case 2:
-        if (!read_varint(c, &len) || !skip(c, len))
-            return false;
-        f->bytes = gw_str_n(c->at - len, len);
-        return true;
-    case 5:
-        return skip(c, 4);
+        e->timestamp_ms = (int64_t)value;
+        return;
+    case 11:
+        e->status_code = (int64_t)value;
+        return;
+    case 12:
+        e->duration_ms = (int64_t)value;
+        return;
+    case 13:
+        e->ttft_ms = GW_MAX((int64_t)value, 0);
+        return;
+    case 14:
+        e->prompt_tokens = (int64_t)value;
+        return;
+    case 15:
+        e->completion_tokens = (int64_t)value;
+        return;
+    case 16:
+        e->cost_nano_usd = (int64_t)value;
+        return;
+    case 17:
+        e->total_tokens = (int64_t)value;
+        return;
+    case 60:
+        e->key_load_id = (int64_t)value;
+        return;
+    case 61:
+        e->client_load_id = (int64_t)value;
+        return;
+    case 62:
+        e->owner_load_id = (int64_t)value;
+        return;
+    case 63:
+        e->grant_id = (int64_t)value;
+        return;
+    case 65:
+        e->client_grant_id = (int64_t)value;
+        return;
+    case 66:
+        e->owner_grant_id = (int64_t)value;
+        return;
+    case 38:
+        e->repeat_count = (int64_t)value;
+        return;
+    case 40:
+        e->upstream_accepted = value != 0;
+        return;
     default:
-        return false;
+        return;
     }
 }
 
-/* Numbers as in event.proto. A field given twice: the last counts. */
-static void take_field(event_figures *e, const field *f)
+static void take_bytes(event_figures *e, uint64_t number, gw_str value)
 {
-    switch (f->number) {
-    case 2:
-        e->timestamp_ms = (int64_t)f->varint;
-        return;
+    switch (number) {
     case 3:
-        e->api_key_id = f->bytes;
+        e->api_key_id = value;
         return;
     case 7:
-        e->model = f->bytes;
+        e->model = value;
         return;
     case 8:
-        e->route = f->bytes;
-        return;
-    case 11:
-        e->status_code = (int64_t)f->varint;
-        return;
-    case 12:
-        e->duration_ms = (int64_t)f->varint;
-        return;
-    case 13:
-        e->ttft_ms = GW_MAX((int64_t)f->varint, 0);
-        return;
-    case 14:
-        e->prompt_tokens = (int64_t)f->varint;
-        return;
-    case 15:
-        e->completion_tokens = (int64_t)f->varint;
-        return;
-    case 16:
-        e->cost_nano_usd = (int64_t)f->varint;
-        return;
-    case 17:
-        e->total_tokens = (int64_t)f->varint;
-        return;
-    case 60:
-        e->key_load_id = (int64_t)f->varint;
-        return;
-    case 61:
-        e->client_load_id = (int64_t)f->varint;
-        return;
-    case 62:
-        e->owner_load_id = (int64_t)f->varint;
-        return;
-    case 63:
-        e->grant_id = (int64_t)f->varint;
-        return;
-    case 65:
-        e->client_grant_id = (int64_t)f->varint;
-        return;
-    case 66:
-        e->owner_grant_id = (int64_t)f->varint;
-        return;
-    case 38:
-        e->repeat_count = (int64_t)f->varint;
-        return;
-    case 40:
-        e->upstream_accepted = f->varint != 0;
+        e->route = value;
         return;
     default:
         return;
+    }
+}
+
+static bool take_field(event_figures *e, cursor *c)
+{
+    uint64_t tag, value;
+    if (!read_varint(c, &tag))
+        return false;
+    switch (tag & 7) {
+    case WIRE_VARINT:
+        if (!read_varint(c, &value))
+            return false;
+        take_number(e, tag >> 3, value);
+        return true;
+    case WIRE_BYTES:
+        if (!read_varint(c, &value) || !skip(c, value))
+            return false;
+        take_bytes(e, tag >> 3, gw_str_n(c->at - value, value));
+        return true;
+    case WIRE_FIXED64: /* no field of ours */
+        return skip(c, 8);
+    case WIRE_FIXED32:
+        return skip(c, 4);
+    default:
+        return false;
     }
 }
 
@@ -246,12 +259,9 @@ bool event_read_figures(gw_str packed, event_figures *ret)
 {
     cursor c = {.at = (const uint8_t *)packed.ptr, .end = (const uint8_t *)packed.ptr + packed.len};
     event_figures e = {.ttft_ms = -1};
-    field f;
-    while (c.at < c.end) {
-        if (!read_field(&c, &f))
+    while (c.at < c.end)
+        if (!take_field(&e, &c))
             return false;
-        take_field(&e, &f);
-    }
     *ret = e;
     return true;
 }

@@ -54,23 +54,20 @@
 
 enum { WIRE_VARINT = 0, WIRE_BYTES = 2 };
 
-/* What the fields take beside their bytes and texts: a tag of two bytes, and ten of a number or two of a length. */
-#define LENGTH_ROOM(number, name)  +4
-#define NUMBER_ROOM(number, name)  +12
-#define BOOL_ROOM(number, name)    +3
-#define HEADERS_ROOM(number, name) /* measured as they come */
-enum {
-    ROOM_FOR_NUMBERS =
-        0 FIELDS(LENGTH_ROOM, LENGTH_ROOM, NUMBER_ROOM, BOOL_ROOM, NUMBER_ROOM, HEADERS_ROOM)
-};
-_Static_assert(EVENT_MAX_BYTES < 1 << 14, "a length takes two bytes");
-
-/* `left` is what bytes and texts may take: room for the numbers is set aside at the start. */
 typedef struct packer {
     uint8_t *at;
-    size_t left;
-    bool is_full;
+    const uint8_t *end;
+    bool is_full; /* something did not fit: nothing is written from then on that matters */
 } packer;
+
+enum { TAG_MAX = 2, VARINT_MAX = 10 };
+
+static inline bool has_room(packer *p, size_t bytes)
+{
+    if (bytes > (size_t)(p->end - p->at))
+        p->is_full = true;
+    return !p->is_full;
+}
 
 static inline void put_varint(packer *p, uint64_t value)
 {
@@ -81,21 +78,20 @@ static inline void put_varint(packer *p, uint64_t value)
 
 static inline void put_number(packer *p, unsigned field, uint64_t value)
 {
+    if (!has_room(p, TAG_MAX + VARINT_MAX))
+        return;
     put_varint(p, field << 3 | WIRE_VARINT);
     put_varint(p, value);
 }
 
 static inline void put_bytes(packer *p, unsigned field, const void *bytes, size_t len)
 {
-    if (len > p->left) {
-        p->is_full = true;
+    if (!has_room(p, TAG_MAX + VARINT_MAX + len))
         return;
-    }
     put_varint(p, field << 3 | WIRE_BYTES);
     put_varint(p, len);
     memcpy(p->at, bytes, len);
     p->at += len;
-    p->left -= len;
 }
 
 static inline void put_text(packer *p, unsigned field, const char *text)
@@ -121,25 +117,18 @@ static void put_headers(packer *p, unsigned field, const usage_event *e)
 {
     for (size_t i = 0; i < e->n_headers; i++) {
         const Apirelay__Usage__V1__EventHeader *h = e->headers[i];
-        size_t size = packed_text_size(strlen(h->name)) + packed_text_size(strlen(h->value));
-        if (size + 2 + varint_size(size) > p->left) { /* no room is set aside for these */
-            p->is_full = true;
+        if (!has_room(p, TAG_MAX + VARINT_MAX))
             return;
-        }
-        size_t left = p->left - size - 2 - varint_size(size);
         put_varint(p, field << 3 | WIRE_BYTES);
-        put_varint(p, size);
+        put_varint(p, packed_text_size(strlen(h->name)) + packed_text_size(strlen(h->value)));
         put_text(p, 1, h->name);
         put_text(p, 2, h->value);
-        p->left = left;
     }
 }
 
 size_t event_pack_usual(const usage_event *e, uint8_t *out, size_t cap)
 {
-    if (cap < ROOM_FOR_NUMBERS)
-        return 0;
-    packer p = {.at = out, .left = cap - ROOM_FOR_NUMBERS};
+    packer p = {.at = out, .end = out + cap};
 #define BYTES(number, name)                                                                        \
     if (e->name.len > 0)                                                                           \
         put_bytes(&p, number, e->name.data, e->name.len);

@@ -3,9 +3,11 @@
 #include "messages_front.h"
 
 static const char *const honoured[] = {
-    "model",    "messages",       "system",        "max_tokens",    "stream",        "temperature",
-    "top_p",    "top_k",          "tools",         "tool_choice",   "service_tier",  "thinking",
-    "metadata", "stop_sequences", "output_config", "output_format", "cache_control",
+    "model",         "messages",           "system",        "max_tokens",
+    "stream",        "temperature",        "top_p",         "top_k",
+    "tools",         "tool_choice",        "service_tier",  "thinking",
+    "metadata",      "stop_sequences",     "output_config", "output_format",
+    "cache_control", "context_management",
 };
 
 typedef struct writing {
@@ -73,11 +75,14 @@ static void write_ceiling(const writing *w)
     (void)yyjson_mut_obj_add_int(w->doc, w->root, name, w->params->job->body->needs.max_tokens);
 }
 
+/* OpenAI takes no longer names than this; Claude Code's are. */
+#define USER_MAX_BYTES 64
+
 static void write_user(const writing *w)
 {
     gw_str user = chat_string(asked_for(w, "metadata"), "user_id");
 
-    if (user.len > 0 && w->kind == PROVIDER_GOOGLE)
+    if (user.len > 0 && (w->kind == PROVIDER_GOOGLE || user.len > USER_MAX_BYTES))
         adapter_params_ignore(w->params, GW_STR("metadata"));
     else if (user.len > 0)
         set_text(w, w->root, "user", user);
@@ -86,6 +91,25 @@ static void write_user(const writing *w)
 }
 
 /* ---- thinking ---- */
+
+/* Earlier thinking is left out in any case, so that clearing it, which Claude Code asks for, asks for nothing. */
+static gw_status check_context(const writing *w, gw_error *err)
+{
+    yyjson_val *management = asked_for(w, "context_management"), *edit, *key;
+    yyjson_arr_iter edits = yyjson_arr_iter_with(yyjson_obj_get(management, "edits"));
+    yyjson_obj_iter members = yyjson_obj_iter_with(management);
+    bool is_honoured = !management || yyjson_is_obj(management);
+
+    while ((key = yyjson_obj_iter_next(&members)))
+        is_honoured &= yyjson_equals_str(key, "edits");
+    while ((edit = yyjson_arr_iter_next(&edits)))
+        is_honoured &= gw_str_starts_with(chat_string(edit, "type"), GW_STR("clear_thinking"));
+    if (is_honoured)
+        return GW_OK;
+    return adapter_params_refuse(w->params, "context_management", err,
+                                 "'context_management' but for clear_thinking is not supported by "
+                                 "this provider");
+}
 
 /* OpenAI's words; Anthropic's own have one more. */
 static gw_status write_effort(const writing *w, yyjson_val *effort, gw_error *err)
@@ -249,6 +273,8 @@ gw_status messages_write_chat(adapter_params *params, json_builder *body, messag
     write_ceiling(&w);
     if (rc == GW_OK)
         rc = messages_write_turns(params, body, w.root, origins, err);
+    if (rc == GW_OK)
+        rc = check_context(&w, err);
     if (rc == GW_OK)
         rc = write_sampling(&w, err);
     if (rc == GW_OK)

@@ -12,7 +12,7 @@ static void check_ceiling(const adapter_job *job, yyjson_val *root, const char *
 {
     yyjson_val *ceiling = yyjson_obj_get(root, name);
 
-    if (ceiling)
+    if (ceiling && job->endpoint == ENDPOINT_MESSAGES) /* counting makes nothing */
         fuzz_require(yyjson_is_uint(ceiling) &&
                      (int64_t)yyjson_get_uint(ceiling) <= job->body->needs.max_tokens);
 }

@@ -211,6 +211,44 @@ static void a_translated_stream_without_content_is_a_failure_with_a_status(void 
     assert_error(k, 502, "api_error", "ended in mid-answer");
 }
 
+/* Targets of two kinds: what the first one began to say is forgotten, whichever of them is translated. */
+static void the_next_target_may_be_of_another_kind(void **state)
+{
+    static const script began = REPLY_CUT(200, SSE, START, OPEN);
+    static const script role = REPLY_CUT(200, SSE, CHUNK("{\"role\":\"assistant\"}"));
+    static const script through = REPLY(200, SSE, START, OPEN, SAID, CLOSE, ENDED, STOP);
+    static const script chunks = REPLY(
+        200, SSE, CHUNK("{\"content\":\"hello\"}"),
+        "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],"
+        "\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":3}}\n\n",
+        "data: [DONE]\n\n");
+    const struct {
+        provider_kind kinds[2];
+        script queue[2];
+    } cases[] = {{{PROVIDER_OPENAI, PROVIDER_ANTHROPIC}, {role, through}},
+                 {{PROVIDER_ANTHROPIC, PROVIDER_OPENAI}, {began, chunks}}};
+    kit *k = *state;
+
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        provider_config second = k->provider;
+        route_target targets[] = {k->target, k->target};
+        k->provider.kind = cases[i].kinds[0];
+        second.kind = cases[i].kinds[1];
+        targets[1].provider = &second;
+        targets[1].tier = 1;
+        k->route.targets = targets;
+        k->route.target_count = 2;
+        k->queue = cases[i].queue;
+        k->asked = 0;
+        ask_message(k, STREAM, cases[i].queue);
+        assert_true(says(&k->answer.body, OPEN SAID CLOSE));
+        assert_true(says(&k->answer.body, STOP) && !says(&k->answer.body, "event: error"));
+        assert_int_equal(k->events[i]->attempts, 2);
+        assert_int_equal(k->events[i]->prompt_tokens, 9);
+        assert_int_equal(k->events[i]->completion_tokens, 3);
+    }
+}
+
 static void refusals_of_every_kind_are_anthropics(void **state)
 {
     static const struct {
@@ -322,6 +360,7 @@ int main(void)
         WITH(other_providers_are_asked_in_their_dialect),
         WITH(a_translated_stream_that_is_cut_ends_in_an_error_event),
         WITH(a_translated_stream_without_content_is_a_failure_with_a_status),
+        WITH(the_next_target_may_be_of_another_kind),
         WITH(refusals_of_every_kind_are_anthropics),
         WITH(what_the_transport_refuses_is_anthropics_too),
         WITH(a_busy_gateway_is_overloaded),

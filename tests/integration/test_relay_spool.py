@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import json
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -229,3 +230,50 @@ def test_replay_needs_a_spool_and_a_directory(stack: Suite, tmp_path: Path) -> N
     assert status == 1 and "no spool" in log
     assert not list(tmp_path.iterdir())
     assert relay_command(stack, "spool", "replay")[0] == 2
+
+
+def test_a_tail_that_did_not_reach_the_disk_is_lost_and_nothing_else(stack: Suite, tmp_path: Path) -> None:
+    key = stack.make_key()
+    relay, spool = stack.processes["relay"], stack.path("spool") / "spool"
+
+    def recorded(count: int) -> set[str]:
+        answers = at_once(lambda: stack.chat(key["key"]), count)
+        assert {a.status_code for a in answers} == {200}
+        eventually(lambda: stack.metric("relay", "relay_spool_open_slots") == 0, "all is committed", SECONDS)
+        return {a.headers["x-request-id"] for a in answers}
+
+    stack.processes["usage"].stop()
+    kept = recorded(5)
+    relay.send(signal.SIGSTOP)
+    shutil.copytree(spool, tmp_path / "spool")
+    relay.send(signal.SIGCONT)
+    lost = recorded(5)
+    relay.send(signal.SIGKILL)
+    relay.wait()
+    shutil.rmtree(spool)
+    shutil.copytree(tmp_path / "spool", spool)
+    relay.start()
+    stack.await_ready("relay")
+    kept |= recorded(3)  # their numbers are those of the tail that is gone
+    stack.processes["usage"].start()
+
+    def agreed() -> bool:
+        ids = [row["requestId"] for row in stack.rows(keyId=key["keyId"])]
+        assert len(ids) == len(set(ids)) and set(ids) - lost == kept
+        return len(ids) >= 8
+
+    eventually(agreed, "what was kept has a row each", SECONDS)
+    counted(stack, key["keyId"], len(stack.rows(keyId=key["keyId"])))
+    assert stack.metric("relay", 'relay_spool_resets_total{reason="copied"}') == 0, "usage has claimed none of it"
+
+
+def test_a_read_only_file_system_is_an_error_at_start(stack: Suite, tmp_path: Path) -> None:
+    relay = stack.processes["relay"]
+    relay.stop()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,size=1m", "tmpfs", str(tmp_path)], capture_output=True).returncode != 0:
+        pytest.skip("needs to mount a file system: run as root")
+    try:
+        ran = subprocess.run(relay.command, env={**relay.env, "RELAY_SPOOL_DIR": str(tmp_path)}, capture_output=True, text=True, timeout=60)
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+    assert ran.returncode == 1 and "Read-only file system" in ran.stdout + ran.stderr, ran.stderr

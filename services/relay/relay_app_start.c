@@ -214,6 +214,7 @@ static void adjust_core(relay_app *a)
     l->request_timeout_ms = conf->request_timeout_ms;
     l->drain_max_ms = conf->drain_max_ms;
     l->keep_alive_ms = conf->stream_keep_alive_ms;
+    target_health_configure(a->core.health, conf->breaker_failures, conf->breaker_open_ms);
     l->max_in_flight = GW_MIN(conf->max_inflight, a->inflight_bound);
     ledger_keeper_set_request_max(a->ledgers, conf->request_timeout_ms + conf->drain_max_ms);
     a->front.trusted_proxies = conf->trusted_proxies.items;

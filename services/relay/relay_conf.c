@@ -2,6 +2,8 @@
 
 #include "service/service.h"
 
+#define BREAKER_OPEN_MIN_MS 100
+
 static void check(const void *conf, gw_conf_errors *errs)
 {
     const relay_conf *c = conf;
@@ -15,6 +17,8 @@ static void check(const void *conf, gw_conf_errors *errs)
                   c->upstream_cert_file);
     gw_conf_needs(errs, "redis_cert_file", c->redis_cert_file, "redis_key_file", c->redis_key_file);
     gw_conf_needs(errs, "redis_key_file", c->redis_key_file, "redis_cert_file", c->redis_cert_file);
+    if (c->breaker_open_ms < BREAKER_OPEN_MIN_MS)
+        gw_conf_wrong(errs, "breaker_open_ms", "must be at least %d ms", BREAKER_OPEN_MIN_MS);
     gw_service_check_conf(conf, errs);
     gw_service_check_cursor_key(conf, c->cursor_key_file, errs);
 }

@@ -25,7 +25,11 @@ gw_status relay_core_init(relay_core *c, gw_error *err)
     c->route_seed = gw_random_u64();
     c->scratch.size = SCRATCH_BYTES;
     c->scratch.bytes = malloc(SCRATCH_BYTES);
-    return c->scratch.bytes ? GW_OK : relay_request_no_memory(err);
+    c->health = target_health_new();
+    if (c->scratch.bytes && c->health)
+        return GW_OK;
+    relay_core_fini(c);
+    return relay_request_no_memory(err);
 }
 
 void relay_core_fini(relay_core *c)
@@ -35,6 +39,8 @@ void relay_core_fini(relay_core *c)
     c->config = NULL;
     free(c->scratch.bytes);
     c->scratch.bytes = NULL;
+    target_health_free(c->health);
+    c->health = NULL;
 }
 
 void relay_core_set_config(relay_core *c, relay_config *config)

@@ -15,6 +15,7 @@
 #include "origin_set.h"
 #include "recorder.h"
 #include "relay_config.h"
+#include "target_health.h"
 #include "usage_tap.h"
 
 #include "crypto/crypto.h"
@@ -63,6 +64,7 @@ typedef struct relay_core {
     relay_config *config; /* current snapshot; never NULL once serving */
     json_scratch scratch;
     uint64_t route_seed; /* of the choice between targets */
+    target_health *health; /* of those in trouble; NULL: nothing is known (tests) */
     openai_error adapter_failure; /* for the moment between an adapter's call and its stage */
     request_troubles no_troubles; /* all zeroes */
     request_troubles last_troubles; /* of whoever finds no memory for its own */

@@ -293,6 +293,7 @@ relay_stage relay_request_fail(relay_request *r, const gw_error *err)
     openai_error e;
 
     openai_error_from(&e, err);
+    e.retry_after = r->retry_after;
     return relay_request_fail_with(r, &e);
 }
 

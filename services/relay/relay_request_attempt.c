@@ -77,18 +77,6 @@ static attempt_failure failure_of(const relay_request *r)
     }
 }
 
-/* -1: it did not say. A date is not read: of these providers none sends one. */
-static int64_t retry_after_ms(const relay_request *r)
-{
-    int64_t n;
-
-    if (gw_str_to_int64(r->retry_after_ms, &n) && n >= 0)
-        return n;
-    if (gw_str_to_int64(r->retry_after, &n) && n >= 0)
-        return GW_MIN(n, 86400) * 1000;
-    return -1;
-}
-
 /* ---- what follows ---- */
 
 bool relay_request_has_another(const relay_request *r)
@@ -102,16 +90,11 @@ bool relay_request_may_try_again(const relay_request *r)
            failure_of(r) != FAILURE_FINAL;
 }
 
-static target_state state_of(void *arg, const route_target *t)
-{
-    return relay_request_state_of(arg, t);
-}
-
 static plan_step next_step(relay_request *r)
 {
     int64_t left_ms = r->deadline.due_ms - gw_loop_now_ms(r->core->loop);
-    failed_attempt failed = {failure_of(r), retry_after_ms(r), left_ms};
-    route_view view = {state_of, r};
+    failed_attempt failed = {failure_of(r), relay_request_retry_after_ms(r), left_ms};
+    route_view view = relay_request_view(r);
 
     return route_plan_after(&r->plan, r->route, r->target, &failed, &view, &r->core->route_seed);
 }
@@ -168,6 +151,7 @@ static void forget_attempt(relay_request *r)
 
 bool relay_request_try_again(relay_request *r)
 {
+    relay_request_note_outcome(r); /* the next step depends on it */
     plan_step next = next_step(r);
 
     if (!next.target || (next.pause_ms > 0 && !arm_pause(r, next.pause_ms)))
@@ -177,7 +161,7 @@ bool relay_request_try_again(relay_request *r)
                     next.target == r->target ? GW_STR("same") : GW_STR("next"));
     if (next.target != r->target)
         r->written = NULL;
-    r->target = next.target;
+    relay_request_turn_to(r, next.target);
     r->is_to_send = true;
     forget_attempt(r);
     return true;

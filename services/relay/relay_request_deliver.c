@@ -81,6 +81,7 @@ static void deliver_content(relay_request *r, const answer_event *e)
     if (!r->content_seen) {
         r->content_seen = true;
         r->ttft_ms = relay_request_elapsed_ms(r);
+        relay_request_note_content(r);
     }
     start_stream(r);
     write_event(r, e);

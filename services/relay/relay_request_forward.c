@@ -113,6 +113,7 @@ static gw_status send_upstream(relay_request *r, const adapter_request *u, gw_er
     if (rc == GW_OK) {
         r->operations++;
         r->attempts++;
+        r->outcome_is_known = false;
     }
     return rc;
 }

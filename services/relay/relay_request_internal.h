@@ -121,6 +121,7 @@ struct relay_request {
     const model_price *price; /* NULL: the book has none */
     int attempts; /* requests sent to providers */
     bool is_to_send; /* an attempt follows, after its pause */
+    bool outcome_is_known; /* of the last one, to the health of targets */
     gw_timer *pause; /* before it, in the arena; NULL: there never was one */
     adapter_request *written; /* of an attempt that may be made again; NULL: to be written */
     int upstream_status;
@@ -189,6 +190,8 @@ relay_stage local_answer_resume(relay_request *r);
 /* relay_request_route.c: route and target. */
 gw_status relay_request_find_route(relay_request *r, gw_error *err);
 target_state relay_request_state_of(const relay_request *r, const route_target *t);
+route_view relay_request_view(relay_request *r);
+void relay_request_turn_to(relay_request *r, const route_target *t);
 /* By the name sent upstream, else by the one asked for: an alias may have a price of its own. NULL: the book has none. */
 const model_price *relay_request_price(const relay_request *r, const route_target *t);
 
@@ -197,6 +200,12 @@ bool relay_request_has_another(
     const relay_request *r); /* the route has, whatever becomes of this one */
 bool relay_request_may_try_again(const relay_request *r); /* after the failure that is noted */
 bool relay_request_try_again(relay_request *r); /* nothing is in flight; true: is_to_send */
+
+/* relay_request_health.c: what an attempt says of its target. */
+target_name relay_request_target_name(const relay_request *r, const route_target *t);
+void relay_request_note_content(relay_request *r); /* the first one came */
+void relay_request_note_outcome(relay_request *r); /* the attempt has ended; once for each */
+int64_t relay_request_retry_after_ms(const relay_request *r); /* -1: it did not say */
 
 /* upstream_answer.c: what the request was sent from is not needed any more. */
 void relay_request_release_body(relay_request *r);

@@ -17,7 +17,16 @@ target_state relay_request_state_of(const relay_request *r, const route_target *
         return TARGET_FORBIDDEN;
     if (t->provider->unusable)
         return TARGET_UNUSABLE;
-    return relay_request_hold_covers(r, t) ? TARGET_READY : TARGET_TOO_DEAR;
+    if (!relay_request_hold_covers(r, t))
+        return TARGET_TOO_DEAR;
+    if (target_health_is_quiet(r->core->health))
+        return TARGET_READY;
+    target_name name = relay_request_target_name(r, t);
+    int64_t now_ms = gw_loop_now_ms(r->core->loop);
+    if (target_health_closed_ms(r->core->health, name, now_ms) > 0)
+        return TARGET_OPEN;
+    return target_health_is_limited(r->core->health, name, 0, now_ms) ? TARGET_LIMITED
+                                                                      : TARGET_READY;
 }
 
 static target_state state_of(void *arg, const route_target *t)
@@ -25,8 +34,40 @@ static target_state state_of(void *arg, const route_target *t)
     return relay_request_state_of(arg, t);
 }
 
-static gw_status tell_why(const relay_request *r, const route_view *view, gw_error *err)
+route_view relay_request_view(relay_request *r)
 {
+    return (route_view){state_of, r};
+}
+
+void relay_request_turn_to(relay_request *r, const route_target *t)
+{
+    r->target = t;
+    if (target_health_open_count(r->core->health) > 0)
+        target_health_chosen(r->core->health, relay_request_target_name(r, t),
+                             gw_loop_now_ms(r->core->loop));
+}
+
+/* Every target that could be asked is failing. The caller is told when one of them will be asked. */
+static gw_status tell_when(relay_request *r, gw_error *err)
+{
+    int64_t least_ms = INT64_MAX;
+
+    for (size_t i = 0; i < r->route->target_count; i++) {
+        target_name name = relay_request_target_name(r, &r->route->targets[i]);
+        int64_t ms = target_health_closed_ms(r->core->health, name, gw_loop_now_ms(r->core->loop));
+        least_ms = ms > 0 ? GW_MIN(least_ms, ms) : least_ms;
+    }
+    int64_t seconds = (least_ms + 999) / 1000;
+    r->retry_after = gw_arena_printf(r->arena, "%lld", (long long)seconds);
+    return gw_fail(err, GW_ERR_UPSTREAM_UNAVAILABLE,
+                   "the provider %.*s is failing; it is asked again in %lld s",
+                   GW_STR_ARG(r->route->targets[0].provider->name), (long long)seconds);
+}
+
+static gw_status tell_why(relay_request *r, const route_view *view, gw_error *err)
+{
+    if (route_plan_best(r->route, view) == TARGET_OPEN)
+        return tell_when(r, err);
     if (route_plan_best(r->route, view) == TARGET_UNUSABLE)
         return gw_fail(err, GW_ERR_UPSTREAM_UNAVAILABLE, "the provider %.*s is not set up",
                        GW_STR_ARG(r->route->targets[0].provider->name));
@@ -37,13 +78,16 @@ static gw_status tell_why(const relay_request *r, const route_view *view, gw_err
 
 gw_status relay_request_find_route(relay_request *r, gw_error *err)
 {
-    route_view view = {state_of, r};
+    route_view view = relay_request_view(r);
 
     r->route = r->config ? relay_config_route(r->config, r->body.model) : NULL;
     if (!r->route)
         return gw_fail_field(err, GW_ERR_MODEL_NOT_FOUND, "model",
                              "The model `%.*s` does not exist or you do not have access to it.",
                              GW_STR_ARG(r->body.model));
-    r->target = route_plan_next(&r->plan, r->route, &view, &r->core->route_seed);
-    return r->target ? GW_OK : tell_why(r, &view, err);
+    const route_target *t = route_plan_next(&r->plan, r->route, &view, &r->core->route_seed);
+    if (!t)
+        return tell_why(r, &view, err);
+    relay_request_turn_to(r, t);
+    return GW_OK;
 }

@@ -116,10 +116,17 @@ static const fault faults[] = {
     {"silence after content", true, {REPLY_STALL(200, SSE, ROLE, SAID), GOOD_STREAM}, 200, 1},
 };
 
+static void forget_health(kit *k)
+{
+    target_health_free(k->core.health);
+    k->core.health = target_health_new();
+}
+
 static void check_fault(kit *k, const fault *f)
 {
     print_message("%s\n", f->name);
     forget_events(k);
+    forget_health(k);
     k->opened = 0;
     ask_queue(k, f->stream ? STREAM : CHAT, f->queue);
     assert_int_equal(k->answer.status, f->status);
@@ -362,6 +369,122 @@ static void a_target_that_is_not_set_up_is_passed_over(void **state)
     assert_true(says(&k->answer.body, "the provider openai is not set up"));
 }
 
+/* ---- targets in trouble ---- */
+
+static void ask_script(kit *k, const char *body, const script *s)
+{
+    k->queue = NULL;
+    k->asked = 0;
+    gw_buf_clear(&k->trail);
+    ask(k, "good", body, s);
+}
+
+static void an_open_breaker_is_passed_over_and_a_lone_one_refuses_until_its_time(void **state)
+{
+    kit *k = *state;
+    static const script fails = REPLY(500, PLAIN, ERROR), good = GOOD;
+
+    target_health_configure(k->core.health, 2, 300);
+    k->route.target_count = 1;
+    for (int i = 0; i < 2; i++) {
+        ask_script(k, CHAT, &fails);
+        assert_int_equal(k->answer.status, 502);
+        assert_int_equal(k->asked, 1);
+    }
+    forget_events(k);
+    ask_script(k, CHAT, &good);
+    assert_int_equal(k->answer.status, 503);
+    assert_true(says(&k->answer.head, "retry-after: 1\n"));
+    assert_true(says(&k->answer.body, "the provider openai is failing"));
+    assert_int_equal(k->asked, 0);
+    assert_string_equal(only_event(k)->outcome, "refused");
+
+    k->route.target_count = 2;
+    ask_script(k, CHAT, &good);
+    assert_int_equal(k->answer.status, 200);
+    assert_true(says(&k->trail, "two"));
+
+    gw_timer_set(k->loop, &k->limit, 320); /* its period is over */
+    gw_loop_run(k->loop);
+    ask_script(k, CHAT, &good);
+    assert_true(says(&k->trail, "one"));
+    assert_int_equal(target_health_open_count(k->core.health), 0);
+}
+
+/* {what comes, as a stream, opens the breaker} */
+static void what_counts_for_the_breaker_is_what_the_provider_is_to_blame_for(void **state)
+{
+    kit *k = *state;
+    static const struct {
+        const char *name;
+        bool stream;
+        script s;
+        bool opens;
+    } cases[] = {
+        {"500", false, REPLY(500, PLAIN, ERROR), true},
+        {"529", false, REPLY(529, PLAIN, ERROR), true},
+        {"408", false, REPLY(408, PLAIN, ERROR), true},
+        {"silence", false, {.type = ""}, true},
+        {"HTML", false, REPLY(200, "text/html", "<html>"), true},
+        {"a cut in JSON", false, REPLY_CUT(200, PLAIN, "{"), true},
+        {"an error in a 200", false, REPLY(200, PLAIN, ERROR), true},
+        {"a cut after content", true, REPLY_CUT(200, SSE, ROLE, SAID), true},
+        {"400", false, REPLY(400, PLAIN, ERROR), false},
+        {"404", false, REPLY(404, PLAIN, ERROR), false},
+        {"429", false, REPLY(429, PLAIN, ERROR), false},
+        {"401", false, REPLY(401, PLAIN, ERROR), false},
+        {"an answer", false, GOOD, false},
+        {"a stream", true, GOOD_STREAM, false},
+    };
+
+    target_health_configure(k->core.health, 1, 60000);
+    k->route.target_count = 1;
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        print_message("%s\n", cases[i].name);
+        ask_script(k, cases[i].stream ? STREAM : CHAT, &cases[i].s);
+        assert_int_equal(k->asked, 1);
+        assert_int_equal(target_health_open_count(k->core.health), cases[i].opens);
+        forget_health(k);
+        target_health_configure(k->core.health, 1, 60000);
+        forget_events(k);
+    }
+}
+
+static void a_caller_that_leaves_says_nothing_of_the_provider(void **state)
+{
+    kit *k = *state;
+    static const script silent = {.type = ""};
+
+    target_health_configure(k->core.health, 1, 60000);
+    k->script = &silent;
+    k->queue = NULL;
+    send_call(k, "POST", "/v1/chat/completions", "good", CHAT);
+    k->stop_when_asked = true;
+    run(k);
+    gw_http_cancel(k->call);
+    run(k);
+    run_until_idle(k);
+    assert_int_equal(target_health_open_count(k->core.health), 0);
+}
+
+static void a_limited_target_comes_last_until_it_said(void **state)
+{
+    kit *k = *state;
+    static const script limited[] = {
+        {.status = 429, .type = PLAIN, .parts = {ERROR}, .retry_after = "60"}, GOOD};
+    static const script good = GOOD;
+
+    ask_queue(k, CHAT, limited);
+    assert_int_equal(k->asked, 2);
+    ask_script(k, CHAT, &good);
+    assert_int_equal(k->asked, 1);
+    assert_true(says(&k->trail, "two"));
+    k->route.target_count = 1; /* nobody else: it is asked all the same */
+    ask_script(k, CHAT, &good);
+    assert_int_equal(k->answer.status, 200);
+    assert_true(says(&k->trail, "one"));
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, kit_teardown)
@@ -379,6 +502,10 @@ int main(void)
         TEST(tools_of_agents_are_not_run_twice),
         TEST(a_key_with_a_list_of_models_is_held_to_it_at_the_target),
         TEST(a_target_that_is_not_set_up_is_passed_over),
+        TEST(an_open_breaker_is_passed_over_and_a_lone_one_refuses_until_its_time),
+        TEST(what_counts_for_the_breaker_is_what_the_provider_is_to_blame_for),
+        TEST(a_caller_that_leaves_says_nothing_of_the_provider),
+        TEST(a_limited_target_comes_last_until_it_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,116 @@
+/* What attempts say of the health of their targets: breakers, and until when a provider does not want to be asked. */
+#include "relay_request_internal.h"
+
+#define LIMIT_DEFAULT_MS     1000 /* of a 429 that does not say for how long */
+#define LIMIT_MIN_MS         250
+#define LIMIT_MAX_MS         3600000
+#define CREDENTIAL_REFUSED_MS 60000 /* an operator mends that, it does not pass */
+
+target_name relay_request_target_name(const relay_request *r, const route_target *t)
+{
+    return (target_name){t->provider->name,
+                         t->upstream_model.len > 0 ? t->upstream_model : r->body.model};
+}
+
+/* A date is not read: of these providers none sends one. */
+int64_t relay_request_retry_after_ms(const relay_request *r)
+{
+    int64_t n;
+
+    if (gw_str_to_int64(r->retry_after_ms, &n) && n >= 0)
+        return GW_MIN(n, LIMIT_MAX_MS);
+    if (gw_str_to_int64(r->retry_after, &n) && n >= 0)
+        return GW_MIN(n, LIMIT_MAX_MS / 1000) * 1000;
+    return -1;
+}
+
+static void tell(relay_request *r, target_name t, health_change change)
+{
+    relay_core *c = r->core;
+    bool opened = change == HEALTH_OPENED;
+
+    if (change == HEALTH_SAME)
+        return;
+    gw_metric_count(c->metrics, M_relay_breaker_changes_total,
+                    opened ? GW_STR("opened") : GW_STR("closed"));
+    gw_metric_set(c->metrics, M_relay_breakers_open,
+                  (int64_t)target_health_open_count(c->health), NULL, 0);
+    if (opened)
+        gw_log_warn(c->log, "breaker_opened", gw_kv("request.id", (const char *)r->id),
+                    gw_kv("provider", t.provider), gw_kv("model", gw_str_slice(t.model, 0, 128)));
+    else
+        gw_log_info(c->log, "breaker_closed", gw_kv("request.id", (const char *)r->id),
+                    gw_kv("provider", t.provider), gw_kv("model", gw_str_slice(t.model, 0, 128)));
+}
+
+static void note_limit(relay_request *r, target_name t, int64_t ms)
+{
+    int64_t now_ms = gw_loop_now_ms(r->core->loop);
+
+    target_health_limit(r->core->health, t, 0, now_ms, now_ms + GW_MAX(ms, LIMIT_MIN_MS));
+}
+
+static void note_failure(relay_request *r, target_name t)
+{
+    tell(r, t, target_health_failed(r->core->health, t, gw_loop_now_ms(r->core->loop)));
+}
+
+/* An answer that refuses is an answer, unless it is the provider that is at its end. */
+static void note_status(relay_request *r, target_name t)
+{
+    int64_t said_ms = relay_request_retry_after_ms(r);
+
+    switch (r->upstream_status) {
+    case 401:
+    case 402:
+    case 403:
+    case 407:
+        note_limit(r, t, CREDENTIAL_REFUSED_MS);
+        break;
+    case 429:
+        note_limit(r, t, said_ms < 0 ? LIMIT_DEFAULT_MS : said_ms);
+        break;
+    default:
+        if (r->upstream_status >= 500 || r->upstream_status == 408)
+            note_failure(r, t);
+        else
+            tell(r, t, target_health_answered(r->core->health, t));
+    }
+}
+
+static bool is_of_target(gw_status why)
+{
+    switch (why) {
+    case GW_ERR_UPSTREAM_FAILED:
+    case GW_ERR_UPSTREAM_PROTOCOL:
+    case GW_ERR_UPSTREAM_CUT:
+    case GW_ERR_UPSTREAM_UNAVAILABLE:
+    case GW_ERR_UPSTREAM_TIMEOUT:
+    case GW_ERR_ADDRESS_REFUSED:
+        return true;
+    default: /* ours */
+        return false;
+    }
+}
+
+void relay_request_note_content(relay_request *r)
+{
+    target_name t = relay_request_target_name(r, r->asked);
+
+    if (target_health_open_count(r->core->health) > 0)
+        tell(r, t, target_health_answered(r->core->health, t));
+}
+
+void relay_request_note_outcome(relay_request *r)
+{
+    if (r->attempts == 0 || r->outcome_is_known || r->cancelled) /* who cancels says nothing of it */
+        return;
+    r->outcome_is_known = true;
+    target_name t = relay_request_target_name(r, r->asked);
+    if (!r->has_failed)
+        tell(r, t, target_health_answered(r->core->health, t));
+    else if (r->mode == ANSWER_ERROR)
+        note_status(r, t);
+    else if (is_of_target(r->troubles->failure.error.code))
+        note_failure(r, t);
+}

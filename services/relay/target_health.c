@@ -1,0 +1,206 @@
+#include "target_health.h"
+
+#include "core/map.h"
+
+#include <stdlib.h>
+
+#define KNOWN_MAX     4096 /* of breakers, and of limits */
+#define MODEL_MAX_LEN 256 /* no model's name is longer, and callers may make up what they like */
+#define GROWTH_MAX    8
+
+typedef struct breaker {
+    int64_t failures; /* in a row */
+    int64_t open_ms; /* its period; 0: closed */
+    int64_t until_ms; /* open: when one is let through */
+    bool tried; /* one was, and has no outcome yet */
+} breaker;
+
+struct target_health {
+    gw_map *breakers; /* name -> breaker */
+    gw_map *limits; /* name and credential -> int64_t, until when */
+    int64_t failures_max, open_ms;
+    size_t open_count;
+};
+
+target_health *target_health_new(void)
+{
+    target_health *h = calloc(1, sizeof(*h));
+
+    if (!h)
+        return NULL;
+    h->breakers = gw_map_new(free);
+    h->limits = gw_map_new(free);
+    if (h->breakers && h->limits)
+        return h;
+    target_health_free(h);
+    return NULL;
+}
+
+void target_health_free(target_health *h)
+{
+    if (!h)
+        return;
+    gw_map_free(h->breakers);
+    gw_map_free(h->limits);
+    free(h);
+}
+
+void target_health_configure(target_health *h, int64_t failures, int64_t open_ms)
+{
+    h->failures_max = failures;
+    h->open_ms = open_ms;
+}
+
+bool target_health_is_quiet(const target_health *h)
+{
+    return !h || gw_map_count(h->breakers) + gw_map_count(h->limits) == 0;
+}
+
+/* ---- names ---- */
+
+typedef struct name_text {
+    char bytes[512];
+    size_t len;
+} name_text;
+
+static void add(name_text *n, gw_str s, size_t max)
+{
+    gw_str cut = gw_str_slice(s, 0, max);
+
+    if (cut.len > 0)
+        memcpy(n->bytes + n->len, cut.ptr, cut.len);
+    n->len += cut.len;
+    n->bytes[n->len++] = '\0';
+}
+
+static gw_str name_of(name_text *n, target_name t)
+{
+    n->len = 0;
+    add(n, t.provider, 64);
+    add(n, t.model, MODEL_MAX_LEN);
+    return gw_str_n(n->bytes, n->len);
+}
+
+static gw_str name_with(name_text *n, target_name t, unsigned credential)
+{
+    (void)name_of(n, t);
+    n->bytes[n->len++] = (char)credential;
+    return gw_str_n(n->bytes, n->len);
+}
+
+/* ---- breakers ---- */
+
+static breaker *find(const target_health *h, target_name t)
+{
+    name_text n;
+
+    return h && gw_map_count(h->breakers) > 0 ? gw_map_get(h->breakers, name_of(&n, t)) : NULL;
+}
+
+/* NULL: there is no room for it. */
+static breaker *find_or_make(target_health *h, target_name t)
+{
+    name_text n;
+    gw_str name = name_of(&n, t);
+    breaker *b = gw_map_get(h->breakers, name);
+
+    if (b || gw_map_count(h->breakers) >= KNOWN_MAX)
+        return b;
+    b = calloc(1, sizeof(*b));
+    if (b && !gw_map_put(h->breakers, name, b)) {
+        free(b);
+        return NULL;
+    }
+    return b;
+}
+
+int64_t target_health_closed_ms(const target_health *h, target_name t, int64_t now_ms)
+{
+    const breaker *b = find(h, t);
+
+    return b && b->open_ms > 0 && b->until_ms > now_ms ? b->until_ms - now_ms : 0;
+}
+
+void target_health_chosen(target_health *h, target_name t, int64_t now_ms)
+{
+    breaker *b = find(h, t);
+
+    if (!b || b->open_ms == 0 || b->until_ms > now_ms)
+        return;
+    b->tried = true;
+    b->until_ms = now_ms + b->open_ms;
+}
+
+health_change target_health_failed(target_health *h, target_name t, int64_t now_ms)
+{
+    breaker *b = h && h->failures_max > 0 ? find_or_make(h, t) : NULL;
+
+    if (!b)
+        return HEALTH_SAME;
+    b->failures++;
+    if (b->open_ms > 0 && b->tried) {
+        b->tried = false;
+        b->open_ms = GW_MIN(b->open_ms * 2, h->open_ms * GROWTH_MAX);
+        b->until_ms = now_ms + b->open_ms;
+    }
+    if (b->open_ms > 0) /* else one that was under way when it opened: nothing new */
+        return HEALTH_SAME;
+    if (b->failures < h->failures_max)
+        return HEALTH_SAME;
+    b->open_ms = h->open_ms;
+    b->until_ms = now_ms + b->open_ms;
+    h->open_count++;
+    return HEALTH_OPENED;
+}
+
+health_change target_health_answered(target_health *h, target_name t)
+{
+    const breaker *b = find(h, t);
+    name_text n;
+
+    if (!b)
+        return HEALTH_SAME;
+    bool was_open = b->open_ms > 0;
+    h->open_count -= was_open;
+    (void)gw_map_remove(h->breakers, name_of(&n, t));
+    return was_open ? HEALTH_CLOSED : HEALTH_SAME;
+}
+
+size_t target_health_open_count(const target_health *h)
+{
+    return h ? h->open_count : 0;
+}
+
+/* ---- limits ---- */
+
+void target_health_limit(target_health *h, target_name t, unsigned credential, int64_t now_ms,
+                         int64_t until_ms)
+{
+    name_text n;
+
+    if (!h || until_ms <= now_ms)
+        return;
+    if (gw_map_count(h->limits) >= KNOWN_MAX) /* most are over */
+        gw_map_clear(h->limits);
+    int64_t *until = malloc(sizeof(*until));
+    if (!until)
+        return;
+    *until = until_ms;
+    if (!gw_map_put(h->limits, name_with(&n, t, credential), until))
+        free(until);
+}
+
+bool target_health_is_limited(target_health *h, target_name t, unsigned credential,
+                              int64_t now_ms)
+{
+    name_text n;
+
+    if (!h || gw_map_count(h->limits) == 0)
+        return false;
+    gw_str name = name_with(&n, t, credential);
+    const int64_t *until = gw_map_get(h->limits, name);
+    if (!until || *until > now_ms)
+        return until != NULL;
+    (void)gw_map_remove(h->limits, name);
+    return false;
+}

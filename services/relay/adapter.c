@@ -33,7 +33,7 @@ gw_status adapter_fail_inband(adapter_stream *s, gw_str json)
 {
     const provider_config *p = s->job->target->provider;
 
-    openai_error_from_inband(s->failure, s->job->arena, p->name, json, p->credential);
+    openai_error_from_inband(s->failure, s->job->arena, p->name, json, adapter_credential(s->job));
     return s->failure->error.code;
 }
 
@@ -61,7 +61,8 @@ void adapter_map_error(const adapter_job *job, int status, bool is_json, gw_str 
 {
     const provider_config *p = job->target->provider;
 
-    openai_error_from_upstream(ret, job->arena, p->name, status, is_json, body, p->credential);
+    openai_error_from_upstream(ret, job->arena, p->name, status, is_json, body,
+                               adapter_credential(job));
 }
 
 /* ---- request ---- */
@@ -148,7 +149,7 @@ static gw_str anthropic_version(const adapter_job *job)
 static bool add_credential(const adapter_job *job, adapter_request *r)
 {
     const provider_config *p = job->target->provider;
-    gw_str value = p->credential;
+    gw_str value = adapter_credential(job);
 
     if (p->kind == PROVIDER_ANTHROPIC)
         add_header(r, "anthropic-version", anthropic_version(job));

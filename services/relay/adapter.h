@@ -24,6 +24,7 @@ typedef struct adapter_job { /* what is asked; views live as long as the request
     const openai_body *body;
     const model_route *route;
     const route_target *target; /* of the route */
+    unsigned credential; /* of its provider, by number */
     const key_policy *policy;
     gw_headers client_headers;
     gw_str query; /* the caller's, raw */
@@ -105,6 +106,11 @@ const adapter_ops *adapter_of(provider_kind kind);
 const adapter_ops *adapter_for(relay_endpoint endpoint, provider_kind kind);
 
 /* ---- what adapters share ---- */
+
+static inline gw_str adapter_credential(const adapter_job *job)
+{
+    return provider_credential(job->target->provider, job->credential);
+}
 
 /* Output tokens to ask for: what the hold is for when the caller named none or a higher number; else the
  * caller's own, else the key's, never above the model's. 0: none is known. */

@@ -224,6 +224,31 @@ static void targets_stand_by_tier_and_have_their_providers_timeouts(void **state
     protobuf_c_message_free_unpacked((ProtobufCMessage *)(uintptr_t)file, NULL);
 }
 
+static void a_provider_goes_on_with_the_credentials_that_are_there(void **state)
+{
+    (void)state;
+    const relay_config_file *file = read_good(
+        "providers:\n"
+        "  - {name: a, kind: openai, baseUrl: 'http://a/v1', credential: "
+        "'env:RELAY_CREDENTIAL_MISSING', moreCredentials: ['env:RELAY_CREDENTIAL_X', "
+        "'env:RELAY_CREDENTIAL_MISSING', 'env:RELAY_CREDENTIAL_Y']}\n"
+        "  - {name: b, kind: openai, baseUrl: 'http://b/v1', credential: "
+        "'env:RELAY_CREDENTIAL_MISSING', moreCredentials: ['env:RELAY_CREDENTIAL_MISSING']}\n"
+        "models: [{model: m, targets: [{provider: a}, {provider: b}]}]\n");
+    config_warnings warnings = {0};
+    relay_config *c = build(&file, 1, NULL, &warnings);
+    const model_route *r = relay_config_route(c, GW_STR("m"));
+    assert_int_equal(warnings.count, 4);
+    const provider_config *a = r->targets[0].provider;
+    assert_null(a->unusable);
+    assert_int_equal(provider_credential_count(a), 2);
+    for (unsigned i = 0; i < 2; i++)
+        assert_true(gw_str_eq_c(provider_credential(a, i), "sk-secret"));
+    assert_non_null(r->targets[1].provider->unusable);
+    relay_config_unref(c);
+    protobuf_c_message_free_unpacked((ProtobufCMessage *)(uintptr_t)file, NULL);
+}
+
 static void every_mistake_of_a_file_is_named(void **state)
 {
     (void)state;
@@ -242,6 +267,12 @@ static void every_mistake_of_a_file_is_named(void **state)
          "providers[0].credential"},
         {"providers: [{name: a, kind: openai, baseUrl: 'http://x/v1', idleTimeoutMs: -1}]", 1,
          "providers[0].idleTimeoutMs"},
+        {"providers: [{name: a, kind: openai, baseUrl: 'http://x/v1', moreCredentials: [sk-1]}]", 2,
+         "providers[0].credential"},
+        {"providers: [{name: a, kind: openai, baseUrl: 'http://x/v1', credential: 'file:a', "
+         "moreCredentials: ['file:a', 'file:b', 'file:c', 'file:d', 'file:e', 'file:f', 'file:g', "
+         "'file:h']}]",
+         1, "providers[0].moreCredentials"},
         {"models: [{model: '', targets: [{provider: a}]}]", 1, "models[0].model"},
         {"models: [{model: a}]", 1, "models[0].targets"},
         {"models: [{model: a, targets: [{provider: a, tier: 16, weight: -1}, {provider: B}]}]", 3,
@@ -305,6 +336,7 @@ int main(void)
         cmocka_unit_test(a_later_layer_wins_by_name),
         cmocka_unit_test(what_is_missing_is_reported_and_the_rest_goes_on),
         cmocka_unit_test(targets_stand_by_tier_and_have_their_providers_timeouts),
+        cmocka_unit_test(a_provider_goes_on_with_the_credentials_that_are_there),
         cmocka_unit_test(every_mistake_of_a_file_is_named),
         cmocka_unit_test(a_file_that_is_not_there_is_named),
         cmocka_unit_test(a_price_book_is_read_whole),

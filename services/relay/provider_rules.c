@@ -98,18 +98,30 @@ static void check_base_url(check *c, const char *text)
         violation(c, "baseUrl", "may not have a query");
 }
 
-static void check_credential(check *c, const char *text)
+static void check_reference(check *c, const char *field, gw_str s)
 {
-    gw_str s = gw_str_of(text);
-    if (s.len == 0)
-        return;
     if (gw_str_starts_with(s, GW_STR("env:")) && is_env_name(gw_str_slice(s, 4, s.len)))
         return;
     if (gw_str_starts_with(s, GW_STR("file:")) && is_name(gw_str_slice(s, 5, s.len), NAME_MAX_LEN))
         return;
-    violation(c, "credential",
+    violation(c, field,
               "must be \"env:" CREDENTIAL_ENV
               "…\" or \"file:name\" (a-z, 0-9, -), never the credential itself");
+}
+
+static void check_credentials(check *c, const provider_message *p)
+{
+    char field[48];
+    if (*p->credential)
+        check_reference(c, "credential", gw_str_of(p->credential));
+    if (p->n_more_credentials > 0 && *p->credential == '\0')
+        violation(c, "credential", "must be given where moreCredentials are");
+    if (p->n_more_credentials > CREDENTIALS_MAX - 1)
+        violation(c, "moreCredentials", "must be at most %d", CREDENTIALS_MAX - 1);
+    for (size_t i = 0; i < p->n_more_credentials && i < CREDENTIALS_MAX; i++) {
+        snprintf(field, sizeof(field), "moreCredentials[%zu]", i);
+        check_reference(c, field, gw_str_of(p->more_credentials[i]));
+    }
 }
 
 static void check_timeout(check *c, const char *field, int64_t ms)
@@ -128,7 +140,7 @@ gw_status provider_check(const provider_message *p, const char *path, gw_json_vi
     if (!provider_kind_find(gw_str_of(p->kind), &kind))
         violation(&c, "kind", "must be " PROVIDER_KIND_NAMES);
     check_base_url(&c, p->base_url);
-    check_credential(&c, p->credential);
+    check_credentials(&c, p);
     check_status(&c, p->status);
     check_transport(&c, p->transport);
     check_timeout(&c, "connectTimeoutMs", p->connect_timeout_ms);

@@ -201,19 +201,31 @@ static gw_status apply(const entity *e, ProtobufCMessage *to, const entity_chang
     return gw_violations_status(&v, err);
 }
 
+/* By the mask, or without one by having a value. */
+static bool is_stated(const entity_change *c, const char *field, bool has_value)
+{
+    bool stated = c->path_count == 0 && has_value;
+    for (size_t i = 0; i < c->path_count; i++)
+        stated = stated || is_in(c->paths[i], &field, 1);
+    return stated;
+}
+
 /* A credential must not follow a provider to another host unless whoever moves it says so. */
 static gw_status check_origin(const entity_change *c, const ProtobufCMessage *before,
                               const ProtobufCMessage *after, gw_error *err)
 {
     const provider_message *a = (const provider_message *)(const void *)before;
     const provider_message *b = (const provider_message *)(const void *)after;
-    static const char *const names[] = {"credential"};
-    bool stated = false;
-    for (size_t i = 0; i < c->path_count; i++)
-        stated = stated || is_in(c->paths[i], names, 1);
-    if (c->path_count == 0)
-        stated = *message_text(c->entity, "credential") != '\0';
-    if (*a->credential == '\0' || stated || !provider_origin_changed(a, b))
+    const provider_message *stated = (const provider_message *)(const void *)c->entity;
+    bool states_first = is_stated(c, "credential", *stated->credential != '\0');
+    bool states_more = is_stated(c, "more_credentials", stated->n_more_credentials > 0);
+    bool needs_more = a->n_more_credentials > 0 && b->n_more_credentials > 0 && !states_more;
+    if (!provider_origin_changed(a, b))
+        return GW_OK;
+    if (needs_more)
+        return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, "moreCredentials",
+                             "must be given anew when the scheme, host or port of baseUrl changes");
+    if (*a->credential == '\0' || states_first)
         return GW_OK;
     return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, "credential",
                          "must be given anew when the scheme, host or port of baseUrl changes");

@@ -42,9 +42,11 @@ void relay_config_unref(relay_config *c)
     if (atomic_fetch_sub_explicit(&s->references, 1, memory_order_acq_rel) != 1)
         return;
     for (size_t i = 0; i < c->provider_count; i++) {
-        gw_str secret = c->providers[i].credential;
-        if (secret.len)
-            gw_secret_wipe((void *)(uintptr_t)secret.ptr, secret.len);
+        for (unsigned k = 0; k < provider_credential_count(&c->providers[i]); k++) {
+            gw_str secret = provider_credential(&c->providers[i], k);
+            if (secret.len)
+                gw_secret_wipe((void *)(uintptr_t)secret.ptr, secret.len);
+        }
     }
     gw_arena_free(s->arena);
     free(s);
@@ -165,22 +167,44 @@ static bool is_active(const char *status)
     return !gw_str_eq_c(gw_str_of(status), "disabled");
 }
 
-static void read_credential(builder *b, provider_config *p, gw_str reference)
+/* NULL: it is missing, which is reported; `why` says so. Else in the arena. */
+static const char *read_secret(builder *b, const provider_config *p, gw_str reference,
+                               gw_error *why)
 {
-    if (reference.len == 0)
-        return;
-    gw_error why = {0};
-    char *secret = b->credentials.resolve(b->credentials.self, reference, &why);
+    char *secret = b->credentials.resolve(b->credentials.self, reference, why);
     if (!secret) {
-        p->unusable = gw_arena_strdup(
-            b->arena, gw_arena_printf(b->arena, "its credential is missing: %s", why.message));
         warn(b, "provider " GW_STR_FMT ": credential missing: %s", GW_STR_ARG(p->name),
-             why.message);
-        return;
+             why->message);
+        return NULL;
     }
-    p->credential = gw_arena_dup(b->arena, gw_str_of(secret));
+    const char *kept = gw_arena_strdup(b->arena, gw_str_of(secret));
     gw_secret_wipe(secret, strlen(secret));
     free(secret);
+    return kept;
+}
+
+/* Those that are there, the first of them in its own place. A provider that has none of its credentials cannot be used. */
+static void read_credentials(builder *b, provider_config *p, const provider_message *m)
+{
+    gw_str *list = gw_arena_array(b->arena, gw_str, m->n_more_credentials + 1);
+    size_t count = 0;
+    gw_error why = {0};
+    if (*m->credential == '\0' || !list)
+        return;
+    for (size_t i = 0; i <= m->n_more_credentials && count < CREDENTIALS_MAX; i++) {
+        const char *reference = i == 0 ? m->credential : m->more_credentials[i - 1];
+        const char *secret = read_secret(b, p, gw_str_of(reference), &why);
+        if (secret)
+            list[count++] = gw_str_of(secret);
+    }
+    if (count == 0) {
+        p->unusable = gw_arena_strdup(
+            b->arena, gw_arena_printf(b->arena, "its credential is missing: %s", why.message));
+        return;
+    }
+    p->credential = list[0];
+    p->more_credentials = list + 1;
+    p->more_credential_count = (unsigned)count - 1;
 }
 
 static gw_str base_path_of(builder *b, const provider_config *p)
@@ -212,7 +236,7 @@ static void build_provider(builder *b, provider_config *p, const provider_messag
     p->idle_timeout_ms = m->idle_timeout_ms ? m->idle_timeout_ms : kind->idle_ms;
     p->total_timeout_ms = m->total_timeout_ms ? m->total_timeout_ms : kind->total_ms;
     p->connections_max = (size_t)m->max_connections;
-    read_credential(b, p, gw_str_of(m->credential));
+    read_credentials(b, p, m);
 }
 
 static void build_providers(builder *b)

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "core/url.h"
+#include "credential_loads.h"
 #include "http/client.h"
 #include "price_book.h"
 #include "provider_kind.h"
@@ -21,6 +22,8 @@ typedef struct provider_config {
     gw_str base_path; /* path of requests up to the endpoint, without trailing slash: "/v1",
                           "/api/agents/v1" */
     gw_str credential; /* resolved secret, never logged; "" when the provider needs none */
+    const gw_str *more_credentials; /* the same, of a provider that has several */
+    unsigned more_credential_count; /* less than CREDENTIALS_MAX */
     const char *unusable; /* why it cannot be used (credential missing …), NULL when fine */
     gw_http_transport transport;
     size_t connections_max; /* kept without a request; 0: as by default */
@@ -53,6 +56,16 @@ typedef struct model_route {
     gw_str owned_by;
     bool drops_params; /* what the provider cannot honour is left out and listed, not refused */
 } model_route;
+
+static inline unsigned provider_credential_count(const provider_config *p)
+{
+    return 1 + p->more_credential_count;
+}
+
+static inline gw_str provider_credential(const provider_config *p, unsigned i)
+{
+    return i == 0 ? p->credential : p->more_credentials[i - 1];
+}
 
 typedef struct relay_config relay_config;
 

@@ -26,7 +26,8 @@ gw_status relay_core_init(relay_core *c, gw_error *err)
     c->scratch.size = SCRATCH_BYTES;
     c->scratch.bytes = malloc(SCRATCH_BYTES);
     c->health = target_health_new();
-    if (c->scratch.bytes && c->health)
+    c->credentials = credential_loads_new();
+    if (c->scratch.bytes && c->health && c->credentials)
         return GW_OK;
     relay_core_fini(c);
     return relay_request_no_memory(err);
@@ -40,6 +41,8 @@ void relay_core_fini(relay_core *c)
     free(c->scratch.bytes);
     c->scratch.bytes = NULL;
     target_health_free(c->health);
+    credential_loads_free(c->credentials);
+    c->credentials = NULL;
     c->health = NULL;
 }
 

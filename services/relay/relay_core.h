@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "credential_loads.h"
 #include "key_cache.h"
 #include "ledger_keeper.h"
 #include "offence_book.h"
@@ -64,6 +65,7 @@ typedef struct relay_core {
     relay_config *config; /* current snapshot; never NULL once serving */
     json_scratch scratch;
     uint64_t route_seed; /* of the choice between targets */
+    credential_loads *credentials; /* of providers that have several */
     target_health *health; /* of those in trouble; NULL: nothing is known (tests) */
     openai_error adapter_failure; /* for the moment between an adapter's call and its stage */
     request_troubles no_troubles; /* all zeroes */

@@ -16,8 +16,9 @@ static attempt_failure failure_of_status(int status)
     case 401:
     case 402:
     case 403:
-    case 404: /* it has no such model: another one may have */
     case 407:
+        return FAILURE_OF_CREDENTIAL;
+    case 404: /* it has no such model: another one may have */
     case 501:
         return FAILURE_OF_TARGET;
     case 408:
@@ -81,7 +82,8 @@ static attempt_failure failure_of(const relay_request *r)
 
 bool relay_request_has_another(const relay_request *r)
 {
-    return r->route->target_count > 1 || r->target->max_retries > 0;
+    return r->route->target_count > 1 || r->target->max_retries > 0 ||
+           r->target->provider->more_credential_count > 0;
 }
 
 bool relay_request_may_try_again(const relay_request *r)

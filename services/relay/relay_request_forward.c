@@ -13,6 +13,7 @@ static void make_job(relay_request *r)
     r->job.body = &r->body;
     r->job.route = r->route;
     r->job.target = r->target;
+    r->job.credential = relay_request_take_credential(r);
     r->job.policy = r->policy;
     r->job.client_headers = r->call.headers;
     r->job.query = r->call.query;
@@ -137,7 +138,8 @@ static gw_status write_request(relay_request *r, adapter_request *u, gw_error *e
     if (rc != GW_OK)
         return rc;
     forget_json(r, u);
-    if (r->target->max_retries > 0) /* without memory for it, it is written again */
+    /* Without memory for it, it is written again; and for another credential. */
+    if (r->target->max_retries > 0 && r->target->provider->more_credential_count == 0)
         r->written = gw_arena_new_of(r->arena, adapter_request);
     if (r->written)
         *r->written = *u;
@@ -170,6 +172,7 @@ static bool send_attempt(relay_request *r)
     }
     if (rc == GW_OK)
         return true;
+    relay_request_give_back_credential(r);
     if (r->attempts > 0)
         r->has_failed = true; /* what the one before failed of says more */
     else

@@ -1,9 +1,9 @@
 /* What attempts say of the health of their targets: breakers, and until when a provider does not want to be asked. */
 #include "relay_request_internal.h"
 
-#define LIMIT_DEFAULT_MS     1000 /* of a 429 that does not say for how long */
-#define LIMIT_MIN_MS         250
-#define LIMIT_MAX_MS         3600000
+#define LIMIT_DEFAULT_MS      1000 /* of a 429 that does not say for how long */
+#define LIMIT_MIN_MS          250
+#define LIMIT_MAX_MS          3600000
 #define CREDENTIAL_REFUSED_MS 60000 /* an operator mends that, it does not pass */
 
 target_name relay_request_target_name(const relay_request *r, const route_target *t)
@@ -11,6 +11,48 @@ target_name relay_request_target_name(const relay_request *r, const route_target
     return (target_name){t->provider->name,
                          t->upstream_model.len > 0 ? t->upstream_model : r->body.model};
 }
+
+/* ---- credentials ---- */
+
+/* Those that may be used for the model now, a bit each. */
+static uint32_t usable_credentials(const relay_request *r, const route_target *t)
+{
+    target_name name = relay_request_target_name(r, t);
+    int64_t now_ms = gw_loop_now_ms(r->core->loop);
+    uint32_t usable = 0;
+
+    for (unsigned i = 0; i < provider_credential_count(t->provider); i++)
+        if (!target_health_is_limited(r->core->health, name, i, now_ms))
+            usable |= 1U << i;
+    return usable;
+}
+
+bool relay_request_is_limited(const relay_request *r, const route_target *t)
+{
+    return usable_credentials(r, t) == 0;
+}
+
+unsigned relay_request_take_credential(relay_request *r)
+{
+    const provider_config *p = r->target->provider;
+
+    if (p->more_credential_count == 0)
+        return 0;
+    r->has_credential = true;
+    return credential_loads_take(r->core->credentials, p->name, provider_credential_count(p),
+                                 usable_credentials(r, r->target));
+}
+
+void relay_request_give_back_credential(relay_request *r)
+{
+    if (!r->has_credential)
+        return;
+    r->has_credential = false;
+    credential_loads_give_back(r->core->credentials, r->job.target->provider->name,
+                               r->job.credential);
+}
+
+/* ---- outcomes ---- */
 
 /* A date is not read: of these providers none sends one. */
 int64_t relay_request_retry_after_ms(const relay_request *r)
@@ -33,8 +75,8 @@ static void tell(relay_request *r, target_name t, health_change change)
         return;
     gw_metric_count(c->metrics, M_relay_breaker_changes_total,
                     opened ? GW_STR("opened") : GW_STR("closed"));
-    gw_metric_set(c->metrics, M_relay_breakers_open,
-                  (int64_t)target_health_open_count(c->health), NULL, 0);
+    gw_metric_set(c->metrics, M_relay_breakers_open, (int64_t)target_health_open_count(c->health),
+                  NULL, 0);
     if (opened)
         gw_log_warn(c->log, "breaker_opened", gw_kv("request.id", (const char *)r->id),
                     gw_kv("provider", t.provider), gw_kv("model", gw_str_slice(t.model, 0, 128)));
@@ -47,7 +89,8 @@ static void note_limit(relay_request *r, target_name t, int64_t ms)
 {
     int64_t now_ms = gw_loop_now_ms(r->core->loop);
 
-    target_health_limit(r->core->health, t, 0, now_ms, now_ms + GW_MAX(ms, LIMIT_MIN_MS));
+    target_health_limit(r->core->health, t, r->job.credential, now_ms,
+                        now_ms + GW_MAX(ms, LIMIT_MIN_MS));
 }
 
 static void note_failure(relay_request *r, target_name t)
@@ -103,7 +146,8 @@ void relay_request_note_content(relay_request *r)
 
 void relay_request_note_outcome(relay_request *r)
 {
-    if (r->attempts == 0 || r->outcome_is_known || r->cancelled) /* who cancels says nothing of it */
+    if (r->attempts == 0 || r->outcome_is_known ||
+        r->cancelled) /* who cancels says nothing of it */
         return;
     r->outcome_is_known = true;
     target_name t = relay_request_target_name(r, r->asked);

@@ -121,6 +121,7 @@ struct relay_request {
     const model_price *price; /* NULL: the book has none */
     int attempts; /* requests sent to providers */
     bool is_to_send; /* an attempt follows, after its pause */
+    bool has_credential; /* taken, of a provider that has several */
     bool outcome_is_known; /* of the last one, to the health of targets */
     gw_timer *pause; /* before it, in the arena; NULL: there never was one */
     adapter_request *written; /* of an attempt that may be made again; NULL: to be written */
@@ -202,6 +203,10 @@ bool relay_request_may_try_again(const relay_request *r); /* after the failure t
 bool relay_request_try_again(relay_request *r); /* nothing is in flight; true: is_to_send */
 
 /* relay_request_health.c: what an attempt says of its target. */
+unsigned relay_request_take_credential(relay_request *r); /* of the target, for one attempt */
+void relay_request_give_back_credential(
+    relay_request *r); /* once it has ended, or could not be made */
+bool relay_request_is_limited(const relay_request *r, const route_target *t); /* with all of them */
 target_name relay_request_target_name(const relay_request *r, const route_target *t);
 void relay_request_note_content(relay_request *r); /* the first one came */
 void relay_request_note_outcome(relay_request *r); /* the attempt has ended; once for each */

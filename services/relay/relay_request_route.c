@@ -21,12 +21,10 @@ target_state relay_request_state_of(const relay_request *r, const route_target *
         return TARGET_TOO_DEAR;
     if (target_health_is_quiet(r->core->health))
         return TARGET_READY;
-    target_name name = relay_request_target_name(r, t);
-    int64_t now_ms = gw_loop_now_ms(r->core->loop);
-    if (target_health_closed_ms(r->core->health, name, now_ms) > 0)
+    if (target_health_closed_ms(r->core->health, relay_request_target_name(r, t),
+                                gw_loop_now_ms(r->core->loop)) > 0)
         return TARGET_OPEN;
-    return target_health_is_limited(r->core->health, name, 0, now_ms) ? TARGET_LIMITED
-                                                                      : TARGET_READY;
+    return relay_request_is_limited(r, t) ? TARGET_LIMITED : TARGET_READY;
 }
 
 static target_state state_of(void *arg, const route_target *t)

@@ -485,6 +485,65 @@ static void a_limited_target_comes_last_until_it_said(void **state)
     assert_true(says(&k->trail, "one"));
 }
 
+/* ---- several credentials ---- */
+
+static void give_second_credential(kit *k)
+{
+    static gw_str more[1];
+
+    more[0] = GW_STR("sk-other");
+    k->provider.more_credentials = more;
+    k->provider.more_credential_count = 1;
+    k->route.target_count = 1;
+}
+
+static void credentials_take_turns(void **state)
+{
+    kit *k = *state;
+    static const script good = GOOD;
+
+    give_second_credential(k);
+    for (int i = 0; i < 3; i++)
+        ask_script(k, CHAT, &good);
+    assert_string_equal(k->credentials.data, "Bearer sk-upstream-secret\nBearer sk-other\n"
+                                             "Bearer sk-upstream-secret\n");
+}
+
+static void another_credential_is_taken_when_one_is_limited_or_refused(void **state)
+{
+    kit *k = *state;
+    static const int statuses[] = {429, 401};
+
+    give_second_credential(k);
+    for (size_t i = 0; i < GW_ARRAY_LEN(statuses); i++) {
+        const script queue[] = {
+            {.status = statuses[i], .type = PLAIN, .parts = {ERROR}, .retry_after = "60"}, GOOD};
+        static const script good = GOOD;
+        forget_health(k);
+        credential_loads_free(k->core.credentials);
+        k->core.credentials = credential_loads_new();
+        gw_buf_clear(&k->credentials);
+        ask_queue(k, CHAT, queue);
+        assert_int_equal(k->answer.status, 200);
+        assert_int_equal(k->asked, 2);
+        assert_true(says(&k->answer.head, "x-relay-attempts: 2"));
+        ask_script(k, CHAT, &good); /* the first one rests */
+        assert_string_equal(k->credentials.data,
+                            "Bearer sk-upstream-secret\nBearer sk-other\nBearer sk-other\n");
+    }
+}
+
+static void when_all_are_limited_the_answer_is_a_429(void **state)
+{
+    kit *k = *state;
+    static const script queue[] = {REPLY(429, PLAIN, ERROR), REPLY(429, PLAIN, ERROR)};
+
+    give_second_credential(k);
+    ask_queue(k, CHAT, queue);
+    assert_int_equal(k->answer.status, 429);
+    assert_int_equal(k->asked, 2);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, kit_teardown)
@@ -506,6 +565,9 @@ int main(void)
         TEST(what_counts_for_the_breaker_is_what_the_provider_is_to_blame_for),
         TEST(a_caller_that_leaves_says_nothing_of_the_provider),
         TEST(a_limited_target_comes_last_until_it_said),
+        TEST(credentials_take_turns),
+        TEST(another_credential_is_taken_when_one_is_limited_or_refused),
+        TEST(when_all_are_limited_the_answer_is_a_429),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

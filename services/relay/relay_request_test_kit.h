@@ -65,7 +65,7 @@ typedef struct kit {
     const script *script; /* of every call, but for */
     const script *queue; /* those of the calls one by one, if set */
     size_t asked; /* calls of the upstream */
-    gw_buf trail; /* their bodies, a line each */
+    gw_buf trail, credentials; /* their bodies, and the credentials they came with, a line each */
     gw_buf seen; /* body the upstream got */
     bool upstream_closed, upstream_asked;
     bool stop_when_asked;
@@ -285,6 +285,8 @@ static void upstream_body(gw_exchange *x, void *arg)
     gw_buf_clear(&k->seen);
     gw_buf_append_str(&k->seen, gw_exchange_body(x));
     gw_buf_appendf(&k->trail, "%.*s\n", GW_STR_ARG(gw_exchange_body(x)));
+    gw_buf_appendf(&k->credentials, "%.*s\n",
+                   GW_STR_ARG(gw_headers_get(gw_exchange_headers(x), "authorization")));
     k->asked++;
     if (k->stop_when_asked)
         gw_loop_stop(k->loop);
@@ -537,6 +539,7 @@ static int kit_teardown(void **state)
     key_policy_unref(k->policy);
     gw_buf_fini(&k->seen);
     gw_buf_fini(&k->trail);
+    gw_buf_fini(&k->credentials);
     gw_buf_fini(&k->nonce_taken);
     gw_buf_fini(&k->answer.head);
     gw_buf_fini(&k->answer.body);

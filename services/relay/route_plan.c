@@ -53,7 +53,7 @@ static uint32_t lowest_tier(const model_route *r, uint32_t bits)
 static const route_target *give_turn(route_plan *p, const model_route *r, size_t i)
 {
     p->taken |= 1U << i;
-    p->retries = 0;
+    p->retries = p->others = 0;
     return &r->targets[i];
 }
 
@@ -126,6 +126,20 @@ static bool try_again(route_plan *p, const route_target *t, const failed_attempt
     return true;
 }
 
+/* A credential that fails is limited: a target that is ready all the same has one that is not. */
+static bool has_another_credential(route_plan *p, const route_target *t, const route_view *v)
+{
+    if (v->state_of(v->arg, t) != TARGET_READY || p->others >= CREDENTIALS_MAX - 1)
+        return false;
+    p->others++;
+    return true;
+}
+
+static bool is_passing(attempt_failure f)
+{
+    return f == FAILURE_PASSING || f == FAILURE_LIMITED;
+}
+
 plan_step route_plan_after(route_plan *p, const model_route *r, const route_target *t,
                            const failed_attempt *f, const route_view *v, uint64_t *seed)
 {
@@ -133,9 +147,12 @@ plan_step route_plan_after(route_plan *p, const model_route *r, const route_targ
 
     if (f->failure == FAILURE_FINAL)
         return step;
+    if ((f->failure == FAILURE_LIMITED || f->failure == FAILURE_OF_CREDENTIAL) &&
+        has_another_credential(p, t, v))
+        return (plan_step){t, 0};
     if (f->failure == FAILURE_LIMITED)
         step.target = next_of(p, r, v, TARGET_READY, seed);
-    if (!step.target && (f->failure == FAILURE_OF_TARGET || !try_again(p, t, f, v, seed, &step)))
+    if (!step.target && (!is_passing(f->failure) || !try_again(p, t, f, v, seed, &step)))
         step.target = route_plan_next(p, r, v, seed);
     return step;
 }

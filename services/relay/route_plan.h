@@ -5,11 +5,13 @@
  * all others, whatever their tier. After a failure that may pass the same target is asked again as often as it says (maxRetries),
  * later each time; then every other target has its turn, once.
  *
- *     failure      same target again                       then
- *     FINAL        no                                      nobody
- *     OF_TARGET    no                                      the next
- *     PASSING      after a pause, unless it is barred now  the next
- *     LIMITED      only if no other is ready               the next
+ *     failure        same target again                           then
+ *     FINAL          no                                          nobody
+ *     OF_TARGET      no                                          the next
+ *     OF_CREDENTIAL  at once, with another credential            the next
+ *     PASSING        after a pause, unless it is barred now      the next
+ *     LIMITED        at once, with another credential; after a   the next
+ *                    pause only if no other target is ready
  *
  * Thread: pure. What is known of targets comes through a view, randomness is a seed that moves on.
  */
@@ -39,6 +41,7 @@ typedef struct route_view {
 typedef struct route_plan { /* zeroed: nobody was asked */
     uint32_t taken; /* targets that have had their turn, a bit each */
     uint8_t retries; /* of the one whose turn it is */
+    uint8_t others; /* credentials of it that were asked instead of others */
 } route_plan;
 
 /* Gives the next target its turn; NULL when none is left that may be asked. */
@@ -47,7 +50,8 @@ const route_target *route_plan_next(route_plan *p, const model_route *r, const r
 
 typedef enum attempt_failure {
     FAILURE_FINAL, /* the caller's own mistake, or an answer that may have been made */
-    FAILURE_OF_TARGET, /* it will not do this, ever: a refused credential, a parameter */
+    FAILURE_OF_TARGET, /* it will not do this, ever: a parameter, a model it does not have */
+    FAILURE_OF_CREDENTIAL, /* not with this one: it was refused */
     FAILURE_PASSING,
     FAILURE_LIMITED,
 } attempt_failure;

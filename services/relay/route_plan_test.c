@@ -251,8 +251,37 @@ static void a_limited_one_gives_way_to_one_that_is_ready(void **state)
     int64_t pause;
     fixture f = route_of("01");
     f.targets[0].max_retries = 3;
-    assert_int_equal(after(&f, next(&f), failed(FAILURE_LIMITED), &pause), 1);
+    assert_int_equal(next(&f), 0);
+    f.states[0] = TARGET_LIMITED;
+    assert_int_equal(after(&f, 0, failed(FAILURE_LIMITED), &pause), 1);
     assert_int_equal(pause, 0);
+}
+
+static void while_a_credential_is_left_the_same_target_is_asked_at_once(void **state)
+{
+    static const attempt_failure failures[] = {FAILURE_LIMITED, FAILURE_OF_CREDENTIAL};
+    (void)state;
+    for (size_t i = 0; i < GW_ARRAY_LEN(failures); i++) {
+        int64_t pause;
+        fixture f = route_of("01");
+        assert_int_equal(next(&f), 0);
+        for (int k = 0; k < CREDENTIALS_MAX - 1; k++) { /* though it says so for ever */
+            assert_int_equal(after(&f, 0, failed(failures[i]), &pause), 0);
+            assert_int_equal(pause, 0);
+        }
+        assert_int_equal(after(&f, 0, failed(failures[i]), &pause), 1);
+    }
+}
+
+static void a_refused_credential_without_another_is_not_retried(void **state)
+{
+    (void)state;
+    int64_t pause;
+    fixture f = route_of("01");
+    f.targets[0].max_retries = 3;
+    assert_int_equal(next(&f), 0);
+    f.states[0] = TARGET_LIMITED;
+    assert_int_equal(after(&f, 0, failed(FAILURE_OF_CREDENTIAL), &pause), 1);
 }
 
 static void a_limited_one_is_waited_for_when_no_other_is_ready(void **state)
@@ -333,6 +362,8 @@ int main(void)
         cmocka_unit_test(pauses_differ_from_request_to_request),
         cmocka_unit_test(what_a_target_will_never_do_is_not_retried),
         cmocka_unit_test(a_limited_one_gives_way_to_one_that_is_ready),
+        cmocka_unit_test(while_a_credential_is_left_the_same_target_is_asked_at_once),
+        cmocka_unit_test(a_refused_credential_without_another_is_not_retried),
         cmocka_unit_test(a_limited_one_is_waited_for_when_no_other_is_ready),
         cmocka_unit_test(a_pause_that_takes_too_long_is_none),
         cmocka_unit_test(one_whose_breaker_has_opened_meanwhile_is_not_retried),

@@ -190,8 +190,7 @@ void target_health_limit(target_health *h, target_name t, unsigned credential, i
         free(until);
 }
 
-bool target_health_is_limited(target_health *h, target_name t, unsigned credential,
-                              int64_t now_ms)
+bool target_health_is_limited(target_health *h, target_name t, unsigned credential, int64_t now_ms)
 {
     name_text n;
 

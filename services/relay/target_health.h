@@ -49,5 +49,4 @@ size_t target_health_open_count(const target_health *h);
 /* The credential with this number is not to be used for the model until then. */
 void target_health_limit(target_health *h, target_name t, unsigned credential, int64_t now_ms,
                          int64_t until_ms);
-bool target_health_is_limited(target_health *h, target_name t, unsigned credential,
-                              int64_t now_ms);
+bool target_health_is_limited(target_health *h, target_name t, unsigned credential, int64_t now_ms);

@@ -113,8 +113,7 @@ static void a_limit_is_of_one_credential_and_one_model_and_ends(void **state)
     target_health_limit(h, one, 1, 100, 200);
     assert_true(target_health_is_limited(h, one, 1, 199));
     assert_false(target_health_is_limited(h, one, 0, 199));
-    assert_false(
-        target_health_is_limited(h, (target_name){GW_STR("p"), GW_STR("two")}, 1, 199));
+    assert_false(target_health_is_limited(h, (target_name){GW_STR("p"), GW_STR("two")}, 1, 199));
     assert_false(target_health_is_quiet(h));
     assert_false(target_health_is_limited(h, one, 1, 200)); /* and is forgotten */
     assert_true(target_health_is_quiet(h));

@@ -178,6 +178,7 @@ static void on_done(gw_http_call *c, gw_status rc, const gw_error *err, void *ar
 
     r->call_upstream = NULL;
     r->operations--;
+    relay_request_give_back_credential(r);
     r->upstream_ended = true;
     if (rc != GW_ERR_CANCELLED ||
         !r->has_failed) { /* not what came of a failure, but the failure */

@@ -41,6 +41,9 @@ conversation_id exists only as `conversation-1`; others are 404.
     agent_notext             content null, finish_reason tool_calls
     agent_split              CRLF, 1-byte writes, multi-byte UTF-8
     agent_private            403 access_denied
+    agent_reset, _stall, _garbage, _html, _length
+                             what a proxy in front of it breaks: fail-cut-head, fail-stall,
+                             fail-garbage, fail-html, fail-length of openai.py
 """
 
 from __future__ import annotations
@@ -63,9 +66,9 @@ if __package__ in (None, ""):  # run as a script: this folder's http.py must not
 from upstreams.answers import Json
 from upstreams.http import ClientGone, Connection, Request, to_json
 from upstreams.librechat_agents import (
-    AGENTS, PROVIDER_FAILURE, Event, Run, completion, known_agent, run_of, stream,
+    AGENTS, FRONT_FAULTS, PROVIDER_FAILURE, Event, Run, completion, known_agent, run_of, stream,
 )
-from upstreams.scenario import encode_event
+from upstreams.scenario import Named, Player, Scenario, encode_event
 from upstreams.server import Server, run
 
 API = "/api/agents/v1"
@@ -194,8 +197,11 @@ class LibreChat:
     async def chat(self, request: Request, body: Json, connection: Connection) -> None:
         agent_run = run_of(body)
         about = (agent_run, body["model"], f"chatcmpl-lc{next(self.numbers)}", int(time.time()))
-        self.runs.started += 1
         streams = bool(body.get("stream")) and not agent_run.json_only
+        if agent_run.agent in FRONT_FAULTS:
+            await self.break_in_front(agent_run, about, streams, request, connection)
+            return
+        self.runs.started += 1
         if agent_run.fail_status is not None or (agent_run.fails_as_content and not streams):
             self.runs.failed += 1
             raise provider_failure(agent_run.fail_status or 500)
@@ -214,6 +220,17 @@ class LibreChat:
             self.runs.finished += 1
         else:
             await self.answer_stream(agent_run, list(stream(*about)), connection)
+
+    async def break_in_front(
+        self, agent_run: Run, about: tuple[Run, str, str, int], streams: bool, request: Request, connection: Connection
+    ) -> None:
+        player, scenario = Player(), Scenario.of(FRONT_FAULTS[agent_run.agent])
+        if await player.fails_before_answer(scenario, request, connection):
+            return
+        if streams:
+            await player.play_stream(scenario, connection, [Named(e.name, e.data) if e.name else e.data for e in stream(*about)])
+        else:
+            await player.play_json(scenario, connection, completion(*about))
 
     async def answer_json(
         self, agent_run: Run, data: bytes, gzipped: bool, connection: Connection

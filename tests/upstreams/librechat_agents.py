@@ -18,6 +18,11 @@ AGENTS = (
     "agent_fail_mid", "agent_cut", "agent_bigusage", "agent_gzip", "agent_notext", "agent_split",
     "agent_private",
 )
+# What a proxy in front of LibreChat does instead of its answer, as a mark of scenario.py; they are not listed.
+FRONT_FAULTS = {
+    "agent_reset": "fail-cut-head", "agent_stall": "fail-stall", "agent_garbage": "fail-garbage", "agent_html": "fail-html",
+    "agent_length": "fail-length",
+}
 SLOW_PAUSE_MS = 300
 EVENTS_BEFORE_CUT = 2
 MULTI_BYTE_TEXT = "Grüße, 世界! 🙂"
@@ -59,7 +64,7 @@ class Event:
 def known_agent(model: str) -> Optional[tuple[str, Optional[int]]]:
     """(agent, number at the end of the name); None when there is no such agent."""
     match = re.fullmatch(r"(agent_[a-z_]+?)(?:_(\d{1,6}))?", model)
-    if match is None or match[1] not in AGENTS:
+    if match is None or match[1] not in (*AGENTS, *FRONT_FAULTS):
         return None
     return match[1], int(match[2]) if match[2] else None
 

@@ -8,6 +8,7 @@
 #include "apirelay/auth/v1/session_service.pb-c.h"
 #include "apirelay/auth/v1/settings_service.pb-c.h"
 #include "apirelay/relay/v1/chat_service.pb-c.h"
+#include "apirelay/relay/v1/ledger_service.pb-c.h"
 #include "apirelay/relay/v1/provider_service.pb-c.h"
 #include "apirelay/usage/v1/accounting_service.pb-c.h"
 #include "apirelay/usage/v1/alert_service.pb-c.h"
@@ -30,6 +31,7 @@ static const ProtobufCServiceDescriptor *const services[] = {
     &apirelay__auth__v1__session_service__descriptor,
     &apirelay__auth__v1__settings_service__descriptor,
     &apirelay__relay__v1__chat_service__descriptor,
+    &apirelay__relay__v1__ledger_service__descriptor,
     &apirelay__relay__v1__provider_service__descriptor,
     &apirelay__usage__v1__accounting_service__descriptor,
     &apirelay__usage__v1__alert_service__descriptor,

@@ -5,6 +5,8 @@
 
 #include <apirelay/auth/v1/admin_service.pb-c.h>
 
+#define ACT_PAYLOAD_MAX 4096
+
 static gw_str canonical(op *o, const Apirelay__Auth__V1__ListAuditEntriesRequest *r)
 {
     gw_auto_buf text = {0};
@@ -109,9 +111,65 @@ static void verify_log(gw_rpc_call *call, const ProtobufCMessage *request, void 
         op_start(o);
 }
 
+/* ---- acts of other services ---- */
+
+static void check_act(const Apirelay__Auth__V1__RecordActRequest *r, gw_violations *v)
+{
+    if (strcmp(r->actor_kind, "admin") != 0 && strcmp(r->actor_kind, "admin_key") != 0)
+        gw_violations_add(v, "actorKind", "must be one of admin|admin_key");
+    if (!gw_str_starts_with(gw_str_of(r->action), GW_STR("ledger.")) || strlen(r->action) > 64)
+        gw_violations_add(v, "action", "must begin with ledger. and have at most 64 bytes");
+    if (strcmp(r->phase, "intent") != 0 && strcmp(r->phase, "result") != 0)
+        gw_violations_add(v, "phase", "must be one of intent|result");
+    if (strlen(r->payload_json) > ACT_PAYLOAD_MAX)
+        gw_violations_add(v, "payloadJson", "must have at most %d bytes", ACT_PAYLOAD_MAX);
+}
+
+static gw_status record_run(op *o, const gw_db *d, gw_error *err)
+{
+    const Apirelay__Auth__V1__RecordActRequest *r = (const void *)o->request;
+    audit_entry *e = message_new(o->arena, &apirelay__auth__v1__audit_entry__descriptor);
+    Apirelay__Auth__V1__RecordActResponse *m =
+        message_new(o->arena, &apirelay__auth__v1__record_act_response__descriptor);
+
+    if (!e || !m)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "audit entry");
+    e->at = message_time(o->arena, gw_clock_wall_ms(&gw_system_clock));
+    e->actor_kind = r->actor_kind;
+    e->actor_id = r->actor_id;
+    e->actor_name = r->actor_name;
+    e->address = r->address;
+    e->action = r->action;
+    e->target = r->target;
+    e->phase = r->phase;
+    e->outcome = r->outcome;
+    e->request_id = r->request_id;
+    e->payload_json = r->payload_json;
+    gw_status rc = audit_log_append(d, o->arena, e, err);
+    m->seq = e->seq;
+    o->response = &m->base;
+    return rc;
+}
+
+static void record_act(gw_rpc_call *call, const ProtobufCMessage *request, void *arg)
+{
+    gw_violations v = {0};
+    gw_error err = {0};
+    op *o = op_new(arg, call, request, record_run);
+
+    if (!o)
+        return;
+    check_act((const void *)request, &v);
+    if (op_check(o, &v, &err) == GW_OK)
+        op_start(o);
+    else
+        op_refuse(o, &err);
+}
+
 #define PATH(method) "/apirelay.auth.v1.AuditService/" method
 const gw_rpc_handler audit_handlers[] = {
     {.path = PATH("ListAuditEntries"), .start = list_entries},
     {.path = PATH("VerifyAuditLog"), .start = verify_log},
+    {.path = PATH("RecordAct"), .start = record_act},
     {0},
 };

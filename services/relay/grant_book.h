@@ -130,6 +130,7 @@ typedef struct grant_book_figures {
     int64_t refused[LEDGER_LEVELS][LEDGER_DIMENSIONS];
     int64_t fresh_loads, rebuilds, switches, gone, finals;
     int64_t late_nano_usd;
+    int64_t silent; /* statements that found their ledger short while silent relays hold of it */
 } grant_book_figures;
 const grant_book_figures *grant_book_get_figures(const grant_book *b); /* the book's */
 

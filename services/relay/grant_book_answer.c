@@ -167,6 +167,7 @@ void grant_book_answer(grant_book *b, const ledger_reply *r, int64_t now_ms)
 
     b->unanswered_since_ms = -1;
     b->figures.replies[r->state]++;
+    b->figures.silent += r->silent > 0;
     if (r->seq == LEDGER_SEQ_FINAL)
         grant_book_answer_final(b, r);
     else if (e && strcmp(r->holder, b->o.holder) == 0)

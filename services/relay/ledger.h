@@ -131,6 +131,7 @@ typedef struct ledger_reply {
     int64_t records; /* live ones */
     ledger_window dimension; /* of SHORT */
     int64_t others; /* of SHORT: lent to others in that dimension */
+    int64_t silent; /* of SHORT: how many of those have said nothing for longer than the lapse */
     int64_t took_us; /* from the call to the reply; 0: not measured */
 } ledger_reply;
 

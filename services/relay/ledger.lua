@@ -3,6 +3,8 @@
 --   state  KEYS ledger, born   ARGV verb, quarantine, lease, lapse, then the statement in the order of its struct
 --   load   KEYS ledger, born   ARGV verb, load id, day, 4 amounts
 --   look   KEYS ledger, born   ARGV verb; changes nothing
+--   silent KEYS ledger, born   ARGV verb, lapse; changes nothing
+--   forgive KEYS ledger, born  ARGV verb, lapse, quarantine, holder
 --   born   KEYS born of any shards   ARGV verb; their births, and the time
 --
 -- In front of this text stands one function, clock(): ms since 1970 and the run id of this Redis. Numbers are doubles: amounts stay
@@ -203,15 +205,19 @@ local function sweep(L, holder, lease, lapse)
   end)
 end
 
-local function lent_to_others(L, holder, w)
-  local sum = 0
+-- And how many of them have been silent for longer than any request lives.
+local function lent_to_others(L, holder, w, lapse)
+  local sum, silent = 0, 0
   each_record(L, function(h, r)
     if h ~= holder and r.dead == 0 then
-      if w == 6 then sum = sum + r.f elseif w == 5 then sum = sum + r.b elseif same(w, r.day, L.dy) then sum = sum + r.out[w] end
+      local has = 0
+      if w == 6 then has = r.f elseif w == 5 then has = r.b elseif same(w, r.day, L.dy) then has = r.out[w] end
+      sum = sum + has
+      if has > 0 and r.at + lapse < now then silent = silent + 1 end
     end
     return false
   end)
-  return sum
+  return sum, silent
 end
 
 local function sell(L, r, a)
@@ -282,7 +288,7 @@ local function state()
   refill(L)
   forget_gone(L, lapse)
 
-  local function answer(name, wait, w, others)
+  local function answer(name, wait, w, others, silent)
     write_ledger(L, a.holder, r)
     local out = { 0, 0, 0, 0 }
     for i = 1, 4 do -- an ended window's are nobody's
@@ -290,7 +296,7 @@ local function state()
     end
     return { name, L.ld, L.rd, L.fr, L.bn, L.dy, (L.dy + 1) * DAY - now, now, wait or 0, out[1], out[2], out[3], out[4], r and r.b or 0,
       r and r.f or 0, L.lm[1] - L.t[1], L.lm[2] - L.t[2], L.lm[3] - L.t[3], L.lm[4] - L.t[4], L.lv, L.lm[6] - L.ft, L.nr,
-      (w or 1) - 1, others or 0 }
+      (w or 1) - 1, others or 0, silent or 0 }
   end
 
   if r and a.seq < r.seq then return answer('STALE') end
@@ -322,7 +328,7 @@ local function state()
     refill(L)
     w = lacking(L, a)
   end
-  if w then return answer('SHORT', ms_to_reset(L, w), w, lent_to_others(L, a.holder, w)) end
+  if w then return answer('SHORT', ms_to_reset(L, w), w, lent_to_others(L, a.holder, w, lapse)) end
   sell(L, r, a)
   return answer('OK')
 end
@@ -359,6 +365,52 @@ local function look()
   return { 1, L.rd, L.ld, now, L.t[1], L.t[2], L.t[3], L.t[4], lent[1], lent[2], lent[3], lent[4], L.lv, L.bo, L.ft }
 end
 
+-- What a record holds in the windows that are now, and a slot; empty when nothing.
+local function held(L, r)
+  local out, any = {}, r.b > 0 or r.f > 0
+  for w = 1, 4 do
+    out[w] = same(w, r.day, L.dy) and r.out[w] or 0
+    any = any or out[w] > 0
+  end
+  return any and out or nil
+end
+
+local function silent()
+  local lapse, L = num(ARGV[2]), read_ledger(KEYS[1])
+  local found = {}
+  if not L then return found end
+  roll(L, floor(now / DAY))
+  each_record(L, function(holder, r)
+    local out = r.dead == 0 and r.at + lapse < now and held(L, r)
+    if out then found[#found + 1] = { holder, r.at, out[1], out[2], out[3], out[4], r.f } end
+    return false
+  end)
+  return found
+end
+
+-- The record stays, with nothing in it: should the relay come back, it states what it has spent beyond what we know.
+local function forgive()
+  local lapse, quarantine, holder = num(ARGV[2]), num(ARGV[3]), ARGV[4]
+  local born = born_of(KEYS[2])
+  local L, r = read_ledger(KEYS[1], holder)
+  if not r or r.dead == 1 then return { 'NONE' } end
+  if r.at + lapse >= now then return { 'HEARD' } end
+  if L.bn ~= born then
+    rebuild(L, born, quarantine)
+    r = read_record(redis.call('HGET', KEYS[1], 'r:' .. holder))
+  end
+  roll(L, floor(now / DAY))
+  local out, slots = held(L, r), r.f
+  if not out then return { 'NONE' } end
+  for w = 1, 4 do L.t[w], r.out[w] = L.t[w] - out[w], 0 end
+  r.cuts, L.bo, r.b, r.void = r.cuts + r.b, L.bo - r.b, 0, 1
+  L.ft, r.f = L.ft - slots, 0
+  write_ledger(L, holder, r)
+  return { 'OK', r.at, out[1], out[2], out[3], out[4], slots }
+end
+
+if ARGV[1] == 'silent' then return silent() end
+if ARGV[1] == 'forgive' then return forgive() end
 if ARGV[1] == 'state' then return state() end
 if ARGV[1] == 'look' then return look() end
 if ARGV[1] == 'load' then return load() end

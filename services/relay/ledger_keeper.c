@@ -318,6 +318,11 @@ void ledger_keeper_set_request_max(ledger_keeper *k, int64_t request_max_ms)
     t->lapse_ms = GW_MAX(t->lapse_ms, request_max_ms + t->lease_ms + LAPSE_MARGIN_MS);
 }
 
+const ledger_timers *ledger_keeper_timers(const ledger_keeper *k)
+{
+    return &k->o.timers;
+}
+
 void ledger_keeper_set_service_token(ledger_keeper *k, gw_str token)
 {
     k->o.service_token = token;

@@ -46,6 +46,7 @@ void ledger_keeper_free(ledger_keeper *k);
 void ledger_keeper_set_request_max(ledger_keeper *k, int64_t request_max_ms);
 /* False when Redis says that it may evict keys (maxmemory-policy is not noeviction): a ledger that goes is a budget that comes back. */
 bool ledger_keeper_store_is_safe(const ledger_keeper *k);
+const ledger_timers *ledger_keeper_timers(const ledger_keeper *k); /* the keeper's */
 void ledger_keeper_set_service_token(ledger_keeper *k, gw_str token);
 
 /* Where the ledgers of the policy stand, which has some; NULL when out of memory, or stopped. */

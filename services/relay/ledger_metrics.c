@@ -37,6 +37,7 @@ void ledger_metrics_count(gw_metrics_shard *m, const grant_book_figures *now,
     add(m, M_relay_ledger_loads_total, now->rebuilds - was->rebuilds, "rebuild", NULL);
     add(m, M_relay_ledger_switch_total, now->switches - was->switches, NULL, NULL);
     add(m, M_relay_ledger_gone_total, now->gone - was->gone, NULL, NULL);
+    add(m, M_relay_ledger_silent_total, now->silent - was->silent, NULL, NULL);
     add(m, M_relay_ledger_final_total, now->finals - was->finals, NULL, NULL);
     add(m, M_relay_ledger_late_nano_usd_total, now->late_nano_usd - was->late_nano_usd, NULL, NULL);
     for (int i = 0; i < LEDGER_STATES; i++)

@@ -38,6 +38,25 @@ typedef struct ledger_standing {
 /* `s` is NULL when rc is not GW_OK, and lives until the call returns. */
 typedef void (*ledger_looked_fn)(void *arg, gw_status rc, const ledger_standing *s);
 
+/* What a relay that is silent for longer than the lapse holds of a ledger, in the windows that are now. */
+typedef struct ledger_silent {
+    char holder[LEDGER_HOLDER_SIZE];
+    int64_t heard_ms; /* last; the store's wall clock */
+    ledger_amounts held;
+    int64_t slots;
+} ledger_silent;
+/* `found` is NULL when rc is not GW_OK, and lives until the call returns. */
+typedef void (*ledger_silent_fn)(void *arg, gw_status rc, const ledger_silent *found, size_t count);
+
+typedef enum ledger_forgiven {
+    LEDGER_FORGIVEN,
+    LEDGER_NOT_THERE, /* no such position, or it holds nothing */
+    LEDGER_NOT_SILENT,
+} ledger_forgiven;
+/* `was`: what it held, of LEDGER_FORGIVEN. */
+typedef void (*ledger_forgiven_fn)(void *arg, gw_status rc, ledger_forgiven how,
+                                   const ledger_silent *was);
+
 typedef struct ledger_store_ops {
     void (*state)(ledger_store *s, const ledger_statement *st, ledger_stated_fn done, void *arg);
     /* Adds what was used before the build-up `load` began, if `day` is still the ledger's. */
@@ -46,6 +65,10 @@ typedef struct ledger_store_ops {
     void (*born)(ledger_store *s, ledger_born_fn done, void *arg);
     /* False when out of memory: `done` is not called then, else it always is. */
     bool (*look)(ledger_store *s, const char *subject, ledger_looked_fn done, void *arg);
+    /* As with look. */
+    bool (*silent)(ledger_store *s, const char *subject, ledger_silent_fn done, void *arg);
+    bool (*forgive)(ledger_store *s, const char *subject, const char *holder,
+                    ledger_forgiven_fn done, void *arg);
     /* Answers still due do not come any more. */
     void (*free)(ledger_store *s);
 } ledger_store_ops;

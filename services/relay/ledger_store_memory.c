@@ -354,12 +354,15 @@ static void answer_short(ledger_memory *m, ledger *l, const record *own, int dim
         const record *r = &l->records[i];
         if (r == own || r->dead || r->holder[0] == '\0')
             continue;
+        int64_t has = 0;
         if (dimension == LEDGER_BUCKET)
-            ret->others += r->lent;
+            has = r->lent;
         else if (dimension == LEDGER_SLOTS)
-            ret->others += r->slots;
+            has = r->slots;
         else if (ledger_same_window((ledger_window)dimension, r->day, l->day))
-            ret->others += r->out.of[dimension];
+            has = r->out.of[dimension];
+        ret->others += has;
+        ret->silent += has > 0 && r->at_ms + m->timers.lapse_ms < m->now_ms;
     }
 }
 
@@ -511,6 +514,73 @@ void ledger_memory_look(const ledger_memory *m, const char *subject, ledger_stan
                     ret->lent.of[d] += l->records[i].out.of[d];
     }
     ledger_memory_free(copy);
+}
+
+/* False: nothing. */
+static bool held(const ledger *l, const record *r, ledger_silent *ret)
+{
+    bool any = r->lent > 0 || r->slots > 0;
+
+    *ret = (ledger_silent){.heard_ms = r->at_ms, .slots = r->slots};
+    memcpy(ret->holder, r->holder, sizeof(ret->holder));
+    for (int d = 0; d < LEDGER_WINDOWS; d++) {
+        if (ledger_same_window((ledger_window)d, r->day, l->day))
+            ret->held.of[d] = r->out.of[d];
+        any = any || ret->held.of[d] > 0;
+    }
+    return any;
+}
+
+static bool is_silent(const ledger_memory *m, const record *r)
+{
+    return r->at_ms + m->timers.lapse_ms < m->now_ms;
+}
+
+size_t ledger_memory_silent(const ledger_memory *m, const char *subject,
+                            ledger_silent ret[LEDGER_RECORDS_MAX])
+{
+    ledger_memory *copy = ledger_memory_copy(m);
+    ledger *l = copy ? find(copy, subject) : NULL;
+    size_t count = 0;
+
+    if (l)
+        roll(copy, l, copy->now_ms / LEDGER_DAY_MS);
+    for (size_t i = 0; l && i < LEDGER_RECORDS_MAX; i++) {
+        const record *r = &l->records[i];
+        if (r->holder[0] != '\0' && !r->dead && is_silent(m, r) && held(l, r, &ret[count]))
+            count++;
+    }
+    ledger_memory_free(copy);
+    return count;
+}
+
+ledger_forgiven ledger_memory_forgive(ledger_memory *m, const char *subject, const char *holder,
+                                      ledger_silent *ret)
+{
+    int64_t born = ledger_memory_born(m);
+    ledger *l = find(m, subject);
+    record *r = l ? find_record(l, holder) : NULL;
+
+    if (!r || r->dead)
+        return LEDGER_NOT_THERE;
+    if (!is_silent(m, r))
+        return LEDGER_NOT_SILENT;
+    if (l->born != born)
+        rebuild(m, l);
+    roll(m, l, m->now_ms / LEDGER_DAY_MS);
+    if (!held(l, r, ret))
+        return LEDGER_NOT_THERE;
+    for (int d = 0; d < LEDGER_WINDOWS; d++) {
+        l->taken.of[d] -= ret->held.of[d];
+        r->out.of[d] = 0;
+    }
+    r->cuts += r->lent;
+    l->lent -= r->lent;
+    r->lent = 0;
+    r->is_void = true;
+    l->slots -= r->slots;
+    r->slots = 0;
+    return LEDGER_FORGIVEN;
 }
 
 bool ledger_memory_totals(const ledger_memory *m, const char *subject, ledger_totals *ret)

@@ -18,6 +18,10 @@ ledger_loaded ledger_memory_load(ledger_memory *m, const char *subject, int64_t 
                                  const ledger_amounts *used);
 int64_t ledger_memory_born(ledger_memory *m);
 void ledger_memory_look(const ledger_memory *m, const char *subject, ledger_standing *ret);
+size_t ledger_memory_silent(const ledger_memory *m, const char *subject,
+                            ledger_silent ret[LEDGER_RECORDS_MAX]);
+ledger_forgiven ledger_memory_forgive(ledger_memory *m, const char *subject, const char *holder,
+                                      ledger_silent *ret);
 
 /* The store's wall clock and the name of its process; 1 at first. */
 void ledger_memory_set_now(ledger_memory *m, int64_t now_ms);

@@ -7,7 +7,7 @@
 
 #define ARGUMENTS     46
 #define NUMBER_SIZE   24
-#define REPLY_NUMBERS 23
+#define REPLY_NUMBERS 24
 #define LOOK_NUMBERS  15
 
 /* INFO's run id is that of the Redis that runs the script, whatever the connection has been through. */
@@ -31,6 +31,8 @@ typedef struct call {
     ledger_loaded_fn loaded;
     ledger_born_fn born;
     ledger_looked_fn looked;
+    ledger_silent_fn silent;
+    ledger_forgiven_fn forgiven;
     void *arg;
     int64_t seq, sent_ns;
     char subject[LEDGER_SUBJECT_SIZE], holder[LEDGER_HOLDER_SIZE];
@@ -129,6 +131,7 @@ static bool read_reply(const redisReply *m, int64_t seq, ledger_reply *ret)
         return false;
     ret->dimension = (ledger_window)v[21];
     ret->others = v[22];
+    ret->silent = v[23];
     return true;
 }
 
@@ -286,6 +289,111 @@ static bool look(ledger_store *s, const char *subject, ledger_looked_fn done, vo
     return true;
 }
 
+/* ---- relays that are silent ---- */
+
+#define HELD_NUMBERS (LEDGER_WINDOWS + 2)
+
+/* heard, held…, slots: the numbers behind the first element. */
+static bool read_held(const redisReply *m, ledger_silent *ret)
+{
+    int64_t v[HELD_NUMBERS];
+
+    if (m->type != REDIS_REPLY_ARRAY || m->elements != HELD_NUMBERS + 1 ||
+        m->element[0]->type != REDIS_REPLY_STRING)
+        return false;
+    for (size_t i = 0; i < HELD_NUMBERS; i++) {
+        if (m->element[i + 1]->type != REDIS_REPLY_INTEGER)
+            return false;
+        v[i] = m->element[i + 1]->integer;
+    }
+    ret->heard_ms = v[0];
+    for (int d = 0; d < LEDGER_WINDOWS; d++)
+        ret->held.of[d] = v[1 + d];
+    ret->slots = v[HELD_NUMBERS - 1];
+    return true;
+}
+
+static void on_silent(void *arg, gw_status rc, const redisReply *m)
+{
+    call *c = arg;
+    ledger_silent found[LEDGER_RECORDS_MAX] = {0};
+    size_t count = 0;
+
+    if (rc == GW_OK && m->type != REDIS_REPLY_ARRAY)
+        rc = GW_ERR_INTERNAL;
+    for (size_t i = 0; rc == GW_OK && i < m->elements && count < LEDGER_RECORDS_MAX; i++) {
+        if (!read_held(m->element[i], &found[count])) {
+            rc = GW_ERR_INTERNAL;
+            break;
+        }
+        (void)snprintf(found[count].holder, sizeof(found[count].holder), "%s",
+                       m->element[i]->element[0]->str);
+        count++;
+    }
+    c->silent(c->arg, rc, rc == GW_OK ? found : NULL, rc == GW_OK ? count : 0);
+    free(c);
+}
+
+static bool silent(ledger_store *s, const char *subject, ledger_silent_fn done, void *arg)
+{
+    redis_store *r = GW_CONTAINER_OF(s, redis_store, base);
+    call *c = calloc(1, sizeof(*c));
+    arguments a = {0};
+    key_names keys;
+
+    if (!c)
+        return false;
+    *c = (call){.silent = done, .arg = arg};
+    name_keys(subject, &keys);
+    add_text(&a, keys.ledger);
+    add_text(&a, keys.born);
+    add_text(&a, "silent");
+    add(&a, r->timers->lapse_ms);
+    gw_redis_eval(r->redis, r->script, on_silent, c, 2, a.count, a.items);
+    return true;
+}
+
+static void on_forgiven(void *arg, gw_status rc, const redisReply *m)
+{
+    call *c = arg;
+    ledger_silent was = {0};
+    ledger_forgiven how = LEDGER_FORGIVEN;
+
+    memcpy(was.holder, c->holder, sizeof(was.holder));
+    if (rc == GW_OK && !read_held(m, &was)) {
+        bool is_word = m->type == REDIS_REPLY_ARRAY && m->elements == 1 &&
+                       m->element[0]->type == REDIS_REPLY_STRING;
+        how = is_word && strcmp(m->element[0]->str, "HEARD") == 0 ? LEDGER_NOT_SILENT
+                                                                  : LEDGER_NOT_THERE;
+        rc = is_word ? GW_OK : GW_ERR_INTERNAL;
+    }
+    c->forgiven(c->arg, rc, how, &was);
+    free(c);
+}
+
+static bool forgive(ledger_store *s, const char *subject, const char *holder,
+                    ledger_forgiven_fn done, void *arg)
+{
+    redis_store *r = GW_CONTAINER_OF(s, redis_store, base);
+    call *c = calloc(1, sizeof(*c));
+    arguments a = {0};
+    key_names keys;
+
+    if (!c)
+        return false;
+    *c = (call){.forgiven = done, .arg = arg};
+    (void)snprintf(c->holder, sizeof(c->holder), "%s", holder);
+    name_keys(subject, &keys);
+    add_text(&a, keys.ledger);
+    add_text(&a, keys.born);
+    add_text(&a, "forgive");
+    add(&a, r->timers->lapse_ms);
+    add(&a, r->timers->quarantine_ms);
+    add_text(&a, holder);
+    gw_redis_eval(r->redis, r->script, on_forgiven, c, 2, a.count, a.items);
+    return true;
+}
+
 /* ---- births ---- */
 
 static void on_born(void *arg, gw_status rc, const redisReply *m)
@@ -325,8 +433,13 @@ static void free_store(ledger_store *s)
     free(r);
 }
 
-static const ledger_store_ops ops = {
-    .state = state, .load = load, .born = born, .look = look, .free = free_store};
+static const ledger_store_ops ops = {.state = state,
+                                     .load = load,
+                                     .born = born,
+                                     .look = look,
+                                     .silent = silent,
+                                     .forgive = forgive,
+                                     .free = free_store};
 
 gw_status ledger_store_redis_new(gw_redis *redis, const ledger_timers *timers, const char *clock,
                                  ledger_store **ret, gw_error *err)

@@ -27,6 +27,9 @@ typedef struct contract {
     ledger_reply reply;
     ledger_loaded how;
     ledger_standing standing;
+    ledger_silent silent[LEDGER_RECORDS_MAX], was;
+    size_t silent_count;
+    ledger_forgiven forgiven;
     int64_t born[LEDGER_SHARDS], told_ms;
 } contract;
 
@@ -75,6 +78,27 @@ static void on_looked(void *arg, gw_status rc, const ledger_standing *s)
     c->rc = rc;
     if (s)
         c->standing = *s;
+}
+
+static void on_silent(void *arg, gw_status rc, const ledger_silent *found, size_t count)
+{
+    contract *c = arg;
+
+    c->answered = true;
+    c->rc = rc;
+    c->silent_count = count;
+    if (count > 0)
+        memcpy(c->silent, found, count * sizeof(*found));
+}
+
+static void on_forgiven(void *arg, gw_status rc, ledger_forgiven how, const ledger_silent *was)
+{
+    contract *c = arg;
+
+    c->answered = true;
+    c->rc = rc;
+    c->forgiven = how;
+    c->was = *was;
 }
 
 static void on_born(void *arg, gw_status rc, const int64_t *born, int64_t now_ms)
@@ -161,6 +185,7 @@ static void state_to_both(contract *c, const ledger_statement *st)
     SAME(records);
     SAME(dimension);
     SAME(others);
+    SAME(silent);
     for (int d = 0; d < LEDGER_WINDOWS; d++) {
         SAME(lent.of[d]);
         SAME(left.of[d]);
@@ -249,6 +274,42 @@ static void look_at_both(contract *c, int ledger)
     assert_memory_equal(&c->standing.lent, &expected.lent, sizeof(expected.lent));
 }
 
+static void same_silent(const ledger_silent *a, const ledger_silent *b)
+{
+    assert_string_equal(a->holder, b->holder);
+    assert_int_equal(a->heard_ms, b->heard_ms);
+    assert_int_equal(a->slots, b->slots);
+    assert_memory_equal(&a->held, &b->held, sizeof(a->held));
+}
+
+/* Who is silent, and one of those forgiven, or one that is not. */
+static void forgive_both(contract *c, int ledger, int seen[LEDGER_NOT_SILENT + 1])
+{
+    const char *subject = subjects[ledger];
+    ledger_silent expected[LEDGER_RECORDS_MAX], was = {0};
+    size_t count = ledger_memory_silent(c->model, subject, expected);
+    char holder[LEDGER_HOLDER_SIZE];
+
+    assert_true(c->store->ops->silent(c->store, subject, on_silent, c));
+    await(c);
+    assert_int_equal(c->silent_count, count);
+    for (size_t i = 0; i < count; i++) { /* Redis has an order of its own */
+        size_t at = 0;
+        while (at < count && strcmp(c->silent[at].holder, expected[i].holder) != 0)
+            at++;
+        assert_true(at < count);
+        same_silent(&c->silent[at], &expected[i]);
+    }
+    (void)snprintf(holder, sizeof(holder), "s.1.%d", (int)between(c, 0, 3));
+    ledger_forgiven how = ledger_memory_forgive(c->model, subject, holder, &was);
+    assert_true(c->store->ops->forgive(c->store, subject, holder, on_forgiven, c));
+    await(c);
+    assert_int_equal(c->forgiven, how);
+    if (how == LEDGER_FORGIVEN)
+        same_silent(&c->was, &was);
+    seen[how]++;
+}
+
 static void disturb(contract *c)
 {
     answer a;
@@ -280,6 +341,7 @@ static void script_and_model_agree_on_whatever_is_stated(void **state)
     contract c;
     int64_t seq[2][3] = {{0}};
     ledger_state seen[LEDGER_SHORT + 1] = {0};
+    int forgiven[LEDGER_NOT_SILENT + 1] = {0};
 
     start_contract(w, &c);
     for (int i = 0; i < 3000; i++) {
@@ -297,7 +359,11 @@ static void script_and_model_agree_on_whatever_is_stated(void **state)
             disturb(&c);
         if (between(&c, 0, 9) == 0)
             look_at_both(&c, ledger);
+        if (between(&c, 0, 19) == 0)
+            forgive_both(&c, ledger, forgiven);
     }
+    for (size_t i = 0; i < GW_ARRAY_LEN(forgiven); i++)
+        assert_true(forgiven[i] > 0);
     for (size_t i = 0; i <= LEDGER_SHORT; i++)
         assert_true(seen[i] > 0); /* each answer was among them */
     end_contract(w, &c);
@@ -345,6 +411,57 @@ static void a_ledger_keeps_at_most_64_records(void **state)
     end_contract(w, &c);
 }
 
+static ledger_statement first_of(const contract *c, const char *holder, int64_t need)
+{
+    ledger_statement st = {
+        .seq = 1,
+        .first = true,
+        .ask = true,
+        .day = ledger_day_of(c->now_ms),
+        .need = {{need}},
+        .want = {{need}},
+        .limits = {.generation = 1,
+                   .window = {{10, LEDGER_UNLIMITED, LEDGER_UNLIMITED, LEDGER_UNLIMITED}}}};
+
+    (void)snprintf(st.subject, sizeof(st.subject), "%s", subjects[0]);
+    (void)snprintf(st.holder, sizeof(st.holder), "%s", holder);
+    return st;
+}
+
+static void a_shortage_tells_of_relays_that_are_silent(void **state)
+{
+    world *w = *state;
+    contract c;
+    const ledger_amounts nothing = {0};
+
+    start_contract(w, &c);
+    c.store->ops->born(c.store, on_born, &c);
+    await(&c);
+    (void)ledger_memory_born(c.model);
+    c.now_ms += timers.quarantine_ms;
+    set_clock(&c);
+    ledger_statement lost = first_of(&c, "s.1.0", 10), other = first_of(&c, "s.1.1", 1);
+    state_to_both(&c, &lost);
+    assert_int_equal(c.reply.state, LEDGER_LOAD);
+    (void)ledger_memory_load(c.model, lost.subject, c.reply.load, lost.day, &nothing);
+    c.store->ops->load(c.store, lost.subject, c.reply.load, lost.day, &nothing, on_loaded, &c);
+    await(&c);
+    lost.seq++;
+    lost.load = other.load = c.reply.load;
+    state_to_both(&c, &lost);
+    assert_int_equal(c.reply.lent.of[LEDGER_REQUESTS_DAY], 10);
+    for (int i = 0; i < 2; i++) {
+        state_to_both(&c, &other);
+        assert_int_equal(c.reply.state, LEDGER_SHORT);
+        assert_int_equal(c.reply.others, 10);
+        assert_int_equal(c.reply.silent, i);
+        c.now_ms += timers.lapse_ms + 1;
+        set_clock(&c);
+        other.seq++;
+    }
+    end_contract(w, &c);
+}
+
 static void redis_own_clock_and_run_id_are_used_without_a_test(void **state)
 {
     world *w = *state;
@@ -376,6 +493,8 @@ int main(void)
                                         set_up_world_with_server, tear_down_world),
         cmocka_unit_test_setup_teardown(a_ledger_keeps_at_most_64_records, set_up_world_with_server,
                                         tear_down_world),
+        cmocka_unit_test_setup_teardown(a_shortage_tells_of_relays_that_are_silent,
+                                        set_up_world_with_server, tear_down_world),
         cmocka_unit_test_setup_teardown(redis_own_clock_and_run_id_are_used_without_a_test,
                                         set_up_world_with_server, tear_down_world),
     };

@@ -133,6 +133,7 @@ static void close_app(void *arg)
     relay_app *a = arg;
 
     gw_redis_free(a->redis);
+    ledger_store_free(a->silent.store);
     origin_set_stop(a->origins);
     key_cache_free(a->keys);
     gw_access_checker_free(a->access);

@@ -8,6 +8,7 @@
 #include "chat_rpc.h"
 #include "config_store.h"
 #include "front_http.h"
+#include "ledger_rpc.h"
 #include "provider_rpc.h"
 #include "relay_conf.h"
 #include "relay_metrics.h"
@@ -29,6 +30,7 @@ typedef struct relay_app {
     gw_access_checker *access;
     chat_authorizer chat_access;
     provider_rpc providers;
+    ledger_rpc silent;
     recorder *recorder;
     ledger_keeper *ledgers;
     gw_redis *redis; /* nonces and offences; connects when first needed */

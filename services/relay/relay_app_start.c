@@ -1,6 +1,8 @@
 /* The start of the relay: every part, in the order in which they need each other. */
 #include "relay_app_internal.h"
 
+#include "ledger_store_redis.h"
+
 #include "crypto/crypto.h"
 #include "schema/all.h"
 
@@ -262,6 +264,16 @@ static gw_status open_providers(relay_app *a, gw_error *err)
     return GW_OK;
 }
 
+static gw_status open_silent(relay_app *a, gw_error *err)
+{
+    a->silent = (ledger_rpc){.redis = a->redis,
+                             .auth = a->auth,
+                             .service_token = gw_service_own_token(a->service),
+                             .log = a->log};
+    return ledger_store_redis_new(a->redis, ledger_keeper_timers(a->ledgers), NULL,
+                                  &a->silent.store, err);
+}
+
 static gw_status open_rpc(relay_app *a, gw_error *err)
 {
     gw_access_options access = {
@@ -289,11 +301,15 @@ static gw_status open_rpc(relay_app *a, gw_error *err)
     options.authorizer = chat_rpc_authorizer(&a->chat_access);
     rc = open_providers(a, err);
     if (rc == GW_OK)
+        rc = open_silent(a, err);
+    if (rc == GW_OK)
         rc = gw_rpc_server_new(a->loop, &options, &a->rpc, err);
     if (rc == GW_OK)
         rc = gw_rpc_server_add(a->rpc, chat_rpc_handlers, &a->core, err);
     if (rc == GW_OK)
         rc = gw_rpc_server_add(a->rpc, provider_rpc_handlers, &a->providers, err);
+    if (rc == GW_OK)
+        rc = gw_rpc_server_add(a->rpc, ledger_rpc_handlers, &a->silent, err);
     if (rc == GW_OK)
         rc = gw_rpc_server_start(a->rpc, err);
     if (rc == GW_OK)
@@ -388,6 +404,7 @@ void relay_app_reload(void *app)
     gw_http_server_adjust(a->http, &options);
     key_cache_adjust(a->keys, gw_service_own_token(a->service), a->conf->key_stale_max_ms);
     ledger_keeper_set_service_token(a->ledgers, gw_service_own_token(a->service));
+    a->silent.service_token = gw_service_own_token(a->service);
     origin_set_set_service_token(a->origins, gw_service_own_token(a->service));
     offence_book_set_service_token(a->offences, gw_service_own_token(a->service));
     reload_master_keys(a);

@@ -89,19 +89,35 @@ int64_t adapter_ceiling_required(const adapter_job *job)
     return of_model > 0 ? GW_MIN(ceiling, of_model) : ceiling;
 }
 
+void adapter_text_free(adapter_text *t)
+{
+    if (!t)
+        return;
+    free(t->bytes);
+    t->bytes = NULL;
+}
+
+static void end_text(void *arg)
+{
+    adapter_text_free(arg);
+}
+
 gw_status adapter_set_body(const adapter_job *job, json_builder *body, adapter_request *ret,
                            gw_error *err)
 {
     gw_str *part = gw_arena_new_of(job->arena, gw_str);
+    adapter_text *text = gw_arena_new_of(job->arena, adapter_text);
     size_t len = 0;
-    char *text = part ? json_builder_write(body, &len) : NULL;
 
-    /* The arena takes it over: a body may have megabytes of images. */
-    if (!text || !gw_arena_defer(job->arena, free, text)) {
-        free(text);
+    if (part && text)
+        text->bytes = json_builder_write(body, &len);
+    /* Not copied to the arena: a body may have megabytes of images. */
+    if (!part || !text || !text->bytes || !gw_arena_defer(job->arena, end_text, text)) {
+        adapter_text_free(text);
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the upstream request");
     }
-    *part = gw_str_n(text, len);
+    *part = gw_str_n(text->bytes, len);
+    ret->text = text;
     ret->body = part;
     ret->body_parts = 1;
     ret->owns_body = true;

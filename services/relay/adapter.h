@@ -38,6 +38,12 @@ typedef struct adapter_job { /* what is asked; views live as long as the request
 
 #define ADAPTER_HEADERS_MAX 12
 
+/* Memory of a body that was built. It goes with the job's arena, or before: a stream may stay open for minutes. */
+typedef struct adapter_text {
+    char *bytes; /* NULL once freed */
+} adapter_text;
+void adapter_text_free(adapter_text *t); /* NULL is fine */
+
 typedef struct adapter_request { /* texts live in the job's arena */
     gw_str target;
     gw_header headers[ADAPTER_HEADERS_MAX];
@@ -45,6 +51,7 @@ typedef struct adapter_request { /* texts live in the job's arena */
     const gw_str *body;
     size_t body_parts;
     bool owns_body; /* the body was written anew: no part of it is a view into the caller's */
+    adapter_text *text; /* what it is written into, if that may go once the request is sent */
     gw_str upstream_model;
     gw_str ignored_params; /* for x-relay-ignored-params, "" when none */
 } adapter_request;

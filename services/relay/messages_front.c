@@ -107,6 +107,10 @@ static gw_status write_message(const adapter_job *job, adapter_request *ret, gw_
         rc = adapter_set_body(job, &body, &written, err);
     if (rc == GW_OK)
         rc = write_behind(job, *written.body, &origins, ret, err);
+    if (rc == GW_OK && ret->text) /* written once more: what was in between may go */
+        adapter_text_free(written.text);
+    else if (rc == GW_OK)
+        ret->text = written.text;
     gw_buf_fini(&origins.indexes);
     return rc == GW_OK ? join_ignored(&params, ret, err) : rc;
 }

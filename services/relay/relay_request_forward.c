@@ -138,6 +138,8 @@ static gw_status write_request(relay_request *r, adapter_request *u, gw_error *e
     if (rc != GW_OK)
         return rc;
     forget_json(r, u);
+    adapter_text_free(r->text); /* of an attempt before */
+    r->text = u->text;
     /* Without memory for it, it is written again; and for another credential. */
     if (r->target->max_retries > 0 && r->target->provider->more_credential_count == 0)
         r->written = gw_arena_new_of(r->arena, adapter_request);

@@ -110,6 +110,7 @@ struct relay_request {
     /* FORWARD, STREAM */
     const adapter_ops *adapter;
     adapter_job job;
+    adapter_text *text; /* of the upstream's request; NULL: nothing of its own */
     gw_str upstream_model, ignored_params; /* of the upstream's request */
     adapter_stream adapted;
     usage_tap tap;

@@ -31,8 +31,10 @@ static gw_status on_event(void *arg, const gw_sse_event *e, gw_error *err)
 /* A stream may stay open for minutes. */
 void relay_request_release_body(relay_request *r)
 {
-    if (r->call_upstream && gw_http_release_request(r->call_upstream))
-        gw_buf_fini(&r->request_body);
+    if (!r->call_upstream || !gw_http_release_request(r->call_upstream))
+        return;
+    gw_buf_fini(&r->request_body);
+    adapter_text_free(r->text);
 }
 
 static gw_status expect_events(relay_request *r, gw_error *err)

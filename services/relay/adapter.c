@@ -127,6 +127,7 @@ gw_status adapter_set_body(const adapter_job *job, json_builder *body, adapter_r
 /* ---- headers ---- */
 
 #define ANTHROPIC_VERSION "2023-06-01"
+#define USER_AGENT        "api-relay/0.1"
 
 /* Of the caller's headers only these go upstream: they carry no identity of ours. */
 static const char *const passed[] = {"traceparent", "tracestate"};
@@ -162,24 +163,46 @@ static gw_str anthropic_version(const adapter_job *job)
     return is_theirs ? given : GW_STR(ANTHROPIC_VERSION);
 }
 
+static gw_header credential_header(gw_arena *arena, provider_kind kind, gw_str credential)
+{
+    if (kind == PROVIDER_ANTHROPIC)
+        return (gw_header){GW_STR("x-api-key"), credential};
+    if (kind == PROVIDER_GOOGLE)
+        return (gw_header){GW_STR("x-goog-api-key"), credential};
+    return (gw_header){GW_STR("authorization"),
+                       gw_arena_join(arena, GW_STR("Bearer "), credential)};
+}
+
 static bool add_credential(const adapter_job *job, adapter_request *r)
 {
-    const provider_config *p = job->target->provider;
-    gw_str value = adapter_credential(job);
+    provider_kind kind = job->target->provider->kind;
+    gw_str credential = adapter_credential(job);
 
-    if (p->kind == PROVIDER_ANTHROPIC)
+    if (kind == PROVIDER_ANTHROPIC)
         add_header(r, "anthropic-version", anthropic_version(job));
-    if (value.len == 0)
+    if (credential.len == 0)
         return true;
-    if (p->kind == PROVIDER_ANTHROPIC) {
-        add_header(r, "x-api-key", value);
-    } else if (p->kind == PROVIDER_GOOGLE) {
-        add_header(r, "x-goog-api-key", value);
-    } else {
-        value = gw_arena_join(job->arena, GW_STR("Bearer "), value);
-        add_header(r, "authorization", value);
+    r->headers[r->header_count] = credential_header(job->arena, kind, credential);
+    return r->headers[r->header_count++].value.ptr != NULL;
+}
+
+gw_status adapter_write_listing_headers(gw_arena *arena, const provider_config *p,
+                                        gw_header headers[ADAPTER_HEADERS_MAX], size_t *ret_count,
+                                        gw_error *err)
+{
+    size_t n = 0;
+
+    headers[n++] = (gw_header){GW_STR("accept"), GW_STR("application/json")};
+    headers[n++] = (gw_header){GW_STR("user-agent"), GW_STR(USER_AGENT)};
+    if (p->kind == PROVIDER_ANTHROPIC)
+        headers[n++] = (gw_header){GW_STR("anthropic-version"), GW_STR(ANTHROPIC_VERSION)};
+    if (p->credential.len > 0) {
+        headers[n] = credential_header(arena, p->kind, p->credential);
+        if (!headers[n++].value.ptr)
+            return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the upstream request");
     }
-    return value.ptr != NULL;
+    *ret_count = n;
+    return GW_OK;
 }
 
 gw_status adapter_write_headers(const adapter_job *job, adapter_request *ret, gw_error *err)
@@ -190,7 +213,7 @@ gw_status adapter_write_headers(const adapter_job *job, adapter_request *ret, gw
     add_header(ret, "content-type", GW_STR("application/json"));
     add_header(ret, "accept",
                job->stream ? GW_STR("text/event-stream") : GW_STR("application/json"));
-    add_header(ret, "user-agent", GW_STR("api-relay/0.1"));
+    add_header(ret, "user-agent", GW_STR(USER_AGENT));
     if (!add_credential(job, ret))
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the upstream request");
     add_header(ret, "x-relay-hop",

@@ -1,4 +1,5 @@
 #include "config_file.h"
+#include "model_names.h"
 #include "relay_config_build.h"
 
 #include "testing/cmocka.h"
@@ -102,7 +103,7 @@ static void a_good_file_becomes_a_snapshot(void **state)
 
     gw_auto(gw_arena) arena = gw_arena_new();
     const listed_model *models = NULL;
-    assert_int_equal(relay_config_models(c, arena, &models), 3);
+    assert_int_equal(model_names(c, NULL, 0, arena, &models), 3);
     assert_true(gw_str_eq_c(models[0].id, "gpt-4o"));
     assert_true(gw_str_eq_c(models[0].owned_by, "me"));
     assert_true(gw_str_eq_c(models[1].id, "gpt-a"));

@@ -1,4 +1,4 @@
-/* FORWARD of the endpoints that no provider answers: models come from the configuration, usage from elsewhere (own_usage.c). */
+/* FORWARD of the endpoints that no provider answers: models come from the configuration and what providers were asked before, usage from elsewhere (own_usage.c). */
 #include "relay_request_internal.h"
 
 #include "core/url.h"
@@ -52,11 +52,19 @@ static void append_page(gw_buf *out, gw_str first, gw_str last)
     gw_buf_append_char(out, '}');
 }
 
+static size_t names_of(relay_request *r, const listed_model **ret)
+{
+    const provider_models *said = NULL;
+    size_t said_count = model_catalog_said(r->core->catalog, r->arena, &said);
+
+    return r->config ? model_names(r->config, said, said_count, r->arena, ret) : 0;
+}
+
 static relay_stage list_models(relay_request *r)
 {
     gw_auto_buf out = {0};
     const listed_model *models = NULL;
-    size_t n = r->config ? relay_config_models(r->config, r->arena, &models) : 0;
+    size_t n = names_of(r, &models);
     bool is_anthropic = r->call.dialect == DIALECT_ANTHROPIC;
     gw_str first = GW_STR_NULL, last = GW_STR_NULL;
 
@@ -79,7 +87,7 @@ static relay_stage list_models(relay_request *r)
 static gw_str owner_of(relay_request *r, const model_route *route, gw_str id)
 {
     const listed_model *models = NULL;
-    size_t n = relay_config_models(r->config, r->arena, &models);
+    size_t n = names_of(r, &models);
 
     for (size_t i = 0; i < n; i++)
         if (gw_str_eq(models[i].id, id))

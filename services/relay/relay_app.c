@@ -119,6 +119,7 @@ static void drain(void *arg)
     relay_app *a = arg;
 
     a->draining = true;
+    model_catalog_stop(a->catalog);
     gw_http_server_drain(a->http);
     gw_rpc_server_close(a->rpc, a->conf->shutdown_grace_ms + RPC_EXTRA_MS, on_rpc_closed, a);
     gw_timer_set(a->loop, &a->grace_timer, a->conf->shutdown_grace_ms);
@@ -138,6 +139,7 @@ static void close_app(void *arg)
     key_cache_free(a->keys);
     gw_access_checker_free(a->access);
     config_store_free(a->config);
+    model_catalog_free(a->catalog);
     gw_mongo_free(a->mongo);
     relay_core_fini(&a->core);
     gw_rpc_channel_free(a->auth);

@@ -38,6 +38,7 @@ typedef struct relay_app {
     origin_set *origins;
     key_cache *keys;
     gw_http_client *upstreams;
+    model_catalog *catalog;
     relay_core core;
     front_http front;
     int64_t inflight_bound; /* what the flight table was made for */

@@ -33,6 +33,8 @@ static void on_config(void *arg, const relay_config *now)
     relay_app *a = arg;
 
     relay_core_set_config(&a->core, relay_config_ref(now));
+    if (a->catalog)
+        model_catalog_set_config(a->catalog, now);
 }
 
 static gw_status open_base(relay_app *a, gw_error *err)
@@ -203,6 +205,17 @@ static gw_status open_upstreams(relay_app *a, gw_error *err)
     return gw_http_client_new(a->loop, &options, a->log, &a->upstreams, err);
 }
 
+static gw_status open_catalog(relay_app *a, gw_error *err)
+{
+    const model_catalog_options o = {
+        .upstreams = a->upstreams, .log = a->log, .refresh_ms = a->conf->model_list_refresh_ms};
+    gw_status rc = model_catalog_new(a->loop, &o, &a->catalog, err);
+
+    if (rc == GW_OK)
+        model_catalog_set_config(a->catalog, config_store_current(a->config));
+    return rc;
+}
+
 /* Settings that a reload may change, and our own token. */
 static void adjust_core(relay_app *a)
 {
@@ -218,6 +231,7 @@ static void adjust_core(relay_app *a)
     l->keep_alive_ms = conf->stream_keep_alive_ms;
     target_health_configure(a->core.health, conf->breaker_failures, conf->breaker_open_ms);
     l->max_in_flight = GW_MIN(conf->max_inflight, a->inflight_bound);
+    model_catalog_set_refresh(a->catalog, conf->model_list_refresh_ms);
     ledger_keeper_set_request_max(a->ledgers, conf->request_timeout_ms + conf->drain_max_ms);
     a->front.trusted_proxies = conf->trusted_proxies.items;
     a->front.trusted_proxy_count = conf->trusted_proxies.n;
@@ -239,6 +253,7 @@ static void fill_core(relay_app *a)
     c->offences = a->offences;
     c->origins = a->origins;
     c->upstreams = a->upstreams;
+    c->catalog = a->catalog;
     c->usage = a->usage;
     c->idle = relay_app_on_idle;
     c->idle_arg = a;
@@ -356,8 +371,8 @@ static gw_status open_http(relay_app *a, gw_error *err)
 gw_status relay_app_open(void *app, gw_service *service, gw_error *err)
 {
     static gw_status (*const steps[])(relay_app * a, gw_error * err) = {
-        open_base,  open_config,  open_recorder, open_ledgers,
-        open_guard, open_origins, open_keys,     open_upstreams,
+        open_base,    open_config, open_recorder,  open_ledgers, open_guard,
+        open_origins, open_keys,   open_upstreams, open_catalog,
     };
     relay_app *a = app;
 

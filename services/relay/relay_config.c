@@ -61,37 +61,6 @@ const model_route *relay_config_route(const relay_config *c, gw_str model)
     return NULL;
 }
 
-/* ---- the list of models ---- */
-
-static int by_id(const void *a, const void *b)
-{
-    return gw_str_cmp(((const listed_model *)a)->id, ((const listed_model *)b)->id);
-}
-
-size_t relay_config_models(const relay_config *c, gw_arena *arena, const listed_model **ret)
-{
-    size_t most = 0, count = 0, unique = 0;
-    for (size_t i = 0; i < c->route_count; i++)
-        most += 1 + c->routes[i].listed_count;
-    listed_model *models = gw_arena_array(arena, listed_model, most + 1);
-    if (!models)
-        return 0;
-    for (size_t i = 0; i < c->route_count; i++) {
-        const model_route *r = &c->routes[i];
-        if (gw_glob_is_exact(r->pattern))
-            models[count++] = (listed_model){r->pattern, r->owned_by};
-        for (size_t k = 0; k < r->listed_count; k++)
-            models[count++] = (listed_model){r->listed_models[k], r->owned_by};
-    }
-    qsort(models, count, sizeof(*models), by_id);
-    for (size_t i = 0; i < count; i++) {
-        if (i == 0 || !gw_str_eq(models[i].id, models[unique - 1].id))
-            models[unique++] = models[i];
-    }
-    *ret = models;
-    return unique;
-}
-
 /* ---- credentials ---- */
 
 static char *credential_from_file(const char *dir, gw_str name, gw_error *err)

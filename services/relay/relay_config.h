@@ -85,11 +85,3 @@ void relay_config_unref(relay_config *c);
 
 /* NULL when no route matches. */
 const model_route *relay_config_route(const relay_config *c, gw_str model);
-
-/* One model of /v1/models: every exact route and every listed model, once. */
-typedef struct listed_model {
-    gw_str id;
-    gw_str owned_by;
-} listed_model;
-/* Into `arena`; sorted by id. */
-size_t relay_config_models(const relay_config *c, gw_arena *arena, const listed_model **ret);

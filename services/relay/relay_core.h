@@ -11,6 +11,7 @@
 #include "credential_loads.h"
 #include "key_cache.h"
 #include "ledger_keeper.h"
+#include "model_catalog.h"
 #include "offence_book.h"
 #include "openai_error.h"
 #include "origin_set.h"
@@ -56,6 +57,7 @@ typedef struct relay_core {
     gw_master_keys *master_keys; /* that open signing secrets; NULL: none */
     int64_t signing_trouble_ms; /* when the log last said that one does not open */
     origin_set *origins; /* that preflights are answered for; NULL: none (tests) */
+    model_catalog *catalog; /* of models that providers have; NULL: none is known (tests) */
     offence_book *offences; /* NULL: nothing is counted (tests) */
     ledger_keeper *ledgers; /* NULL: limits are not enforced (tests) */
     gw_http_client *upstreams;

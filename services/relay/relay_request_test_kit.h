@@ -248,14 +248,25 @@ const model_route *relay_config_route(const relay_config *c, gw_str model)
     return gw_str_starts_with(model, GW_STR("gpt-")) ? c->routes : NULL;
 }
 
-size_t relay_config_models(const relay_config *c, gw_arena *arena, const listed_model **ret)
+size_t model_names(const relay_config *c, const provider_models *said, size_t said_count,
+                   gw_arena *arena, const listed_model **ret)
 {
     listed_model *m = gw_arena_new_of(arena, listed_model);
 
     (void)c;
+    (void)said;
+    (void)said_count;
     *m = (listed_model){GW_STR("gpt-4o"), GW_STR("openai")};
     *ret = m;
     return 1;
+}
+
+size_t model_catalog_said(const model_catalog *m, gw_arena *arena, const provider_models **ret)
+{
+    (void)m;
+    (void)arena;
+    (void)ret;
+    return 0;
 }
 
 /* ---- upstream ---- */

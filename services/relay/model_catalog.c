@@ -1,0 +1,333 @@
+#include "model_catalog.h"
+
+#include "adapter.h"
+#include "provider_listing.h"
+
+#include <stdlib.h>
+
+#define RETRY_MS          30000 /* at most; the refresh if that is shorter */
+#define CONNECT_MS        5000
+#define TOTAL_MS          30000
+#define ANSWER_MAX_BYTES  ((size_t)8 * 1024 * 1024)
+#define LISTINGS_MAX      64
+
+/* Of one provider. */
+typedef struct listing {
+    gw_list node;
+    model_catalog *catalog;
+    const provider_config *provider; /* of the catalog's configuration; NULL: it is in no route any more */
+    gw_arena *arena; /* of what it said; NULL: nothing yet */
+    provider_models said;
+    gw_timer timer;
+    gw_http_call *call; /* under way */
+    gw_buf body;
+    int status;
+    bool is_outdated; /* the call under way asks a provider that was changed since */
+    bool failing;
+} listing;
+
+struct model_catalog {
+    gw_loop *loop;
+    model_catalog_options o;
+    relay_config *config;
+    gw_list listings;
+    size_t count;
+    bool stopped;
+};
+
+/* ---- asking ---- */
+
+static void drop(listing *l)
+{
+    gw_timer_cancel(l->catalog->loop, &l->timer);
+    gw_list_remove(&l->node);
+    l->catalog->count--;
+    gw_arena_free(l->arena);
+    gw_buf_fini(&l->body);
+    free(l);
+}
+
+static void ask_within(listing *l, int64_t delay_ms)
+{
+    if (!l->catalog->stopped && l->catalog->o.refresh_ms > 0)
+        gw_timer_set(l->catalog->loop, &l->timer, delay_ms);
+}
+
+static void note_failure(listing *l, const gw_error *err)
+{
+    if (!l->failing)
+        gw_log_warn(l->catalog->o.log, "models_unread", gw_kv("provider", l->provider->name),
+                    gw_kv_error(err));
+    l->failing = true;
+    ask_within(l, GW_MIN(l->catalog->o.refresh_ms, RETRY_MS));
+}
+
+static gw_status read_answer(listing *l, gw_error *err)
+{
+    gw_auto(gw_arena) arena = gw_arena_new();
+    provider_models said = {0};
+
+    if (!arena)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for a list of models");
+    if (l->status != 200)
+        return gw_fail(err, GW_ERR_UPSTREAM_FAILED, "it answered with status %d", l->status);
+    gw_status rc = provider_listing_read(arena, l->provider->kind, gw_buf_str(&l->body), &said.ids,
+                                         &said.count, err);
+    if (rc != GW_OK)
+        return rc;
+    gw_arena_free(l->arena);
+    l->arena = gw_steal(&arena);
+    l->said = said;
+    return GW_OK;
+}
+
+static void on_head(gw_http_call *c, int status, gw_headers headers, void *arg)
+{
+    listing *l = arg;
+
+    (void)c;
+    (void)headers;
+    l->status = status;
+}
+
+static void on_body(gw_http_call *c, gw_str bytes, void *arg)
+{
+    listing *l = arg;
+
+    if (l->body.len + bytes.len <= ANSWER_MAX_BYTES)
+        gw_buf_append_str(&l->body, bytes);
+    else
+        gw_http_cancel(c);
+}
+
+static void on_done(gw_http_call *c, gw_status rc, const gw_error *why, void *arg)
+{
+    listing *l = arg;
+    bool is_outdated = l->is_outdated;
+    gw_error err;
+
+    (void)c;
+    l->call = NULL;
+    l->is_outdated = false;
+    if (!l->provider || l->catalog->stopped) {
+        drop(l);
+        return;
+    }
+    if (is_outdated) {
+        ask_within(l, 0);
+    } else if (rc != GW_OK) {
+        note_failure(l, why);
+    } else if (read_answer(l, &err) != GW_OK) {
+        note_failure(l, &err);
+    } else {
+        l->failing = false;
+        ask_within(l, l->catalog->o.refresh_ms);
+    }
+    gw_buf_fini(&l->body);
+}
+
+static void ask(void *arg)
+{
+    static const gw_http_call_ops ops = {.on_head = on_head, .on_body = on_body, .on_done = on_done};
+    listing *l = arg;
+    const provider_config *p = l->provider;
+    gw_auto(gw_arena) arena = gw_arena_new();
+    gw_header headers[ADAPTER_HEADERS_MAX];
+    gw_http_request request = {
+        .transport = p->transport,
+        .method = "GET",
+        .url = p->base_url,
+        .target = arena ? provider_listing_target(arena, p) : GW_STR_NULL,
+        .headers = headers,
+        .timeouts = {.connect_ms = CONNECT_MS, .total_ms = TOTAL_MS},
+        .idle_max = p->connections_max,
+    };
+    gw_error err;
+
+    l->status = 0;
+    gw_status rc = arena && request.target.ptr
+                       ? adapter_write_listing_headers(arena, p, headers, &request.header_count, &err)
+                       : gw_fail(&err, GW_ERR_NO_MEMORY, "no memory to ask for models");
+    if (rc == GW_OK)
+        rc = gw_http_send(l->catalog->o.upstreams, &request, &ops, l, &l->call, &err);
+    if (rc != GW_OK)
+        note_failure(l, &err);
+}
+
+/* ---- following the configuration ---- */
+
+static bool is_same_place(const provider_config *a, const provider_config *b)
+{
+    return a->kind == b->kind && gw_str_eq(a->base_path, b->base_path) &&
+           gw_str_eq(a->base_url.scheme, b->base_url.scheme) &&
+           gw_str_eq(a->base_url.host, b->base_url.host) && a->base_url.port == b->base_url.port;
+}
+
+static bool is_same(const provider_config *a, const provider_config *b)
+{
+    return is_same_place(a, b) && a->transport == b->transport &&
+           gw_str_eq(a->credential, b->credential);
+}
+
+static bool is_wanted(const relay_config *c, const provider_config *p)
+{
+    for (size_t i = 0; i < c->route_count; i++)
+        for (size_t k = 0; k < c->routes[i].target_count; k++)
+            if (c->routes[i].targets[k].provider == p &&
+                model_names_pass(&c->routes[i], &c->routes[i].targets[k]))
+                return true;
+    return false;
+}
+
+static listing *find(model_catalog *m, gw_str name)
+{
+    gw_list_each (n, &m->listings) {
+        listing *l = GW_CONTAINER_OF(n, listing, node);
+        if (l->provider && gw_str_eq(l->provider->name, name))
+            return l;
+    }
+    return NULL;
+}
+
+static void begin(model_catalog *m, const provider_config *p)
+{
+    listing *l = m->count < LISTINGS_MAX ? calloc(1, sizeof(*l)) : NULL;
+
+    if (!l)
+        return; /* its models are not listed, and can be asked for all the same */
+    l->catalog = m;
+    l->provider = p;
+    gw_timer_init(&l->timer, ask, l);
+    gw_list_push_back(&m->listings, &l->node);
+    m->count++;
+    ask_within(l, 0);
+}
+
+static void forget(listing *l)
+{
+    l->provider = NULL;
+    gw_timer_cancel(l->catalog->loop, &l->timer);
+    if (l->call)
+        gw_http_cancel(l->call); /* dropped when that is done */
+    else
+        drop(l);
+}
+
+/* `now` is the same provider of another configuration. */
+static void follow(listing *l, const provider_config *now)
+{
+    const provider_config *before = l->provider;
+    bool is_changed = !is_same(before, now);
+
+    if (!is_same_place(before, now)) {
+        gw_arena_free(gw_steal(&l->arena));
+        l->said = (provider_models){0};
+    }
+    l->provider = now;
+    if (!is_changed)
+        return;
+    if (l->call) {
+        l->is_outdated = true;
+        gw_http_cancel(l->call);
+    } else {
+        ask_within(l, 0);
+    }
+}
+
+static void follow_all(model_catalog *m, const relay_config *c)
+{
+    gw_list_each_safe (n, &m->listings) {
+        listing *l = GW_CONTAINER_OF(n, listing, node);
+        const provider_config *now = NULL;
+        for (size_t i = 0; l->provider && i < c->provider_count; i++)
+            if (gw_str_eq(c->providers[i].name, l->provider->name) && is_wanted(c, &c->providers[i]))
+                now = &c->providers[i];
+        if (now)
+            follow(l, now);
+        else if (l->provider)
+            forget(l);
+    }
+}
+
+void model_catalog_set_config(model_catalog *m, const relay_config *config)
+{
+    relay_config *before = m->config;
+
+    if (m->stopped)
+        return;
+    follow_all(m, config);
+    m->config = relay_config_ref(config);
+    for (size_t i = 0; i < config->provider_count; i++)
+        if (is_wanted(config, &config->providers[i]) && !find(m, config->providers[i].name))
+            begin(m, &config->providers[i]);
+    relay_config_unref(before);
+}
+
+/* ---- life ---- */
+
+gw_status model_catalog_new(gw_loop *l, const model_catalog_options *o, model_catalog **ret,
+                            gw_error *err)
+{
+    model_catalog *m = calloc(1, sizeof(*m));
+
+    if (!m)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the catalog of models");
+    m->loop = l;
+    m->o = *o;
+    gw_list_init(&m->listings);
+    *ret = m;
+    return GW_OK;
+}
+
+void model_catalog_set_refresh(model_catalog *m, int64_t refresh_ms)
+{
+    bool begins = m->o.refresh_ms == 0 && refresh_ms > 0;
+
+    m->o.refresh_ms = refresh_ms;
+    gw_list_each (n, &m->listings) {
+        listing *l = GW_CONTAINER_OF(n, listing, node);
+        if (refresh_ms == 0)
+            gw_timer_cancel(m->loop, &l->timer);
+        else if (begins && l->provider && !l->call)
+            ask_within(l, 0);
+    }
+}
+
+void model_catalog_stop(model_catalog *m)
+{
+    if (!m || m->stopped)
+        return;
+    m->stopped = true;
+    gw_list_each_safe (n, &m->listings) {
+        listing *l = GW_CONTAINER_OF(n, listing, node);
+        if (l->provider)
+            forget(l);
+    }
+}
+
+void model_catalog_free(model_catalog *m)
+{
+    if (!m)
+        return;
+    model_catalog_stop(m);
+    relay_config_unref(m->config);
+    free(m);
+}
+
+size_t model_catalog_said(const model_catalog *m, gw_arena *arena, const provider_models **ret)
+{
+    provider_models *said = m ? gw_arena_array(arena, provider_models, m->count + 1) : NULL;
+    size_t count = 0;
+
+    if (!said)
+        return 0;
+    gw_list_each (n, &m->listings) {
+        const listing *l = GW_CONTAINER_OF(n, listing, node);
+        if (!l->provider || l->said.count == 0)
+            continue;
+        said[count] = l->said;
+        said[count++].provider = l->provider->name;
+    }
+    *ret = said;
+    return count;
+}

@@ -1,0 +1,116 @@
+"""/v1/models with what providers say they have: behind globs only, filtered by the key, stale when a provider fails, and gone with its route."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from harness.ports import eventually
+from harness.suite import Suite
+
+SECONDS = 10.0
+
+
+class Lister:
+    """A provider that is only asked for its models."""
+
+    def __init__(self) -> None:
+        self.models, self.status = ["lm-a", "lm-b", "gpt-of-theirs", "nobodys"], 200
+        self.seen: list[dict[str, str]] = []
+        lister = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                lister.seen.append({"path": self.path, **{name.lower(): value for name, value in self.headers.items()}})
+                body = json.dumps({"object": "list", "data": [{"id": name, "object": "model"} for name in lister.models]}).encode()
+                self.send_response(lister.status)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_port}/v1"
+
+    def asked_again(self) -> None:
+        before = len(self.seen)
+        eventually(lambda: len(self.seen) > before + 1, "asked, and the answer before it taken", SECONDS)
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
+    suite = Suite(tmp_path_factory.mktemp("models"), relay_settings={"MODEL_LIST_REFRESH": "200ms"})
+    try:
+        suite.start()
+        eventually(lambda: suite.admin("GET", "/admin/providers").status_code == 200, "the way to the relay", SECONDS)
+        yield suite
+        assert suite.stop()["relay"] == 0
+    finally:
+        suite.stop()
+
+
+@pytest.fixture
+def lister(stack: Suite) -> Iterator[Lister]:
+    provider = Lister()
+    body = {"name": "lister", "kind": "local", "baseUrl": provider.url, "credential": "env:RELAY_CREDENTIAL_SCRIPTED"}
+    assert stack.admin("POST", "/admin/providers", json=body).status_code == 200
+    answer = stack.admin("POST", "/admin/models", json={"model": "lm-*", "targets": [{"provider": "lister"}]})
+    assert answer.status_code == 200, answer.text
+    route = answer.json()["modelRoute"]["id"]
+    yield provider
+    for path in (f"/admin/models/{route}", "/admin/providers/lister"):
+        stack.admin("DELETE", path)
+    provider.close()
+
+
+def listed(stack: Suite, key: str) -> set[str]:
+    answer = stack.get("/v1/models", key)
+    assert answer.status_code == 200
+    return {model["id"] for model in answer.json()["data"]}
+
+
+def test_what_a_provider_has_behind_a_glob_is_listed(stack: Suite, lister: Lister) -> None:
+    key, narrow = stack.make_key(), stack.make_key(permissions={"models": ["lm-b", "gpt-4o"]})
+    eventually(lambda: {"lm-a", "lm-b", "gpt-4o"} <= listed(stack, key["key"]), "the names", SECONDS)
+    names = listed(stack, key["key"])
+    assert not names & {"gpt-of-theirs", "nobodys"}, "other routes and no route have these"
+    assert listed(stack, narrow["key"]) == {"lm-b", "gpt-4o"}
+    seen = lister.seen[0]
+    assert seen["path"] == "/v1/models" and seen["authorization"] == "Bearer sk-scripted-provider-key"
+    owned = {m["id"]: m["owned_by"] for m in stack.get("/v1/models", key["key"]).json()["data"]}
+    assert owned["lm-a"] == "lister" and owned["gpt-4o"] == "scripted"
+
+
+def test_a_provider_that_fails_leaves_what_was_known(stack: Suite, lister: Lister) -> None:
+    key = stack.make_key()["key"]
+    eventually(lambda: "lm-a" in listed(stack, key), "the names", SECONDS)
+    lister.status = 500
+    lister.asked_again()
+    assert "lm-a" in listed(stack, key)
+    assert [e for e in stack.processes["relay"].events("models_unread") if e["provider"] == "lister"]
+    lister.models, lister.status = ["lm-c"], 200
+    eventually(lambda: "lm-c" in listed(stack, key) and "lm-a" not in listed(stack, key), "the new names", SECONDS)
+
+
+def test_names_go_with_their_route_and_come_with_the_relay(stack: Suite, lister: Lister) -> None:
+    key = stack.make_key()["key"]
+    eventually(lambda: "lm-a" in listed(stack, key), "the names", SECONDS)
+    stack.restart("relay")
+    eventually(lambda: "lm-a" in listed(stack, key), "the names", SECONDS)
+    route = next(r for r in stack.shown("/admin/models")["modelRoutes"] if r["model"] == "lm-*")
+    assert stack.admin("DELETE", f"/admin/models/{route['id']}").status_code == 200
+    eventually(lambda: "lm-a" not in listed(stack, key), "they are gone", SECONDS)

@@ -268,9 +268,9 @@ void messages_events_take(void *arg, const answer_event *e)
 
     if (w->rc != GW_OK || w->s->done)
         return;
-    if (e->kind == ANSWER_COMMENT)
-        adapter_emit(w->s, ANSWER_COMMENT, e->raw, GW_STR(""));
-    else if (e->kind == ANSWER_DONE)
+    if (e->kind == ANSWER_COMMENT) /* a sign of life, of which callers have their own */
+        return;
+    if (e->kind == ANSWER_DONE)
         messages_events_end(w);
     else
         take_chunk(w, e);

@@ -171,20 +171,17 @@ static bool is_error(yyjson_val *event)
 
 static gw_status on_event(adapter_stream *s, const gw_sse_event *e)
 {
-    answer_event_kind kind = ANSWER_COMMENT;
+    answer_event_kind kind = ANSWER_PREAMBLE;
     gw_status rc = GW_OK;
     yyjson_alc alc;
 
-    if (s->done)
+    /* Comments are signs of life, of which callers have their own; SDKs want JSON behind every name. */
+    if (s->done || !e->data.ptr || e->data.len == 0)
         return GW_OK;
     if (!s->state)
         s->state = gw_arena_new_of(s->job->arena, tapped);
     if (!s->state)
         return fail(s, GW_ERR_NO_MEMORY, "no memory for the stream");
-    if (!e->data.ptr || e->data.len == 0) {
-        adapter_emit(s, kind, e->raw, GW_STR(""));
-        return GW_OK;
-    }
     yyjson_doc *doc = json_scratch_read(&s->tap->scratch, &alc, e->data);
     yyjson_val *event = yyjson_doc_get_root(doc);
     bool failed = is_error(event);

@@ -237,8 +237,7 @@ static void check_list(const Apirelay__Relay__V1__ListSilentRequest *r, gw_viola
 {
     if (r->page_size < 0 || r->page_size > PAGE_SIZE_MAX)
         gw_violations_add(v, "pageSize", "must be 1-%d", PAGE_SIZE_MAX);
-    if (strlen(r->cursor) > CURSOR_MAX ||
-        strspn(r->cursor, "0123456789") != strlen(r->cursor))
+    if (strlen(r->cursor) > CURSOR_MAX || strspn(r->cursor, "0123456789") != strlen(r->cursor))
         gw_violations_add(v, "cursor", "must be the nextCursor of the page before");
 }
 
@@ -276,10 +275,9 @@ static void record(ledger_op *o, const char *phase, const char *outcome, const c
     m.actor_kind = (char *)(uintptr_t)(c->key_id.len ? "admin_key" : "admin");
     m.actor_id = gw_arena_strdup(o->arena, c->key_id.len ? c->key_id : c->id);
     m.actor_name = gw_arena_strdup(o->arena, c->name);
-    m.address =
-        gw_arena_strdup(o->arena, gw_access_peer_address(gw_rpc_call_peer(o->call)));
+    m.address = gw_arena_strdup(o->arena, gw_access_peer_address(gw_rpc_call_peer(o->call)));
     m.request_id = gw_arena_strdup(o->arena, request_id.len <= 64 ? request_id : GW_STR(""));
-    m.action = (char *)(uintptr_t)"ledger.forgive";
+    m.action = (char *)(uintptr_t) "ledger.forgive";
     m.target = (char *)(uintptr_t)o->ledger;
     m.phase = (char *)(uintptr_t)phase;
     m.outcome = (char *)(uintptr_t)outcome;

@@ -3,7 +3,6 @@
 enum {
     TOKENS_PER_MESSAGE = 4,
     TOKENS_PER_REQUEST = 3,
-    TOKENS_PER_IMAGE = 1105,
     TOKENS_PER_DOCUMENT = 1000,
     TOKENS_PER_VALUE = 1, /* of JSON: what stands around it */
     RESULTS_DEPTH = 1, /* a block in a tool's result has no results in it */
@@ -75,8 +74,10 @@ static int64_t add_block(text_size *size, yyjson_val *block, int depth)
     bool is_text = yyjson_equals_str(yyjson_obj_get(source, "type"), "text") ||
                    yyjson_equals_str(yyjson_obj_get(source, "type"), "content");
 
-    if (gw_str_eq_c(type, "image"))
-        return TOKENS_PER_IMAGE;
+    if (gw_str_eq_c(type, "image")) {
+        text_size_allow(size, prompt_image_extra(GW_STR("claude"), false));
+        return PROMPT_IMAGE_USUAL;
+    }
     if (gw_str_eq_c(type, "document") && !is_text)
         return TOKENS_PER_DOCUMENT;
     if (gw_str_eq_c(type, "text"))
@@ -111,7 +112,7 @@ static int64_t add_messages(text_size *size, yyjson_val *messages)
     return tokens;
 }
 
-int64_t messages_body_estimate(const openai_body *b)
+prompt_tokens messages_body_estimate(const openai_body *b)
 {
     yyjson_obj_iter it = yyjson_obj_iter_with(b->root);
     int64_t tokens = TOKENS_PER_REQUEST;
@@ -124,8 +125,10 @@ int64_t messages_body_estimate(const openai_body *b)
             tokens += add_messages(&size, value);
         else if (yyjson_equals_str(key, "system"))
             tokens += add_content(&size, value, 0);
-        else if (yyjson_is_ctn(value)) /* tools and their like */
+        else if (yyjson_is_ctn(value)) { /* tools and their like */
+            text_size_allow(&size, PROMPT_TOOLS_EXTRA);
             tokens += add_all(&size, value);
+        }
     }
-    return tokens + text_size_tokens(&size);
+    return text_size_prompt(&size, tokens);
 }

@@ -4,9 +4,33 @@ enum {
     ASCII_BYTES_PER_TOKEN = 4,
     TOKENS_PER_MESSAGE = 4,
     TOKENS_PER_REQUEST = 3,
-    TOKENS_PER_IMAGE = 1105,
     TOKENS_PER_BINARY_PART = 1000,
 };
+
+/*
+ * Of one byte, in 64ths of a token; of a character of several bytes the first has all of it. Letters as in words of a rare language, capitals
+ * as in base64, digits as in UUIDs, marks as in JSON. A line's end is a token, the blanks at its begin are few.
+ */
+static const uint8_t weights[256] = {
+    [0x00 ... 0x1f] = 64,  [' '] = 6,          ['!' ... '/'] = 52,   ['0' ... '9'] = 56,
+    [':' ... '@'] = 52,    ['A' ... 'Z'] = 48, ['[' ... '`'] = 52,   ['a' ... 'z'] = 25,
+    ['{' ... '~'] = 52,    [0x7f] = 64,        [0xc0 ... 0xdf] = 64, /* Latin with accents … Arabic */
+    [0xe0 ... 0xef] = 96, /* India, East Asia */
+    [0xf0 ... 0xff] = 192, /* emoji, rare scripts */
+};
+
+static int64_t weight_of(const unsigned char *s, size_t len)
+{
+    int64_t sum[4] = {0};
+    size_t at = 0;
+
+    for (; len - at >= 4; at += 4)
+        for (size_t i = 0; i < 4; i++)
+            sum[i] += weights[s[at + i]];
+    for (; at < len; at++)
+        sum[0] += weights[s[at]];
+    return sum[0] + sum[1] + sum[2] + sum[3];
+}
 
 void text_size_add(text_size *t, gw_str text)
 {
@@ -14,6 +38,7 @@ void text_size_add(text_size *t, gw_str text)
     size_t at = 0;
     uint64_t word;
 
+    t->weight += weight_of((const unsigned char *)text.ptr, text.len);
     for (; text.len - at >= sizeof(word); at += sizeof(word)) { /* eight bytes at once */
         memcpy(&word, text.ptr + at, sizeof(word));
         int64_t others = word & top_bits ? __builtin_popcountll(word & top_bits) : 0;
@@ -33,13 +58,67 @@ int64_t text_size_tokens(const text_size *t)
     return (t->ascii_bytes + ASCII_BYTES_PER_TOKEN - 1) / ASCII_BYTES_PER_TOKEN + t->other_chars;
 }
 
+prompt_tokens text_size_prompt(const text_size *t, int64_t others)
+{
+    int64_t usual = text_size_tokens(t) + others;
+    int64_t most = (t->weight + TEXT_WEIGHT_TOKEN - 1) / TEXT_WEIGHT_TOKEN + others;
+
+    return (prompt_tokens){.usual = usual, .most = GW_MAX(usual, most)};
+}
+
+static bool contains(gw_str s, gw_str part)
+{
+    for (; s.len >= part.len; s = gw_str_slice(s, 1, s.len))
+        if (gw_str_starts_with(s, part))
+            return true;
+    return false;
+}
+
+/* The largest image, by what providers publish: 8 tiles, or 1,536 patches and a factor; Anthropic's have 1,600 at the most. */
+int64_t prompt_image_extra(gw_str model, bool low_detail)
+{
+    int64_t most = low_detail ? PROMPT_IMAGE_USUAL : 1600;
+
+    if (gw_str_starts_with(model, GW_STR("gpt-4o-mini")))
+        most = low_detail ? 2833 : 2833 + 8 * 5667;
+    else if (contains(model, GW_STR("-mini")) || contains(model, GW_STR("-nano")))
+        most = 3779; /* 1,536 patches, 2.46 times */
+    return GW_MAX(most - PROMPT_IMAGE_USUAL, 0);
+}
+
 static void add_string(text_size *size, yyjson_val *v)
 {
     if (yyjson_is_str(v))
         text_size_add(size, json_string(v));
 }
 
-static int64_t add_part(text_size *size, yyjson_val *part)
+static int64_t add_image(text_size *size, gw_str model, yyjson_val *part)
+{
+    gw_str detail = json_string(yyjson_obj_get(yyjson_obj_get(part, "image_url"), "detail"));
+
+    text_size_allow(size, prompt_image_extra(model, gw_str_eq_c(detail, "low")));
+    return PROMPT_IMAGE_USUAL;
+}
+
+/* A file or a sound in base64: the longer it is, the more it may be. */
+#define BINARY_BYTES_PER_TOKEN 16
+
+static int64_t add_binary(text_size *size, yyjson_val *part)
+{
+    yyjson_obj_iter it = yyjson_obj_iter_with(part);
+    yyjson_val *key;
+
+    while ((key = yyjson_obj_iter_next(&it))) {
+        yyjson_val *v = yyjson_obj_iter_get_val(key);
+        gw_str data = json_string(yyjson_obj_get(v, "data"));
+        if (data.len == 0)
+            data = json_string(yyjson_obj_get(v, "file_data"));
+        text_size_allow(size, (int64_t)data.len / BINARY_BYTES_PER_TOKEN);
+    }
+    return TOKENS_PER_BINARY_PART;
+}
+
+static int64_t add_part(text_size *size, gw_str model, yyjson_val *part)
 {
     gw_str type = json_string(yyjson_obj_get(part, "type"));
 
@@ -51,10 +130,11 @@ static int64_t add_part(text_size *size, yyjson_val *part)
         add_string(size, yyjson_obj_get(part, "refusal"));
         return 0;
     }
-    return gw_str_starts_with(type, GW_STR("image")) ? TOKENS_PER_IMAGE : TOKENS_PER_BINARY_PART;
+    return gw_str_starts_with(type, GW_STR("image")) ? add_image(size, model, part)
+                                                     : add_binary(size, part);
 }
 
-static int64_t add_message(text_size *size, yyjson_val *message)
+static int64_t add_message(text_size *size, gw_str model, yyjson_val *message)
 {
     int64_t tokens = TOKENS_PER_MESSAGE;
     yyjson_val *content = yyjson_obj_get(message, "content");
@@ -65,7 +145,7 @@ static int64_t add_message(text_size *size, yyjson_val *message)
     add_string(size, content);
     add_string(size, yyjson_obj_get(message, "name"));
     while ((each = yyjson_arr_iter_next(&parts)))
-        tokens += add_part(size, each);
+        tokens += add_part(size, model, each);
     while ((each = yyjson_arr_iter_next(&calls))) {
         yyjson_val *function = yyjson_obj_get(each, "function");
         add_string(size, yyjson_obj_get(function, "name"));
@@ -89,7 +169,7 @@ static int64_t add_input(text_size *size, yyjson_val *input)
     return tokens;
 }
 
-int64_t prompt_estimate(const openai_body *b)
+prompt_tokens prompt_estimate(const openai_body *b)
 {
     const json_span as_they_stand[] = {b->tools_at, b->functions_at, b->response_format_at};
     yyjson_arr_iter each = yyjson_arr_iter_with(yyjson_obj_get(b->root, "messages"));
@@ -98,10 +178,12 @@ int64_t prompt_estimate(const openai_body *b)
     yyjson_val *message;
 
     while ((message = yyjson_arr_iter_next(&each)))
-        tokens += add_message(&size, message);
+        tokens += add_message(&size, b->model, message);
     tokens += add_input(&size, yyjson_obj_get(b->root, "input"));
     tokens += add_input(&size, yyjson_obj_get(b->root, "prompt"));
     for (size_t i = 0; i < GW_ARRAY_LEN(as_they_stand); i++)
         text_size_add(&size, gw_str_slice(b->raw, as_they_stand[i].from, as_they_stand[i].to));
-    return tokens + text_size_tokens(&size);
+    if (b->tools_at.to > b->tools_at.from || b->functions_at.to > b->functions_at.from)
+        text_size_allow(&size, PROMPT_TOOLS_EXTRA);
+    return text_size_prompt(&size, tokens);
 }

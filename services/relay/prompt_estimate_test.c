@@ -2,7 +2,7 @@
 
 #include "testing/cmocka.h"
 
-static int64_t estimate(relay_endpoint endpoint, const char *json)
+static prompt_tokens tokens_of(relay_endpoint endpoint, const char *json)
 {
     gw_auto(gw_arena) arena = gw_arena_new();
     openai_body b;
@@ -11,6 +11,11 @@ static int64_t estimate(relay_endpoint endpoint, const char *json)
     if (openai_body_read(arena, endpoint, gw_str_of(json), &b, &err) != GW_OK)
         fail_msg("%s", err.message);
     return prompt_estimate(&b);
+}
+
+static int64_t estimate(relay_endpoint endpoint, const char *json)
+{
+    return tokens_of(endpoint, json).usual;
 }
 
 /* Eight bytes are looked at together: wherever characters stand, the sum is as of one at a time. */
@@ -76,11 +81,88 @@ static void prompts_are_estimated_by_the_stated_rule(void **state)
     }
 }
 
+/* Texts, and what o200k_base makes of them. */
+static void holds_suffice_for_texts_that_were_not_made_to_be_expensive(void **state)
+{
+    static const struct {
+        const char *text;
+        int64_t tokens;
+    } cases[] = {
+        {"The quick brown fox jumps over the lazy dog, and then it sleeps until the evening comes.",
+         19},
+        {"static int64_t add_part(text_size *size, yyjson_val *part)\n{\n    if (!part)\n        "
+         "return 0;\n}\n",
+         29},
+        {"{\"id\": 17, \"name\": \"user17\", \"values\": [51, 123.25], \"ok\": true, \"tags\": "
+         "[\"a\", \"b\"]}",
+         39},
+        {"def f(x: int) -> dict[str, int]:\n    return {'a': x + 1, 'b': x * 2}\n", 30},
+        {"id,price,count\n1,19.99,3\n2,24.50,11\n3,7.25,128\n", 29},
+        {"3f2504e0-4f89-41d3-9a0c-0305e82c3301", 27},
+        {"Die Geschwindigkeitsbegrenzung wurde überschritten, obwohl niemand die Straße benutzte.",
+         19},
+        {"La répétition générale a été reportée à la semaine prochaine à cause de la grève.", 19},
+        {"Zażółć gęślą jaźń, powiedział nauczyciel języka polskiego.", 22},
+        {"Быстрая коричневая лиса перепрыгивает через ленивую собаку.", 20},
+        {"Η γρήγορη καφέ αλεπού πηδάει πάνω από το τεμπέλικο σκυλί.", 26},
+        {"القط السريع يقفز فوق الكلب الكسول في الحديقة.", 16},
+        {"सूचना: कृपया अपना पासवर्ड किसी के साथ साझा न करें।", 17},
+        {"สวัสดีครับ วันนี้อากาศดีมาก", 11},
+        {"빠른 갈색 여우가 게으른 개를 뛰어넘습니다.", 17},
+        {"素早い茶色の狐がのろまな犬を飛び越える。", 19},
+        {"敏捷的棕色狐狸跳过了懒狗。今天天气很好。", 19},
+        {"👍🎉😀🔥", 5},
+        {"SELECT id, name FROM users WHERE created_at > '2026-11-01' ORDER BY id DESC LIMIT 50;",
+         26},
+        {"# Title\n\n- one\n- two\n\n```sh\ncurl -s https://example.com/v1/models\n```\n", 25},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        text_size size = {0};
+        text_size_add(&size, gw_str_of(cases[i].text));
+        int64_t most = text_size_prompt(&size, 0).most;
+        if (most < cases[i].tokens || most > 4 * cases[i].tokens)
+            fail_msg("%s: %lld for %lld", cases[i].text, (long long)most,
+                     (long long)cases[i].tokens);
+    }
+}
+
+static void images_tools_and_files_are_held_for_at_their_largest(void **state)
+{
+#define WITH_PART(model, part) "{\"model\":\"" model "\",\"messages\":[{\"content\":[" part "]}]}"
+#define IMAGE(detail)                                                                              \
+    "{\"type\":\"image_url\",\"image_url\":{\"url\":\"https://a\",\"detail\":\"" detail "\"}}"
+    static const struct {
+        const char *json;
+        int64_t usual, most;
+    } cases[] = {
+        {WITH_PART("gpt-4o", IMAGE("high")), 1112, 1607},
+        {WITH_PART("gpt-4o", IMAGE("low")), 1112, 1112},
+        {WITH_PART("gpt-4o-mini", IMAGE("auto")), 1112, 7 + 2833 + 8 * 5667},
+        {WITH_PART("gpt-4o-mini", IMAGE("low")), 1112, 2840},
+        {WITH_PART("gpt-5-nano", IMAGE("high")), 1112, 3786},
+        {WITH_PART("gpt-4o",
+                   "{\"type\":\"input_audio\",\"input_audio\":{\"data\":\"AAAABBBBCCCCDDDD\"}}"),
+         1007, 1008},
+        {"{\"model\":\"m\",\"messages\":[],\"tools\":[]}", 4, 355},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        prompt_tokens n = tokens_of(ENDPOINT_CHAT, cases[i].json);
+        if (n.usual != cases[i].usual || n.most != cases[i].most)
+            fail_msg("%s: %lld %lld", cases[i].json, (long long)n.usual, (long long)n.most);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_is_measured_the_same_wherever_characters_stand),
         cmocka_unit_test(prompts_are_estimated_by_the_stated_rule),
+        cmocka_unit_test(holds_suffice_for_texts_that_were_not_made_to_be_expensive),
+        cmocka_unit_test(images_tools_and_files_are_held_for_at_their_largest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -231,8 +231,10 @@ relay_stage admit_enter(relay_request *r)
         return relay_request_fail(r, &err);
     if (!endpoint_describe(r->call.endpoint)->is_billed)
         return STAGE_FORWARD;
-    r->prompt_estimate = r->call.endpoint == ENDPOINT_MESSAGES ? messages_body_estimate(&r->body)
-                                                               : prompt_estimate(&r->body);
+    prompt_tokens prompt = r->call.endpoint == ENDPOINT_MESSAGES ? messages_body_estimate(&r->body)
+                                                                 : prompt_estimate(&r->body);
+    r->prompt_estimate = prompt.usual;
+    r->prompt_most = prompt.most;
     if (key_policy_has_limits(r->policy) && r->core->ledgers)
         return relay_request_take_hold(r);
     return STAGE_FORWARD;

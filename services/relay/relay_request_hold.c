@@ -51,13 +51,13 @@ static int64_t cost_of(const model_price *p, int64_t prompt, int64_t completion)
 static int64_t most_it_costs(const relay_request *r, int64_t output)
 {
     const model_route *route = r->route;
-    int64_t most = cost_of(relay_request_price(r, r->target), r->prompt_estimate, output);
+    int64_t most = cost_of(relay_request_price(r, r->target), r->prompt_most, output);
 
     for (size_t i = 0; route->target_count > 1 && !r->holds_for_one && i < route->target_count;
          i++) {
         const route_target *t = &route->targets[i];
         if (t != r->target && relay_request_state_of(r, t) < TARGET_TOO_DEAR)
-            most = GW_MAX(most, cost_of(relay_request_price(r, t), r->prompt_estimate, output));
+            most = GW_MAX(most, cost_of(relay_request_price(r, t), r->prompt_most, output));
     }
     return most;
 }
@@ -67,14 +67,14 @@ bool relay_request_hold_covers(const relay_request *r, const route_target *t)
     if (!r->take || r->take->outcome != GRANT_CUT)
         return true;
     int64_t output = bounded_product(r->job.ceiling, r->body.choices);
-    return cost_of(relay_request_price(r, t), r->prompt_estimate, output) <=
+    return cost_of(relay_request_price(r, t), r->prompt_most, output) <=
            r->take->hold.of[LEDGER_COST_MONTH];
 }
 
 static void measure_hold(relay_request *r, int64_t ceiling, ledger_amounts *ret)
 {
     int64_t output = bounded_product(ceiling, r->body.choices);
-    int64_t tokens = GW_MIN(r->prompt_estimate + output, LEDGER_UNLIMITED);
+    int64_t tokens = GW_MIN(r->prompt_most + output, LEDGER_UNLIMITED);
 
     *ret = (ledger_amounts){.of = {[LEDGER_REQUESTS_DAY] = 1,
                                    [LEDGER_TOKENS_DAY] = tokens,
@@ -88,7 +88,7 @@ static int64_t affordable_ceiling(const relay_request *r, ledger_window w, int64
     int64_t fits = 0, over = r->job.ceiling;
 
     if (w != LEDGER_COST_MONTH)
-        return (left - r->prompt_estimate) / r->body.choices;
+        return (left - r->prompt_most) / r->body.choices;
     while (over - fits > 1) { /* by halves: prices are not to be inverted */
         int64_t middle = fits + (over - fits) / 2;
         int64_t output = bounded_product(middle, r->body.choices);

@@ -117,7 +117,8 @@ static int set_up(void **state)
                           .target = &f.target,
                           .call = {.endpoint = ENDPOINT_CHAT},
                           .body = {.model = GW_STR("gpt-4o"), .choices = 1},
-                          .prompt_estimate = 10};
+                          .prompt_estimate = 10,
+                          .prompt_most = 10};
     *state = &f;
     return f.r.arena ? 0 : -1;
 }

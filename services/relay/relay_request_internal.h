@@ -100,7 +100,8 @@ struct relay_request {
     uint8_t event_id[12];
     bool event_is_filled;
     usage_event event; /* texts in the arena */
-    int64_t prompt_estimate;
+    int64_t prompt_estimate; /* for the bill, where no provider counts */
+    int64_t prompt_most; /* for the hold */
     grant_take *take; /* its hold; NULL: nothing is limited */
     grant_mark mark; /* of the hold, for the event; all 0: none */
     bool holds_for_one; /* the hold is for the first target, not for the dearest of them */

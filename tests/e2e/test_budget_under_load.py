@@ -32,22 +32,25 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
     assert not [name for name, status in statuses.items() if name.startswith(("auth", "usage", "relay")) and status], statuses
 
 
-@pytest.fixture(scope="module")
-def hold(stack: Suite) -> int:
-    """What a request of these is held for, in nano-USD: asked of the relay while one is under way."""
+def hold_of(stack: Suite, model: str, max_tokens: int) -> int:
+    """What such a request is held for, in nano-USD: asked of the relay while one is under way."""
     key = stack.make_key(limits={"costLimit": 1})
-    held: list[int] = []
 
     def look() -> int:
         states = stack.get("/v1/usage", key["key"]).json()["limitStates"]
         return next((int(s["held"]) for s in states if s["name"] == "costLimitNanoUsd"), 0)
 
-    caller = threading.Thread(target=lambda: stack.chat(key["key"], "gpt-4o-mini+slow-2000", max_tokens=CEILING))
+    caller = threading.Thread(target=lambda: stack.chat(key["key"], f"{model}+slow-2000", max_tokens=max_tokens))
     caller.start()
-    held.append(eventually(look, "a hold", 60))
+    held = eventually(look, "a hold", 60)
     caller.join()
     await_rest(stack, key, COST_MONTH)
-    return held[0]
+    return held
+
+
+@pytest.fixture(scope="module")
+def hold(stack: Suite) -> int:
+    return hold_of(stack, "gpt-4o-mini", CEILING)
 
 
 def prompt_of(hold: int) -> int:
@@ -125,6 +128,14 @@ def test_answers_beyond_their_ceilings_go_over_by_their_own_excess_only(stack: S
     assert all(row["ceilingIgnored"] for row in rows)
     assert spent <= HOLDS * hold + sum(row["usage"]["costNanoUsd"] - hold for row in rows)
     assert len(rows) <= HOLDS
+
+
+def test_a_short_answer_to_a_short_prompt_is_held_for_at_most_three_times_its_cost(stack: Suite) -> None:
+    key = stack.make_key()
+    answer = stack.chat(key["key"], "gpt-4o-mini+long-40", max_tokens=40)
+    row = stack.row(answer.headers["x-request-id"], 10)
+    assert row["usage"]["completionTokens"] == 40
+    assert row["usage"]["costNanoUsd"] <= hold_of(stack, "gpt-4o-mini", 40) <= 3 * row["usage"]["costNanoUsd"]
 
 
 MIXED = (

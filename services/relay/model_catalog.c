@@ -5,17 +5,18 @@
 
 #include <stdlib.h>
 
-#define RETRY_MS          30000 /* at most; the refresh if that is shorter */
-#define CONNECT_MS        5000
-#define TOTAL_MS          30000
-#define ANSWER_MAX_BYTES  ((size_t)8 * 1024 * 1024)
-#define LISTINGS_MAX      64
+#define RETRY_MS         30000 /* at most; the refresh if that is shorter */
+#define CONNECT_MS       5000
+#define TOTAL_MS         30000
+#define ANSWER_MAX_BYTES ((size_t)8 * 1024 * 1024)
+#define LISTINGS_MAX     64
 
 /* Of one provider. */
 typedef struct listing {
     gw_list node;
     model_catalog *catalog;
-    const provider_config *provider; /* of the catalog's configuration; NULL: it is in no route any more */
+    const provider_config
+        *provider; /* of the catalog's configuration; NULL: it is in no route any more */
     gw_arena *arena; /* of what it said; NULL: nothing yet */
     provider_models said;
     gw_timer timer;
@@ -128,7 +129,8 @@ static void on_done(gw_http_call *c, gw_status rc, const gw_error *why, void *ar
 
 static void ask(void *arg)
 {
-    static const gw_http_call_ops ops = {.on_head = on_head, .on_body = on_body, .on_done = on_done};
+    static const gw_http_call_ops ops = {
+        .on_head = on_head, .on_body = on_body, .on_done = on_done};
     listing *l = arg;
     const provider_config *p = l->provider;
     gw_auto(gw_arena) arena = gw_arena_new();
@@ -145,9 +147,10 @@ static void ask(void *arg)
     gw_error err;
 
     l->status = 0;
-    gw_status rc = arena && request.target.ptr
-                       ? adapter_write_listing_headers(arena, p, headers, &request.header_count, &err)
-                       : gw_fail(&err, GW_ERR_NO_MEMORY, "no memory to ask for models");
+    gw_status rc =
+        arena && request.target.ptr
+            ? adapter_write_listing_headers(arena, p, headers, &request.header_count, &err)
+            : gw_fail(&err, GW_ERR_NO_MEMORY, "no memory to ask for models");
     if (rc == GW_OK)
         rc = gw_http_send(l->catalog->o.upstreams, &request, &ops, l, &l->call, &err);
     if (rc != GW_OK)
@@ -240,7 +243,8 @@ static void follow_all(model_catalog *m, const relay_config *c)
         listing *l = GW_CONTAINER_OF(n, listing, node);
         const provider_config *now = NULL;
         for (size_t i = 0; l->provider && i < c->provider_count; i++)
-            if (gw_str_eq(c->providers[i].name, l->provider->name) && is_wanted(c, &c->providers[i]))
+            if (gw_str_eq(c->providers[i].name, l->provider->name) &&
+                is_wanted(c, &c->providers[i]))
                 now = &c->providers[i];
         if (now)
             follow(l, now);

@@ -18,8 +18,8 @@ static struct gw_http_call asked[QUESTIONS_MAX];
 static size_t asked_count;
 
 /* In the place of the real client, which is not linked. */
-gw_status gw_http_send(gw_http_client *client, const gw_http_request *r, const gw_http_call_ops *ops,
-                       void *arg, gw_http_call **ret, gw_error *err)
+gw_status gw_http_send(gw_http_client *client, const gw_http_request *r,
+                       const gw_http_call_ops *ops, void *arg, gw_http_call **ret, gw_error *err)
 {
     struct gw_http_call *c = &asked[asked_count++];
     gw_str shown = gw_headers_get((gw_headers){r->headers, r->header_count}, "authorization");
@@ -92,17 +92,16 @@ typedef struct small_config {
 
 static void make_config(small_config *s, const char *host, const char *credential)
 {
-    *s = (small_config){.provider = {.name = GW_STR("p"),
-                                     .kind = PROVIDER_LOCAL,
-                                     .base_url = {.scheme = GW_STR("http"), .host = gw_str_of(host)},
-                                     .base_path = GW_STR("/v1"),
-                                     .credential = gw_str_of(credential)}};
+    *s =
+        (small_config){.provider = {.name = GW_STR("p"),
+                                    .kind = PROVIDER_LOCAL,
+                                    .base_url = {.scheme = GW_STR("http"), .host = gw_str_of(host)},
+                                    .base_path = GW_STR("/v1"),
+                                    .credential = gw_str_of(credential)}};
     s->target = (route_target){.provider = &s->provider};
     s->route = (model_route){.pattern = GW_STR("*"), .targets = &s->target, .target_count = 1};
-    s->config = (relay_config){.providers = &s->provider,
-                               .provider_count = 1,
-                               .routes = &s->route,
-                               .route_count = 1};
+    s->config = (relay_config){
+        .providers = &s->provider, .provider_count = 1, .routes = &s->route, .route_count = 1};
 }
 
 static void pass_time(int64_t ms)

@@ -15,7 +15,8 @@
 #define LISTING_MODELS_MAX 2000
 #define LISTING_NAME_MAX   200
 
-gw_str provider_listing_target(gw_arena *arena, const provider_config *p); /* GW_STR_NULL: no memory */
+gw_str provider_listing_target(gw_arena *arena,
+                               const provider_config *p); /* GW_STR_NULL: no memory */
 
 /*
  * The names, into `arena`: those that can be asked for, at most LISTING_MODELS_MAX; what is longer than LISTING_NAME_MAX or has

@@ -9,10 +9,12 @@ static void every_kinds_list_is_read(void **state)
         const char *json, *names; /* with a space behind each; NULL: no list */
     } cases[] = {
         {PROVIDER_OPENAI,
-         "{\"object\":\"list\",\"data\":[{\"id\":\"gpt-4o\",\"object\":\"model\"},{\"id\":\"o3\"}]}",
+         "{\"object\":\"list\",\"data\":[{\"id\":\"gpt-4o\",\"object\":\"model\"},{\"id\":\"o3\"}]"
+         "}",
          "gpt-4o o3 "},
         {PROVIDER_LOCAL, "{\"data\":[]}", ""},
-        {PROVIDER_LOCAL, "{\"data\":[7,{},{\"id\":null},{\"id\":\"\"},{\"id\":\"a\\nb\"},null]}", ""},
+        {PROVIDER_LOCAL, "{\"data\":[7,{},{\"id\":null},{\"id\":\"\"},{\"id\":\"a\\nb\"},null]}",
+         ""},
         {PROVIDER_ANTHROPIC,
          "{\"data\":[{\"type\":\"model\",\"id\":\"claude-sonnet-4-5\"}],\"has_more\":false}",
          "claude-sonnet-4-5 "},
@@ -65,7 +67,8 @@ static void a_list_is_bounded(void **state)
         gw_buf_appendf(&json, ",{\"id\":\"m%zu\"}", i);
     gw_buf_append_c(&json, "]}");
     assert_int_equal(
-        provider_listing_read(arena, PROVIDER_OPENAI, gw_buf_str(&json), &list, &count, &err), GW_OK);
+        provider_listing_read(arena, PROVIDER_OPENAI, gw_buf_str(&json), &list, &count, &err),
+        GW_OK);
     assert_int_equal(count, LISTING_MODELS_MAX);
     assert_true(gw_str_eq_c(list[0], "m0"));
 }

@@ -2,6 +2,7 @@
 #include "relay_app_internal.h"
 
 #include "ledger_store_redis.h"
+#include "route_trial.h"
 
 #include "crypto/crypto.h"
 #include "schema/all.h"
@@ -323,6 +324,8 @@ static gw_status open_rpc(relay_app *a, gw_error *err)
         rc = gw_rpc_server_add(a->rpc, chat_rpc_handlers, &a->core, err);
     if (rc == GW_OK)
         rc = gw_rpc_server_add(a->rpc, provider_rpc_handlers, &a->providers, err);
+    if (rc == GW_OK)
+        rc = gw_rpc_server_add(a->rpc, route_trial_handlers, &a->core, err);
     if (rc == GW_OK)
         rc = gw_rpc_server_add(a->rpc, ledger_rpc_handlers, &a->silent, err);
     if (rc == GW_OK)

@@ -25,7 +25,7 @@ ADDED = {
     "POST /admin/alert-rules", "GET /admin/alert-rules", "DELETE /admin/alert-rules/{id}",
     "POST /admin/providers", "GET /admin/providers", "GET /admin/providers/{name}", "PUT /admin/providers/{name}",
     "PATCH /admin/providers/{name}", "DELETE /admin/providers/{name}",
-    "POST /admin/models", "GET /admin/models", "GET /admin/models/{id}", "PUT /admin/models/{id}", "PATCH /admin/models/{id}", "DELETE /admin/models/{id}",
+    "POST /admin/models", "GET /admin/models", "GET /admin/models/{id}", "PUT /admin/models/{id}", "PATCH /admin/models/{id}", "DELETE /admin/models/{id}", "POST /admin/models/try",
     "GET /admin/prices", "PUT /admin/prices",
     "GET /admin/metrics/stream", "POST /admin/accounting/rebuild", "GET /admin/accounting/spools", "POST /admin/accounting/spools/{id}/lost", "GET /admin/accounting/losses",
     "GET /admin/accounting/rejects", "POST /admin/accounting/rejects/replay",

@@ -185,6 +185,54 @@ def test_a_key_needs_the_targets_model_too(suite: Suite, key: str) -> None:
     assert suite.chat(only_name, model).status_code == 404 and suite.chat(both, model).status_code == 200
 
 
+def try_model(suite: Suite, model: str, every_target: bool = False) -> dict[str, Any]:
+    answer = suite.admin("POST", "/admin/models/try", json={"model": model, "everyTarget": every_target})
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def test_a_route_is_tried_step_by_step(suite: Suite, key: str) -> None:
+    rows = len(suite.rows())
+    model = make_route(
+        suite, key, {"provider": "refused"}, {"provider": "scripted", "upstreamModel": "gpt-4o+fail-status-429", "tier": 1},
+        {"provider": "scripted", "upstreamModel": "gpt-4o+fail-html", "tier": 2}, {"provider": "anthropic", "upstreamModel": "claude-sonnet-4-6", "tier": 3},
+        {"provider": "google", "upstreamModel": "gemini-2.5-flash", "tier": 4},
+    )
+    tried = try_model(suite, model)
+    steps = tried["steps"]
+    assert tried["route"] == model and tried["answered"] is True
+    assert [s.get("errorCode", "") for s in steps] == ["upstream_unavailable", "upstream_rate_limited", "upstream_invalid_response", ""]
+    assert [s.get("status", 0) for s in steps] == [0, 429, 200, 200]
+    good = steps[-1]
+    assert good["provider"] == "anthropic" and good["upstreamModel"] == "claude-sonnet-4-6" and good["url"] == f"{suite.url_of('anthropic')}/v1/messages"
+    assert "ok" in good["text"] and good["finishReason"] == "stop" and good["promptTokens"] > 0 and good["completionTokens"] > 0
+    assert str(suite.port["nobody"]) in steps[0]["errorMessage"]
+    assert not any(secret in json.dumps(tried) for secret in ("sk-scripted", "sk-ant"))
+    assert [s["provider"] for s in try_model(suite, model, every_target=True)["steps"]][3:] == ["anthropic", "google"]
+    assert len(suite.rows()) == rows  # nobody's usage
+
+
+def test_a_trial_needs_a_route_and_an_admin(suite: Suite, key: str) -> None:
+    for body, status in (({"model": "nothing-like-it"}, 404), ({}, 400), ({"model": "x" * 300}, 400)):
+        answer = suite.admin("POST", "/admin/models/try", json=body)
+        assert answer.status_code == status and "model" in answer.text, answer.text
+    assert suite.admin("POST", "/admin/models/try", json={"model": "gpt-4o"}, credential=key).status_code == 401
+
+
+def test_a_trial_tells_of_breakers_and_asks_all_the_same(suite: Suite, key: str) -> None:
+    failing = f"gpt-4o-mini+fail-status-500+{base62(6)}"
+    model = make_route(suite, key, {"provider": "scripted", "upstreamModel": failing})
+    eventually(lambda: "is failing" in suite.chat(key, model).text, "the breaker is open")
+    step = try_model(suite, model)["steps"][0]
+    assert step["breakerOpen"] is True and step["status"] == 500 and step["errorCode"] == "upstream_error"
+
+
+def test_a_trial_of_a_silent_provider_ends_before_the_call_does(suite: Suite, key: str) -> None:
+    model = make_route(suite, key, {"provider": "scripted", "upstreamModel": "gpt-4o+fail-stall", "firstByteTimeoutMs": 200}, {"provider": "scripted", "upstreamModel": "gpt-4o"})
+    codes = [s.get("errorCode", "") for s in try_model(suite, model, every_target=True)["steps"]]
+    assert codes == ["upstream_timeout", ""]
+
+
 def test_a_relay_killed_in_the_second_attempt_leaves_a_row_of_that_attempt(suite: Suite, key: str) -> None:
     second = make_provider(suite)
     model = make_route(

@@ -8,11 +8,6 @@ enum {
     RESULTS_DEPTH = 1, /* a block in a tool's result has no results in it */
 };
 
-static gw_str type_of(yyjson_val *block)
-{
-    return json_string(yyjson_obj_get(block, "type"));
-}
-
 /* ---- what the key's rules are asked by ---- */
 
 /* Every member counts, not only the first of a name: which one of two a provider reads is its own choice. */
@@ -67,23 +62,53 @@ static int64_t add_all(text_size *size, yyjson_val *v)
 
 static int64_t add_content(text_size *size, yyjson_val *content, int depth);
 
+/* Each member of that name, as above. */
+static int64_t add_contents(text_size *size, yyjson_val *object, const char *name, int depth)
+{
+    yyjson_obj_iter it = yyjson_obj_iter_with(object);
+    int64_t tokens = 0;
+    yyjson_val *key;
+
+    while ((key = yyjson_obj_iter_next(&it)))
+        if (openai_name_is(json_string(key), name))
+            tokens += add_content(size, yyjson_obj_iter_get_val(key), depth);
+    return tokens;
+}
+
+/* "" when it is given twice: a block may then be what either says. */
+static gw_str type_of(yyjson_val *block)
+{
+    yyjson_obj_iter it = yyjson_obj_iter_with(block);
+    gw_str type = GW_STR("");
+    size_t given = 0;
+    yyjson_val *key;
+
+    while ((key = yyjson_obj_iter_next(&it))) {
+        if (!openai_name_is(json_string(key), "type"))
+            continue;
+        type = json_string(yyjson_obj_iter_get_val(key));
+        given++;
+    }
+    return given == 1 ? type : GW_STR("");
+}
+
 static int64_t add_block(text_size *size, yyjson_val *block, int depth)
 {
     gw_str type = type_of(block);
-    yyjson_val *source = yyjson_obj_get(block, "source");
-    bool is_text = yyjson_equals_str(yyjson_obj_get(source, "type"), "text") ||
-                   yyjson_equals_str(yyjson_obj_get(source, "type"), "content");
+    gw_str source = type_of(yyjson_obj_get(block, "source"));
+    bool is_data =
+        gw_str_eq_c(source, "base64") || gw_str_eq_c(source, "url") || gw_str_eq_c(source, "file");
 
     if (gw_str_eq_c(type, "image")) {
         text_size_allow(size, prompt_image_extra(GW_STR("claude"), false));
         return PROMPT_IMAGE_USUAL;
     }
-    if (gw_str_eq_c(type, "document") && !is_text)
+    if (gw_str_eq_c(type, "document") && is_data)
         return TOKENS_PER_DOCUMENT;
     if (gw_str_eq_c(type, "text"))
-        return add_all(size, yyjson_obj_get(block, "text"));
+        return add_contents(size, block, "text", 0);
     if (gw_str_eq_c(type, "tool_result") && depth > 0)
-        return add_content(size, yyjson_obj_get(block, "content"), depth - 1);
+        return add_contents(size, block, "content", depth - 1);
     return add_all(size, block);
 }
 
@@ -107,8 +132,7 @@ static int64_t add_messages(text_size *size, yyjson_val *messages)
     int64_t tokens = 0;
 
     while ((message = yyjson_arr_iter_next(&each)))
-        tokens += TOKENS_PER_MESSAGE +
-                  add_content(size, yyjson_obj_get(message, "content"), RESULTS_DEPTH);
+        tokens += TOKENS_PER_MESSAGE + add_contents(size, message, "content", RESULTS_DEPTH);
     return tokens;
 }
 

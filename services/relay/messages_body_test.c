@@ -67,6 +67,12 @@ static void everything_that_is_read_is_estimated(void **state)
         {"\"messages\":[]", 3},
         {"\"messages\":[{\"role\":\"user\",\"content\":\"12345678\"}]", 3 + 4 + 1 + 2},
         {"\"messages\":[],\"system\":\"12345678\"", 3 + 1 + 2},
+        {"\"messages\":[{\"content\":[{\"type\":\"image\",\"type\":\"text\",\"text\":\"12345678\"}]"
+         "}]",
+         3 + 4 + 7 + (3 * 4 + 5 + 4 + 8 + 3) / 4},
+        {"\"messages\":[{\"content\":\"1234\",\"content\":\"12345678\"}]", 3 + 4 + 2 + 3},
+        {"\"messages\":[{\"content\":[{\"type\":\"text\",\"text\":\"1234\",\"Text\":\"1234\"}]}]",
+         3 + 4 + 2 + 2},
         {"\"messages\":[],\"system\":[{\"type\":\"text\",\"text\":\"12345678\"}]", 3 + 1 + 2},
         {"\"messages\":[],\"system\":\"1234\",\"system\":\"12345678\"", 3 + 2 + 3},
         {"\"messages\":[{\"content\":[{\"type\":\"image\",\"source\":{\"data\":\"AAAAAAAA\"}}]}]",

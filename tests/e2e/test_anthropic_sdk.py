@@ -88,6 +88,14 @@ def test_the_body_goes_up_untouched(suite: Suite, shared_key: str) -> None:
     assert (names["x-api-key"], names["anthropic-beta"]) == ("sk-ant-provider-key", "a-2025,b-2025") and "authorization" not in names
 
 
+@pytest.mark.parametrize("twice", ['"max_tokens":1,"max_tokens":9', '"max_tokens":1,"Max_Tokens":9', '"max_tokens":1,"model":"gpt-4o"', '"max_tokens":1,"\\u006dessages":[]'])
+@pytest.mark.parametrize("model", [CLAUDE, "gpt-4o"])
+def test_what_is_checked_and_priced_is_what_goes_up(suite: Suite, shared_key: str, model: str, twice: str) -> None:
+    body = f'{{"model":"{model}","messages":[{{"role":"user","content":"smuggled"}}],{twice}}}'
+    answer = suite.post("/v1/messages", shared_key, content=body, headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["error"]["details"]["error_code"]) == (400, "duplicate_parameter")
+
+
 def test_an_alias_and_a_budget_change_nothing_else(suite: Suite) -> None:
     key = suite.make_key(limits={"tokensPerDay": "40"})["key"]
     body = '{"model":"lenient-claude", "max_tokens":1000, "messages":[{"role":"user","content":"spliced"}], "top_k":5}'

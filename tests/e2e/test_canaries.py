@@ -32,6 +32,14 @@ def canaries(suite: Suite) -> dict[str, str]:
     for model in models:
         for stream in (False, True):
             last = suite.chat(key, model, PROMPT, headers=headers, stream=stream)
+    said = {"role": "user", "content": [{"type": "text", "text": PROMPT}]}
+    called = {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "f", "input": {"a": PROMPT}}]}
+    broken = {"role": "user", "content": [{"type": "video", "data": PROMPT}]}
+    for model in [*models, "claude-sonnet-4-6", "claude-sonnet-4-6+fail-leak", "claude-sonnet-4-6+fail-cut-5", "gemini-2.5-flash"]:
+        for messages in ([said], [said, called, {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": PROMPT}]}], [broken]):
+            for stream in (False, True):
+                body = {"model": model, "max_tokens": 100, "system": PROMPT, "messages": messages, "stream": stream}
+                suite.post("/v1/messages", key, json=body, headers=headers)
     suite.post("/v1/chat/completions", key, content=f'{{"model":"gpt-4o","messages":[{{"content":"{PROMPT}"'.encode())
     suite.post("/v1/embeddings", key, json={"model": "text-embedding-3-small", "input": PROMPT})
     suite.get(f"/v1/models?api_key={QUERY_SECRET}", key)
@@ -53,7 +61,7 @@ def canaries(suite: Suite) -> dict[str, str]:
     return {
         "signing secret": signing, "API key": key, "secret of the API key": key[-38:-6], "regenerated key": regenerated, "prompt": PROMPT, "admin password": ADMIN_PASSWORD,
         "session token": signed_in.cookies[suite.session_cookie], "admin key": admin_key, "bootstrap key": suite.admin_key, "owner's password": suite.owner_password,
-        "provider key": "sk-scripted-provider-key", "LibreChat key": "sk-librechat-provider-key", "client header": CLIENT_SECRET, "query": QUERY_SECRET,
+        "provider key": "sk-scripted-provider-key", "LibreChat key": "sk-librechat-provider-key", "Anthropic key": "sk-ant-provider-key", "client header": CLIENT_SECRET, "query": QUERY_SECRET,
         **{f"service token of {name}": token for name, token in suite.tokens.items()},
     }
 

@@ -1,6 +1,6 @@
 -- The ledger of one subject: statements of positions, the build-up, the birth of a shard (ledger.h).
 --
---   state  KEYS ledger, born   ARGV verb, quarantine, lease, lapse, then the statement in the order of its struct
+--   state  KEYS ledger, born of each statement   ARGV verb, quarantine, lease, lapse, then each statement in the order of its struct
 --   load   KEYS ledger, born   ARGV verb, load id, day, 4 amounts
 --   look   KEYS ledger, born   ARGV verb; changes nothing
 --   silent KEYS ledger, born   ARGV verb, lapse; changes nothing
@@ -252,22 +252,24 @@ local function ms_to_reset(L, w)
   return day * DAY - now
 end
 
-local function statement()
-  local v = {}
-  for i = 6, #ARGV do v[i] = num(ARGV[i]) end
+local STATEMENT = 42 -- arguments of one
+
+local function statement(which)
+  local v, from = {}, 4 + (which - 1) * STATEMENT
+  for i = 6, 4 + STATEMENT do v[i] = num(ARGV[from - 4 + i]) end
   local function four(i) return { v[i], v[i + 1], v[i + 2], v[i + 3] } end
-  return { holder = ARGV[5], seq = v[6], first = v[7] == 1, final = v[8] == 1, bye = v[9] == 1, ask = v[10] == 1, load = v[11],
+  return { holder = ARGV[from + 1], seq = v[6], first = v[7] == 1, final = v[8] == 1, bye = v[9] == 1, ask = v[10] == 1, load = v[11],
     day = v[12], S = four(13), floor = four(17), need = four(21), want = four(25), late = four(29), cuts = v[33], bfloor = v[34],
     bneed = v[35], bwant = v[36], ffloor = v[37], fneed = v[38], fwant = v[39], gen = v[40],
     lm = { v[41], v[42], v[43], v[44], v[45], v[46] } }
 end
 
-local function state()
-  local quarantine, lease, lapse, a = num(ARGV[2]), num(ARGV[3]), num(ARGV[4]), statement()
-  local born = born_of(KEYS[2])
-  local L, r = read_ledger(KEYS[1], a.holder)
+local function state(key, born_key, a)
+  local quarantine, lease, lapse = num(ARGV[2]), num(ARGV[3]), num(ARGV[4])
+  local born = born_of(born_key)
+  local L, r = read_ledger(key, a.holder)
   if not L then
-    L = new_ledger(KEYS[1], born, a.load)
+    L = new_ledger(key, born, a.load)
     if a.first and not a.final and now >= born + quarantine then
       L.fr = 1
     else
@@ -275,8 +277,7 @@ local function state()
     end
   elseif L.bn ~= born then
     rebuild(L, born, quarantine)
-    local text = redis.call('HGET', KEYS[1], 'r:' .. a.holder)
-    r = read_record(text)
+    r = read_record(redis.call('HGET', key, 'r:' .. a.holder))
   end
   roll(L, a.day)
   if a.gen > L.gn then
@@ -411,7 +412,11 @@ end
 
 if ARGV[1] == 'silent' then return silent() end
 if ARGV[1] == 'forgive' then return forgive() end
-if ARGV[1] == 'state' then return state() end
+if ARGV[1] == 'state' then
+  local replies = {}
+  for i = 1, #KEYS / 2 do replies[i] = state(KEYS[2 * i - 1], KEYS[2 * i], statement(i)) end
+  return replies
+end
 if ARGV[1] == 'look' then return look() end
 if ARGV[1] == 'load' then return load() end
 local out = {}

@@ -19,9 +19,10 @@ struct ledger_keeper {
     grant_book *book;
     position_table *positions;
     gw_timer turn, birth;
-    bool lost, evicts;
+    bool lost, evicts, turning;
     unsigned births;
     grant_book_figures counted;
+    int64_t commands_counted;
 };
 
 static int64_t now_of(const ledger_keeper *k)
@@ -42,7 +43,13 @@ static void wake_within(ledger_keeper *k, int64_t delay_ms)
 
 static void measure(ledger_keeper *k)
 {
+    const gw_str command = GW_STR("state");
+    int64_t commands = k->store->state_commands - k->commands_counted;
+
     ledger_metrics_count(k->o.metrics, grant_book_get_figures(k->book), &k->counted);
+    if (k->o.metrics && commands > 0)
+        gw_metric_add(k->o.metrics, M_relay_ledger_commands_total, commands, &command, 1);
+    k->commands_counted += commands;
 }
 
 static void count_command(const ledger_keeper *k, const char *command)
@@ -71,8 +78,12 @@ static void note_loss(ledger_keeper *k)
 static void on_turn(void *arg)
 {
     ledger_keeper *k = arg;
-    int64_t now_ms = now_of(k), due_ms = grant_book_advance(k->book, now_ms);
+    int64_t now_ms = now_of(k);
 
+    k->turning = true;
+    int64_t due_ms = grant_book_advance(k->book, now_ms);
+    k->turning = false;
+    k->store->ops->flush(k->store);
     note_loss(k);
     measure(k);
     if (due_ms != INT64_MAX)
@@ -96,9 +107,9 @@ static void state(void *arg, const ledger_statement *st)
 {
     ledger_keeper *k = arg;
 
-    count_command(k, "state");
     k->store->ops->state(k->store, st, on_stated, k);
-    wake_within(k, k->o.timers.retry_ms);
+    if (!k->turning) /* what is stated in this turn of the loop leaves together */
+        wake_within(k, 0);
 }
 
 static void on_born(void *arg, gw_status rc, const int64_t *born, int64_t now_ms)

@@ -1,7 +1,7 @@
 /*
  * Ledger store: where all relays' ledgers are; the seam of ledger_store_redis.c and ledger_store_memory.c.
  *
- * Each call is one atomic operation of the store. It may be lost, late or done twice (each time with the same effect as once);
+ * Each call is one atomic operation of the store (statements that leave together may be one, too). It may be lost, late or done twice (each time with the same effect as once);
  * whoever asked asks again. `done` is called at most once for each call: on the loop, never inside the call.
  *
  * Thread: one loop.
@@ -58,7 +58,9 @@ typedef void (*ledger_forgiven_fn)(void *arg, gw_status rc, ledger_forgiven how,
                                    const ledger_silent *was);
 
 typedef struct ledger_store_ops {
+    /* Leaves with the others that are stated until flush(): a few dozen are one command. */
     void (*state)(ledger_store *s, const ledger_statement *st, ledger_stated_fn done, void *arg);
+    void (*flush)(ledger_store *s);
     /* Adds what was used before the build-up `load` began, if `day` is still the ledger's. */
     void (*load)(ledger_store *s, const char *subject, int64_t load, int64_t day,
                  const ledger_amounts *used, ledger_loaded_fn done, void *arg);
@@ -75,6 +77,7 @@ typedef struct ledger_store_ops {
 
 struct ledger_store {
     const ledger_store_ops *ops;
+    int64_t state_commands; /* sent so far */
 };
 
 static inline void ledger_store_free(ledger_store *s)

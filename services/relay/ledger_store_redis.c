@@ -5,7 +5,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#define ARGUMENTS     46
+#define ARGUMENTS     46 /* of one statement, with the verb and the timers */
+#define BATCH_MAX     32 /* statements a command: Redis does nothing else meanwhile */
 #define NUMBER_SIZE   24
 #define REPLY_NUMBERS 24
 #define LOOK_NUMBERS  15
@@ -17,13 +18,6 @@ static const char system_clock[] =
     "  local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')\n"
     "  return t[1] * 1000 + math.floor(t[2] / 1000), run\n"
     "end\n";
-
-typedef struct redis_store {
-    ledger_store base; /* first */
-    gw_redis *redis;
-    gw_redis_script *script;
-    const ledger_timers *timers; /* the caller's: a reload may change them */
-} redis_store;
 
 /* One call under way. */
 typedef struct call {
@@ -44,6 +38,34 @@ typedef struct arguments {
     size_t count, number_count;
 } arguments;
 
+typedef struct key_names {
+    char ledger[LEDGER_SUBJECT_SIZE + 16], born[24];
+} key_names;
+
+/* Statements that leave together. */
+typedef struct batch {
+    size_t count;
+    call *calls[BATCH_MAX];
+    ledger_statement statements[BATCH_MAX];
+    /* while they are written */
+    key_names keys[BATCH_MAX];
+    arguments each[BATCH_MAX];
+} batch;
+
+/* Those on their way. */
+typedef struct sent_batch {
+    size_t count;
+    call *calls[];
+} sent_batch;
+
+typedef struct redis_store {
+    ledger_store base; /* first */
+    gw_redis *redis;
+    gw_redis_script *script;
+    const ledger_timers *timers; /* the caller's: a reload may change them */
+    batch batch;
+} redis_store;
+
 static void add_text(arguments *a, const char *text)
 {
     a->items[a->count++] = gw_str_of(text);
@@ -62,10 +84,6 @@ static void add_all(arguments *a, const ledger_amounts *m)
     for (int d = 0; d < LEDGER_WINDOWS; d++)
         add(a, m->of[d]);
 }
-
-typedef struct key_names {
-    char ledger[LEDGER_SUBJECT_SIZE + 16], born[24];
-} key_names;
 
 static void name_keys(const char *subject, key_names *k)
 {
@@ -135,9 +153,8 @@ static bool read_reply(const redisReply *m, int64_t seq, ledger_reply *ret)
     return true;
 }
 
-static void on_stated(void *arg, gw_status rc, const redisReply *m)
+static void answer(call *c, gw_status rc, const redisReply *m)
 {
-    call *c = arg;
     ledger_reply reply = {0};
 
     memcpy(reply.subject, c->subject, sizeof(reply.subject));
@@ -149,12 +166,96 @@ static void on_stated(void *arg, gw_status rc, const redisReply *m)
     free(c);
 }
 
+static void on_stated(void *arg, gw_status rc, const redisReply *m)
+{
+    sent_batch *b = arg;
+
+    if (rc == GW_OK && (m->type != REDIS_REPLY_ARRAY || m->elements != b->count))
+        rc = GW_ERR_INTERNAL;
+    for (size_t i = 0; i < b->count; i++)
+        answer(b->calls[i], rc, rc == GW_OK ? m->element[i] : NULL);
+    free(b);
+}
+
+static void add_statement(arguments *a, const ledger_statement *st)
+{
+    add_text(a, st->holder);
+    add(a, st->seq);
+    add(a, st->first);
+    add(a, st->final);
+    add(a, st->bye);
+    add(a, st->ask);
+    add(a, st->load);
+    add(a, st->day);
+    add_all(a, &st->spent);
+    add_all(a, &st->floor);
+    add_all(a, &st->need);
+    add_all(a, &st->want);
+    add_all(a, &st->late);
+    add(a, st->cuts);
+    add(a, st->bucket_floor);
+    add(a, st->bucket_need);
+    add(a, st->bucket_want);
+    add(a, st->slot_floor);
+    add(a, st->slot_need);
+    add(a, st->slot_want);
+    add(a, st->limits.generation);
+    add_all(a, &st->limits.window);
+    add(a, st->limits.per_minute);
+    add(a, st->limits.in_flight);
+}
+
+/* As if they were lost: they are stated again. */
+static void drop(batch *b)
+{
+    for (size_t i = 0; i < b->count; i++)
+        free(b->calls[i]);
+    b->count = 0;
+}
+
+static void flush(ledger_store *s)
+{
+    redis_store *r = GW_CONTAINER_OF(s, redis_store, base);
+    batch *b = &r->batch;
+    gw_str items[BATCH_MAX * (ARGUMENTS + 2)];
+    arguments head = {0};
+    size_t count = 0, keys = 2 * b->count;
+
+    if (b->count == 0)
+        return;
+    sent_batch *sent = calloc(1, sizeof(*sent) + b->count * sizeof(*sent->calls));
+    if (!sent) {
+        drop(b);
+        return;
+    }
+    add_text(&head, "state");
+    add(&head, r->timers->quarantine_ms);
+    add(&head, r->timers->lease_ms);
+    add(&head, r->timers->lapse_ms);
+    for (size_t i = 0; i < b->count; i++) {
+        name_keys(b->statements[i].subject, &b->keys[i]);
+        items[count++] = gw_str_of(b->keys[i].ledger);
+        items[count++] = gw_str_of(b->keys[i].born);
+        sent->calls[sent->count++] = b->calls[i];
+    }
+    memcpy(&items[count], head.items, head.count * sizeof(*items));
+    count += head.count;
+    for (size_t i = 0; i < b->count; i++) {
+        arguments *each = &b->each[i];
+        each->count = each->number_count = 0;
+        add_statement(each, &b->statements[i]);
+        memcpy(&items[count], each->items, each->count * sizeof(*items));
+        count += each->count;
+    }
+    b->count = 0;
+    s->state_commands++;
+    gw_redis_eval(r->redis, r->script, on_stated, sent, keys, count, items);
+}
+
 static void state(ledger_store *s, const ledger_statement *st, ledger_stated_fn done, void *arg)
 {
     redis_store *r = GW_CONTAINER_OF(s, redis_store, base);
     call *c = calloc(1, sizeof(*c));
-    arguments a = {0};
-    key_names keys;
 
     if (!c)
         return; /* as if it were lost: it is asked again */
@@ -162,38 +263,10 @@ static void state(ledger_store *s, const ledger_statement *st, ledger_stated_fn 
         .stated = done, .arg = arg, .seq = st->seq, .sent_ns = gw_clock_mono_ns(&gw_system_clock)};
     memcpy(c->subject, st->subject, sizeof(c->subject));
     memcpy(c->holder, st->holder, sizeof(c->holder));
-    name_keys(st->subject, &keys);
-    add_text(&a, keys.ledger);
-    add_text(&a, keys.born);
-    add_text(&a, "state");
-    add(&a, r->timers->quarantine_ms);
-    add(&a, r->timers->lease_ms);
-    add(&a, r->timers->lapse_ms);
-    add_text(&a, st->holder);
-    add(&a, st->seq);
-    add(&a, st->first);
-    add(&a, st->final);
-    add(&a, st->bye);
-    add(&a, st->ask);
-    add(&a, st->load);
-    add(&a, st->day);
-    add_all(&a, &st->spent);
-    add_all(&a, &st->floor);
-    add_all(&a, &st->need);
-    add_all(&a, &st->want);
-    add_all(&a, &st->late);
-    add(&a, st->cuts);
-    add(&a, st->bucket_floor);
-    add(&a, st->bucket_need);
-    add(&a, st->bucket_want);
-    add(&a, st->slot_floor);
-    add(&a, st->slot_need);
-    add(&a, st->slot_want);
-    add(&a, st->limits.generation);
-    add_all(&a, &st->limits.window);
-    add(&a, st->limits.per_minute);
-    add(&a, st->limits.in_flight);
-    gw_redis_eval(r->redis, r->script, on_stated, c, 2, a.count, a.items);
+    r->batch.calls[r->batch.count] = c;
+    r->batch.statements[r->batch.count++] = *st;
+    if (r->batch.count == BATCH_MAX)
+        flush(s);
 }
 
 /* ---- the build-up ---- */
@@ -429,11 +502,13 @@ static void free_store(ledger_store *s)
 {
     redis_store *r = GW_CONTAINER_OF(s, redis_store, base);
 
+    drop(&r->batch);
     gw_redis_script_free(r->script);
     free(r);
 }
 
 static const ledger_store_ops ops = {.state = state,
+                                     .flush = flush,
                                      .load = load,
                                      .born = born,
                                      .look = look,

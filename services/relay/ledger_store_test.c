@@ -167,6 +167,7 @@ static void state_to_both(contract *c, const ledger_statement *st)
 
     ledger_memory_state(c->model, st, &expected);
     c->store->ops->state(c->store, st, on_stated, c);
+    c->store->ops->flush(c->store);
     await(c);
     SAME(state);
     SAME(seq);
@@ -462,6 +463,54 @@ static void a_shortage_tells_of_relays_that_are_silent(void **state)
     end_contract(w, &c);
 }
 
+typedef struct many {
+    contract *c;
+    ledger_reply expected[100];
+    size_t count, answered;
+} many;
+
+static void on_one_of_many(void *arg, gw_status rc, const ledger_reply *reply)
+{
+    many *m = arg;
+    const ledger_reply *e = &m->expected[m->answered++];
+
+    assert_int_equal(rc, GW_OK);
+    assert_string_equal(reply->subject, e->subject);
+    assert_string_equal(reply->holder, e->holder);
+    assert_int_equal(reply->seq, e->seq);
+    assert_int_equal(reply->state, e->state);
+    assert_memory_equal(&reply->lent, &e->lent, sizeof(e->lent));
+    assert_memory_equal(&reply->left, &e->left, sizeof(e->left));
+    m->c->answered = m->answered == m->count;
+    m->c->rc = rc;
+}
+
+/* More than a command takes, and two of one position: as if one after the other. */
+static void statements_that_leave_together_are_done_in_their_order(void **state)
+{
+    world *w = *state;
+    contract c;
+    int64_t seq[2][3] = {{0}};
+
+    start_contract(w, &c);
+    for (int round = 0; round < 30; round++) {
+        many m = {.c = &c, .count = round == 0 ? 1 : (size_t)between(&c, 2, 100)};
+        int64_t commands = c.store->state_commands;
+        for (size_t i = 0; i < m.count; i++) {
+            ledger_statement st;
+            draw_statement(&c, seq, &st);
+            ledger_memory_state(c.model, &st, &m.expected[i]);
+            c.store->ops->state(c.store, &st, on_one_of_many, &m);
+        }
+        c.store->ops->flush(c.store);
+        await(&c);
+        assert_int_equal(c.store->state_commands - commands, (m.count + 31) / 32);
+        c.now_ms += 4000;
+        set_clock(&c);
+    }
+    end_contract(w, &c);
+}
+
 static void redis_own_clock_and_run_id_are_used_without_a_test(void **state)
 {
     world *w = *state;
@@ -494,6 +543,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_ledger_keeps_at_most_64_records, set_up_world_with_server,
                                         tear_down_world),
         cmocka_unit_test_setup_teardown(a_shortage_tells_of_relays_that_are_silent,
+                                        set_up_world_with_server, tear_down_world),
+        cmocka_unit_test_setup_teardown(statements_that_leave_together_are_done_in_their_order,
                                         set_up_world_with_server, tear_down_world),
         cmocka_unit_test_setup_teardown(redis_own_clock_and_run_id_are_used_without_a_test,
                                         set_up_world_with_server, tear_down_world),

@@ -145,6 +145,21 @@ def test_requests_a_minute_refill_and_the_headers_say_so(suite: Suite) -> None:
     assert int(shown["limits"]["requestsPerMinute"]) == 20
 
 
+def test_a_hot_key_with_every_limit_costs_hardly_a_command_to_redis(suite: Suite) -> None:
+    """Counted over both relays, once their grants have the size of the traffic; hundred keys and cold ones: grant_use_test.c."""
+    limits = {"requestsPerMinute": 10**6, "requestsPerDay": 10**6, "tokensPerDay": 10**9, "tokensPerMonth": 10**9, "costLimit": 1000, "requestsInFlight": 500}
+    key, requests = suite.make_key(limits=limits), 1000
+
+    def commands() -> float:
+        return sum(suite.metric(relay, 'relay_ledger_commands_total{command="state"}') for relay in ("relay", "relay-2"))
+
+    assert statuses(flood(suite, key["key"], requests)) == {200: requests}
+    before = commands()
+    assert statuses(flood(suite, key["key"], 2 * requests)) == {200: 2 * requests}
+    each = (commands() - before) / (2 * requests)
+    assert each <= 0.1, each
+
+
 def test_requests_in_flight_stay_within_the_limit_on_two_relays(suite: Suite) -> None:
     key = suite.make_key(limits={"requestsInFlight": 4})
     httpx.delete(suite.upstream_url + "/_stats")

@@ -183,9 +183,10 @@ static void tell_url(route_trial *t, const adapter_request *u)
 {
     const gw_url *url = &t->job.target->provider->base_url;
 
-    t->step->url = gw_arena_strdup(
-        t->arena, gw_arena_printf(t->arena, "%.*s://%.*s:%u%.*s", GW_STR_ARG(url->scheme),
-                                  GW_STR_ARG(url->host), (unsigned)url->port, GW_STR_ARG(u->target)));
+    t->step->url =
+        gw_arena_strdup(t->arena, gw_arena_printf(t->arena, "%.*s://%.*s:%u%.*s",
+                                                  GW_STR_ARG(url->scheme), GW_STR_ARG(url->host),
+                                                  (unsigned)url->port, GW_STR_ARG(u->target)));
     if (!t->step->url)
         t->step->url = text_of(t, GW_STR(""), 0);
 }
@@ -193,8 +194,7 @@ static void tell_url(route_trial *t, const adapter_request *u)
 static gw_status send_step(route_trial *t, const route_target *to, gw_error *err)
 {
     const provider_config *p = to->provider;
-    int64_t left_ms =
-        gw_rpc_call_deadline_ms(t->call) - gw_loop_now_ms(t->core->loop) - REPLY_MS;
+    int64_t left_ms = gw_rpc_call_deadline_ms(t->call) - gw_loop_now_ms(t->core->loop) - REPLY_MS;
     adapter_request u = {0};
 
     if (p->unusable)

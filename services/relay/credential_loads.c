@@ -2,6 +2,7 @@
 
 #include "core/map.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 struct credential_loads {
@@ -55,6 +56,7 @@ unsigned credential_loads_take(credential_loads *l, gw_str provider, unsigned co
     unsigned best = (unsigned)__builtin_ctz(among);
     bool found = false;
 
+    assert(count >= 1 && count <= CREDENTIALS_MAX);
     if (!of)
         return best;
     for (unsigned i = 0; i < count; i++) {

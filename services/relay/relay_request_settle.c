@@ -181,7 +181,7 @@ static void log_settled(relay_request *r)
         gw_kv("ttft_ms", r->ttft_ms), gw_kv("prompt_tokens", r->bill.tokens.prompt),
         gw_kv("completion_tokens", r->bill.tokens.completion),
         gw_kv("cost_nano_usd", r->bill.cost_nano_usd), gw_kv("billing_basis", r->bill.basis));
-    if (r->ceiling_ignored)
+    if (r->ceiling_ignored && r->asked)
         gw_log_warn(r->core->log, "ceiling_ignored", gw_kv("request.id", (const char *)r->id),
                     gw_kv("provider", r->asked->provider->name),
                     gw_kv("model", gw_str_slice(r->body.model, 0, 128)),

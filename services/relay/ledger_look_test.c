@@ -56,7 +56,7 @@ static void on_seen(void *arg, gw_status rc, const ledger_seen *seen, size_t cou
 static ledger_look *begin(void)
 {
     static const ledger_store_ops ops = {.look = look};
-    static ledger_store store = {&ops};
+    static ledger_store store = {.ops = &ops};
     ledger_account account = {.subject = "k:1", .limits = {.per_minute = 60}};
     const ledger_look_options o = {.store = &store,
                                    .accounts = &account,

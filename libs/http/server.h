@@ -75,6 +75,8 @@ typedef struct gw_http_handler_ops {
      * before a head was read. */
     void (*write_error)(gw_exchange *x, const gw_error *err, gw_buf *body,
                         const char **content_type, void *arg);
+    /* Its status, where the handler's dialect has another one than the table of errors. May be NULL. `x` as for write_error. */
+    int (*error_status)(gw_exchange *x, const gw_error *err, void *arg);
     /*
      * Headers for an answer the server gives by itself, asked for after write_error; writes at most `max` into `out` and
      * returns how many. Their texts live until the next call. May be NULL. `x` as for write_error.

@@ -215,6 +215,14 @@ static gw_str error_body(connection *c, gw_exchange *x, const gw_error *err, gw_
     return gw_buf_failed(body) ? GW_STR("") : gw_buf_str(body);
 }
 
+static int error_status(connection *c, gw_exchange *x, const gw_error *err)
+{
+    const gw_http_handler_ops *ops = c->server->ops;
+
+    return ops->error_status ? ops->error_status(x, err, c->server->arg)
+                             : gw_status_describe(err->code)->http_status;
+}
+
 void gw_exchange_fail(gw_exchange *x, const gw_error *err, const gw_header *extra,
                       size_t extra_count)
 {
@@ -233,8 +241,7 @@ void gw_exchange_fail(gw_exchange *x, const gw_error *err, const gw_header *extr
     headers[0] = (gw_header){GW_STR("Content-Type"), gw_str_of(type)};
     for (size_t i = 0; i < extra_count; i++)
         headers[i + 1] = extra[i];
-    const gw_response_head head = {gw_status_describe(err->code)->http_status, headers,
-                                   extra_count + 1};
+    const gw_response_head head = {error_status(x->connection, x, err), headers, extra_count + 1};
     gw_exchange_respond(x, &head, text);
 }
 
@@ -258,7 +265,7 @@ void connection_answer_error(connection *c, const gw_error *err)
     size_t count = 1;
     if (ops->error_headers)
         count += ops->error_headers(given, headers + 1, ERROR_HEADERS_MAX, c->server->arg);
-    const gw_response_head head = {gw_status_describe(err->code)->http_status, headers, count};
+    const gw_response_head head = {error_status(c, given, err), headers, count};
     send_whole(c, x, &head, text);
 }
 

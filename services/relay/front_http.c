@@ -30,6 +30,13 @@ static void write_failure(caller_dialect dialect, const openai_error *e, const c
         openai_error_write(e, out);
 }
 
+static void describe(openai_error *e, const gw_error *err, caller_dialect dialect)
+{
+    openai_error_from(e, err);
+    if (dialect == DIALECT_ANTHROPIC)
+        messages_error_adapt(e);
+}
+
 static caller_dialect dialect_of(const gw_exchange *x, relay_endpoint endpoint)
 {
     gw_str version = gw_headers_get(gw_exchange_headers(x), "anthropic-version");
@@ -177,9 +184,7 @@ static void refuse(gw_exchange *x, relay_endpoint endpoint, const gw_error *err,
     gw_auto_buf body = {0};
     openai_error e;
 
-    openai_error_from(&e, err);
-    if (dialect == DIALECT_ANTHROPIC)
-        messages_error_adapt(&e);
+    describe(&e, err, dialect);
     add_request_id(&headers, dialect);
     add(&headers, "content-type", GW_STR("application/json"));
     add(&headers, "allow", gw_str_of(allow));
@@ -321,11 +326,19 @@ static void write_error(gw_exchange *x, const gw_error *err, gw_buf *body,
     gw_request_id(f->error_id);
     if (caller && caller->request)
         relay_request_refused_by_transport(caller->request, err);
-    openai_error_from(&e, err);
-    if (dialect == DIALECT_ANTHROPIC)
-        messages_error_adapt(&e);
+    describe(&e, err, dialect);
     write_failure(dialect, &e, id_of(f, caller), body);
     *content_type = "application/json";
+}
+
+static int error_status(gw_exchange *x, const gw_error *err, void *arg)
+{
+    const http_caller *caller = x ? gw_exchange_data(x) : NULL;
+    openai_error e;
+
+    (void)arg;
+    describe(&e, err, caller ? caller->dialect : DIALECT_OPENAI);
+    return e.http_status;
 }
 
 /* x-request-id stands on every answer, whoever gives it. */
@@ -347,5 +360,6 @@ const gw_http_handler_ops front_http_ops = {
     .on_drained = on_drained,
     .on_closed = on_closed,
     .write_error = write_error,
+    .error_status = error_status,
     .error_headers = error_headers,
 };

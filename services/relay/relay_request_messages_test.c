@@ -291,6 +291,19 @@ static void what_the_transport_refuses_is_anthropics_too(void **state)
     assert_int_equal(only_event(k)->status_code, 413);
 }
 
+/* What is recorded is what was sent. */
+static void a_server_without_room_for_the_body_is_overloaded(void **state)
+{
+    gw_http_server_options tight = gw_http_server_defaults;
+    kit *k = *state;
+
+    tight.body_memory_max_bytes = 16;
+    gw_http_server_adjust(k->relay, &tight);
+    ask_message(k, CHAT, NULL);
+    assert_error(k, 529, "overloaded_error", "");
+    assert_int_equal(only_event(k)->status_code, 529);
+}
+
 static void a_busy_gateway_is_overloaded(void **state)
 {
     kit *k = *state;
@@ -363,6 +376,7 @@ int main(void)
         WITH(the_next_target_may_be_of_another_kind),
         WITH(refusals_of_every_kind_are_anthropics),
         WITH(what_the_transport_refuses_is_anthropics_too),
+        WITH(a_server_without_room_for_the_body_is_overloaded),
         WITH(a_busy_gateway_is_overloaded),
         WITH(upstream_errors_keep_their_words_and_pauses),
         WITH(tokens_are_counted_for_nothing),

@@ -235,10 +235,10 @@ static void a_cold_key_costs_one_command_and_a_share_of_the_sweeps(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_hundred_hot_keys_cost_hardly_a_command_a_request,
-                                        set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_cold_key_costs_one_command_and_a_share_of_the_sweeps, set_up,
+        cmocka_unit_test_setup_teardown(a_hundred_hot_keys_cost_hardly_a_command_a_request, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(a_cold_key_costs_one_command_and_a_share_of_the_sweeps,
+                                        set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

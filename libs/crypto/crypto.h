@@ -49,6 +49,8 @@ void gw_master_keys_free(gw_master_keys *k);
 GW_DEFINE_FREEP(gw_master_keys)
 GW_CHECK gw_status gw_seal(const gw_master_keys *k, gw_str plain, gw_str aad, gw_buf *out,
                            gw_error *err);
+/* Whether it is sealed under the key that seals; false for what is no sealed secret, too. */
+GW_CHECK bool gw_seal_is_newest(const gw_master_keys *k, gw_str sealed);
 /* GW_ERR_FAILED_PRECONDITION naming the kid when that master key is not there; GW_ERR_DATA_LOSS
  * when forged or torn. */
 GW_CHECK gw_status gw_unseal(const gw_master_keys *k, gw_str sealed, gw_str aad, gw_buf *out,

@@ -120,3 +120,10 @@ gw_status gw_unseal(const gw_master_keys *k, gw_str sealed, gw_str aad, gw_buf *
     out->data[out->len] = '\0';
     return GW_OK;
 }
+
+bool gw_seal_is_newest(const gw_master_keys *k, gw_str sealed)
+{
+    sealed_parts p;
+
+    return split_sealed(sealed, &p) && gw_str_eq_c(p.kid, gw_master_keys_first(k)->kid);
+}

@@ -116,6 +116,11 @@ static void the_first_key_seals_and_older_ones_still_unseal(void **state)
                         "\x04"
                         "2026",
                         5);
+    assert_true(gw_seal_is_newest(rotated, gw_buf_str(&by_new)));
+    assert_false(gw_seal_is_newest(rotated, gw_buf_str(&by_old)));
+    assert_true(gw_seal_is_newest(old, gw_buf_str(&by_old)));
+    assert_false(gw_seal_is_newest(old, GW_STR("\x04"
+                                               "2025")));
     assert_int_equal(gw_unseal(rotated, gw_buf_str(&by_old), GW_STR_NULL, &plain, NULL), GW_OK);
     gw_error err = {0};
     assert_int_equal(gw_unseal(old, gw_buf_str(&by_new), GW_STR_NULL, &plain, &err),

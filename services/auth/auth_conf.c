@@ -14,7 +14,7 @@ static void check(const void *conf, gw_conf_errors *errs)
 #define GW_CONF_DEF     "auth_conf.def"
 #define GW_CONF_SERVICE "auth"
 #define GW_CONF_PREFIX  "AUTH"
-#define GW_CONF_USAGE   "[import FILE]"
+#define GW_CONF_USAGE   "[import FILE | rotate-secrets]"
 /* What ./dev up tells its user, and other services' names for this one. */
 #define GW_CONF_ENV_ALLOWED "AUTH_GRPC"
 #define GW_CONF_CHECK       check

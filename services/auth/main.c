@@ -6,6 +6,7 @@
 #include "identity.h"
 #include "import_command.h"
 #include "schema/all.h"
+#include "secret_rotation.h"
 #include "secret_sweep.h"
 #include "service/service.h"
 #include "setup.h"
@@ -210,13 +211,17 @@ static void close_app(void *arg)
     gw_master_keys_free(a->master_keys);
 }
 
-/* ---- auth import FILE ---- */
+/* ---- auth import FILE, auth rotate-secrets ---- */
 
 static bool command(gw_service *s, int *ret_exit_status)
 {
     const auth_conf *conf = s->conf;
     gw_auto(peppers) p = NULL;
     gw_error err = {0};
+    if (gw_str_eq_c(gw_str_of(conf->base.args[0]), "rotate-secrets")) {
+        *ret_exit_status = secret_rotation_command(conf, s->log);
+        return true;
+    }
     if (!gw_str_eq_c(gw_str_of(conf->base.args[0]), "import"))
         return false;
     *ret_exit_status = EXIT_FAILURE;

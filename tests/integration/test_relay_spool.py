@@ -237,9 +237,10 @@ def test_a_tail_that_did_not_reach_the_disk_is_lost_and_nothing_else(stack: Suit
     relay, spool = stack.processes["relay"], stack.path("spool") / "spool"
 
     def recorded(count: int) -> set[str]:
+        before = stack.metric("relay", "relay_spool_committed_events_total")
         answers = at_once(lambda: stack.chat(key["key"]), count)
         assert {a.status_code for a in answers} == {200}
-        eventually(lambda: stack.metric("relay", "relay_spool_open_slots") == 0, "all is committed", SECONDS)
+        eventually(lambda: stack.metric("relay", "relay_spool_committed_events_total") == before + count, "all is committed", SECONDS)
         return {a.headers["x-request-id"] for a in answers}
 
     stack.processes["usage"].stop()

@@ -19,12 +19,14 @@ from harness.shifted_clock import ShiftedClock
 from harness.suite import Suite
 from harness.three_relays import start_three, three_relays
 
-LEAD_S = 60.0 * PATIENCE  # from the start of the suite to the end of the month
+LEAD_S = 15.0 + 10.0 * PATIENCE  # from when the suite is there to the end of the month
 SKEW_MS = {"relay-2": 2000, "relay-3": 4000}
 LIMIT = 120  # requests
 TOKENS_OF_A_REQUEST = 15  # of these bodies, by the scripted upstream
 SECONDS = 90.0 * PATIENCE
 BODIES = [chat("gpt-4o-mini+slow-300+long-10", max_tokens=20), chat("gpt-4o-mini+slow-30+long-10", max_tokens=20, stream=True)]
+
+pytestmark = pytest.mark.timeout(120 + 60 * PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +39,12 @@ def month() -> datetime:
 def stack(tmp_path_factory: pytest.TempPathFactory, month: datetime) -> Iterator[Suite]:
     suite = three_relays(tmp_path_factory.mktemp("time"))
     clock = ShiftedClock(suite.folder)
-    clock.give(suite.processes["redis"], round(1000 * (month.timestamp() - LEAD_S - time.time())))
     for relay, shift_ms in SKEW_MS.items():
         clock.give(suite.processes[relay], shift_ms)
     start_three(suite)
+    clock.give(suite.processes["redis"], round(1000 * (month.timestamp() - LEAD_S - time.time())))
+    suite.restart("redis")  # it has no ledger yet
+    suite.await_ready()
     yield suite
     statuses = suite.stop()
     assert not [name for name, status in statuses.items() if name.startswith(("auth", "usage", "relay")) and status], statuses

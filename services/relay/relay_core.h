@@ -68,6 +68,7 @@ typedef struct relay_core {
     json_scratch scratch;
     uint64_t route_seed; /* of the choice between targets */
     credential_loads *credentials; /* of providers that have several */
+    size_t breakers_shown; /* open, as the metric says */
     target_health *health; /* of those in trouble; NULL: nothing is known (tests) */
     openai_error adapter_failure; /* for the moment between an adapter's call and its stage */
     request_troubles no_troubles; /* all zeroes */

@@ -66,6 +66,17 @@ int64_t relay_request_retry_after_ms(const relay_request *r)
     return -1;
 }
 
+/* Also of those that were forgotten. */
+static void show_open(relay_core *c)
+{
+    size_t open = target_health_open_count(c->health);
+
+    if (open == c->breakers_shown)
+        return;
+    c->breakers_shown = open;
+    gw_metric_set(c->metrics, M_relay_breakers_open, (int64_t)open, NULL, 0);
+}
+
 static void tell(relay_request *r, target_name t, health_change change)
 {
     relay_core *c = r->core;
@@ -75,8 +86,7 @@ static void tell(relay_request *r, target_name t, health_change change)
         return;
     gw_metric_count(c->metrics, M_relay_breaker_changes_total,
                     opened ? GW_STR("opened") : GW_STR("closed"));
-    gw_metric_set(c->metrics, M_relay_breakers_open, (int64_t)target_health_open_count(c->health),
-                  NULL, 0);
+    show_open(c);
     if (opened)
         gw_log_warn(c->log, "breaker_opened", gw_kv("request.id", (const char *)r->id),
                     gw_kv("provider", t.provider), gw_kv("model", gw_str_slice(t.model, 0, 128)));
@@ -150,6 +160,7 @@ void relay_request_note_outcome(relay_request *r)
         r->cancelled) /* who cancels says nothing of it */
         return;
     r->outcome_is_known = true;
+    show_open(r->core);
     target_name t = relay_request_target_name(r, r->asked);
     if (!r->has_failed)
         tell(r, t, target_health_answered(r->core->health, t));

@@ -7,11 +7,15 @@
 #define KNOWN_MAX     4096 /* of breakers, and of limits */
 #define MODEL_MAX_LEN 256 /* no model's name is longer, and callers may make up what they like */
 #define GROWTH_MAX    8
+#define FORGET_MS     600000 /* after this without news of it a breaker is forgotten */
+#define SWEEP_MS      60000
+#define SWEEP_MAX     64 /* forgotten at once */
 
 typedef struct breaker {
     int64_t failures; /* in a row */
     int64_t open_ms; /* its period; 0: closed */
     int64_t until_ms; /* open: when one is let through */
+    int64_t news_ms; /* when it failed last */
     bool tried; /* one was, and has no outcome yet */
 } breaker;
 
@@ -19,6 +23,7 @@ struct target_health {
     gw_map *breakers; /* name -> breaker */
     gw_map *limits; /* name and credential -> int64_t, until when */
     int64_t failures_max, open_ms;
+    int64_t swept_ms;
     size_t open_count;
 };
 
@@ -114,8 +119,53 @@ static breaker *find_or_make(target_health *h, target_name t)
     return b;
 }
 
-int64_t target_health_closed_ms(const target_health *h, target_name t, int64_t now_ms)
+static bool is_old(const void *value, int64_t now_ms)
 {
+    return ((const breaker *)value)->news_ms + FORGET_MS <= now_ms;
+}
+
+static bool is_over(const void *value, int64_t now_ms)
+{
+    return *(const int64_t *)value <= now_ms;
+}
+
+/* One at a time, for a map may not change under an iteration. False: none is left. */
+static bool forget_one(target_health *h, gw_map *m, bool (*is_done)(const void *, int64_t),
+                       int64_t now_ms)
+{
+    size_t at = 0;
+    gw_str name;
+    void *value;
+
+    while (gw_map_next(m, &at, &name, &value)) {
+        if (!is_done(value, now_ms))
+            continue;
+        name_text copy = {.len = name.len};
+        memcpy(copy.bytes, name.ptr, name.len);
+        h->open_count -= m == h->breakers && ((const breaker *)value)->open_ms > 0;
+        (void)gw_map_remove(m, gw_str_n(copy.bytes, copy.len));
+        return true;
+    }
+    return false;
+}
+
+/* Models that nobody asks for any more, above all those that callers made up. */
+static void sweep(target_health *h, int64_t now_ms)
+{
+    if (now_ms < h->swept_ms + SWEEP_MS)
+        return;
+    h->swept_ms = now_ms;
+    for (int i = 0; i < SWEEP_MAX && forget_one(h, h->breakers, is_old, now_ms); i++)
+        continue;
+    for (int i = 0; i < SWEEP_MAX && forget_one(h, h->limits, is_over, now_ms); i++)
+        continue;
+}
+
+int64_t target_health_closed_ms(target_health *h, target_name t, int64_t now_ms)
+{
+    if (target_health_is_quiet(h))
+        return 0;
+    sweep(h, now_ms);
     const breaker *b = find(h, t);
 
     return b && b->open_ms > 0 && b->until_ms > now_ms ? b->until_ms - now_ms : 0;
@@ -138,6 +188,7 @@ health_change target_health_failed(target_health *h, target_name t, int64_t now_
     if (!b)
         return HEALTH_SAME;
     b->failures++;
+    b->news_ms = now_ms;
     if (b->open_ms > 0 && b->tried) {
         b->tried = false;
         b->open_ms = GW_MIN(b->open_ms * 2, h->open_ms * GROWTH_MAX);

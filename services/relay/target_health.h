@@ -11,8 +11,8 @@
  * While a request that was let through has no outcome, the next one is let through a period later: one that is cancelled leaves
  * nothing locked. A 429 opens nothing: its memory says until when its credential is not to be used for that model.
  *
- * Only what is in trouble is known: while nothing is, every question is answered without a look-up. Bounded: what does not fit is
- * not known. Thread: one loop; time is passed in, monotonic.
+ * Only what is in trouble is known: while nothing is, every question is answered without a look-up. What has had no
+ * news for ten minutes is forgotten. Bounded: what does not fit is not known. Thread: one loop; time is passed in, monotonic.
  */
 #pragma once
 
@@ -37,7 +37,7 @@ typedef struct target_name {
 } target_name;
 
 /* How long until a request is let through; 0: at once. `h` may be NULL in this and the following: nothing is known. */
-int64_t target_health_closed_ms(const target_health *h, target_name t, int64_t now_ms);
+int64_t target_health_closed_ms(target_health *h, target_name t, int64_t now_ms);
 /* A request goes to it: of an open breaker whose period is over it is the one that is let through. */
 void target_health_chosen(target_health *h, target_name t, int64_t now_ms);
 

@@ -137,6 +137,22 @@ static void what_is_known_is_bounded(void **state)
     assert_int_equal(target_health_open_count(h), 0);
 }
 
+static void what_has_no_news_for_long_is_forgotten(void **state)
+{
+    target_health *h = *state;
+    const target_name other = {GW_STR("p"), GW_STR("other")};
+    open_it(h, 1000);
+    target_health_limit(h, one, 0, 1000, 2000);
+    assert_int_equal(target_health_failed(h, other, 500000), HEALTH_SAME);
+    assert_int_equal(target_health_closed_ms(h, other, 600000), 0);
+    assert_int_equal(target_health_open_count(h), 1);
+    assert_int_equal(target_health_closed_ms(h, other, 661000), 0);
+    assert_int_equal(target_health_open_count(h), 0);
+    assert_false(target_health_is_quiet(h)); /* of the other one there was news */
+    assert_int_equal(target_health_closed_ms(h, other, 1200000), 0);
+    assert_true(target_health_is_quiet(h));
+}
+
 static void without_one_nothing_is_known(void **state)
 {
     (void)state;
@@ -163,6 +179,7 @@ int main(void)
         TEST(zero_failures_never_open_it),
         TEST(a_limit_is_of_one_credential_and_one_model_and_ends),
         TEST(what_is_known_is_bounded),
+        TEST(what_has_no_news_for_long_is_forgotten),
         TEST(without_one_nothing_is_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -110,12 +110,12 @@ static void count_live(spool_writer *w, gw_str event)
         live_table_add(w->live, event);
 }
 
-/* A second's table goes out when the second is over; one that finds the last still here replaces it. */
+/* A second's table goes out when the second is over. One that finds the last still here goes on counting, so that none is lost. */
 static void roll_live(spool_writer *w)
 {
-    if (!w->live || live_table_second(w->live) == gw_clock_wall_ms(w->o.clock) / GW_MS_PER_S)
+    if (!w->live || w->state.live ||
+        live_table_second(w->live) == gw_clock_wall_ms(w->o.clock) / GW_MS_PER_S)
         return;
-    live_table_free(w->state.live);
     w->state.live = gw_steal(&w->live);
     w->news = true;
 }

@@ -64,8 +64,7 @@ static gw_status rotate_key(const gw_db *d, gw_arena *a, const gw_master_keys *k
     ret->keys += k->signing_sealed.len > 0 || k->signing_previous_sealed.len > 0;
     if (!is_due(keys, k))
         return GW_OK;
-    gw_status rc =
-        key_store_change(d, a, gw_str_of(k->view->id), &r.plan, &stored, &changed, err);
+    gw_status rc = key_store_change(d, a, gw_str_of(k->view->id), &r.plan, &stored, &changed, err);
     ret->rotated += rc == GW_OK && changed;
     ret->failed += rc != GW_OK;
     return rc == GW_OK ? rc : gw_error_prefix(err, "key %s", k->view->id);
@@ -73,9 +72,8 @@ static gw_status rotate_key(const gw_db *d, gw_arena *a, const gw_master_keys *k
 
 /* ---- all of them ---- */
 
-static gw_status rotate_page(const gw_db *d, gw_arena *a, const gw_master_keys *keys,
-                             key_filter *f, bool *ret_more, int64_t now_ms, secret_rotation *ret,
-                             gw_error *first)
+static gw_status rotate_page(const gw_db *d, gw_arena *a, const gw_master_keys *keys, key_filter *f,
+                             bool *ret_more, int64_t now_ms, secret_rotation *ret, gw_error *first)
 {
     api_key_record *page = gw_arena_array(a, api_key_record, PAGE);
     size_t count = 0;
@@ -192,14 +190,13 @@ int secret_rotation_command(const auth_conf *conf, gw_log *log)
     gw_auto(gw_master_keys) keys = NULL;
     gw_error err = {0};
     command c = {0};
-    const db_command in_db = {
-        .name = "auth rotate-secrets", .threads = 1, .run = run, .arg = &c};
+    const db_command in_db = {.name = "auth rotate-secrets", .threads = 1, .run = run, .arg = &c};
 
-    gw_status rc =
-        conf->base.n_args != 1 ? gw_fail(&err, GW_ERR_INVALID_ARGUMENT, "usage: auth rotate-secrets")
-        : !conf->master_keys_file
-            ? gw_fail(&err, GW_ERR_INVALID_ARGUMENT, "master_keys_file is not set")
-            : gw_master_keys_load(conf->master_keys_file, &keys, &err);
+    gw_status rc = conf->base.n_args != 1
+                       ? gw_fail(&err, GW_ERR_INVALID_ARGUMENT, "usage: auth rotate-secrets")
+                   : !conf->master_keys_file
+                       ? gw_fail(&err, GW_ERR_INVALID_ARGUMENT, "master_keys_file is not set")
+                       : gw_master_keys_load(conf->master_keys_file, &keys, &err);
     bool began = rc == GW_OK;
     c.keys = keys;
     if (began)

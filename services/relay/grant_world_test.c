@@ -147,7 +147,8 @@ enum {
     WORLD_NO_BARRIER,
     WORLD_COUNTS_TWICE,
     WORLD_NO_QUARANTINE,
-    WORLD_SLOTS_LAPSE_EARLY
+    WORLD_SLOTS_LAPSE_EARLY,
+    WORLD_FORGIVEN_AT_LEASE
 };
 static int world_mutant;
 
@@ -891,11 +892,24 @@ static ledger_limits draw_limits(world *w)
     return l;
 }
 
+/* What no clock may do: a relay that is only cut off has spent what the store does not know of. */
+static void forgive_the_silent(world *w)
+{
+    ledger_silent found[LEDGER_RECORDS_MAX], was;
+
+    for (int k = 0; k < LEDGERS; k++) {
+        size_t count = ledger_memory_silent(w->store, subjects[k], found);
+        for (size_t i = 0; i < count; i++)
+            (void)ledger_memory_forgive(w->store, subjects[k], found[i].holder, &was);
+    }
+}
+
 static void run_world(world *w, unsigned seed, profile p)
 {
-    timers.lapse_ms = world_mutant == WORLD_SLOTS_LAPSE_EARLY
-                          ? timers.lease_ms
-                          : REQUEST_MAX_MS + timers.lease_ms + 100;
+    timers.lapse_ms =
+        world_mutant == WORLD_SLOTS_LAPSE_EARLY || world_mutant == WORLD_FORGIVEN_AT_LEASE
+            ? timers.lease_ms
+            : REQUEST_MAX_MS + timers.lease_ms + 100;
     timers.quarantine_ms = world_mutant == WORLD_NO_QUARANTINE ? 0 : 700;
     *w = (world){.random = seed * UINT64_C(2654435761) + 88172645463325252U,
                  .seed = seed,
@@ -942,6 +956,8 @@ static void run_world(world *w, unsigned seed, profile p)
         w->now = h.at;
         w->quiet = w->now >= RUN_MS;
         happen(w, &h);
+        if (world_mutant == WORLD_FORGIVEN_AT_LEASE)
+            forgive_the_silent(w);
         check_counted(w);
     }
     if (!w->violation[0])

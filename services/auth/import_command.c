@@ -1,8 +1,9 @@
 #include "import_command.h"
 
-#include "db_command.h"
 #include "import.h"
 #include "key_store.h"
+
+#include "mongo/command.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -46,8 +47,14 @@ int import_command(const auth_conf *conf, const peppers *p, gw_log *log)
                              .out = out,
                              .argon2 = conf->argon2,
                              .threads = (unsigned)conf->argon2_threads}};
-    const db_command in_db = {.name = "auth import", .threads = 2, .run = run, .arg = &c};
-    gw_status rc = db_command_run(&in_db, conf, log, &err);
+    const gw_mongo_command in_db = {.name = "auth import",
+                                    .uri = conf->mongo_uri,
+                                    .database = conf->mongo_database,
+                                    .ca_file = conf->mongo_ca_file,
+                                    .threads = 2,
+                                    .run = run,
+                                    .arg = &c};
+    gw_status rc = gw_mongo_command_run(&in_db, log, &err);
     if (out != stdout)
         fclose(out);
     if (rc == GW_OK)

@@ -3,8 +3,8 @@
 #include "access/signing_secret.h"
 #include "audit_log.h"
 #include "core/str.h"
-#include "db_command.h"
 #include "messages.h"
+#include "mongo/command.h"
 
 #define PAGE 100
 
@@ -190,7 +190,13 @@ int secret_rotation_command(const auth_conf *conf, gw_log *log)
     gw_auto(gw_master_keys) keys = NULL;
     gw_error err = {0};
     command c = {0};
-    const db_command in_db = {.name = "auth rotate-secrets", .threads = 1, .run = run, .arg = &c};
+    const gw_mongo_command in_db = {.name = "auth rotate-secrets",
+                                    .uri = conf->mongo_uri,
+                                    .database = conf->mongo_database,
+                                    .ca_file = conf->mongo_ca_file,
+                                    .threads = 1,
+                                    .run = run,
+                                    .arg = &c};
 
     gw_status rc = conf->base.n_args != 1
                        ? gw_fail(&err, GW_ERR_INVALID_ARGUMENT, "usage: auth rotate-secrets")
@@ -200,7 +206,7 @@ int secret_rotation_command(const auth_conf *conf, gw_log *log)
     bool began = rc == GW_OK;
     c.keys = keys;
     if (began)
-        rc = db_command_run(&in_db, conf, log, &err);
+        rc = gw_mongo_command_run(&in_db, log, &err);
     if (rc == GW_OK)
         gw_log_info(log, "secrets_rotated", gw_kv("keys", c.done.keys),
                     gw_kv("rotated", c.done.rotated));

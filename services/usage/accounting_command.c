@@ -7,26 +7,20 @@
 #include "usage_collections.h"
 
 #include "core/clock.h"
+#include "mongo/command.h"
 
 #include <stdio.h>
 
-#define WAIT_MS       30000 /* for MongoDB to answer */
 #define EXIT_FAILED   1
 #define EXIT_USAGE    2
 #define EXIT_DIFFERED 3
 
 typedef struct command {
     const usage_conf *conf;
-    gw_loop *loop;
-    gw_mongo *mongo;
-    gw_mongo_job job;
-    gw_timer wait;
     int64_t now_ms;
     int64_t from_ms, to_ms;
     gw_status (*run)(struct command *c, const gw_db *d, gw_error *err);
     int exit_status;
-    gw_status rc;
-    gw_error error;
 } command;
 
 /* ---- the commands, on a worker ---- */
@@ -164,70 +158,10 @@ static bool find_command(command *c)
     return false;
 }
 
-/* ---- the process around it ---- */
-
-static gw_status run(gw_mongo_job *j, mongoc_client_t *client, mongoc_database_t *database,
-                     gw_error *err)
+static gw_status run(void *arg, const gw_db *d, gw_error *err)
 {
-    (void)client;
-    command *c = GW_CONTAINER_OF(j, command, job);
-    const gw_db d = {database, j->mongo};
-    return c->run(c, &d, err);
-}
-
-static void ran(gw_mongo_job *j, gw_status rc, const gw_error *err)
-{
-    command *c = GW_CONTAINER_OF(j, command, job);
-    c->rc = rc;
-    if (rc != GW_OK)
-        c->error = *err;
-    gw_loop_stop(c->loop);
-}
-
-static void begin(void *arg)
-{
-    command *c = (command *)arg;
-    gw_timer_cancel(c->loop, &c->wait);
-    c->job = (gw_mongo_job){.run = run, .done = ran};
-    gw_mongo_submit(c->mongo, &c->job);
-}
-
-static void give_up(void *arg)
-{
-    command *c = (command *)arg;
-    c->rc = gw_fail(&c->error, GW_ERR_UNAVAILABLE, "MongoDB does not answer");
-    gw_loop_stop(c->loop);
-}
-
-static gw_status run_loop(command *c, gw_log *log, gw_error *err)
-{
-    gw_auto(gw_loop) loop = NULL;
-    gw_auto(gw_tls_files) tls = NULL;
-    gw_auto(gw_mongo) mongo = NULL;
-    gw_mongo_options options = gw_mongo_defaults;
-    options.uri = c->conf->mongo_uri;
-    options.database = c->conf->mongo_database;
-    options.app_name = "usage command";
-    options.threads = 2;
-    const gw_tls_paths paths = {.ca_file = c->conf->mongo_ca_file};
-    gw_status rc = gw_loop_new(&gw_system_clock, &loop, err);
-    if (rc == GW_OK && paths.ca_file)
-        rc = gw_tls_files_new(loop, &paths, log, &tls, err);
-    options.tls = tls;
-    if (rc == GW_OK)
-        rc = gw_mongo_new(loop, &options, log, &mongo, err);
-    if (rc != GW_OK)
-        return rc;
-    c->loop = loop;
-    c->mongo = mongo;
-    gw_timer_init(&c->wait, give_up, c);
-    gw_timer_set(loop, &c->wait, WAIT_MS);
-    gw_mongo_when_up(mongo, begin, c);
-    gw_loop_run(loop);
-    gw_timer_cancel(loop, &c->wait);
-    if (c->rc != GW_OK)
-        *err = c->error;
-    return c->rc;
+    command *c = arg;
+    return c->run(c, d, err);
 }
 
 bool accounting_command(const usage_conf *conf, gw_log *log, int *ret_exit_status)
@@ -241,7 +175,14 @@ bool accounting_command(const usage_conf *conf, gw_log *log, int *ret_exit_statu
         gw_log_error(log, "command_failed", gw_kv_error(&err));
         return true;
     }
-    if (run_loop(&c, log, &err) != GW_OK) {
+    const gw_mongo_command in_db = {.name = "usage command",
+                                    .uri = conf->mongo_uri,
+                                    .database = conf->mongo_database,
+                                    .ca_file = conf->mongo_ca_file,
+                                    .threads = 2,
+                                    .run = run,
+                                    .arg = &c};
+    if (gw_mongo_command_run(&in_db, log, &err) != GW_OK) {
         gw_log_error(log, "command_failed", gw_kv_error(&err));
         c.exit_status = EXIT_FAILED;
     }

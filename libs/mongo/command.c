@@ -1,13 +1,12 @@
-#include "db_command.h"
+#include "mongo/command.h"
 
 #include "loop/loop.h"
-#include "mongo/db.h"
 #include "tls/tls_files.h"
 
 #define WAIT_MS 30000 /* for MongoDB to answer */
 
 typedef struct process {
-    const db_command *command;
+    const gw_mongo_command *command;
     gw_loop *loop;
     gw_mongo *mongo;
     gw_mongo_job job;
@@ -49,18 +48,18 @@ static void give_up(void *arg)
     gw_loop_stop(p->loop);
 }
 
-gw_status db_command_run(const db_command *c, const auth_conf *conf, gw_log *log, gw_error *err)
+gw_status gw_mongo_command_run(const gw_mongo_command *c, gw_log *log, gw_error *err)
 {
     gw_auto(gw_loop) loop = NULL;
     gw_auto(gw_tls_files) tls = NULL;
     gw_auto(gw_mongo) mongo = NULL;
     process p = {.command = c};
     gw_mongo_options options = gw_mongo_defaults;
-    options.uri = conf->mongo_uri;
-    options.database = conf->mongo_database;
+    options.uri = c->uri;
+    options.database = c->database;
     options.app_name = c->name;
     options.threads = c->threads;
-    const gw_tls_paths paths = {.ca_file = conf->mongo_ca_file};
+    const gw_tls_paths paths = {.ca_file = c->ca_file};
     gw_status rc = gw_loop_new(&gw_system_clock, &loop, err);
     if (rc == GW_OK && paths.ca_file)
         rc = gw_tls_files_new(loop, &paths, log, &tls, err);

@@ -24,26 +24,33 @@ void service_set_log_level(gw_service *s)
 
 /* ---- readiness ---- */
 
+static void note_readiness(gw_service *s, bool ready, const char *reason)
+{
+    if (ready == s->serving || s->stopping)
+        return;
+    s->serving = ready;
+    if (s->kind->set_serving)
+        s->kind->set_serving(s->app, ready);
+    if (ready)
+        gw_log_info(s->log, "service_ready");
+    else
+        gw_log_warn(s->log, "service_not_ready", gw_kv("reason", reason));
+}
+
+/* Who asks is told what gRPC's health says, too. */
 static bool is_ready(void *arg, const char **reason)
 {
     gw_service *s = arg;
-    return s->kind->is_ready(s->app, reason);
+    bool ready = s->kind->is_ready(s->app, reason);
+    note_readiness(s, ready, *reason);
+    return ready;
 }
 
 static void watch_readiness(void *arg)
 {
     gw_service *s = arg;
     const char *reason = "";
-    bool ready = is_ready(s, &reason);
-    if (ready != s->serving) {
-        s->serving = ready;
-        if (s->kind->set_serving)
-            s->kind->set_serving(s->app, ready);
-        if (ready)
-            gw_log_info(s->log, "service_ready");
-        else
-            gw_log_warn(s->log, "service_not_ready", gw_kv("reason", reason));
-    }
+    (void)is_ready(s, &reason);
     gw_timer_set(s->loop, &s->ready_timer, READY_POLL_MS);
 }
 

@@ -136,11 +136,11 @@ static int64_t add_messages(text_size *size, yyjson_val *messages)
     return tokens;
 }
 
-prompt_tokens messages_body_estimate(const openai_body *b)
+prompt_tokens messages_body_estimate(const openai_body *b, bool for_hold)
 {
     yyjson_obj_iter it = yyjson_obj_iter_with(b->root);
     int64_t tokens = TOKENS_PER_REQUEST;
-    text_size size = {0};
+    text_size size = {.is_usual_only = !for_hold};
     yyjson_val *key;
 
     while ((key = yyjson_obj_iter_next(&it))) { /* each: of two `system` either may be read */

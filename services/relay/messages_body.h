@@ -15,4 +15,4 @@ void messages_body_take(openai_body *b);
  * Prompt tokens, as prompt_estimate() counts them: text of `system` and messages; tools, and blocks of a kind that it
  * does not know, by all that is in them. Depth of nesting costs no stack.
  */
-prompt_tokens messages_body_estimate(const openai_body *b);
+prompt_tokens messages_body_estimate(const openai_body *b, bool for_hold);

@@ -54,7 +54,7 @@ static int64_t estimate_of(const char *rest)
 
     gw_buf_appendf(&json, HEAD "%s}", rest);
     openai_body b = body_of(arena, json.data);
-    return messages_body_estimate(&b).usual;
+    return messages_body_estimate(&b, true).usual;
 }
 
 /* 3 a request, 4 a message, 1 a value of JSON, a token for 4 bytes. */

@@ -60,7 +60,7 @@ static void write_as(relay_endpoint endpoint, provider_kind kind, gw_str text, b
     apirelay__auth__v1__key_policy__init(&message);
     if (!arena || openai_body_read(arena, endpoint, text, &body, &err) != GW_OK)
         return;
-    fuzz_require(messages_body_estimate(&body).usual > 0);
+    fuzz_require(messages_body_estimate(&body, true).usual > 0);
     adapter_job job = {.arena = arena,
                        .endpoint = endpoint,
                        .body = &body,

@@ -45,7 +45,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             fuzz_require(err.message[0] != '\0');
             continue;
         }
-        fuzz_require(b.model.len > 0 && b.choices >= 1 && prompt_estimate(&b).usual > 0);
+        fuzz_require(b.model.len > 0 && b.choices >= 1 && prompt_estimate(&b, true).usual > 0);
         check_spliced(arena, &b, endpoints[i]);
     }
     return 0;

@@ -38,7 +38,8 @@ void text_size_add(text_size *t, gw_str text)
     size_t at = 0;
     uint64_t word;
 
-    t->weight += weight_of((const unsigned char *)text.ptr, text.len);
+    if (!t->is_usual_only)
+        t->weight += weight_of((const unsigned char *)text.ptr, text.len);
     for (; text.len - at >= sizeof(word); at += sizeof(word)) { /* eight bytes at once */
         memcpy(&word, text.ptr + at, sizeof(word));
         int64_t others = word & top_bits ? __builtin_popcountll(word & top_bits) : 0;
@@ -63,6 +64,8 @@ prompt_tokens text_size_prompt(const text_size *t, int64_t others)
     int64_t usual = text_size_tokens(t) + others;
     int64_t most = (t->weight + TEXT_WEIGHT_TOKEN - 1) / TEXT_WEIGHT_TOKEN + others;
 
+    if (t->is_usual_only)
+        return (prompt_tokens){.usual = usual, .most = usual};
     return (prompt_tokens){.usual = usual, .most = GW_MAX(usual, most)};
 }
 
@@ -169,11 +172,11 @@ static int64_t add_input(text_size *size, yyjson_val *input)
     return tokens;
 }
 
-prompt_tokens prompt_estimate(const openai_body *b)
+prompt_tokens prompt_estimate(const openai_body *b, bool for_hold)
 {
     const json_span as_they_stand[] = {b->tools_at, b->functions_at, b->response_format_at};
     yyjson_arr_iter each = yyjson_arr_iter_with(yyjson_obj_get(b->root, "messages"));
-    text_size size = {0};
+    text_size size = {.is_usual_only = !for_hold};
     int64_t tokens = TOKENS_PER_REQUEST;
     yyjson_val *message;
 

@@ -22,6 +22,8 @@ typedef struct text_size {
     int64_t ascii_bytes;
     int64_t other_chars;
     int64_t weight; /* most, in parts of a token: TEXT_WEIGHT_TOKEN */
+    bool
+        is_usual_only; /* nothing is held: the most, which needs a look at each byte, is not asked for */
 } text_size;
 
 #define TEXT_WEIGHT_TOKEN 64
@@ -35,7 +37,7 @@ static inline void text_size_allow(text_size *t, int64_t tokens)
 }
 
 typedef struct prompt_tokens {
-    int64_t usual, most; /* usual <= most */
+    int64_t usual, most; /* usual <= most; the same when only the usual was asked for */
 } prompt_tokens;
 /* Of a text, and `others` tokens beside it. */
 prompt_tokens text_size_prompt(const text_size *t, int64_t others);
@@ -45,5 +47,5 @@ prompt_tokens text_size_prompt(const text_size *t, int64_t others);
 int64_t prompt_image_extra(gw_str model, bool low_detail);
 #define PROMPT_TOOLS_EXTRA 350 /* Anthropic's own words around them: 346 */
 
-/* Prompt tokens of a request. */
-prompt_tokens prompt_estimate(const openai_body *b);
+/* Prompt tokens of a request; `for_hold`: the most, too. */
+prompt_tokens prompt_estimate(const openai_body *b, bool for_hold);

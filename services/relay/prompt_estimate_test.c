@@ -10,7 +10,7 @@ static prompt_tokens tokens_of(relay_endpoint endpoint, const char *json)
 
     if (openai_body_read(arena, endpoint, gw_str_of(json), &b, &err) != GW_OK)
         fail_msg("%s", err.message);
-    return prompt_estimate(&b);
+    return prompt_estimate(&b, true);
 }
 
 static int64_t estimate(relay_endpoint endpoint, const char *json)

@@ -231,13 +231,13 @@ relay_stage admit_enter(relay_request *r)
         return relay_request_fail(r, &err);
     if (!endpoint_describe(r->call.endpoint)->is_billed)
         return STAGE_FORWARD;
-    prompt_tokens prompt = r->call.endpoint == ENDPOINT_MESSAGES ? messages_body_estimate(&r->body)
-                                                                 : prompt_estimate(&r->body);
+    bool holds = key_policy_has_limits(r->policy) && r->core->ledgers;
+    prompt_tokens prompt = r->call.endpoint == ENDPOINT_MESSAGES
+                               ? messages_body_estimate(&r->body, holds)
+                               : prompt_estimate(&r->body, holds);
     r->prompt_estimate = prompt.usual;
     r->prompt_most = prompt.most;
-    if (key_policy_has_limits(r->policy) && r->core->ledgers)
-        return relay_request_take_hold(r);
-    return STAGE_FORWARD;
+    return holds ? relay_request_take_hold(r) : STAGE_FORWARD;
 }
 
 relay_stage admit_resume(relay_request *r)

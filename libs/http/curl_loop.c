@@ -10,6 +10,7 @@ struct gw_curl_loop {
     gw_cidr *allow;
     size_t allow_count;
     size_t watches; /* poll handles not yet closed */
+    bool has_refused; /* an address, since libcurl was last asked to go on */
     bool closing;
     void (*closed)(void *arg);
     void *closed_arg;
@@ -140,7 +141,7 @@ static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_so
         !is_allowed(j->loop, &ip)) {
         if (gw_ip_from_sockaddr(&address->addr, &ip))
             gw_ip_format(&ip, j->refused_text);
-        j->refused = true;
+        j->refused = j->loop->has_refused = true;
         return CURL_SOCKET_BAD;
     }
     j->tried = true;
@@ -152,6 +153,11 @@ static void act(gw_curl_loop *c, curl_socket_t fd, int events)
 {
     int running, left;
     curl_multi_socket_action(c->multi, fd, events, &running);
+    /* libcurl (7.88) may forget to go on with the next address of a name when it got no socket for one: it waits for nothing. */
+    while (c->has_refused) {
+        c->has_refused = false;
+        curl_multi_perform(c->multi, &running);
+    }
     for (CURLMsg *m; (m = curl_multi_info_read(c->multi, &left));) {
         if (m->msg != CURLMSG_DONE)
             continue;

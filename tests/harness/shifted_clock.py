@@ -7,6 +7,7 @@ a service can be given a few seconds more, and nothing else; a Redis any time.
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -23,5 +24,5 @@ class ShiftedClock:
     def give(self, process: Process, shift_ms: int) -> None:
         """From its next start on."""
         process.env |= {"LD_PRELOAD": str(self._library), "CLOCK_SHIFT_MS": str(shift_ms)}
-        if "ASAN_OPTIONS" in process.env:  # the sanitizer wants to be first
-            process.env["ASAN_OPTIONS"] += ":verify_asan_link_order=0"
+        said = process.env.get("ASAN_OPTIONS", os.environ.get("ASAN_OPTIONS", ""))
+        process.env["ASAN_OPTIONS"] = ":".join(filter(None, (said, "verify_asan_link_order=0")))  # a sanitizer wants to be first

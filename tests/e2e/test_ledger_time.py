@@ -11,13 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 from faults.crowd import Crowd, chat
 from harness.ledgers import REQUESTS_DAY, TOKENS_MONTH, await_rest, ledger, rows_of, used
 from harness.ports import PATIENCE, eventually
 from harness.shifted_clock import ShiftedClock
 from harness.suite import Suite
-from harness.three_relays import start_three, three_relays
+from harness.three_relays import RELAYS, start_three, three_relays, url_of
 
 LEAD_S = 15.0 + 10.0 * PATIENCE  # from when the suite is there to the end of the month
 SKEW_MS = {"relay-2": 2000, "relay-3": 4000}
@@ -35,6 +36,15 @@ def month() -> datetime:
     return (datetime.now(UTC) - timedelta(days=1)).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 
 
+def await_redis(suite: Suite) -> None:
+    """Until every relay has it again: before that keys with limits are refused."""
+    key = eventually(lambda: suite.make_key(limits={"requestsPerDay": 10**6}), "a key", SECONDS)["key"]
+    asked: dict[str, Any] = {"headers": {"Authorization": f"Bearer {key}"}, "json": {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}]}, "timeout": 30}
+    for relay in RELAYS:
+        url = f"{url_of(suite, relay)}/v1/chat/completions"
+        eventually(lambda: httpx.post(url, **asked).status_code == 200, f"{relay} has Redis", SECONDS)
+
+
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory, month: datetime) -> Iterator[Suite]:
     suite = three_relays(tmp_path_factory.mktemp("time"))
@@ -45,6 +55,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, month: datetime) -> Iterator
     clock.give(suite.processes["redis"], round(1000 * (month.timestamp() - LEAD_S - time.time())))
     suite.restart("redis")  # it has no ledger yet
     suite.await_ready()
+    await_redis(suite)
     yield suite
     statuses = suite.stop()
     assert not [name for name, status in statuses.items() if name.startswith(("auth", "usage", "relay")) and status], statuses

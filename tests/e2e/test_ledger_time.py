@@ -51,13 +51,15 @@ def stack(tmp_path_factory: pytest.TempPathFactory, month: datetime) -> Iterator
     clock = ShiftedClock(suite.folder)
     for relay, shift_ms in SKEW_MS.items():
         clock.give(suite.processes[relay], shift_ms)
-    start_three(suite)
-    clock.give(suite.processes["redis"], round(1000 * (month.timestamp() - LEAD_S - time.time())))
-    suite.restart("redis")  # it has no ledger yet
-    suite.await_ready()
-    await_redis(suite)
-    yield suite
-    statuses = suite.stop()
+    try:
+        start_three(suite)
+        clock.give(suite.processes["redis"], round(1000 * (month.timestamp() - LEAD_S - time.time())))
+        suite.restart("redis")  # it has no ledger yet
+        suite.await_ready()
+        await_redis(suite)
+        yield suite
+    finally:
+        statuses = suite.stop()
     assert not [name for name, status in statuses.items() if name.startswith(("auth", "usage", "relay")) and status], statuses
 
 

@@ -369,8 +369,13 @@ class Suite:
 
     def make_key(self, **fields: Any) -> dict[str, Any]:
         """A new API key: the members of `apiKey` and, under "key", the key itself; under "signingSecret" that, if one was made."""
-        answer = self.admin("POST", "/admin/api-keys", json={"name": "test key", **fields})
-        assert answer.status_code == 200, answer.text
+
+        def made() -> httpx.Response | None:
+            answer = self.admin("POST", "/admin/api-keys", json={"name": "test key", **fields})
+            return None if answer.status_code == 503 else answer  # auth is back, and admin-gw's channel does not know yet
+
+        answer = eventually(made, "admin-gw reaches auth")
+        assert answer is not None and answer.status_code == 200, answer
         body = answer.json()
         return {**body["apiKey"], **{name: body[name] for name in ("key", "signingSecret") if body.get(name)}}
 

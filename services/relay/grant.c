@@ -33,17 +33,23 @@ int64_t grant_slots_free(const grant *g)
     return g->slots_lent - (IS_MUTANT(MUTANT_OPEN_SLOTS_ARE_FREE) ? 0 : g->open_count);
 }
 
-bool grant_fits(const grant *g, const ledger_amounts *hold, int64_t now_ms)
+bool grant_fits_more(const grant *g, const ledger_amounts *more, int64_t now_ms)
 {
     if (now_ms >= g->lease_until_ms)
         return false;
     FOR_WINDOWS(d)
     { /* what is not limited is counted by statements, and waits for none */
-        if (g->limits.window.of[d] < LEDGER_UNLIMITED && hold->of[d] > 0 &&
-            grant_free_of(g, (ledger_window)d) < hold->of[d])
+        if (g->limits.window.of[d] < LEDGER_UNLIMITED && more->of[d] > 0 &&
+            grant_free_of(g, (ledger_window)d) < more->of[d])
             return false;
     }
-    return (g->limits.per_minute == 0 || grant_bucket_free(g) >= 1) &&
+    return true;
+}
+
+bool grant_fits(const grant *g, const ledger_amounts *hold, int64_t now_ms)
+{
+    return grant_fits_more(g, hold, now_ms) &&
+           (g->limits.per_minute == 0 || grant_bucket_free(g) >= 1) &&
            (g->limits.in_flight == 0 || grant_slots_free(g) >= 1);
 }
 
@@ -60,6 +66,17 @@ int64_t grant_cut(grant *g, const ledger_amounts *hold, int64_t now_ms)
             g->usual.of[d] == 0 ? hold->of[d] : (g->usual.of[d] * 7 + hold->of[d] + 7) / 8;
     }
     return g->day;
+}
+
+void grant_cut_more(grant *g, const ledger_amounts *more, int64_t day, int64_t now_ms)
+{
+    g->used_ms = now_ms;
+    FOR_WINDOWS(d)
+    {
+        if (ledger_same_window((ledger_window)d, day, g->day) &&
+            !IS_MUTANT(MUTANT_MORE_IS_NOT_HELD))
+            g->open.of[d] += more->of[d];
+    }
 }
 
 void grant_settle(grant *g, const ledger_amounts *hold, int64_t day, const ledger_amounts *real,
@@ -117,7 +134,7 @@ static void state_bucket(const grant *g, const grant_waiting *w, int64_t target,
     st->bucket_floor = keep;
     if (!w->head)
         return;
-    st->bucket_need = GW_MAX(1 - keep, 0);
+    st->bucket_need = GW_MAX(w->head_count - keep, 0);
     st->bucket_want = GW_MAX(w->count + target - keep, st->bucket_need);
 }
 
@@ -136,7 +153,7 @@ static void state_slots(const grant *g, const grant_waiting *w, int64_t target, 
     st->slot_floor = g->open_count + keep;
     if (!w->head || g->limits.in_flight == 0)
         return;
-    st->slot_need = GW_MAX(1 - keep, 0);
+    st->slot_need = GW_MAX(w->head_count - keep, 0);
     st->slot_want = GW_MAX(w->count + spare - keep, st->slot_need);
 }
 

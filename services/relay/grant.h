@@ -45,8 +45,12 @@ int64_t grant_free_of(const grant *g, ledger_window w);
 int64_t grant_bucket_free(const grant *g);
 int64_t grant_slots_free(const grant *g);
 bool grant_fits(const grant *g, const ledger_amounts *hold, int64_t now_ms);
+/* The same of more for a request that is open: neither of the bucket nor of the slots does it need another one. */
+bool grant_fits_more(const grant *g, const ledger_amounts *more, int64_t now_ms);
 /* For a hold that fits; or one that is to be counted whether it fits or not. Returns its day. */
 int64_t grant_cut(grant *g, const ledger_amounts *hold, int64_t now_ms);
+/* More for a hold of `day`, in those of its windows that have not ended. It is part of that hold from now on. */
+void grant_cut_more(grant *g, const ledger_amounts *more, int64_t day, int64_t now_ms);
 /* Turns a hold of `day` into spend: `real` in the hold's own windows. */
 void grant_settle(grant *g, const ledger_amounts *hold, int64_t day, const ledger_amounts *real,
                   int64_t now_ms);
@@ -55,7 +59,7 @@ void grant_settle(grant *g, const ledger_amounts *hold, int64_t day, const ledge
 typedef struct grant_waiting {
     const ledger_amounts *head; /* NULL: nobody */
     ledger_amounts sum;
-    int64_t count;
+    int64_t head_count, count; /* requests: who wants more for one that is open is none */
 } grant_waiting;
 
 /* Makes the next statement in g->asked; none may be out. Closes the position when `bye`. */

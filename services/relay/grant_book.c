@@ -74,6 +74,7 @@ static bool join(grant_book *b, const ledger_account *accounts, size_t count, gr
                  int64_t now_ms)
 {
     t->part_count = 0;
+    t->more_of = NULL;
     t->since_ms = now_ms;
     gw_list_init(&t->node);
     for (size_t i = 0; i < count; i++) {
@@ -139,6 +140,26 @@ grant_outcome grant_book_take(grant_book *b, const ledger_account *accounts, siz
     if (t->outcome != GRANT_CUT)
         grant_book_let_go(t);
     return t->outcome;
+}
+
+grant_outcome grant_book_extend(grant_book *b, grant_take *t, grant_take *more, int64_t now_ms)
+{
+    more->more_of = t;
+    more->since_ms = now_ms;
+    more->part_count = t->part_count;
+    gw_list_init(&more->node);
+    for (size_t i = 0; i < t->part_count; i++) {
+        grant_part *p = &more->parts[i];
+        *p = (grant_part){.level = t->parts[i].level, .take = more, .entry = t->parts[i].entry};
+        gw_list_init(&p->node);
+        p->entry->takes++;
+    }
+    more->outcome = grant_book_refuse_ended(more) ? GRANT_REFUSED : decide(b, more, now_ms);
+    if (more->outcome == GRANT_WAITS)
+        return begin_wait(b, more, now_ms);
+    if (more->outcome != GRANT_CUT)
+        grant_book_let_go(more);
+    return more->outcome;
 }
 
 void grant_book_forget(grant_book *b, grant_take *t)

@@ -73,6 +73,7 @@ typedef struct grant_take {
     int64_t reset_ms; /* until waiting helps */
 
     /* the book's */
+    struct grant_take *more_of; /* the open one that it is more for; NULL: a request of its own */
     grant_part parts[LEDGER_LEVELS];
     size_t part_count;
     gw_list node;
@@ -85,6 +86,12 @@ typedef struct grant_take {
  */
 grant_outcome grant_book_take(grant_book *b, const ledger_account *accounts, size_t count,
                               grant_take *t, int64_t now_ms);
+/*
+ * `more->hold` on top of the hold of `t`, which is cut: outcomes as above, of all of its ledgers or none. Once cut it is part of the hold
+ * of `t` and `more` is the caller's again; while it waits, grant_book_forget(more) comes before `t` is settled. It takes no turn of the
+ * bucket and no slot. Refused, too, when a limited window of `t` has ended: what is bought now would be another day's.
+ */
+grant_outcome grant_book_extend(grant_book *b, grant_take *t, grant_take *more, int64_t now_ms);
 void grant_book_forget(grant_book *b, grant_take *t); /* one that waits */
 void grant_book_settle(grant_book *b, grant_take *t, const ledger_amounts *real, int64_t now_ms);
 

@@ -8,14 +8,15 @@
 
 /* ---- SHORT ---- */
 
-/* Open holds here and what others have may still come back. */
+/* Open holds here, but for its own, and what others have may still come back. */
 static bool may_come_back(const grant_entry *e, const ledger_reply *r, const grant_take *t)
 {
     if (r->dimension == LEDGER_BUCKET)
         return false;
     if (r->dimension == LEDGER_SLOTS)
         return r->slots_left + r->others + e->g.open_count >= 1;
-    return r->left.of[r->dimension] + r->others + e->g.open.of[r->dimension] >=
+    int64_t own = t->more_of ? t->more_of->hold.of[r->dimension] : 0;
+    return r->left.of[r->dimension] + r->others + e->g.open.of[r->dimension] - own >=
            t->hold.of[r->dimension];
 }
 

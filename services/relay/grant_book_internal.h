@@ -61,7 +61,7 @@ struct grant_book {
 /* What a hold needs of a dimension. */
 static inline int64_t grant_need_of(const grant_take *t, ledger_window w)
 {
-    return w < LEDGER_WINDOWS ? t->hold.of[w] : 1;
+    return w < LEDGER_WINDOWS ? t->hold.of[w] : !t->more_of;
 }
 
 void grant_book_free_entry(grant_entry *e);
@@ -74,6 +74,8 @@ void grant_book_note_busy(grant_entry *e);
 bool grant_book_is_served(const grant_take *t, int64_t now_ms);
 void grant_book_cut(grant_take *t, int64_t now_ms);
 void grant_book_queue(grant_take *t, int64_t now_ms); /* where it is not served */
+/* A take that is more for an open one which a limited window has ended for: it comes to nothing. */
+bool grant_book_refuse_ended(grant_take *t);
 void grant_book_leave_queues(grant_take *t);
 void grant_book_let_go(grant_take *t); /* its ledgers may be forgotten */
 /* The take comes to nothing at `e`, for what `e` was short of last. */

@@ -62,12 +62,12 @@ grant_outcome grant_book_decide_when_lost(grant_book *b, grant_take *t, int64_t 
     for (size_t i = 0; i < t->part_count; i++)
         if (ledger_has_window(&t->parts[i].entry->g.limits) && !b->o.allow_when_lost)
             return GRANT_UNAVAILABLE;
-    for (size_t i = 0; i < t->part_count; i++)
+    for (size_t i = 0; !t->more_of && i < t->part_count; i++)
         if (!has_room(t->parts[i].entry, now_ms)) {
             grant_book_refuse(t->parts[i].entry, t);
             return GRANT_REFUSED;
         }
-    for (size_t i = 0; i < t->part_count; i++)
+    for (size_t i = 0; !t->more_of && i < t->part_count; i++)
         if (t->parts[i].entry->g.limits.per_minute > 0)
             t->parts[i].entry->local_level -= GRANT_MICRO;
     t->hold = (ledger_amounts){0}; /* nothing is held; what it costs is stated later */

@@ -10,8 +10,24 @@ void grant_book_note_busy(grant_entry *e)
 
 /* ---- outcomes ---- */
 
+/* From now on it is part of the hold that it is more for, and points nowhere. */
+static void cut_more(grant_take *t, int64_t now_ms)
+{
+    grant_take *of = t->more_of;
+
+    for (size_t i = 0; i < t->part_count; i++)
+        grant_cut_more(&t->parts[i].entry->g, &t->hold, of->parts[i].day, now_ms);
+    for (int d = 0; d < LEDGER_WINDOWS; d++)
+        of->hold.of[d] += t->hold.of[d];
+    grant_book_let_go(t);
+}
+
 void grant_book_cut(grant_take *t, int64_t now_ms)
 {
+    if (t->more_of) {
+        cut_more(t, now_ms);
+        return;
+    }
     for (size_t i = 0; i < t->part_count; i++)
         t->parts[i].day = grant_cut(&t->parts[i].entry->g, &t->hold, now_ms);
 }
@@ -66,6 +82,35 @@ void grant_book_refuse(grant_entry *e, grant_take *t)
     e->book->figures.refused[t->short_level][t->short_of]++;
 }
 
+/* Of what it lacks, the ended window: *ret. */
+static bool has_ended(const grant_part *p, ledger_window *ret)
+{
+    const grant *g = &p->entry->g;
+    const grant_take *t = p->take;
+    int64_t day = t->more_of->parts[p - t->parts].day;
+
+    for (int d = 0; d < LEDGER_WINDOWS; d++) {
+        *ret = (ledger_window)d;
+        if (t->hold.of[d] > 0 && g->limits.window.of[d] < LEDGER_UNLIMITED &&
+            !ledger_same_window(*ret, day, g->day))
+            return true;
+    }
+    return false;
+}
+
+bool grant_book_refuse_ended(grant_take *t)
+{
+    for (size_t i = 0; t->more_of && i < t->part_count; i++) {
+        if (IS_MUTANT(MUTANT_MORE_AFTER_MIDNIGHT) || !has_ended(&t->parts[i], &t->short_of))
+            continue;
+        t->short_level = t->parts[i].level;
+        t->left = 0;
+        t->reset_ms = 0;
+        return true;
+    }
+    return false;
+}
+
 /* ---- statements ---- */
 
 static grant_waiting waiting_of(const grant_entry *e)
@@ -74,11 +119,13 @@ static grant_waiting waiting_of(const grant_entry *e)
 
     gw_list_each (node, &e->waiting) {
         const grant_take *t = GW_CONTAINER_OF(node, grant_part, node)->take;
-        if (!w.head)
+        if (!w.head) {
             w.head = &t->hold;
+            w.head_count = !t->more_of;
+        }
         for (int d = 0; d < LEDGER_WINDOWS; d++)
             w.sum.of[d] = GW_MIN(w.sum.of[d] + t->hold.of[d], LEDGER_UNLIMITED);
-        w.count++;
+        w.count += !t->more_of;
     }
     return w;
 }
@@ -129,12 +176,20 @@ static void wait_at(grant_part *p)
     grant_book_look_again(p->entry);
 }
 
+static bool fits(const grant_part *p, int64_t now_ms)
+{
+    const grant_take *t = p->take;
+
+    return t->more_of ? grant_fits_more(&p->entry->g, &t->hold, now_ms)
+                      : grant_fits(&p->entry->g, &t->hold, now_ms);
+}
+
 /* Nobody is before it at its ledger, and there is enough. */
 static bool is_served(const grant_part *p, int64_t now_ms)
 {
     const gw_list *first = gw_list_first(&p->entry->waiting);
 
-    return (!first || first == &p->node) && grant_fits(&p->entry->g, &p->take->hold, now_ms);
+    return (!first || first == &p->node) && fits(p, now_ms);
 }
 
 bool grant_book_is_served(const grant_take *t, int64_t now_ms)
@@ -170,7 +225,11 @@ static void pump(grant_entry *e, int64_t now_ms)
 {
     for (gw_list *node; (node = gw_list_first(&e->waiting));) {
         grant_part *p = GW_CONTAINER_OF(node, grant_part, node);
-        if (!grant_fits(&e->g, &p->take->hold, now_ms))
+        if (grant_book_refuse_ended(p->take)) {
+            grant_book_finish(e->book, p->take, GRANT_REFUSED);
+            continue;
+        }
+        if (!fits(p, now_ms))
             break;
         if (!grant_book_is_served(p->take, now_ms)) {
             wait_elsewhere(p, now_ms);

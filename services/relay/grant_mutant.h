@@ -11,6 +11,8 @@ enum {
     MUTANT_SPEND_AS_DIFFERENCE,
     MUTANT_ONE_LEVEL_IS_ENOUGH,
     MUTANT_OPEN_SLOTS_ARE_FREE,
+    MUTANT_MORE_AFTER_MIDNIGHT,
+    MUTANT_MORE_IS_NOT_HELD,
 };
 #define IS_MUTANT(which) (grant_mutant == (which))
 #else

@@ -18,6 +18,8 @@ static void each_rule_that_is_taken_out_is_missed(void **state)
         {"spend is told as a difference", MUTANT_SPEND_AS_DIFFERENCE, 0, NET},
         {"one ledger of two is enough for a cut", MUTANT_ONE_LEVEL_IS_ENOUGH, 0, NET},
         {"a slot is cut again while its request runs", MUTANT_OPEN_SLOTS_ARE_FREE, 0, NET},
+        {"more is bought for a day that has ended", MUTANT_MORE_AFTER_MIDNIGHT, 0, NET},
+        {"what a request has more is not held", MUTANT_MORE_IS_NOT_HELD, 0, NET},
         {"slots are free as soon as a relay is silent", 0, WORLD_SLOTS_LAPSE_EARLY, PART},
         {"what a relay holds is free as soon as it is silent", 0, WORLD_FORGIVEN_AT_LEASE, PART},
         {"a killed relay's positions are not closed", 0, WORLD_NO_FINAL, CRASH},

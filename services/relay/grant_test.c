@@ -581,6 +581,116 @@ static void shards_are_those_of_redis_cluster(void **state)
     assert_int_equal(ledger_shard_of(GW_STR("123456789")), 0x31c3 % LEDGER_SHARDS);
 }
 
+/* ---- more for a request that is open ---- */
+
+static grant_outcome extend(desk *d, grant_take *t, grant_take *more, int64_t tokens)
+{
+    *more = (grant_take){.hold = {{0, tokens, tokens, tokens * 5}}, .done = on_told, .arg = d};
+    int64_t before = d->statements;
+    grant_outcome o = grant_book_extend(d->book, t, more, d->now);
+    if (o == GRANT_WAITS && !d->away && d->statements > before)
+        answer_all(d);
+    return more->outcome;
+}
+
+static ledger_limits tokens_a_day(int64_t n)
+{
+    ledger_limits l = requests_a_day(1);
+
+    l.window.of[LEDGER_TOKENS_DAY] = n;
+    l.per_minute = l.in_flight = 1;
+    return l;
+}
+
+static void more_is_part_of_the_hold_and_takes_no_request_no_turn_and_no_slot(void **state)
+{
+    desk *d = *state;
+    const ledger_limits l = tokens_a_day(1000);
+    grant_take t, more;
+    ledger_totals totals;
+
+    assert_int_equal(take(d, &l, &t), GRANT_CUT);
+    assert_int_equal(extend(d, &t, &more, 300), GRANT_CUT);
+    assert_int_equal(extend(d, &t, &more, 600), GRANT_CUT);
+    assert_int_equal(t.hold.of[LEDGER_REQUESTS_DAY], 1);
+    assert_int_equal(t.hold.of[LEDGER_TOKENS_DAY], 1000);
+    assert_int_equal(extend(d, &t, &more, 1), GRANT_REFUSED);
+    assert_int_equal(more.short_of, LEDGER_TOKENS_DAY);
+    assert_int_equal(more.left, 0);
+    settle(d, &t, 950);
+    pass(d, 3000);
+    assert_true(ledger_memory_totals(d->store, "k:a", &totals));
+    assert_int_equal(totals.taken.of[LEDGER_TOKENS_DAY], 950);
+    assert_int_equal(totals.slots, 0);
+    assert_true(grant_book_is_idle(d->book));
+}
+
+static void what_is_left_is_said_so_that_less_can_be_asked_for(void **state)
+{
+    desk *d = *state;
+    const ledger_limits l = tokens_a_day(150);
+    grant_take t, more;
+
+    assert_int_equal(take(d, &l, &t), GRANT_CUT);
+    assert_int_equal(extend(d, &t, &more, 80), GRANT_REFUSED);
+    assert_int_equal(more.left, 50);
+    assert_int_equal(extend(d, &t, &more, 50), GRANT_CUT);
+    settle(d, &t, 150);
+}
+
+static void nothing_is_bought_for_a_day_that_has_ended(void **state)
+{
+    desk *d = *state;
+    const ledger_limits l = tokens_a_day(1000);
+    grant_take t, more;
+
+    assert_int_equal(take(d, &l, &t), GRANT_CUT);
+    d->now += LEDGER_DAY_MS / 2;
+    pass(d, 100);
+    assert_int_equal(extend(d, &t, &more, 300), GRANT_REFUSED);
+    assert_int_equal(more.short_of, LEDGER_TOKENS_DAY);
+    settle(d, &t, 100);
+    pass(d, 3000);
+    assert_true(grant_book_is_idle(d->book));
+}
+
+static void one_that_waits_for_more_may_end_meanwhile(void **state)
+{
+    desk *d = *state;
+    const ledger_limits l = tokens_a_day(1000);
+    grant_take t, more;
+
+    assert_int_equal(take(d, &l, &t), GRANT_CUT);
+    d->away = true;
+    assert_int_equal(extend(d, &t, &more, 300), GRANT_WAITS);
+    int told = d->told; /* of the request itself */
+    grant_book_forget(d->book, &more);
+    settle(d, &t, 100);
+    d->away = false;
+    pass(d, 5000);
+    assert_int_equal(d->told, told);
+    assert_true(grant_book_is_idle(d->book));
+}
+
+static void without_the_store_there_is_no_more(void **state)
+{
+    desk *d = *state;
+    const ledger_limits l = tokens_a_day(1000);
+    grant_take t, more;
+
+    assert_int_equal(take(d, &l, &t), GRANT_CUT);
+    d->away = true;
+    assert_int_equal(extend(d, &t, &more, 300), GRANT_WAITS);
+    int told = d->told;
+    pass(d, 3500);
+    assert_int_equal(d->told, told + 1);
+    assert_int_equal(more.outcome, GRANT_UNAVAILABLE);
+    settle(d, &t, 100);
+    d->away = false;
+    pass(d, 5000);
+    assert_true(grant_book_is_idle(d->book));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -603,6 +713,11 @@ int main(void)
         TEST(who_waits_for_its_key_is_not_in_the_way_at_the_client),
         TEST(limits_that_come_back_are_held_against_what_was_used_without_them),
         TEST(a_dead_relays_position_is_closed_by_its_row),
+        TEST(more_is_part_of_the_hold_and_takes_no_request_no_turn_and_no_slot),
+        TEST(what_is_left_is_said_so_that_less_can_be_asked_for),
+        TEST(nothing_is_bought_for_a_day_that_has_ended),
+        TEST(one_that_waits_for_more_may_end_meanwhile),
+        TEST(without_the_store_there_is_no_more),
         cmocka_unit_test(sums_of_a_row_follow_load_use_and_window),
         cmocka_unit_test(shards_are_those_of_redis_cluster),
     };

@@ -54,6 +54,8 @@ typedef struct request {
     int64_t duration_ms;
     bool open;
     grant_mark mark; /* of the cut */
+    grant_take more; /* it outlives its hold */
+    bool more_waits;
     struct request *next;
 } request;
 
@@ -76,6 +78,7 @@ typedef enum kind {
     BORN,
     SHIP,
     TURN,
+    EXTEND,
     SETTLE,
     TRAFFIC,
     FAULT,
@@ -135,7 +138,7 @@ typedef struct world {
     ledger_memory *snapshots[SNAPSHOTS];
     int64_t snapshot_at[SNAPSHOTS];
     int snapshot_next;
-    int64_t admitted, refused, unavailable;
+    int64_t admitted, refused, unavailable, extended;
     char violation[256];
 } world;
 
@@ -448,11 +451,11 @@ static void kill_relay(world *w, int index, bool gone)
 
 /* ---- requests ---- */
 
-static void count_spend(world *w, int ledger, const request *q, int64_t day)
+static void count_spend(world *w, int ledger, const ledger_amounts *real, int64_t day)
 {
     for (int d = 0; d < LEDGER_WINDOWS; d++) {
         int64_t *sum = &w->real[ledger].of_day[window_index((ledger_window)d, day)].of[d];
-        *sum += q->real.of[d];
+        *sum += real->of[d];
         if (*sum > w->limit_max[ledger].of[d])
             VIOLATED(w, "oversold: %s window %d: %lld of %lld", subjects[ledger], d,
                      (long long)*sum, (long long)w->limit_max[ledger].of[d]);
@@ -485,9 +488,43 @@ static void admitted(world *w, request *q)
             VIOLATED(w, "cut in two days");
         if (w->skew == 0 && day != today)
             VIOLATED(w, "cut in day %lld, it is %lld", (long long)day, (long long)today);
-        count_spend(w, ledger, q, day);
+        count_spend(w, ledger, &q->real, day);
         count_in_bucket(w, ledger);
     }
+}
+
+/* It has more now, and uses all of it. */
+static void extended(world *w, request *q)
+{
+    w->extended++;
+    for (size_t i = 0; i < q->take.part_count; i++) {
+        int64_t day = q->take.parts[i].day;
+        if (w->skew == 0 && day != ledger_day_of(wall(w))) /* each day has limits */
+            VIOLATED(w, "more for day %lld, which has ended", (long long)day);
+        count_spend(w, ledger_at(w, q->key, (int)q->take.parts[i].level), &q->more.hold, day);
+    }
+    for (int d = 0; d < LEDGER_WINDOWS; d++)
+        q->real.of[d] += q->more.hold.of[d];
+}
+
+static void on_more(void *arg)
+{
+    request *q = arg;
+
+    q->more_waits = false;
+    if (q->more.outcome == GRANT_CUT)
+        extended(book_args[q->relay].w, q);
+}
+
+static void extend(world *w, request *q)
+{
+    int64_t tokens = between(w, 5, 80), cost = between(w, 20, 900);
+
+    q->more = (grant_take){.hold = {{0, tokens, tokens, cost}}, .done = on_more, .arg = q};
+    q->more_waits =
+        grant_book_extend(w->relays[q->relay].book, &q->take, &q->more, w->now) == GRANT_WAITS;
+    if (q->more.outcome == GRANT_CUT)
+        extended(w, q);
 }
 
 static void start_request(world *w, request *q)
@@ -498,6 +535,11 @@ static void start_request(world *w, request *q)
     q->mark = grant_book_mark(&q->take, w->now);
     admitted(w, q);
     happening *h = later(w, q->duration_ms, SETTLE, q->relay);
+    h->epoch = r->epoch;
+    h->u.request = q;
+    if (!chance(w, 0.3))
+        return;
+    h = later(w, q->duration_ms / 2, EXTEND, q->relay);
     h->epoch = r->epoch;
     h->u.request = q;
 }
@@ -568,6 +610,9 @@ static void settle(world *w, request *q)
     relay *r = &w->relays[q->relay];
     grant_mark mark = grant_book_mark(&q->take, w->now);
 
+    if (q->more_waits)
+        grant_book_forget(r->book, &q->more);
+    q->more_waits = false;
     q->open = false;
     count_in_flight(w, q, -1);
     record(w, r, q->key, &mark, q->take.parts[0].day, &q->real);
@@ -784,6 +829,10 @@ static void happen(world *w, happening *h)
         if (alive)
             take_turn(w, h->relay);
         break;
+    case EXTEND:
+        if (alive)
+            extend(w, h->u.request);
+        break;
     case SETTLE:
         if (alive)
             settle(w, h->u.request);
@@ -989,7 +1038,7 @@ static void no_world_oversells_or_leaks(void **state)
     unsigned from = (unsigned)atoi(getenv("GRANT_WORLD_SEED") ? getenv("GRANT_WORLD_SEED") : "1");
     static const char *names[] = {"net", "crash", "part", "redis", "mix"};
     unsigned bad = 0;
-    int64_t cut = 0, refused = 0, unavailable = 0;
+    int64_t cut = 0, refused = 0, unavailable = 0, extended_times = 0;
     world *w = malloc(sizeof(*w));
 
     (void)state;
@@ -998,15 +1047,18 @@ static void no_world_oversells_or_leaks(void **state)
         cut += w->admitted;
         refused += w->refused;
         unavailable += w->unavailable;
+        extended_times += w->extended;
         if (w->violation[0] && bad++ < 10)
             print_message("seed %u (%s) at %lld ms: %s\n", seed, names[seed % PROFILES],
                           (long long)w->now, w->violation);
     }
     free(w);
-    print_message("%u runs: %lld cut, %lld refused, %lld unavailable, %u violations\n", runs,
-                  (long long)cut, (long long)refused, (long long)unavailable, bad);
+    print_message(
+        "%u runs: %lld cut, %lld extended, %lld refused, %lld unavailable, %u violations\n", runs,
+        (long long)cut, (long long)extended_times, (long long)refused, (long long)unavailable, bad);
     assert_int_equal(bad, 0);
     assert_true(cut > 100 * (int64_t)runs);
+    assert_true(extended_times > 5 * (int64_t)runs);
 }
 
 int main(void)

@@ -189,7 +189,7 @@ local function lacking(L, a)
   for w = 1, 4 do
     if a.need[w] > 0 and L.t[w] + a.need[w] > L.lm[w] then return w end
   end
-  if L.lm[5] > 0 and L.lv < a.bneed * 1000000 then return 5 end
+  if L.lm[5] > 0 and a.bneed > 0 and L.lv < a.bneed * 1000000 then return 5 end
   if L.lm[6] > 0 and a.fneed > 0 and L.ft + a.fneed > L.lm[6] then return 6 end
   return nil
 end

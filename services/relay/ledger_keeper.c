@@ -368,6 +368,16 @@ grant_outcome ledger_keeper_take(ledger_keeper *k, const key_policy *p, grant_ta
     return o;
 }
 
+grant_outcome ledger_keeper_extend(ledger_keeper *k, grant_take *t, grant_take *more)
+{
+    if (!k->redis)
+        return more->outcome = GRANT_UNAVAILABLE;
+    grant_outcome o = grant_book_extend(k->book, t, more, now_of(k));
+    if (!gw_timer_is_armed(&k->turn))
+        wake_within(k, k->o.timers.retry_ms);
+    return o;
+}
+
 void ledger_keeper_forget(ledger_keeper *k, grant_take *t)
 {
     grant_book_forget(k->book, t);

@@ -55,6 +55,7 @@ ledger_look *ledger_keeper_look(ledger_keeper *k, const key_policy *p, ledger_se
 
 /* As of the book; the policy has limits. */
 grant_outcome ledger_keeper_take(ledger_keeper *k, const key_policy *p, grant_take *t);
+grant_outcome ledger_keeper_extend(ledger_keeper *k, grant_take *t, grant_take *more);
 void ledger_keeper_forget(ledger_keeper *k, grant_take *t);
 void ledger_keeper_settle(ledger_keeper *k, grant_take *t, const ledger_amounts *real);
 grant_mark ledger_keeper_mark(const ledger_keeper *k, const grant_take *t);

@@ -250,7 +250,7 @@ static int lacking(const ledger *l, const ledger_statement *st)
     for (int d = 0; d < LEDGER_WINDOWS; d++)
         if (st->need.of[d] > 0 && l->taken.of[d] + st->need.of[d] > l->limits.window.of[d])
             return d;
-    if (l->limits.per_minute > 0 && l->level < st->bucket_need * MICRO)
+    if (l->limits.per_minute > 0 && st->bucket_need > 0 && l->level < st->bucket_need * MICRO)
         return LEDGER_BUCKET;
     bool fits = l->limits.in_flight == 0 || st->slot_need == 0 ||
                 l->slots + st->slot_need <= l->limits.in_flight;

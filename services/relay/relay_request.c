@@ -237,7 +237,9 @@ bool relay_request_start(relay_core *core, const relay_call *call, relay_sink *s
     r->troubles = &core->no_troubles;
     r->stage = STAGE_NEW;
     r->ttft_ms = -1;
+    r->output_held = INT64_MAX;
     r->tap.scratch = core->scratch;
+    r->tap.completion.is_usual_only = true;
     r->config = core->config ? relay_config_ref(core->config) : NULL;
     r->arrival_wall_ms = gw_clock_wall_ms(core->clock);
     gw_request_id(r->id);

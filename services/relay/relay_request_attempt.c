@@ -60,7 +60,7 @@ static attempt_failure failure_of(const relay_request *r)
 {
     gw_status why = r->troubles->failure.error.code;
 
-    if (why == GW_ERR_NO_MEMORY)
+    if (why == GW_ERR_NO_MEMORY || r->hold_is_spent)
         return FAILURE_FINAL;
     if (!r->upstream_ended && !r->call_upstream) /* it could not be asked */
         return FAILURE_OF_TARGET;
@@ -137,11 +137,14 @@ static bool arm_pause(relay_request *r, int64_t pause_ms)
 /* What came of the attempt goes; what was asked, and that a provider accepted it once, stays. */
 static void forget_attempt(relay_request *r)
 {
+    relay_request_leave_extension(r);
     gw_sse_reader_free(r->events);
     r->events = NULL;
     adapter_stream_fini(&r->adapted);
     gw_buf_clear(&r->held);
-    r->tap = (usage_tap){.scratch = r->core->scratch};
+    r->tap = (usage_tap){.scratch = r->core->scratch,
+                         .is_bounded = r->tap.is_bounded,
+                         .completion.is_usual_only = true};
     r->preamble = (held_events){0};
     r->mode = ANSWER_NONE;
     r->upstream_status = 0;

@@ -91,10 +91,13 @@ void relay_request_deliver(void *arg, const answer_event *e)
 {
     relay_request *r = arg;
 
+    if (r->has_failed) /* by an event before, of the same one of the provider's */
+        return;
     note_progress(r);
     switch (e->kind) {
     case ANSWER_CONTENT:
         deliver_content(r, e);
+        relay_request_watch_hold(r);
         break;
     case ANSWER_DONE:
         start_stream(r);
@@ -110,6 +113,8 @@ void relay_request_deliver(void *arg, const answer_event *e)
             write_event(r, e);
         else
             hold_back(r, e);
+        if (e->kind == ANSWER_PREAMBLE)
+            relay_request_watch_hold(r);
         break;
     case ANSWER_COMMENT:
         if (r->started)

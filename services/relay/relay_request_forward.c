@@ -317,6 +317,8 @@ relay_stage stream_resume(relay_request *r)
 
     if (!r->has_failed && !r->answer_complete && r->upstream_ended)
         ends[r->mode](r);
+    if (!r->has_failed && !r->answer_complete)
+        relay_request_follow_extension(r);
     if (r->has_failed)
         return follow_failure(r);
     return r->answer_complete ? STAGE_SETTLE : STAGE_STREAM;

@@ -29,8 +29,9 @@ static int64_t bounded_product(int64_t a, int64_t b)
                                                   : GW_MIN(product, LEDGER_UNLIMITED);
 }
 
-static int64_t cost_of(const model_price *p, int64_t prompt, int64_t completion)
+int64_t relay_request_most_cost(const relay_request *r, const model_price *p, int64_t completion)
 {
+    int64_t prompt = r->prompt_most;
     token_counts t = {.prompt = prompt, .completion = completion};
 
     if (!p)
@@ -51,13 +52,13 @@ static int64_t cost_of(const model_price *p, int64_t prompt, int64_t completion)
 static int64_t most_it_costs(const relay_request *r, int64_t output)
 {
     const model_route *route = r->route;
-    int64_t most = cost_of(relay_request_price(r, r->target), r->prompt_most, output);
+    int64_t most = relay_request_most_cost(r, relay_request_price(r, r->target), output);
 
     for (size_t i = 0; route->target_count > 1 && !r->holds_for_one && i < route->target_count;
          i++) {
         const route_target *t = &route->targets[i];
         if (t != r->target && relay_request_state_of(r, t) < TARGET_TOO_DEAR)
-            most = GW_MAX(most, cost_of(relay_request_price(r, t), r->prompt_most, output));
+            most = GW_MAX(most, relay_request_most_cost(r, relay_request_price(r, t), output));
     }
     return most;
 }
@@ -67,7 +68,7 @@ bool relay_request_hold_covers(const relay_request *r, const route_target *t)
     if (!r->take || r->take->outcome != GRANT_CUT)
         return true;
     int64_t output = bounded_product(r->job.ceiling, r->body.choices);
-    return cost_of(relay_request_price(r, t), r->prompt_most, output) <=
+    return relay_request_most_cost(r, relay_request_price(r, t), output) <=
            r->take->hold.of[LEDGER_COST_MONTH];
 }
 
@@ -131,23 +132,30 @@ static const struct {
     [LEDGER_OF_OWNER] = {"ownerLimits", "the owner of this API key"},
 };
 
-static relay_stage refuse(relay_request *r)
+void relay_request_limit_reached(relay_request *r, const grant_take *t, const char *what_then,
+                                 openai_error *ret)
 {
-    const grant_take *t = r->take;
     int64_t seconds = GW_MAX((t->reset_ms + 999) / 1000, 1);
     bool resets = t->short_of != LEDGER_SLOTS;
     char field[64];
-    openai_error e;
     gw_error err;
 
     (void)snprintf(field, sizeof(field), "%s.%s", levels[t->short_level].field,
                    dimensions[t->short_of].field);
     (void)gw_fail_field(&err, dimensions[t->short_of].status, field,
-                        "%s has reached its limit of %s; %s %lld s", levels[t->short_level].who,
-                        dimensions[t->short_of].what, resets ? "it resets in" : "try again in",
-                        (long long)seconds);
-    openai_error_from(&e, &err);
-    e.retry_after = gw_arena_printf(r->arena, "%lld", (long long)seconds);
+                        "%s has reached its limit of %s%s; %s %lld s", levels[t->short_level].who,
+                        dimensions[t->short_of].what, what_then,
+                        resets ? "it resets in" : "try again in", (long long)seconds);
+    openai_error_from(ret, &err);
+    ret->retry_after = gw_arena_printf(r->arena, "%lld", (long long)seconds);
+}
+
+static relay_stage refuse(relay_request *r)
+{
+    const grant_take *t = r->take;
+    openai_error e;
+
+    relay_request_limit_reached(r, t, "", &e);
     r->waiting_does_not_help = t->reset_ms > RETRY_HELPS_MAX_MS;
     if (t->short_level == LEDGER_OF_KEY) /* what others used up is no offence of this key */
         relay_request_note_offence(r, OFFENCE_LIMIT_EXCEEDED);
@@ -176,6 +184,18 @@ static relay_stage try_smaller(relay_request *r)
     return take_hold(r);
 }
 
+/* An answer may begin with its prompt (echo of completions): that is no output. */
+static void watch_output(relay_request *r)
+{
+    bool may_echo = r->call.endpoint == ENDPOINT_COMPLETIONS;
+
+    if (r->job.ceiling == 0 || !r->stream)
+        return;
+    r->tap.is_bounded = true;
+    r->output_held =
+        bounded_product(r->job.ceiling + (may_echo ? r->prompt_most : 0), r->body.choices);
+}
+
 static relay_stage follow_outcome(relay_request *r)
 {
     gw_error err;
@@ -185,6 +205,7 @@ static relay_stage follow_outcome(relay_request *r)
         return STAGE_ADMIT;
     case GRANT_CUT:
         r->mark = ledger_keeper_mark(r->core->ledgers, r->take);
+        watch_output(r);
         return STAGE_FORWARD;
     case GRANT_REFUSED:
         return try_smaller(r);

@@ -104,6 +104,10 @@ struct relay_request {
     int64_t prompt_most; /* for the hold */
     grant_take *take; /* its hold; NULL: nothing is limited */
     grant_mark mark; /* of the hold, for the event; all 0: none */
+    int64_t
+        output_held; /* output tokens that the hold pays for; INT64_MAX: no stream is ended for them */
+    struct hold_extension *extension; /* in the arena; NULL: none was wanted yet */
+    bool hold_is_spent; /* and there was no more: that is why it failed */
     bool holds_for_one; /* the hold is for the first target, not for the dearest of them */
     unsigned ceiling_cuts; /* the budget paid for a shorter answer only, so often */
     bool waiting_does_not_help;
@@ -233,6 +237,23 @@ relay_stage relay_request_resume_hold(relay_request *r);
 bool relay_request_hold_covers(const relay_request *r, const route_target *t);
 void relay_request_leave_queue(relay_request *r); /* of those who wait for a hold */
 void relay_request_settle_hold(relay_request *r); /* once; the bill is known */
+/* What so much output and the prompt cost by `p`, at the dearest; 0 without a price. */
+int64_t relay_request_most_cost(const relay_request *r, const model_price *p, int64_t output);
+/* The refusal that `t` came to. */
+void relay_request_limit_reached(relay_request *r, const grant_take *t, const char *what_then,
+                                 openai_error *ret);
+
+/* relay_request_extend.c: streams that outlive their holds. */
+void relay_request_extend_hold(relay_request *r); /* its output has passed what is held for */
+void relay_request_follow_extension(relay_request *r); /* what became of it; may fail the request */
+void relay_request_leave_extension(relay_request *r); /* nobody waits for it any more */
+/* Of each event but the last ones: a provider that has said why it ends is let end. */
+static inline void relay_request_watch_hold(relay_request *r)
+{
+    if (usage_tap_least(&r->tap) > r->output_held && r->tap.finished_choices < r->body.choices)
+        relay_request_extend_hold(r);
+}
+
 /* Output tokens of what was delivered, as estimated: never more than the provider was allowed. */
 int64_t relay_request_estimated_output(const relay_request *r);
 void relay_request_add_limits(relay_request *r, relay_answer *a); /* x-ratelimit-… */

@@ -17,6 +17,7 @@ static void stop_operations(relay_request *r)
         r->operations--;
     }
     relay_request_leave_queue(r);
+    relay_request_leave_extension(r);
     if (r->usage_call)
         gw_rpc_cancel(r->usage_call);
     if (r->look) {
@@ -54,7 +55,7 @@ static const char *outcome_of(const relay_request *r)
         return "complete";
     if (relay_request_is_refusal(r))
         return "refused";
-    return r->content_seen || was_left_at_work(r) ? "partial" : "failed";
+    return r->content_seen || r->hold_is_spent || was_left_at_work(r) ? "partial" : "failed";
 }
 
 /* More output was made than the upstream request allowed, by the provider's own count. */
@@ -65,25 +66,48 @@ static bool has_ignored_ceiling(const relay_request *r)
     return ceiling > 0 && (r->tap.tokens.completion - 1) / choices >= ceiling;
 }
 
+/* 0: any. */
+static int64_t allowed_output(const relay_request *r)
+{
+    return adapter_ceiling(&r->job) * GW_MAX(r->body.choices, 1);
+}
+
+/* What was seen of a stream is more than that, however its text is counted. */
+static bool is_beyond_ceiling(const relay_request *r)
+{
+    int64_t allowed = allowed_output(r);
+
+    if (r->call.endpoint == ENDPOINT_COMPLETIONS && !r->hold_is_spent) /* its prompt may be in it */
+        return false;
+    return r->tap.is_bounded && allowed > 0 && usage_tap_least(&r->tap) > allowed;
+}
+
 int64_t relay_request_estimated_output(const relay_request *r)
 {
-    int64_t tokens = text_size_tokens(&r->tap.completion), ceiling = adapter_ceiling(&r->job);
+    int64_t tokens = text_size_tokens(&r->tap.completion);
 
-    return ceiling > 0 && tokens / GW_MAX(r->body.choices, 1) >= ceiling
-               ? ceiling * GW_MAX(r->body.choices, 1)
-               : tokens;
+    if (is_beyond_ceiling(r))
+        return GW_MAX(tokens, usage_tap_least(&r->tap));
+    int64_t allowed = allowed_output(r);
+    return allowed > 0 ? GW_MIN(tokens, allowed) : tokens;
+}
+
+/* Of a stream that was ended here: what its provider last said may be of its begin. */
+static bool is_report_behind(const relay_request *r)
+{
+    return r->hold_is_spent && r->tap.tokens.completion < usage_tap_least(&r->tap);
 }
 
 /* Reported where the provider said; else estimated from what was delivered. */
 static void count_tokens(relay_request *r)
 {
     relay_bill *b = &r->bill;
-    bool billed = r->answer_complete || r->content_seen || was_left_at_work(r);
+    bool billed = r->answer_complete || r->content_seen || r->hold_is_spent || was_left_at_work(r);
 
     b->basis = "unpriced";
     if (!r->route || !billed || !endpoint_describe(r->call.endpoint)->is_billed)
         return;
-    if (r->tap.has_usage) {
+    if (r->tap.has_usage && !is_report_behind(r)) {
         b->basis = "reported";
         b->tokens = r->tap.tokens;
         b->total_tokens = r->tap.total_tokens;
@@ -94,6 +118,7 @@ static void count_tokens(relay_request *r)
     b->tokens.prompt = r->prompt_estimate;
     b->tokens.completion = relay_request_estimated_output(r);
     b->total_tokens = b->tokens.prompt + b->tokens.completion;
+    r->ceiling_ignored = is_beyond_ceiling(r);
 }
 
 static void price_tokens(relay_request *r)

@@ -24,6 +24,9 @@ static gw_status on_event(void *arg, const gw_sse_event *e, gw_error *err)
     if (rc != GW_OK) {
         (void)relay_request_fail_with(r, r->adapted.failure);
         *err = r->adapted.failure->error;
+    } else if (r->has_failed) { /* what it costs has passed what is held */
+        *err = r->troubles->failure.error;
+        rc = err->code;
     }
     return rc;
 }

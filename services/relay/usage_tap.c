@@ -65,6 +65,8 @@ static void read_usage(usage_tap *t, yyjson_val *usage)
 void usage_tap_text(usage_tap *t, gw_str text)
 {
     text_size_add(&t->completion, text);
+    if (t->is_bounded)
+        least_tokens_add(&t->least, text);
 }
 
 void usage_tap_finish(usage_tap *t, gw_str reason)
@@ -92,13 +94,15 @@ static bool add_function(usage_tap *t, yyjson_val *function)
 /* A delta, or a whole message: their members have the same names. */
 static bool add_delta(usage_tap *t, yyjson_val *delta)
 {
-    static const char *const texts[] = {"content", "refusal", "reasoning_content", "reasoning"};
+    static const char *const texts[] = {"content", "refusal"};
     yyjson_arr_iter calls = yyjson_arr_iter_with(yyjson_obj_get(delta, "tool_calls"));
     yyjson_val *call;
     bool some = false;
 
     for (size_t i = 0; i < GW_ARRAY_LEN(texts); i++)
         some |= add_text(t, yyjson_obj_get(delta, texts[i]));
+    some |= add_text(t, yyjson_obj_get(delta, "reasoning_content")) ||
+            add_text(t, yyjson_obj_get(delta, "reasoning")); /* vLLM has the same in both */
     while ((call = yyjson_arr_iter_next(&calls))) {
         (void)add_function(t, yyjson_obj_get(call, "function"));
         some = true;
@@ -109,10 +113,11 @@ static bool add_delta(usage_tap *t, yyjson_val *delta)
 
 static bool add_choice(usage_tap *t, yyjson_val *choice)
 {
-    bool some = add_delta(t, yyjson_obj_get(choice, "delta"));
+    yyjson_val *delta = yyjson_obj_get(choice, "delta");
     gw_str finish = json_string(yyjson_obj_get(choice, "finish_reason"));
 
-    some |= add_delta(t, yyjson_obj_get(choice, "message"));
+    /* Beside a delta a message is all of it so far, once more (Perplexity). */
+    bool some = add_delta(t, yyjson_is_obj(delta) ? delta : yyjson_obj_get(choice, "message"));
     some |= add_text(t, yyjson_obj_get(choice, "text"));
     if (finish.len == 0)
         return some;

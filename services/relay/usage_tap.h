@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include "least_tokens.h"
 #include "price_book.h"
 #include "prompt_estimate.h"
 
@@ -28,7 +29,16 @@ typedef struct usage_tap {
     char finish_reason[32]; /* of the first choice that ended; "" when none did */
     int64_t finished_choices; /* choices that carried a finish reason */
     text_size completion; /* text, reasoning and tool arguments seen */
+    bool is_bounded; /* the least is asked for: set before the first text */
+    least_tokens least; /* of the same */
 } usage_tap;
+
+/* Output tokens so far, at the least: reported, or seen. Words that providers put in for themselves, as refusals, are forgiven. */
+#define TAP_FORGIVEN_WORDS 32
+static inline int64_t usage_tap_least(const usage_tap *t)
+{
+    return GW_MAX(t->tokens.completion, least_tokens_of(&t->least) - TAP_FORGIVEN_WORDS);
+}
 
 typedef enum tap_kind {
     TAP_PREAMBLE, /* says nothing yet: role, empty deltas, provider's remarks */

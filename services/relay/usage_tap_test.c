@@ -216,6 +216,48 @@ static void whole_answers_are_read(void **state)
     assert_int_equal(text_size_tokens(&t.completion), 3); /* 11 bytes */
 }
 
+static void what_is_said_twice_counts_once(void **state)
+{
+    static const char *const chunks[] = {
+        /* vLLM, old name and new */
+        "{\"choices\":[{\"delta\":{\"reasoning_content\":\" one two\",\"reasoning\":\" one "
+        "two\"}}]}",
+        /* Perplexity: all of it so far beside what is new */
+        "{\"choices\":[{\"delta\":{\"content\":\" one two\"},\"message\":{\"content\":\"all one "
+        "two\"}}]}",
+        "{\"choices\":[{\"delta\":null,\"message\":{\"content\":\" one two\"}}]}",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < GW_ARRAY_LEN(chunks); i++) {
+        usage_tap t = {.is_bounded = true};
+        tap_kind kind;
+        gw_error err;
+        assert_int_equal(usage_tap_chunk(&t, gw_str_of(chunks[i]), &kind, &err), GW_OK);
+        assert_int_equal(kind, TAP_CONTENT);
+        assert_int_equal(text_size_tokens(&t.completion), 2); /* 8 bytes */
+        assert_int_equal(least_tokens_of(&t.least), 2);
+    }
+}
+
+/* Only where it is asked for, and not below what is reported. */
+static void the_least_is_seen_or_reported(void **state)
+{
+    usage_tap t = {0};
+
+    (void)state;
+    usage_tap_text(&t, GW_STR(" a b c d"));
+    assert_int_equal(t.least.words, 0);
+    t.is_bounded = true;
+    for (int i = 0; i < 100; i++)
+        usage_tap_text(&t, GW_STR(" word"));
+    assert_int_equal(usage_tap_least(&t), 100 - TAP_FORGIVEN_WORDS);
+    usage_tap_report(&t, &(token_counts){.prompt = 5, .completion = 40}, 45);
+    assert_int_equal(usage_tap_least(&t), 100 - TAP_FORGIVEN_WORDS);
+    usage_tap_report(&t, &(token_counts){.prompt = 5, .completion = 90}, 95);
+    assert_int_equal(usage_tap_least(&t), 90);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -224,6 +266,8 @@ int main(void)
         cmocka_unit_test(failures_are_seen),
         cmocka_unit_test(absurd_counts_are_not_believed),
         cmocka_unit_test(whole_answers_are_read),
+        cmocka_unit_test(what_is_said_twice_counts_once),
+        cmocka_unit_test(the_least_is_seen_or_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

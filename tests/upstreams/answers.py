@@ -104,7 +104,7 @@ def answer_chat(request: Json, scenario: Scenario) -> Answer:
     if calls:
         return Answer(None, calls, "tool_calls", reasoning)
     text = _chat_text(request, messages, scenario)
-    ceiling = request.get("max_completion_tokens", request.get("max_tokens"))
+    ceiling = None if scenario.has("unbounded") else request.get("max_completion_tokens", request.get("max_tokens"))
     text, finish_reason = shorten(text, request.get("stop"), ceiling)
     return Answer(text, (), finish_reason, reasoning)
 

@@ -52,6 +52,7 @@ a name without marks is a normal model. N events count from the role chunk; 2 wh
     no-done                   a complete stream without [DONE]
     slow-<ms>                 ms between events; JSON: ms before the answer
     long-<n>                  the answer is n words
+    unbounded                 whatever max_tokens says
     cached-<n>, reasoning-<n> that many cached and reasoning tokens in the usage
     prompt-<n>                that many prompt tokens in the usage
 """

@@ -8,7 +8,9 @@ import re
 import ssl
 import subprocess
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +34,20 @@ RELAY_SETTINGS = {
     "BODY_TIMEOUT": "30s",
 }
 STAGES_OFF = {"relay-nolog": {"LOG_LEVEL": "warn"}}
-# A relay that speaks TLS to its callers; made beside the others, with addresses and folders of its own.
-OTHER_RELAYS = (*STAGES_OFF, "relay-tls", "relay-default")
+# Made beside the first, with addresses and folders of their own: what speaks TLS to its callers, what has its default settings, and
+# two that share a port.
+SHARED = ("relay-first", "relay-second")
+OTHER_RELAYS = (*STAGES_OFF, "relay-tls", "relay-default", *SHARED)
+# All that a key, a client or an owner can be limited by, wide enough for any test: what is measured is the counting.
+ALL_LIMITS = {
+    "requestsPerMinute": 1_000_000_000,
+    "requestsPerDay": 1_000_000_000,
+    "tokensPerDay": 1_000_000_000_000,
+    "tokensPerMonth": 10_000_000_000_000,
+    "costLimit": 1_000_000,
+    "requestsInFlight": 10_000,
+}
+CLIENTS, OWNER = 10, "650000000000000000000001"  # an owner is a user of LibreChat
 DEFAULTS = {"MAX_INFLIGHT": "1000", "CONNECTIONS_MAX": "0"}  # room as by default: memory is looked at
 
 
@@ -47,6 +61,7 @@ class Variant:
     stream_port: int = 0
     ca: str = ""  # set: TLS
     model: str = MODEL  # which way a relay takes to the upstream
+    second: Process | None = None  # shares the port: what is looked at is the two of them together
 
     def port_for(self, kind: str) -> int:
         return self.stream_port if kind == "sse" and self.stream_port else self.port
@@ -112,13 +127,14 @@ class Lab:
         self._add_bench_processes(nginx)
         self._add_other_relays()
         for process in self.suite.processes.values():
-            is_measured = process.name in ("nginx", "rpc-echo") or process.name.startswith("relay")
+            is_measured = process.name in ("nginx", "rpc-echo") or process.name.startswith("relay") and process.name != SHARED[1]
             process.command = ["taskset", "-c", MEASURED_CORE if is_measured else OTHER_CORE, *process.command]
         self.variants: dict[str, Variant] = {}
         self.defaults: Variant
         self.to_tls: dict[str, Variant] = {}  # the same, with TLS to the upstream
         self.all_tls: dict[str, Variant] = {}  # and with TLS to the caller too
         self.by_curl: dict[str, Variant] = {}  # the relay with libcurl as its transport
+        self.shared: dict[str, Variant] = {}  # a relay, and two at one port
         self.key = ""
 
     def _write_routes(self) -> None:
@@ -163,7 +179,9 @@ class Lab:
         """More relays, each the same but for one setting, its addresses and its folders."""
         relay = self.suite.processes["relay"]
         certificate = {"LISTEN_TLS_CERT_FILE": str(self.tls / "cert.pem"), "LISTEN_TLS_KEY_FILE": str(self.tls / "key.pem")}
-        for name, settings in {**STAGES_OFF, "relay-tls": certificate, "relay-default": DEFAULTS}.items():
+        shared = {"LISTEN": f"127.0.0.1:{self.port[SHARED[0]]}", "LISTEN_SHARED": "true"}
+        others = {"relay-tls": certificate, "relay-default": DEFAULTS, **{name: shared for name in SHARED}}
+        for name, settings in {**STAGES_OFF, **others}.items():
             own = {
                 "LISTEN": f"127.0.0.1:{self.port[name]}",
                 "GRPC_LISTEN": f"127.0.0.1:{self.port[name + '_grpc']}",
@@ -188,9 +206,11 @@ class Lab:
         self.suite.stop()
 
     def _start(self) -> None:
-        self.suite.start(only=("upstream", "sink", "rpc-echo", "nginx", "mongo", "redis", "auth", "relay", "admin-gw", *OTHER_RELAYS))
+        self.suite.start(only=("upstream", "sink", "rpc-echo", "nginx", "mongo", "redis", "auth", "relay", "admin-gw", *(n for n in OTHER_RELAYS if n not in SHARED)))
         eventually(lambda: self.upstream_stats() is not None, "the bench upstream")
         self.key = str(self.suite.make_key(name="bench")["key"])
+        for policy in [f"clients/bench-{i}" for i in range(CLIENTS)] + [f"users/{OWNER}"]:
+            self.suite.admin("PUT", f"/admin/limits/{policy}", json={"limits": ALL_LIMITS}).raise_for_status()
         self.suite.processes["admin-gw"].stop()
         processes = self.suite.processes
         self.defaults = Variant("relay", self.port["relay-default"], processes["relay-default"])
@@ -211,16 +231,21 @@ class Lab:
             "relay": Variant("relay", self.port["relay-tls"], processes["relay-tls"], ca=ca, model=TLS_MODEL),
         }
         self.by_curl = {"nginx": self.variants["nginx"], "relay": Variant("relay", self.suite.port["relay"], relay, model=CURL_MODEL)}
+        first, second = (processes[name] for name in SHARED)
+        alone = Variant("relay-one", self.port[SHARED[0]], first)
+        self.shared = {"relay-one": alone, "relay": replace(alone, name="relay", second=second)}
         for variants in (self.variants, self.to_tls, self.all_tls, self.by_curl):
             for variant in variants.values():
                 eventually(lambda: self._answers(variant), f"an answer of {variant}")
 
-    def _answers(self, variant: Variant) -> bool:
+    def ask(self, variant: Variant, key: str) -> httpx.Response:
         body = {"model": variant.model, "messages": [{"role": "user", "content": "hello"}]}
         url = f"{'https' if variant.ca else 'http'}://localhost:{variant.port}/v1/chat/completions"
         trust = ssl.create_default_context(cafile=variant.ca) if variant.ca else NO_TLS
-        headers = {"Authorization": f"Bearer {self.key}"}
-        return httpx.post(url, json=body, headers=headers, timeout=5, verify=trust).status_code == 200
+        return httpx.post(url, json=body, headers={"Authorization": f"Bearer {key}"}, timeout=5, verify=trust)
+
+    def _answers(self, variant: Variant) -> bool:
+        return self.ask(variant, self.key).status_code == 200
 
     def restart(self, name: str) -> None:
         """A process as it is after its start, for tests of memory."""
@@ -229,17 +254,57 @@ class Lab:
         variant = self.defaults if name == "relay-default" else self.variants[name]
         eventually(lambda: self._answers(variant), f"an answer of {name}", 30)
 
-    def import_keys(self, count: int) -> Path:
+    @contextmanager
+    def running(self, *names: str) -> Iterator[None]:
+        """Relays that run for one test only."""
+        for name in names:
+            self.suite.processes[name].start()
+        try:
+            for name in names:
+                url = f"http://127.0.0.1:{self.port[name + '_ops']}/readyz"
+                eventually(lambda: httpx.get(url, timeout=5).status_code == 200, f"{name} to be ready", 30)
+            yield
+        finally:
+            for name in names:
+                self.suite.processes[name].stop()
+
+    def import_keys(self, count: int, limits: dict[str, int] | None = None, owned: bool = False) -> Path:
         """
         Makes that many API keys, as an operator would in bulk; a file with one a line. Argon2id, 30 ms each, is left out: a
-        relay never asks for it, auth compares the verifiers.
+        relay never asks for it, auth compares the verifiers. `owned`: by clients and an owner that have limits themselves.
         """
-        wanted, made, keys = (self.folder / name for name in ("keys.jsonl", "made.jsonl", "keys.txt"))
-        wanted.write_text("".join(json.dumps({"name": f"bench {i}"}) + "\n" for i in range(count)))
+        wanted, made, keys = (self.folder / f"{count}-{name}" for name in ("keys.jsonl", "made.jsonl", "keys.txt"))
+        lines = ({"name": f"bench {i}", "limits": limits or {}} for i in range(count))
+        owners = ({"clientId": f"bench-{i % CLIENTS}", "userId": OWNER} if owned else {} for i in range(count))
+        wanted.write_text("".join(json.dumps({**line, **owner}) + "\n" for line, owner in zip(lines, owners)))
         auth = self.suite.processes["auth"]
         subprocess.run([str(self.build / "bin" / "auth"), "import", str(wanted), "--no-argon2", "--out", str(made)], env=auth.env, check=True)
         keys.write_text("".join(json.loads(line)["key"] + "\n" for line in made.read_text().splitlines()))
         return keys
+
+    # ---- the ledger ----
+
+    @contextmanager
+    def ledger_use(self) -> Iterator[dict[str, float]]:
+        """What the ledgers asked Redis for meanwhile: filled in at the end."""
+        use: dict[str, float] = {}
+        before = self._ledger_counts()
+        yield use
+        each = {name: after - before[name] for name, after in self._ledger_counts().items()}
+        use["commands_each"] = each["commands"] / max(each["requests"], 1)
+        use["statements_each"] = each["statements"] / max(each["requests"], 1)
+        use["redis_us_command"] = each["script_us"] / max(each["scripts"], 1)
+        use["redis_us_statement"] = each["script_us"] / max(each["statements"], 1)
+
+    def _ledger_counts(self) -> dict[str, float]:
+        scripts: dict[str, float] = self.suite.redis().info("commandstats").get("cmdstat_evalsha", {"calls": 0, "usec": 0})
+        names = {"requests": "relay_requests_total", "commands": "relay_ledger_commands_total", "statements": "relay_ledger_statements_total"}
+        counts = {short: self.relay_metric(name) for short, name in names.items()}
+        return {**counts, "scripts": scripts["calls"], "script_us": scripts["usec"]}
+
+    def await_nothing_held(self) -> None:
+        """Until the relay has given back all that it held of limits, as it does when a key is not asked with."""
+        eventually(lambda: self.relay_metric("relay_ledger_positions") == 0, "all positions given back", 120)
 
     # ---- load ----
 
@@ -247,8 +312,9 @@ class Lab:
         """One run of the load generator; a flag that is True stands alone. What the relay recorded is drained afterwards."""
         with self.start_load(kind, variant, **flags) as process:
             out, err = process.communicate(timeout=float(flags.get("seconds", 5)) + float(flags.get("warmup", 0)) + 120)
-        if variant.name.startswith("relay"):
-            self.drain(variant.process.name)
+        for recording in (variant.process, variant.second):
+            if recording and recording.name.startswith("relay"):
+                self.drain(recording.name)
         if process.returncode != 0:
             raise RuntimeError(f"bench_load {kind} on {variant.name}: {err.decode()}")
         return dict(json.loads(out))
@@ -256,6 +322,8 @@ class Lab:
     def start_load(self, kind: str, variant: Variant, **flags: Any) -> "subprocess.Popen[bytes]":
         command = ["taskset", "-c", OTHER_CORE, str(self.build / "bin" / "bench_load"), kind]
         command += ["--port", str(variant.port_for(kind)), "--watch", str(variant.process.pid)]
+        if variant.second:
+            command += ["--watch", str(variant.second.pid)]
         if "keys" not in flags:
             command += ["--key", self.key]
         if variant.ca:

@@ -3,14 +3,15 @@
 #include "script.h"
 
 #include <getopt.h>
+#include <limits.h>
 
 const char load_options_usage[] =
     "usage: bench_load unary|sse|idle|bad --port N (--key KEY | --keys FILE) [options]\n"
     "  --model NAME --body BYTES --ca FILE --connections N --rate PER_S --ramp PER_S --close "
     "--streams\n"
-    "  --warmup S --seconds S --watch PID\n";
+    "  --warmup S --seconds S --watch PID (twice for two)\n";
 
-enum { CLOSES = 1, STREAMS, FIRST_NUMBER = 'A' };
+enum { CLOSES = 1, STREAMS, WATCH, FIRST_NUMBER = 'A' };
 
 static const struct option flags[] = {
     {"key", required_argument, NULL, 'k'},
@@ -19,6 +20,7 @@ static const struct option flags[] = {
     {"ca", required_argument, NULL, 'c'},
     {"close", no_argument, NULL, CLOSES},
     {"streams", no_argument, NULL, STREAMS},
+    {"watch", required_argument, NULL, WATCH},
     /* numbers, in the order of `numbers` below */
     {"port", required_argument, NULL, FIRST_NUMBER},
     {"body", required_argument, NULL, FIRST_NUMBER + 1},
@@ -27,11 +29,20 @@ static const struct option flags[] = {
     {"ramp", required_argument, NULL, FIRST_NUMBER + 4},
     {"warmup", required_argument, NULL, FIRST_NUMBER + 5},
     {"seconds", required_argument, NULL, FIRST_NUMBER + 6},
-    {"watch", required_argument, NULL, FIRST_NUMBER + 7},
     {NULL, 0, NULL, 0},
 };
 
-enum { PORT, BODY, CONNECTIONS, RATE, RAMP, WARMUP, SECONDS, WATCH, NUMBERS };
+enum { PORT, BODY, CONNECTIONS, RATE, RAMP, WARMUP, SECONDS, NUMBERS };
+
+static bool add_watched(load_options *o, gw_str text)
+{
+    int64_t pid;
+    if (o->watched_count == LOAD_WATCHED_MAX || !gw_str_to_int64(text, &pid) || pid <= 0 ||
+        pid > INT_MAX)
+        return false;
+    o->watched[o->watched_count++] = (int)pid;
+    return true;
+}
 
 static gw_status read_flags(int argc, char **argv, load_options *o, double *numbers, gw_error *err)
 {
@@ -56,6 +67,11 @@ static gw_status read_flags(int argc, char **argv, load_options *o, double *numb
             break;
         case STREAMS:
             o->streams = true;
+            break;
+        case WATCH:
+            if (!add_watched(o, gw_str_of(optarg)))
+                return gw_fail(err, GW_ERR_INVALID_ARGUMENT, "--watch %s: two process ids at most",
+                               optarg);
             break;
         case '?':
             return gw_fail(err, GW_ERR_INVALID_ARGUMENT, "unknown or incomplete: %s",
@@ -92,7 +108,6 @@ gw_status load_options_parse(int argc, char **argv, load_options *ret, gw_error 
     o.ramp = numbers[RAMP];
     o.warmup_s = numbers[WARMUP];
     o.seconds = numbers[SECONDS];
-    o.watch_pid = (int)numbers[WATCH];
     *ret = o;
     return GW_OK;
 }

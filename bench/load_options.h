@@ -6,6 +6,8 @@
 
 #include <stdbool.h>
 
+enum { LOAD_WATCHED_MAX = 2 };
+
 typedef struct load_options {
     const char *mode; /* "unary", "sse", "idle" or "bad" */
     uint16_t port; /* on 127.0.0.1 */
@@ -21,7 +23,8 @@ typedef struct load_options {
     bool closes; /* unary: a new connection for each request */
     double warmup_s; /* before anything counts */
     double seconds; /* that count */
-    int watch_pid; /* whose CPU and memory are read; 0: nobody's */
+    int watched[LOAD_WATCHED_MAX]; /* processes whose CPU and memory are read, together */
+    size_t watched_count;
 } load_options;
 
 /* Texts are borrowed from argv. GW_ERR_INVALID_ARGUMENT says what is wrong. */

@@ -33,12 +33,12 @@ static bool field_of(const char *text, int skip, int64_t *ret)
     return end != text;
 }
 
-load_process load_process_read(int pid)
+static load_process read_one(int pid)
 {
     char text[1024];
     int64_t user = 0, system = 0, pages = 0;
     load_process p = {0};
-    if (pid <= 0 || read_proc(pid, "stat", text, sizeof(text)) == 0)
+    if (read_proc(pid, "stat", text, sizeof(text)) == 0)
         return p;
     const char *fields = strrchr(text, ')'); /* a name may hold anything else */
     if (fields && field_of(fields, 12, &user) && field_of(fields, 13, &system))
@@ -46,4 +46,15 @@ load_process load_process_read(int pid)
     if (read_proc(pid, "statm", text, sizeof(text)) > 0 && field_of(text, 1, &pages))
         p.rss_bytes = pages * sysconf(_SC_PAGESIZE);
     return p;
+}
+
+load_process load_process_read(const int *pids, size_t count)
+{
+    load_process all = {0};
+    for (size_t i = 0; i < count; i++) {
+        load_process one = read_one(pids[i]);
+        all.cpu_us += one.cpu_us;
+        all.rss_bytes += one.rss_bytes;
+    }
+    return all;
 }

@@ -1,6 +1,7 @@
 /* What /proc says of the process under test. */
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
 
 typedef struct load_process {
@@ -8,4 +9,5 @@ typedef struct load_process {
     int64_t rss_bytes;
 } load_process;
 
-load_process load_process_read(int pid); /* zeroes when `pid` is 0 or gone */
+/* The sums over `count` of them; one that is gone has nothing. */
+load_process load_process_read(const int *pids, size_t count);

@@ -17,19 +17,24 @@ void load_run_end(load_run *r)
     gw_loop_stop(r->loop);
 }
 
+static load_process read_watched(const load_options *o)
+{
+    return load_process_read(o->watched, o->watched_count);
+}
+
 static void on_window_timer(void *arg)
 {
     load_run *r = arg;
     if (r->is_stopping) { /* the last answers do not come */
         load_run_end(r);
     } else if (!r->is_measuring) {
-        r->before = load_process_read(r->options->watch_pid);
+        r->before = read_watched(r->options);
         r->window_start_ns = load_now_ns();
         r->is_measuring = true;
         gw_timer_set(r->loop, &r->window_timer, (int64_t)(r->options->seconds * GW_MS_PER_S));
     } else {
         r->window_ns = load_now_ns() - r->window_start_ns;
-        r->after = load_process_read(r->options->watch_pid);
+        r->after = read_watched(r->options);
         r->is_measuring = false;
         r->is_stopping = true;
         gw_timer_set(r->loop, &r->window_timer, LAST_ANSWERS_MS);
@@ -116,7 +121,7 @@ gw_status load_run_all(const load_options *o, gw_error *err)
     r->requests = requests;
     r->target = target;
     gw_timer_init(&r->window_timer, on_window_timer, r);
-    r->fresh = load_process_read(o->watch_pid);
+    r->fresh = read_watched(o);
     r->kind->start(r);
     gw_loop_run(loop);
     print_report(r);

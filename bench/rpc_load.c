@@ -123,7 +123,8 @@ static void open_stream(caller *c)
 static void on_begin(void *arg)
 {
     load *l = arg;
-    l->before = load_process_read((int)l->pid);
+    const int pid = (int)l->pid;
+    l->before = load_process_read(&pid, 1);
     l->answers_before = l->answers;
     l->started_ns = gw_clock_mono_ns(&gw_system_clock);
     gw_timer_set(l->loop, &l->end, l->seconds * GW_MS_PER_S);
@@ -132,7 +133,8 @@ static void on_begin(void *arg)
 static void on_end(void *arg)
 {
     load *l = arg;
-    load_process after = load_process_read((int)l->pid);
+    const int pid = (int)l->pid;
+    load_process after = load_process_read(&pid, 1);
     double seconds = (double)(gw_clock_mono_ns(&gw_system_clock) - l->started_ns) / 1e9;
     double answers = (double)(l->answers - l->answers_before);
     l->is_over = true;

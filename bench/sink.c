@@ -1,6 +1,6 @@
 /*
  * Null sink for usage events: takes the relay's ingest stream and acknowledges each frame at once, so that a benchmark of
- * the relay does not measure a database.
+ * the relay does not measure a database. Who asks what a ledger has used hears: nothing.
  *
  *   bench_sink --listen 127.0.0.1:9103 --ops 127.0.0.1:9203
  *
@@ -9,6 +9,7 @@
 #include "stand_in.h"
 
 #include "apirelay/usage/v1/ingest_service.pb-c.h"
+#include "apirelay/usage/v1/ledger_service.pb-c.h"
 
 #define WINDOW_BYTES (4LL << 20)
 #define SPOOLS_MAX   16
@@ -133,7 +134,16 @@ static void on_finished(gw_rpc_call *call, void *arg)
     (void)arg;
 }
 
+static void load_ledger(gw_rpc_call *call, const ProtobufCMessage *request, void *arg)
+{
+    Apirelay__Usage__V1__LoadLedgerResponse r = APIRELAY__USAGE__V1__LOAD_LEDGER_RESPONSE__INIT;
+    (void)request;
+    (void)arg;
+    gw_rpc_reply(call, &r.base);
+}
+
 static const gw_rpc_handler handlers[] = {
+    {.path = "/apirelay.usage.v1.LedgerService/LoadLedger", .start = load_ledger},
     {.path = "/apirelay.usage.v1.IngestService/Stream",
      .start = on_start,
      .message = on_message,

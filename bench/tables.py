@@ -6,7 +6,7 @@ import statistics
 from dataclasses import dataclass
 from typing import Any
 
-from measure import ratio, values_by_variant
+from measure import PROFILED, ratio, values_by_variant
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,8 @@ class Expectation:
     must: float
     aim: float
     at_least: bool = False  # else: at most
-    of: str = "ratio"  # or "paired": to the same without bad input; "added", "value"
+    of: str = "ratio"  # to nginx; "paired": to the variant of `base`; "added" to direct; "value"
+    base: str = PROFILED
 
     def verdict(self, value: float) -> str:
         def meets(bound: float) -> bool:
@@ -27,10 +28,8 @@ class Expectation:
         return "aim met" if meets(self.aim) else "met" if meets(self.must) else "MISSED"
 
     def measured(self, rows: list[dict[str, Any]]) -> float | None:
-        if self.of == "ratio":
-            return ratio(rows, self.test, self.figure, "relay")
-        if self.of == "paired":
-            return ratio(rows, self.test, self.figure, "relay", "relay-good")
+        if self.of in ("ratio", "paired"):
+            return ratio(rows, self.test, self.figure, "relay", self.base)
         by = values_by_variant(rows, self.test, self.figure)
         if self.of == "added":
             added = [value - by["direct"][r] for r, value in by["relay"].items() if r in by["direct"]]
@@ -54,9 +53,17 @@ EXPECTATIONS = (
     Expectation("sse-5000", "kib_each", 8, 4, of="value"),
     Expectation("sse-9000", "rss_mib", 128, 64, of="value"),
     Expectation("sse-tls", "kib_each", 48, 24, of="value"),
-    Expectation("bad", "cpu_us_each", 1.2, 1.1, of="paired"),
-    Expectation("bad", "latency_us.p50", 1.2, 1.1, of="paired"),
-    Expectation("bad", "latency_us.p99", 1.2, 1.1, of="paired"),
+    Expectation("bad", "cpu_us_each", 1.2, 1.1, of="paired", base="relay-good"),
+    Expectation("bad", "latency_us.p50", 1.2, 1.1, of="paired", base="relay-good"),
+    Expectation("bad", "latency_us.p99", 1.2, 1.1, of="paired", base="relay-good"),
+    Expectation("limits", "per_s", 0.90, 1.10, at_least=True),
+    Expectation("limits-rate", "cpu_us_each", 1.25, 1.00),
+    Expectation("limits-rate", "latency_us.p99", 1.5, 1.0),
+    Expectation("limits-redis", "commands_each", 0.1, 0.03, of="value"),
+    Expectation("limits-redis", "redis_us_command", 25, 15, of="value"),
+    Expectation("limits-cold", "commands_each", 1.1, 1.1, of="value"),
+    Expectation("limits-cold", "redis_us_command", 25, 15, of="value"),
+    Expectation("scale", "cpu_us_each", 1.15, 1.05, of="paired", base="relay-one"),
     # 0.85 of gRPC's core by itself, in a prototype: 16 µs a call, 95,000 messages a second.
     Expectation("rpc-unary", "cpu_us_each", 18.8, 16.0, of="value"),
     Expectation("rpc-stream", "cpu_us_each", 12.4, 10.5, of="value"),
@@ -64,7 +71,10 @@ EXPECTATIONS = (
     Expectation("fresh", "rss_mib", 32, 16, of="value"),
 )
 
+REDIS_FIGURES = ("commands_each", "statements_each", "redis_us_command", "redis_us_statement")
 FIGURES = {
+    "limits-redis": REDIS_FIGURES,
+    "limits-cold": REDIS_FIGURES,
     "sse": ("cpu_us_each", "chunk_delay_us.p50", "chunk_delay_us.p99", "first_chunk_us.p50", "kib_each", "rss_mib"),
     "idle": ("kib_each",),
     "fresh": ("rss_mib",),
@@ -74,7 +84,7 @@ FIGURES = {
 
 
 def figures_of(test: str) -> tuple[str, ...]:
-    return FIGURES.get(test.split("-")[0].rstrip("0123456789"), FIGURES["unary"])
+    return FIGURES.get(test) or FIGURES.get(test.split("-")[0].rstrip("0123456789"), FIGURES["unary"])
 
 
 def add_memory(rows: list[dict[str, Any]]) -> None:
@@ -98,13 +108,17 @@ def print_table(rows: list[dict[str, Any]]) -> None:
         print(f"\n{busy} of {len(rows)} measurements were made while other processes took more than they may: see others_share")
 
 
+def _figure(value: float) -> str:
+    return f"{value:>10.1f}" if abs(value) >= 10 else f"{value:>10.3f}"
+
+
 def _line(rows: list[dict[str, Any]], test: str, figure: str, variant: str, values: list[float]) -> str:
     to_nginx = ratio(rows, test, figure, variant) if variant != "nginx" else None
-    line = f"{test:<11} {variant:<12} {figure:<19} {statistics.median(values):>10.1f} {min(values):>10.1f} {max(values):>10.1f}"
+    line = f"{test:<11} {variant:<12} {figure:<19} {_figure(statistics.median(values))} {_figure(min(values))} {_figure(max(values))}"
     line += f" {to_nginx:>8.2f}" if to_nginx is not None else " " * 9
     for e in EXPECTATIONS:
         measured = e.measured(rows) if (e.test, e.figure, variant) == (test, figure, "relay") else None
         if measured is not None:
-            what = {"ratio": "", "paired": f"{measured:.2f} of the same without bad input ", "added": "added to direct ", "value": ""}[e.of]
+            what = {"ratio": "", "paired": f"{measured:.2f} of {e.base} ", "added": "added to direct ", "value": ""}[e.of]
             line += f"  {what}{'≥' if e.at_least else '≤'} {e.must:g} ({e.aim:g}): {e.verdict(measured)}"
     return line

@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import tempfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,16 @@ import httpx
 
 from harness.ports import eventually, free_ports
 from harness.process import Process
-from lab import MEASURED_CORE, MODEL, OTHER_CORE, STAGES_OFF, TLS_MODEL
+from lab import ALL_LIMITS, MEASURED_CORE, MODEL, OTHER_CORE, SHARED, STAGES_OFF, TLS_MODEL
 from measure import Bench
 
 CONNECTIONS = 64
 FIXED_SHARE = 0.5  # of what nginx does in the closed loop: loaded, and still far from full
 PAGE = resource.getpagesize()
 KEYS = 100_000
+HOT_KEYS, COLD_KEYS = 100, 1000
+LIMITS_RATE = 10_000
+SCALE_RATE = 8000
 LARGE_BODY = 1_000_000
 TLS_STREAMS = 2000
 BAD_RATE = 5000
@@ -59,6 +63,44 @@ def keys(bench: Bench) -> None:
     """100,000 keys, asked with by Zipf's law: most requests find theirs cached, some ask auth."""
     path = bench.lab.import_keys(KEYS)
     bench.rounds("keys", "unary", ["nginx", "relay"], connections=CONNECTIONS, keys=path)
+
+
+def limits(bench: Bench) -> None:
+    """
+    100 keys by Zipf's law, each with every limit, their clients and their owner with limits too: the same requests as `unary`. Then a
+    thousand keys that are asked with one after the other while nothing is held for them: what a cold key costs. The first of those
+    rounds builds their ledgers up, which is not counted.
+    """
+    lab = bench.lab
+    variants = {name: lab.variants[name] for name in ("nginx", "relay")}
+    hot = lab.import_keys(HOT_KEYS, ALL_LIMITS, owned=True)
+    for test, flags in (("limits", {}), ("limits-rate", {"rate": LIMITS_RATE})):
+        for r in range(bench.plan.rounds):
+            for name in ("nginx", "relay") if r % 2 else ("relay", "nginx"):
+                with lab.ledger_use() as use:
+                    row = bench.leg(test, "unary", variants[name], r, connections=CONNECTIONS, keys=hot, **flags)
+                if name == "relay":
+                    bench.journal.add({"test": "limits-redis", "variant": name, "round": r, "busy": row["busy"], **use})
+    cold = lab.import_keys(COLD_KEYS, ALL_LIMITS)
+    for r in range(-1, bench.plan.rounds):
+        lab.await_nothing_held()
+        with lab.ledger_use() as use:
+            for key in cold.read_text().split():
+                lab.ask(variants["relay"], key).raise_for_status()
+        if r >= 0:
+            bench.journal.add({"test": "limits-cold", "variant": "relay", "round": r, "busy": False, **use})
+
+
+def scale(bench: Bench) -> None:
+    """A relay, and two that share its port and get twice as much: what a request costs. The second shares its core with the load."""
+    lab = bench.lab
+    with lab.running(SHARED[0]):
+        for r in range(bench.plan.rounds):
+            for name in ("relay-one", "relay") if r % 2 else ("relay", "relay-one"):
+                variant = lab.shared[name]
+                with lab.running(SHARED[1]) if variant.second else nullcontext():
+                    count = 2 if variant.second else 1
+                    bench.leg("scale", "unary", variant, r, connections=CONNECTIONS * count, rate=SCALE_RATE * count)
 
 
 def churn(bench: Bench) -> None:
@@ -168,6 +210,8 @@ TESTS: dict[str, Callable[[Bench], None]] = {
     "tls": tls,
     "curl": curl,
     "keys": keys,
+    "limits": limits,
+    "scale": scale,
     "churn": churn,
     "sse": sse,
     "sse9000": sse9000,

@@ -2,8 +2,10 @@
 
 #include "http/server_internal.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 enum {
     BACKLOG = 4096, /* the kernel cuts it to net.core.somaxconn */
@@ -202,24 +204,42 @@ static void on_connection(uv_stream_t *listener, int status)
         connection_start(c);
 }
 
-static gw_status listen_at(gw_http_server *s, gw_error *err)
+static gw_status read_address(const gw_http_server_options *o, struct sockaddr_storage *ret,
+                              gw_error *err)
 {
-    struct sockaddr_storage address = {0};
-    const gw_http_server_options *o = &s->options;
-    if (uv_ip4_addr(o->host, o->port, (struct sockaddr_in *)&address) != 0 &&
-        uv_ip6_addr(o->host, o->port, (struct sockaddr_in6 *)&address) != 0)
+    if (uv_ip4_addr(o->host, o->port, (struct sockaddr_in *)ret) != 0 &&
+        uv_ip6_addr(o->host, o->port, (struct sockaddr_in6 *)ret) != 0)
         return gw_fail(err, GW_ERR_INVALID_ARGUMENT, "%s is not an address to listen at", o->host);
-    int rc = uv_tcp_bind(&s->listener, (const struct sockaddr *)&address, 0);
+    return GW_OK;
+}
+
+/* libuv has an option for it since 1.49. */
+static int share_port(const uv_tcp_t *listener)
+{
+    uv_os_fd_t fd;
+    const int on = 1;
+    int rc = uv_fileno((const uv_handle_t *)listener, &fd);
+    if (rc == 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) != 0)
+        rc = uv_translate_sys_error(errno);
+    return rc;
+}
+
+static gw_status listen_at(gw_http_server *s, struct sockaddr_storage *address, gw_error *err)
+{
+    const gw_http_server_options *o = &s->options;
+    int rc = o->shares_port ? share_port(&s->listener) : 0;
+    if (rc == 0)
+        rc = uv_tcp_bind(&s->listener, (const struct sockaddr *)address, 0);
     if (rc == 0)
         rc = uv_listen((uv_stream_t *)&s->listener, BACKLOG, on_connection);
-    int len = sizeof(address);
+    int len = sizeof(*address);
     if (rc == 0)
-        rc = uv_tcp_getsockname(&s->listener, (struct sockaddr *)&address, &len);
+        rc = uv_tcp_getsockname(&s->listener, (struct sockaddr *)address, &len);
     if (rc != 0)
         return gw_fail(err, GW_ERR_IO, "cannot listen at %s port %u: %s", o->host, o->port,
                        uv_strerror(rc));
     /* The port lies at the same place in both families. */
-    s->port = ntohs(((const struct sockaddr_in *)&address)->sin_port);
+    s->port = ntohs(((const struct sockaddr_in *)address)->sin_port);
     return GW_OK;
 }
 
@@ -227,6 +247,10 @@ gw_status gw_http_server_new(gw_loop *l, const gw_http_server_options *o,
                              const gw_http_handler_ops *ops, void *arg, gw_log *log,
                              gw_http_server **ret, gw_error *err)
 {
+    struct sockaddr_storage address = {0};
+    gw_status status = read_address(o, &address, err);
+    if (status != GW_OK)
+        return status;
     gw_http_server *s = calloc(1, sizeof(*s));
     if (!s)
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for an HTTP server");
@@ -237,16 +261,16 @@ gw_status gw_http_server_new(gw_loop *l, const gw_http_server_options *o,
     s->log = log;
     gw_list_init(&s->connections);
     gw_list_init(&s->spares);
-    int rc = uv_tcp_init(gw_loop_uv(l), &s->listener);
+    int rc = uv_tcp_init_ex(gw_loop_uv(l), &s->listener, address.ss_family);
     if (rc != 0) {
         free(s);
         return gw_fail(err, GW_ERR_IO, "cannot make a socket: %s", uv_strerror(rc));
     }
     s->listener.data = s;
     s->listener_is_open = true;
-    gw_status status = server_open_tls(s, err);
+    status = server_open_tls(s, err);
     if (status == GW_OK)
-        status = listen_at(s, err);
+        status = listen_at(s, &address, err);
     if (status != GW_OK) {
         gw_http_server_close(s, NULL, NULL);
         return status;

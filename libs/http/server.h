@@ -42,6 +42,8 @@ typedef struct gw_exchange gw_exchange;
 typedef struct gw_http_server_options {
     const char *host; /* address to bind, "127.0.0.1" or "::" */
     uint16_t port; /* 0 = any free port, see gw_http_server_port() */
+    bool shares_port; /* with other processes of this user that share it: the kernel spreads
+                         connections over them (SO_REUSEPORT, socket(7)) */
     int64_t head_timeout_ms; /* from accept, or the first byte of a later request, to the end of the
                                 head */
     int64_t body_timeout_ms; /* without one body byte */

@@ -314,6 +314,35 @@ static void a_taken_port_is_an_error(void **state)
                      GW_ERR_INVALID_ARGUMENT);
 }
 
+static int setup_shared(void **state)
+{
+    gw_http_server_options o = gw_http_server_defaults;
+    o.shares_port = true;
+    *state = kit_new(&o);
+    return 0;
+}
+
+static void servers_that_share_a_port_serve_for_each_other(void **state)
+{
+    kit *k = *state;
+    gw_http_server_options o = gw_http_server_defaults;
+    o.port = gw_http_server_port(k->server);
+    gw_http_server *second = NULL;
+    assert_int_equal(gw_http_server_new(k->loop, &o, &kit_handler, k, NULL, &second, NULL),
+                     GW_ERR_IO); /* both have to want it */
+    o.shares_port = true;
+    assert_int_equal(gw_http_server_new(k->loop, &o, &kit_handler, k, NULL, &second, NULL), GW_OK);
+    gw_http_server_drain(k->server);
+    kit_settle(k);
+    for (int i = 0; i < 8; i++) {
+        kit_client *c = kit_client_new(k);
+        kit_send(c, GET("/"));
+        kit_wait(k, kit_saw(c, "GET /? "));
+    }
+    assert_int_equal(gw_http_server_connections(second), 8);
+    gw_http_server_close(second, NULL, NULL);
+}
+
 int main(void)
 {
 #define PLAIN(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -340,6 +369,8 @@ int main(void)
         CASE(a_failure_is_told_in_the_handlers_dialect),
         CASE(the_request_s_parts_are_views_for_the_handler),
         CASE(a_taken_port_is_an_error),
+        cmocka_unit_test_setup_teardown(servers_that_share_a_port_serve_for_each_other,
+                                        setup_shared, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -118,7 +118,9 @@ typedef struct grant_left {
 size_t grant_book_left(const grant_take *t, int64_t now_ms, grant_left ret[LEDGER_LEVELS]);
 
 void grant_book_answer(grant_book *b, const ledger_reply *r, int64_t now_ms);
-void grant_book_loaded(grant_book *b, const char *subject, int64_t now_ms); /* or failed to */
+void grant_book_loaded(grant_book *b, const char *subject, int64_t now_ms);
+/* It is tried again after a pause that grows with each failure. */
+void grant_book_load_failed(grant_book *b, const char *subject, int64_t now_ms);
 /* The once-a-second look at the births of all shards. */
 void grant_book_born(grant_book *b, const int64_t *born, int64_t now_ms);
 
@@ -135,7 +137,9 @@ typedef struct grant_book_figures {
     int64_t replies[LEDGER_STATES];
     int64_t cut_from_grant, cut_bought;
     int64_t refused[LEDGER_LEVELS][LEDGER_DIMENSIONS];
-    int64_t fresh_loads, rebuilds, switches, gone, finals;
+    int64_t fresh_loads, rebuilds; /* begun */
+    int64_t failed_loads;
+    int64_t switches, gone, finals;
     int64_t late_nano_usd;
     int64_t silent; /* statements that found their ledger short while silent relays hold of it */
 } grant_book_figures;

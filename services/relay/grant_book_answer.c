@@ -5,6 +5,9 @@
     100 /* a refusal is remembered: a flood on an empty budget costs ten statements a second */
 #define AGAIN_MIN_MS 20
 #define LOAD_MAX_MS  30000
+/* Between two build-ups that fail: usage is away, and many ledgers may want one. */
+#define LOAD_PAUSE_MIN_MS 100
+#define LOAD_PAUSE_MAX_MS 2000
 
 /* ---- SHORT ---- */
 
@@ -175,12 +178,26 @@ void grant_book_answer(grant_book *b, const ledger_reply *r, int64_t now_ms)
         answer_position(e, r, now_ms);
 }
 
+void grant_book_load_failed(grant_book *b, const char *subject, int64_t now_ms)
+{
+    grant_entry *e = gw_map_get(b->by_subject, gw_str_of(subject));
+
+    b->figures.failed_loads++;
+    if (!e)
+        return;
+    e->load_pause_ms =
+        e->load_pause_ms ? GW_MIN(2 * e->load_pause_ms, LOAD_PAUSE_MAX_MS) : LOAD_PAUSE_MIN_MS;
+    e->loading_until_ms = e->retry_at_ms = now_ms + e->load_pause_ms;
+    grant_book_note_busy(e);
+}
+
 void grant_book_loaded(grant_book *b, const char *subject, int64_t now_ms)
 {
     grant_entry *e = gw_map_get(b->by_subject, gw_str_of(subject));
 
     if (!e)
         return;
+    e->load_pause_ms = 0;
     e->loading_until_ms = now_ms;
     e->retry_at_ms = GW_MIN(e->retry_at_ms, now_ms);
     grant_book_look_again(e);

@@ -32,7 +32,8 @@ typedef struct grant_entry {
     int64_t takes; /* waiting anywhere, or open: they point here */
     int64_t row; /* 0: none */
     int64_t retry_at_ms;
-    int64_t loading_until_ms; /* a build-up is under way, or was lost */
+    int64_t loading_until_ms; /* a build-up is under way, was lost, or failed a moment ago */
+    int64_t load_pause_ms; /* after the last failure; 0: the last one did well */
     bool give_back;
     int64_t closed_ms; /* -1: not closed */
     /* the last refusal */

@@ -34,6 +34,8 @@ typedef struct desk {
     bool away;
     char loaded[LEDGER_SUBJECT_SIZE];
     ledger_amounts used; /* says usage */
+    bool usage_fails;
+    int loads;
     int64_t now;
     int told;
 } desk;
@@ -50,7 +52,9 @@ static void on_load(void *arg, const char *subject, int64_t load, int64_t day, b
     desk *d = arg;
 
     (void)fresh;
-    assert_int_equal(ledger_memory_load(d->store, subject, load, day, &d->used), LEDGER_LOADED);
+    d->loads++;
+    if (!d->usage_fails)
+        assert_int_equal(ledger_memory_load(d->store, subject, load, day, &d->used), LEDGER_LOADED);
     (void)snprintf(d->loaded, sizeof(d->loaded), "%s", subject);
 }
 
@@ -120,7 +124,7 @@ static void answer_all(desk *d)
             char subject[LEDGER_SUBJECT_SIZE];
             memcpy(subject, d->loaded, sizeof(subject));
             d->loaded[0] = '\0';
-            grant_book_loaded(d->book, subject, d->now);
+            (d->usage_fails ? grant_book_load_failed : grant_book_loaded)(d->book, subject, d->now);
         }
     }
 }
@@ -526,6 +530,27 @@ static void limits_that_come_back_are_held_against_what_was_used_without_them(vo
     assert_int_equal(t.outcome, GRANT_REFUSED);
 }
 
+static void a_usage_that_fails_at_once_is_asked_ever_more_slowly(void **state)
+{
+    desk *d = *state;
+    ledger_limits l = requests_a_day(10);
+    const ledger_account a = account_of("k:a", &l);
+    grant_take t = {.hold = {{1, 100, 100, 500}}, .done = on_told, .arg = d};
+
+    d->usage_fails = true;
+    assert_int_equal(grant_book_take(d->book, &a, 1, &t, d->now), GRANT_WAITS);
+    pass(d, 10000);
+    assert_int_equal(t.outcome, GRANT_WAITS);
+    assert_in_range(d->loads, 5, 10); /* after 100, 200, 400 ms, …, then every two seconds */
+    assert_true(d->statements <= 2 * d->loads);
+    assert_int_equal(grant_book_get_figures(d->book)->failed_loads, d->loads);
+    d->usage_fails = false;
+    pass(d, 2500);
+    assert_int_equal(t.outcome, GRANT_CUT);
+    assert_int_equal(d->told, 1);
+    settle(d, &t, 20);
+}
+
 static void a_dead_relays_position_is_closed_by_its_row(void **state)
 {
     desk *d = *state;
@@ -712,6 +737,7 @@ int main(void)
         TEST(a_refusal_on_one_level_leaves_nothing_on_the_other),
         TEST(who_waits_for_its_key_is_not_in_the_way_at_the_client),
         TEST(limits_that_come_back_are_held_against_what_was_used_without_them),
+        TEST(a_usage_that_fails_at_once_is_asked_ever_more_slowly),
         TEST(a_dead_relays_position_is_closed_by_its_row),
         TEST(more_is_part_of_the_hold_and_takes_no_request_no_turn_and_no_slot),
         TEST(what_is_left_is_said_so_that_less_can_be_asked_for),

@@ -19,7 +19,7 @@ struct ledger_keeper {
     grant_book *book;
     position_table *positions;
     gw_timer turn, birth;
-    bool lost, evicts, turning;
+    bool lost, evicts, turning, loads_fail;
     unsigned births;
     grant_book_figures counted;
     int64_t commands_counted;
@@ -164,26 +164,31 @@ typedef struct load_call {
     int64_t load, day, begun_ms;
 } load_call;
 
-static void end_load(load_call *c)
+/* Logged when it begins and when it ends, not each time: many ledgers may want one. */
+static void note_load_failures(ledger_keeper *k, const load_call *failed, const gw_error *err)
 {
-    ledger_keeper *k = c->keeper;
-
-    if (k->redis) {
-        grant_book_loaded(k->book, c->subject, now_of(k));
-        wake_within(k, 0);
-    }
-    free(c);
+    if (failed && !k->loads_fail)
+        gw_log_warn(k->o.log, "ledger_load_failed", gw_kv("ledger", (const char *)failed->subject),
+                    gw_kv_error(err));
+    else if (!failed && k->loads_fail)
+        gw_log_info(k->o.log, "ledger_loads_again");
+    k->loads_fail = failed != NULL;
 }
 
 static void on_loaded(void *arg, gw_status rc, ledger_loaded how)
 {
     load_call *c = arg;
+    ledger_keeper *k = c->keeper;
 
     (void)how; /* whatever it was: the next statement says how things stand */
-    if (rc == GW_OK && c->keeper->o.metrics)
-        gw_metric_observe(c->keeper->o.metrics, M_relay_ledger_load_seconds,
-                          (double)(now_of(c->keeper) - c->begun_ms) / GW_MS_PER_S, NULL, 0);
-    end_load(c);
+    if (rc == GW_OK && k->o.metrics)
+        gw_metric_observe(k->o.metrics, M_relay_ledger_load_seconds,
+                          (double)(now_of(k) - c->begun_ms) / GW_MS_PER_S, NULL, 0);
+    if (k->redis) {
+        grant_book_loaded(k->book, c->subject, now_of(k));
+        wake_within(k, 0);
+    }
+    free(c);
 }
 
 static void on_used(void *arg, gw_status rc, const ledger_amounts *used, const gw_error *err)
@@ -194,10 +199,12 @@ static void on_used(void *arg, gw_status rc, const ledger_amounts *used, const g
     if (!k->redis) {
         free(c);
     } else if (rc != GW_OK) {
-        gw_log_warn(k->o.log, "ledger_load_failed", gw_kv("ledger", (const char *)c->subject),
-                    gw_kv_error(err));
-        end_load(c);
+        note_load_failures(k, c, err);
+        grant_book_load_failed(k->book, c->subject, now_of(k));
+        wake_within(k, 0);
+        free(c);
     } else {
+        note_load_failures(k, NULL, NULL);
         count_command(k, "load");
         k->store->ops->load(k->store, c->subject, c->load, c->day, used, on_loaded, c);
     }

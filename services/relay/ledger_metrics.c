@@ -35,6 +35,7 @@ void ledger_metrics_count(gw_metrics_shard *m, const grant_book_figures *now,
     add(m, M_relay_ledger_cut_total, now->cut_bought - was->cut_bought, "bought", NULL);
     add(m, M_relay_ledger_loads_total, now->fresh_loads - was->fresh_loads, "fresh", NULL);
     add(m, M_relay_ledger_loads_total, now->rebuilds - was->rebuilds, "rebuild", NULL);
+    add(m, M_relay_ledger_load_failures_total, now->failed_loads - was->failed_loads, NULL, NULL);
     add(m, M_relay_ledger_switch_total, now->switches - was->switches, NULL, NULL);
     add(m, M_relay_ledger_gone_total, now->gone - was->gone, NULL, NULL);
     add(m, M_relay_ledger_silent_total, now->silent - was->silent, NULL, NULL);

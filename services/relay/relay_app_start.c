@@ -362,6 +362,7 @@ static gw_status open_http(relay_app *a, gw_error *err)
         return rc;
     gw_auto_free char *host_text = gw_str_dup(host);
     options.host = host_text;
+    options.shares_port = conf->listen_shared;
     rc = gw_http_server_new(a->loop, &options, &front_http_ops, &a->front, a->log, &a->http, err);
     if (rc != GW_OK)
         return rc;

@@ -2,10 +2,12 @@
 
 #include "ledger_script.h"
 
+#include <endian.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
-#define ARGUMENTS     46 /* of one statement, with the verb and the timers */
+#define ARGUMENTS     10 /* of a command, but for its statements */
+#define NUMBERS       41 /* of one statement */
 #define BATCH_MAX     32 /* statements a command: Redis does nothing else meanwhile */
 #define NUMBER_SIZE   24
 #define REPLY_NUMBERS 24
@@ -33,10 +35,16 @@ typedef struct call {
 } call;
 
 typedef struct arguments {
-    gw_str items[ARGUMENTS + 4];
+    gw_str items[ARGUMENTS];
     char numbers[ARGUMENTS][NUMBER_SIZE];
     size_t count, number_count;
 } arguments;
+
+/* As ledger.lua unpacks them: little-endian doubles. */
+typedef struct packed {
+    uint64_t items[NUMBERS];
+    size_t count;
+} packed;
 
 typedef struct key_names {
     char ledger[LEDGER_SUBJECT_SIZE + 16], born[24];
@@ -49,7 +57,7 @@ typedef struct batch {
     ledger_statement statements[BATCH_MAX];
     /* while they are written */
     key_names keys[BATCH_MAX];
-    arguments each[BATCH_MAX];
+    packed numbers[BATCH_MAX];
 } batch;
 
 /* Those on their way. */
@@ -91,6 +99,27 @@ static void name_keys(const char *subject, key_names *k)
 
     (void)snprintf(k->ledger, sizeof(k->ledger), "ledger:{%02u}:%s", shard, subject);
     (void)snprintf(k->born, sizeof(k->born), "ledger:{%02u}:born", shard);
+}
+
+/* A call about one ledger, whose arguments begin with its keys and the verb; NULL: no memory. */
+static call *call_new(const char *subject, const char *verb, void *arg, key_names *keys,
+                      arguments *a)
+{
+    call *c = calloc(1, sizeof(*c));
+
+    if (!c)
+        return NULL;
+    c->arg = arg;
+    name_keys(subject, keys);
+    add_text(a, keys->ledger);
+    add_text(a, keys->born);
+    add_text(a, verb);
+    return c;
+}
+
+static void call_begin(redis_store *r, call *c, gw_redis_reply_fn done, const arguments *a)
+{
+    gw_redis_eval(r->redis, r->script, done, c, 2, a->count, a->items);
 }
 
 /* ---- statements ---- */
@@ -177,32 +206,47 @@ static void on_stated(void *arg, gw_status rc, const redisReply *m)
     free(b);
 }
 
-static void add_statement(arguments *a, const ledger_statement *st)
+static void pack(packed *p, int64_t n)
 {
-    add_text(a, st->holder);
-    add(a, st->seq);
-    add(a, st->first);
-    add(a, st->final);
-    add(a, st->bye);
-    add(a, st->ask);
-    add(a, st->load);
-    add(a, st->day);
-    add_all(a, &st->spent);
-    add_all(a, &st->floor);
-    add_all(a, &st->need);
-    add_all(a, &st->want);
-    add_all(a, &st->late);
-    add(a, st->cuts);
-    add(a, st->bucket_floor);
-    add(a, st->bucket_need);
-    add(a, st->bucket_want);
-    add(a, st->slot_floor);
-    add(a, st->slot_need);
-    add(a, st->slot_want);
-    add(a, st->limits.generation);
-    add_all(a, &st->limits.window);
-    add(a, st->limits.per_minute);
-    add(a, st->limits.in_flight);
+    double d = (double)n;
+    uint64_t bits;
+
+    memcpy(&bits, &d, sizeof(bits));
+    p->items[p->count++] = htole64(bits);
+}
+
+static void pack_all(packed *p, const ledger_amounts *m)
+{
+    for (int d = 0; d < LEDGER_WINDOWS; d++)
+        pack(p, m->of[d]);
+}
+
+static void pack_statement(packed *p, const ledger_statement *st)
+{
+    p->count = 0;
+    pack(p, st->seq);
+    pack(p, st->first);
+    pack(p, st->final);
+    pack(p, st->bye);
+    pack(p, st->ask);
+    pack(p, st->load);
+    pack(p, st->day);
+    pack_all(p, &st->spent);
+    pack_all(p, &st->floor);
+    pack_all(p, &st->need);
+    pack_all(p, &st->want);
+    pack_all(p, &st->late);
+    pack(p, st->cuts);
+    pack(p, st->bucket_floor);
+    pack(p, st->bucket_need);
+    pack(p, st->bucket_want);
+    pack(p, st->slot_floor);
+    pack(p, st->slot_need);
+    pack(p, st->slot_want);
+    pack(p, st->limits.generation);
+    pack_all(p, &st->limits.window);
+    pack(p, st->limits.per_minute);
+    pack(p, st->limits.in_flight);
 }
 
 /* As if they were lost: they are stated again. */
@@ -217,7 +261,7 @@ static void flush(ledger_store *s)
 {
     redis_store *r = GW_CONTAINER_OF(s, redis_store, base);
     batch *b = &r->batch;
-    gw_str items[BATCH_MAX * (ARGUMENTS + 2)];
+    gw_str items[BATCH_MAX * 4 + ARGUMENTS];
     arguments head = {0};
     size_t count = 0, keys = 2 * b->count;
 
@@ -241,11 +285,9 @@ static void flush(ledger_store *s)
     memcpy(&items[count], head.items, head.count * sizeof(*items));
     count += head.count;
     for (size_t i = 0; i < b->count; i++) {
-        arguments *each = &b->each[i];
-        each->count = each->number_count = 0;
-        add_statement(each, &b->statements[i]);
-        memcpy(&items[count], each->items, each->count * sizeof(*items));
-        count += each->count;
+        pack_statement(&b->numbers[i], &b->statements[i]);
+        items[count++] = gw_str_of(b->statements[i].holder);
+        items[count++] = gw_str_n((const char *)b->numbers[i].items, sizeof(b->numbers[i].items));
     }
     b->count = 0;
     s->state_commands++;
@@ -289,22 +331,17 @@ static void on_loaded(void *arg, gw_status rc, const redisReply *m)
 static void load(ledger_store *s, const char *subject, int64_t load_id, int64_t day,
                  const ledger_amounts *used, ledger_loaded_fn done, void *arg)
 {
-    redis_store *r = GW_CONTAINER_OF(s, redis_store, base);
-    call *c = calloc(1, sizeof(*c));
     arguments a = {0};
     key_names keys;
+    call *c = call_new(subject, "load", arg, &keys, &a);
 
     if (!c)
         return;
-    *c = (call){.loaded = done, .arg = arg};
-    name_keys(subject, &keys);
-    add_text(&a, keys.ledger);
-    add_text(&a, keys.born);
-    add_text(&a, "load");
+    c->loaded = done;
     add(&a, load_id);
     add(&a, day);
     add_all(&a, used);
-    gw_redis_eval(r->redis, r->script, on_loaded, c, 2, a.count, a.items);
+    call_begin(GW_CONTAINER_OF(s, redis_store, base), c, on_loaded, &a);
 }
 
 /* ---- where a ledger stands ---- */
@@ -346,19 +383,14 @@ static void on_looked(void *arg, gw_status rc, const redisReply *m)
 
 static bool look(ledger_store *s, const char *subject, ledger_looked_fn done, void *arg)
 {
-    redis_store *r = GW_CONTAINER_OF(s, redis_store, base);
-    call *c = calloc(1, sizeof(*c));
     arguments a = {0};
     key_names keys;
+    call *c = call_new(subject, "look", arg, &keys, &a);
 
     if (!c)
         return false;
-    *c = (call){.looked = done, .arg = arg};
-    name_keys(subject, &keys);
-    add_text(&a, keys.ledger);
-    add_text(&a, keys.born);
-    add_text(&a, "look");
-    gw_redis_eval(r->redis, r->script, on_looked, c, 2, a.count, a.items);
+    c->looked = done;
+    call_begin(GW_CONTAINER_OF(s, redis_store, base), c, on_looked, &a);
     return true;
 }
 
@@ -410,19 +442,15 @@ static void on_silent(void *arg, gw_status rc, const redisReply *m)
 static bool silent(ledger_store *s, const char *subject, ledger_silent_fn done, void *arg)
 {
     redis_store *r = GW_CONTAINER_OF(s, redis_store, base);
-    call *c = calloc(1, sizeof(*c));
     arguments a = {0};
     key_names keys;
+    call *c = call_new(subject, "silent", arg, &keys, &a);
 
     if (!c)
         return false;
-    *c = (call){.silent = done, .arg = arg};
-    name_keys(subject, &keys);
-    add_text(&a, keys.ledger);
-    add_text(&a, keys.born);
-    add_text(&a, "silent");
+    c->silent = done;
     add(&a, r->timers->lapse_ms);
-    gw_redis_eval(r->redis, r->script, on_silent, c, 2, a.count, a.items);
+    call_begin(r, c, on_silent, &a);
     return true;
 }
 
@@ -448,22 +476,18 @@ static bool forgive(ledger_store *s, const char *subject, const char *holder,
                     ledger_forgiven_fn done, void *arg)
 {
     redis_store *r = GW_CONTAINER_OF(s, redis_store, base);
-    call *c = calloc(1, sizeof(*c));
     arguments a = {0};
     key_names keys;
+    call *c = call_new(subject, "forgive", arg, &keys, &a);
 
     if (!c)
         return false;
-    *c = (call){.forgiven = done, .arg = arg};
+    c->forgiven = done;
     (void)snprintf(c->holder, sizeof(c->holder), "%s", holder);
-    name_keys(subject, &keys);
-    add_text(&a, keys.ledger);
-    add_text(&a, keys.born);
-    add_text(&a, "forgive");
     add(&a, r->timers->lapse_ms);
     add(&a, r->timers->quarantine_ms);
     add_text(&a, holder);
-    gw_redis_eval(r->redis, r->script, on_forgiven, c, 2, a.count, a.items);
+    call_begin(r, c, on_forgiven, &a);
     return true;
 }
 

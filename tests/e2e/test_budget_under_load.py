@@ -106,7 +106,7 @@ def test_one_answer_beyond_its_ceiling_is_all_that_goes_over(stack: Suite, hold:
     answers: list[httpx.Response] = []
     caller = threading.Thread(target=lambda: answers.append(stack.chat(key["key"], offending, max_tokens=CEILING)))
     caller.start()
-    eventually(lambda: ledger(stack, key).taken(COST_MONTH) == hold, "the offender's hold", 60)
+    eventually(lambda: ledger(stack, key).taken[COST_MONTH] == hold, "the offender's hold", 60)
     crowd = Crowd(stack, key, [honest]).run(Crowd.is_used_up, SECONDS)
     caller.join()
     spent = await_rest(stack, key, COST_MONTH)
@@ -217,9 +217,9 @@ def test_what_a_relay_had_that_was_killed_with_its_spool_stays_counted(stack: Su
         there = ledger(stack, key)
         dead = [record for record in there.records if record.spool == lost[0]]
         others = sum(row["usage"]["costNanoUsd"] for row in rows_of(stack, key) if row["_id"].binary[4:9].hex() != lost[0])
-        assert there.live == len(dead) == 1 and dead[0].lent[COST_MONTH] > 0, there.figures
-        assert there.taken(COST_MONTH) == others + dead[0].spent[COST_MONTH] + dead[0].lent[COST_MONTH], (there.figures, others)
+        assert there.live == len(dead) == 1 and dead[0].lent[COST_MONTH] > 0, there
+        assert there.taken[COST_MONTH] == others + dead[0].spent[COST_MONTH] + dead[0].lent[COST_MONTH], (there, others)
         return True
 
     eventually(rest, "the others' spend and what the dead one had", 30)
-    assert used(stack, key, COST_MONTH) <= ledger(stack, key).taken(COST_MONTH) <= HOLDS * hold
+    assert used(stack, key, COST_MONTH) <= ledger(stack, key).taken[COST_MONTH] <= HOLDS * hold

@@ -252,8 +252,8 @@ def test_restarted_without_its_last_second(stack: Suite) -> None:
     def act(crowd: Crowd) -> None:
         eventually(lambda: crowd.served >= REQUESTS // 8, "requests", 60)
         shutil.copytree(folder, older)
-        then = ledger(stack, key).taken(REQUESTS_DAY)
-        eventually(lambda: ledger(stack, key).taken(REQUESTS_DAY) >= then + REQUESTS // 8, "sales that will be forgotten", 60)
+        then = ledger(stack, key).taken[REQUESTS_DAY]
+        eventually(lambda: ledger(stack, key).taken[REQUESTS_DAY] >= then + REQUESTS // 8, "sales that will be forgotten", 60)
         stack.processes["redis"].kill()
         shutil.rmtree(folder)
         shutil.copytree(older, folder)
@@ -284,8 +284,8 @@ def test_failed_over_to_a_replica_that_lags(stack: Suite) -> None:
     def act(crowd: Crowd) -> None:
         eventually(lambda: crowd.served >= REQUESTS // 8, "requests", 60)
         replica.send(signal.SIGSTOP)
-        then = ledger(stack, key).taken(REQUESTS_DAY)
-        eventually(lambda: ledger(stack, key).taken(REQUESTS_DAY) >= then + REQUESTS // 8, "sales that the replica does not know", 60)
+        then = ledger(stack, key).taken[REQUESTS_DAY]
+        eventually(lambda: ledger(stack, key).taken[REQUESTS_DAY] >= then + REQUESTS // 8, "sales that the replica does not know", 60)
         first.kill()
         replica.send(signal.SIGCONT)
         client.slaveof()
@@ -304,7 +304,7 @@ def test_a_relay_stopped_for_longer_than_its_lease_keeps_to_the_limit(stack: Sui
         stack.processes["relay-2"].send(signal.SIGSTOP)
         try:
             served = crowd.served
-            eventually(lambda: ledger(stack, key).taken(REQUESTS_DAY) >= served + REQUESTS // 4, "the others go on", 60)
+            eventually(lambda: ledger(stack, key).taken[REQUESTS_DAY] >= served + REQUESTS // 4, "the others go on", 60)
         finally:
             stack.processes["relay-2"].send(signal.SIGCONT)
 

@@ -102,12 +102,12 @@ def test_a_lower_limit_binds_at_once_and_a_higher_one_lets_go_on(stack: Suite) -
 
     def edit(limit: int) -> None:
         assert stack.admin("PATCH", path, json={"limits": {"requestsPerDay": limit}}).status_code == 200
-        eventually(lambda: ledger(stack, key).limit(REQUESTS_DAY) == limit, f"{limit} in Redis", 10)
+        eventually(lambda: ledger(stack, key).limits[REQUESTS_DAY] == limit, f"{limit} in Redis", 10)
 
     def act(crowd: Crowd) -> None:
         eventually(lambda: crowd.served >= 100, "requests", 60)
         edit(60)
-        seen["taken"] = ledger(stack, key).taken(REQUESTS_DAY)
+        seen["taken"] = ledger(stack, key).taken[REQUESTS_DAY]
         began = len(crowd.entries)
         eventually(lambda: {e.status for e in crowd.entries[began:][-40:]} == {429}, "no more of them", 20)
         seen["lowered"] = await_rest(stack, key, REQUESTS_DAY, still_asked=True)
@@ -131,7 +131,7 @@ def test_a_suspended_key_ends_what_it_has_begun_and_leaves_nothing_behind(stack:
         began = len(crowd.entries)
         eventually(lambda: len(crowd.entries) > began + 60 and {e.status for e in crowd.entries[-40:]} == {403}, "all refused", 20)
         suspended.append(await_rest(stack, key, REQUESTS_DAY))
-        assert ledger(stack, key).figures["ft"] == "0"
+        assert ledger(stack, key).slots == 0
         assert stack.admin("POST", path + "/resume", json={}).status_code == 200
 
     crowd = crowd_of(stack, key).run(lambda c: bool(suspended) and is_refused(c, 429), SECONDS, act)

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from harness.ledgers import await_rest, ledger, ledger_of, rows_of
 from harness.ports import eventually
 from harness.suite import NO_TLS, Suite
 
@@ -62,31 +63,6 @@ def flood(suite: Suite, key: str, count: int, meanwhile: Callable[[], None] = la
     return answers
 
 
-def ledger_of(suite: Suite, subject: str) -> dict[str, str]:
-    for name in suite.redis().scan_iter(f"ledger:*:{subject}"):
-        return {k.decode(): v.decode() for k, v in suite.redis().hgetall(name).items()}
-    return {}
-
-
-def ledger(suite: Suite, key: dict[str, Any]) -> dict[str, str]:
-    return ledger_of(suite, f"k:{key['id']}")
-
-
-def rows_of(suite: Suite, key: dict[str, Any]) -> list[dict[str, Any]]:
-    return [row for row in suite.rows(keyId=key["keyId"]) if row["attempts"] > 0]
-
-
-def await_rest(suite: Suite, key: dict[str, Any], window: int, amount: Callable[[dict[str, Any]], int]) -> int:
-    """Every position is closed, every event is a row, and what Redis counts is what the rows say: the figure."""
-
-    def look() -> int | None:
-        figures, rows = ledger(suite, key), sum(amount(row) for row in rows_of(suite, key))
-        agree = figures.get("nr") == "0" and int(figures[f"t{window}"]) == rows
-        return rows + 1 if agree else None
-
-    return eventually(look, f"rest of {key['keyId']}: {ledger(suite, key)}", 30) - 1
-
-
 def statuses(answers: list[httpx.Response]) -> dict[int, int]:
     found: dict[int, int] = {}
     for answer in answers:
@@ -100,7 +76,7 @@ def test_requests_a_day_are_sold_to_the_last_one_and_no_further(suite: Suite) ->
     found = statuses(answers)
     assert set(found) <= {200, 429}, [a.text for a in answers if a.status_code not in (200, 429)][:3]
     assert 59 <= found[200] <= 60, found
-    assert await_rest(suite, key, 0, lambda row: 1) == found[200]
+    assert await_rest(suite, key, 0) == found[200]
     refused = next(a for a in answers if a.status_code == 429)
     assert refused.json()["error"]["code"] == "rate_limit_exceeded"
     assert int(refused.headers["retry-after"]) > 0 and refused.headers["x-should-retry"] == "false"
@@ -113,7 +89,7 @@ def test_a_budget_is_never_overspent_by_many_callers_on_two_relays(suite: Suite)
     found = statuses(answers)
     assert set(found) == {200, 429}, found
     spent = sum(a.json()["usage"]["total_tokens"] for a in answers if a.status_code == 200)
-    assert await_rest(suite, key, 1, lambda row: row["usage"]["totalTokens"]) == spent
+    assert await_rest(suite, key, 1) == spent
     assert 0.9 * 60 * hold_tokens <= spent <= 60 * hold_tokens
 
 
@@ -127,7 +103,7 @@ def test_a_cost_limit_is_a_quota_and_ends_in_shorter_answers(suite: Suite) -> No
     refused = answers[-1]
     assert refused.status_code == 429, refused.text
     assert refused.json()["error"]["type"] == "insufficient_quota" and refused.headers["x-should-retry"] == "false"
-    assert await_rest(suite, key, 3, lambda row: row["usage"]["costNanoUsd"]) <= 100_000
+    assert await_rest(suite, key, 3) <= 100_000
 
 
 def test_requests_a_minute_refill_and_the_headers_say_so(suite: Suite) -> None:
@@ -176,18 +152,18 @@ def test_requests_in_flight_stay_within_the_limit_on_two_relays(suite: Suite) ->
     error = refused.json()["error"]
     assert (error["code"], error["type"], error["param"]) == ("rate_limit_exceeded", "rate_limit_error", "limits.requestsInFlight")
     assert refused.headers["retry-after"] == "1" and "x-should-retry" not in refused.headers
-    eventually(lambda: ledger(suite, key).get("nr") == "0" and ledger(suite, key)["ft"] == "0", f"no slot left: {ledger(suite, key)}", 10)
+    eventually(lambda: (there := ledger(suite, key)).is_there and (there.live, there.slots) == (0, 0), f"no slot left: {ledger(suite, key)}", 10)
 
 
 def test_slots_of_a_relay_that_is_killed_are_free_when_it_is_back(suite: Suite) -> None:
     key = suite.make_key(limits={"requestsInFlight": 3})
 
     def kill() -> None:
-        eventually(lambda: int(ledger(suite, key).get("ft", 0)) > 0 and suite.upstream_stats()["in_flight"] > 0, "requests under way", LEDGER_OPEN_S)
+        eventually(lambda: ledger(suite, key).slots > 0 and suite.upstream_stats()["in_flight"] > 0, "requests under way", LEDGER_OPEN_S)
         suite.restart("relay-2", kill=True)
 
     flood(suite, key["key"], 40, meanwhile=kill, model="gpt-4o-mini+slow-300")
-    eventually(lambda: ledger(suite, key).get("nr") == "0" and ledger(suite, key)["ft"] == "0", f"no slot left: {ledger(suite, key)}", 20)
+    eventually(lambda: (there := ledger(suite, key)).is_there and (there.live, there.slots) == (0, 0), f"no slot left: {ledger(suite, key)}", 20)
     assert statuses(flood(suite, key["key"], 3, model="gpt-4o-mini+slow-100")) == {200: 3}
 
 
@@ -206,7 +182,7 @@ def states_of(suite: Suite, key: dict[str, Any]) -> dict[tuple[str, str], dict[s
 
 def await_level_rest(suite: Suite, subject: str, window: int, amount: int) -> None:
     eventually(
-        lambda: (figures := ledger_of(suite, subject)).get("nr") == "0" and int(figures[f"t{window}"]) == amount,
+        lambda: (there := ledger_of(suite, subject)).is_there and there.live == 0 and there.taken[window] == amount,
         f"rest of {subject} at {amount}: {ledger_of(suite, subject)}",
         30,
     )
@@ -229,8 +205,8 @@ def test_limits_of_two_keys_of_one_client_bind_in_turn(suite: Suite) -> None:
     refused = next(a for a in more if a.status_code == 429).json()["error"]
     assert refused["param"] == "clientLimits.requestsPerDay" and "the client of this API key" in refused["message"], refused
     # A refusal at the client's ledger has left nothing at the key's.
-    assert await_rest(suite, first, 0, lambda row: 1) == found[200]
-    assert await_rest(suite, second, 0, lambda row: 1) == of_client[200]
+    assert await_rest(suite, first, 0) == found[200]
+    assert await_rest(suite, second, 0) == of_client[200]
     await_level_rest(suite, f"c:{client}", 0, found[200] + of_client[200])
     await_level_rest(suite, f"o:{owner}", 2, sum(row["usage"]["totalTokens"] for row in rows_of(suite, first)))
     for level in ("key", "client"):
@@ -247,11 +223,11 @@ def test_a_killed_relay_closes_its_positions_at_every_level(suite: Suite) -> Non
     key = suite.make_key(clientId=client, limits={"requestsPerDay": 300})
 
     def kill() -> None:
-        eventually(lambda: int(ledger_of(suite, f"c:{client}").get("t1", 0)) > 500, "requests under way", LEDGER_OPEN_S)
+        eventually(lambda: ledger_of(suite, f"c:{client}").taken[1] > 500, "requests under way", LEDGER_OPEN_S)
         suite.restart("relay-2", kill=True)
 
     flood(suite, key["key"], 200, meanwhile=kill, model="gpt-4o-mini+slow-50")
-    await_rest(suite, key, 0, lambda row: 1)
+    await_rest(suite, key, 0)
     await_level_rest(suite, f"c:{client}", 1, sum(row["usage"]["totalTokens"] for row in rows_of(suite, key)))
 
 
@@ -259,7 +235,7 @@ def test_limits_that_were_lifted_come_back_with_what_was_used_meanwhile(suite: S
     key = suite.make_key(limits={"requestsPerDay": 10})
     with httpx.Client(timeout=60, verify=NO_TLS) as client:
         assert ask(client, suite.relay_url, key["key"]).status_code == 200
-        await_rest(suite, key, 0, lambda row: 1)
+        await_rest(suite, key, 0)
         assert suite.admin("PATCH", f"/admin/api-keys/{key['id']}", json={"limits": {"requestsPerDay": None}}).status_code == 200
         eventually(lambda: "x-ratelimit-limit-requests" not in ask(client, suite.relay_url, key["key"]).headers, "no limits", 5)
         assert all(ask(client, suite.relay_url, key["key"]).status_code == 200 for _ in range(10))
@@ -276,7 +252,7 @@ def test_a_key_sees_where_its_limits_stand(suite: Suite) -> None:
     with httpx.Client(timeout=60, verify=NO_TLS) as client:
         answer = ask(client, suite.relay_url, key["key"])
         assert answer.status_code == 200
-    await_rest(suite, key, 0, lambda row: 1)
+    await_rest(suite, key, 0)
     after = states_of(suite, key)
     for state in after.values():
         assert state["used"] + state["held"] + state["left"] == state["limit"], state
@@ -299,14 +275,14 @@ def test_a_relay_that_is_killed_closes_its_positions_when_it_is_back(suite: Suit
     key = suite.make_key(limits={"requestsPerDay": 300, "tokensPerDay": 1_000_000})
 
     def kill() -> None:
-        eventually(lambda: int(ledger(suite, key).get("t0", 0)) > 40, "requests under way", LEDGER_OPEN_S)
+        eventually(lambda: ledger(suite, key).taken[0] > 40, "requests under way", LEDGER_OPEN_S)
         suite.restart("relay-2", kill=True)
 
     found = statuses(flood(suite, key["key"], 400, meanwhile=kill, model="gpt-4o-mini+slow-50"))
     assert found[200] <= 300, found
-    used = await_rest(suite, key, 0, lambda row: 1)
+    used = await_rest(suite, key, 0)
     assert found[200] <= used <= 300
-    await_rest(suite, key, 1, lambda row: row["usage"]["totalTokens"])
+    await_rest(suite, key, 1)
 
 
 def test_a_redis_that_lost_everything_gives_nobody_a_second_budget(suite: Suite) -> None:
@@ -317,7 +293,7 @@ def test_a_redis_that_lost_everything_gives_nobody_a_second_budget(suite: Suite)
     found = statuses(flood(suite, key["key"], 60))
     assert found[200] + first[200] <= 40, (first, found)
     assert found[200] + first[200] >= 39, (first, found)
-    await_rest(suite, key, 0, lambda row: 1)
+    await_rest(suite, key, 0)
 
 
 def test_a_redis_that_may_evict_ledgers_makes_a_relay_unready(suite: Suite) -> None:
@@ -340,7 +316,7 @@ def test_a_provider_that_ignores_its_ceiling_is_flagged(suite: Suite) -> None:
         assert answer.status_code == 200 and answer.json()["usage"]["completion_tokens"] > 20, answer.text
     row = eventually(lambda: rows_of(suite, key), "its row", 10)[0]
     assert row["ceilingIgnored"] is True
-    await_rest(suite, key, 3, lambda row: row["usage"]["costNanoUsd"])
+    await_rest(suite, key, 3)
 
 
 def test_without_redis_keys_with_windows_wait_and_others_are_served(suite: Suite) -> None:
@@ -358,4 +334,4 @@ def test_without_redis_keys_with_windows_wait_and_others_are_served(suite: Suite
         eventually(lambda: ask(client, suite.relay_url, paced["key"]).status_code == 200, "local rate", 30)
         suite.processes["redis"].start()
         eventually(lambda: ask(client, suite.relay_url, limited["key"]).status_code == 200, "served again", 60)
-    await_rest(suite, limited, 2, lambda row: row["usage"]["totalTokens"])
+    await_rest(suite, limited, 2)

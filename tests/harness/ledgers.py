@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,10 @@ AMOUNTS: tuple[Callable[[dict[str, Any]], int], ...] = (
 )
 
 
+# As ledger.lua packs them.
+RECORD, LEDGER = struct.Struct("<17d"), struct.Struct("<24d")
+
+
 @dataclass(frozen=True)
 class Record:
     """A position as Redis knows it (relay, ledger.lua)."""
@@ -37,39 +42,33 @@ class Record:
         return self.holder.partition(".")[0]
 
     @staticmethod
-    def read(holder: str, text: str) -> "Record":
-        n = [int(word) for word in text.split()]
+    def read(holder: str, packed: bytes) -> "Record":
+        n = [int(number) for number in RECORD.unpack(packed)]
         return Record(holder, n[1], n[2] == 1, tuple(n[6:10]), tuple(n[10:14]))
 
 
 @dataclass(frozen=True)
 class Ledger:
-    figures: dict[str, str]
+    is_there: bool = False
+    live: int = 0  # positions
+    taken: tuple[int, ...] = (0, 0, 0, 0)
+    slots: int = 0  # lent: requests in flight
+    limits: tuple[int, ...] = (0, 0, 0, 0, 0, 0)
+    records: tuple[Record, ...] = ()
 
-    @property
-    def is_there(self) -> bool:
-        return "ld" in self.figures
-
-    @property
-    def live(self) -> int:
-        return int(self.figures.get("nr", 0))
-
-    def taken(self, window: int) -> int:
-        return int(self.figures.get(f"t{window}", 0))
-
-    def limit(self, window: int) -> int:
-        return int(self.figures.get("lm", "0 0 0 0").split()[window])
-
-    @property
-    def records(self) -> list[Record]:
-        return [Record.read(name[2:], text) for name, text in self.figures.items() if name.startswith("r:")]
+    @staticmethod
+    def read(fields: dict[bytes, bytes]) -> "Ledger":
+        n = [int(number) for number in LEDGER.unpack(fields[b"l"])]
+        records = tuple(Record.read(name.decode()[2:], packed) for name, packed in fields.items() if name.startswith(b"r:"))
+        return Ledger(True, n[14], tuple(n[6:10]), n[15], tuple(n[18:24]), records)
 
 
 def ledger_of(suite: Suite, subject: str) -> Ledger:
     store = suite.redis()
     for name in store.scan_iter(f"ledger:*:{subject}", count=1000):
-        return Ledger({k.decode(): v.decode() for k, v in store.hgetall(name).items()})
-    return Ledger({})
+        fields = store.hgetall(name)
+        return Ledger.read(fields) if fields else Ledger()
+    return Ledger()
 
 
 def ledger(suite: Suite, key: dict[str, Any]) -> Ledger:
@@ -96,9 +95,9 @@ def await_rest(suite: Suite, key: dict[str, Any], window: int, seconds: float = 
     def agrees() -> bool:
         nonlocal seen
         there, sum_ = ledger(suite, key), used(suite, key, window, since)
-        seen = f"{sum_} in rows, {there.figures}"
+        seen = f"{sum_} in rows, {there}"
         rests = not any(sum(record.lent) for record in there.records) if still_asked else there.live == 0
-        return rests and there.is_there and there.taken(window) == sum_
+        return rests and there.is_there and there.taken[window] == sum_
 
     try:
         eventually(agrees, f"rest of {key['keyId']}", seconds)
@@ -120,7 +119,7 @@ def watched(suite: Suite, key: dict[str, Any], window: int) -> Iterator[list[tup
             except redis.RedisError:
                 continue
             if now.is_there:
-                seen.append((now.taken(window), now.limit(window)))
+                seen.append((now.taken[window], now.limits[window]))
 
     thread = threading.Thread(target=look)
     thread.start()

@@ -7,6 +7,7 @@ from typing import Any
 
 from harness.ports import eventually
 
+from lab import ALL_LIMITS, SHARED
 from measure import Bench
 
 RUNS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -22,7 +23,9 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
 def run_smoke(bench: Bench) -> bool:
     failures: list[str] = []
     lab = bench.lab
-    for name, (kind, flags) in RUNS.items():
+    limited = lab.import_keys(20, ALL_LIMITS, owned=True)
+    runs = {**RUNS, "limits": ("unary", {"connections": 8, "seconds": 0.4, "keys": limited})}
+    for name, (kind, flags) in runs.items():
         variants = list(lab.variants.values())
         if name == "unary":
             variants += [*lab.to_tls.values(), *lab.all_tls.values(), lab.by_curl["relay"]]
@@ -41,10 +44,15 @@ def run_smoke(bench: Bench) -> bool:
             for what, count in (_counts(bench, relay) if relay else {}).items():
                 if not _comes_to(bench, relay, what, before[what] + row["sent"]):
                     failures.append(f"{where}: {what} grew by {count - before[what]} of {row['sent']}")
+    with lab.running(*SHARED):
+        row = lab.load("unary", lab.shared["relay"], warmup=0, connections=16, seconds=0.4)
+        shares = [lab.relay_metric("relay_requests_total", name) for name in SHARED]
+        if not 0 < row["ok"] == row["sent"] == sum(shares) or 0 in shares:
+            failures.append(f"two relays at one port: {row['sent']} sent, {row['ok']} answered well, {shares} counted by them")
     if failures:
         print("bench smoke failed:\n  " + "\n  ".join(failures), file=sys.stderr)
     else:
-        print(f"bench smoke: {len(RUNS)} loads on {len(lab.variants)} variants, TLS and libcurl answered, and every counter adds up")
+        print(f"bench smoke: {len(runs)} loads on {len(lab.variants)} variants, TLS and libcurl answered, and every counter adds up")
     return not failures
 
 

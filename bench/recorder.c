@@ -96,7 +96,7 @@ static bool record(run *r, usage_event *e, uint8_t id[12])
     recorder_event_id(r->lane, id);
     recorder_open_event(r->lane, slot, e);
     for (int i = 1; i <= 3; i++)
-        recorder_progress(slot, i * 100, i * 1000, 200, e->timestamp_ms);
+        recorder_progress(slot, INT64_C(100) * i, INT64_C(1000) * i, 200, e->timestamp_ms);
     recorder_done(r->lane, slot, e);
     return true;
 }

@@ -67,18 +67,20 @@ def keys(bench: Bench) -> None:
 
 def limits(bench: Bench) -> None:
     """
-    100 keys by Zipf's law, each with every limit, their clients and their owner with limits too: the same requests as `unary`. Then a
-    thousand keys that are asked with one after the other while nothing is held for them: what a cold key costs. The first of those
-    rounds builds their ledgers up, which is not counted.
+    100 keys by Zipf's law, each with every limit, their clients and their owner with limits too: the same requests as `unary`; beside
+    them as many keys without any. Then a thousand keys that are asked with one after the other while nothing is held for them: what a
+    cold key costs. The first of those rounds builds their ledgers up, which is not counted.
     """
     lab = bench.lab
-    variants = {name: lab.variants[name] for name in ("nginx", "relay")}
-    hot = lab.import_keys(HOT_KEYS, ALL_LIMITS, owned=True)
+    relay = lab.variants["relay"]
+    variants = {"nginx": lab.variants["nginx"], "relay-free": replace(relay, name="relay-free"), "relay": relay}
+    free, limited = lab.import_keys(HOT_KEYS), lab.import_keys(HOT_KEYS, ALL_LIMITS, owned=True)
     for test, flags in (("limits", {}), ("limits-rate", {"rate": LIMITS_RATE})):
         for r in range(bench.plan.rounds):
-            for name in ("nginx", "relay") if r % 2 else ("relay", "nginx"):
+            for name in list(variants) if r % 2 else reversed(variants):
                 with lab.ledger_use() as use:
-                    row = bench.leg(test, "unary", variants[name], r, connections=CONNECTIONS, keys=hot, **flags)
+                    keys = limited if name == "relay" else free
+                    row = bench.leg(test, "unary", variants[name], r, connections=CONNECTIONS, keys=keys, **flags)
                 if name == "relay":
                     bench.journal.add({"test": "limits-redis", "variant": name, "round": r, "busy": row["busy"], **use})
     cold = lab.import_keys(COLD_KEYS, ALL_LIMITS)

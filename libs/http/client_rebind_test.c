@@ -42,6 +42,7 @@ static struct addrinfo *make_info(gw_str address, int port)
     return info;
 }
 
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): libc's own are reserved names */
 int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
                 struct addrinfo **ret)
 {
@@ -52,13 +53,17 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
     }
     gw_str rest = gw_str_of(next_answer()), address;
     struct addrinfo **end = ret;
+    int64_t port = 0;
+    if (service && !gw_str_to_int64(gw_str_of(service), &port))
+        abort(); /* not this test's thread */
     while (gw_str_split(&rest, ',', &address)) {
-        *end = make_info(address, service ? atoi(service) : 0);
+        *end = make_info(address, (int)port);
         end = &(*end)->ai_next;
     }
     return 0;
 }
 
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name) */
 void freeaddrinfo(struct addrinfo *info)
 {
     void (*libcs)(struct addrinfo *);

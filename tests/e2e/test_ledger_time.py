@@ -83,7 +83,7 @@ def test_a_day_and_a_month_end_with_grants_out_and_requests_in_flight(stack: Sui
     assert redis_now(stack) < month, "the suite was slow to start"
     crowds = [crowd_of(stack, key) for key in (daily, monthly)]
     with ThreadPoolExecutor() as threads:
-        for _ in threads.map(lambda crowd: crowd.run(lambda c: redis_now(stack) > month + timedelta(seconds=5) and c.is_used_up(3.0), LEAD_S + SECONDS), crowds):
+        for _ in threads.map(lambda crowd: crowd.run(lambda c: c.is_used_up(3.0) and redis_now(stack) > month + timedelta(seconds=5), LEAD_S + SECONDS), crowds):
             pass
     for crowd in crowds:
         assert set(crowd.statuses) == {200, 429}, crowd.statuses

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,15 +42,15 @@ class Crowd:
     relays: Sequence[str] = RELAYS
     callers: int = 200
     entries: list[Entry] = field(default_factory=list)
+    served: int = field(default=0, init=False)
 
     def run(self, is_enough: Callable[["Crowd"], bool], seconds: float, meanwhile: Callable[["Crowd"], None] | None = None) -> "Crowd":
-        """Until `is_enough`, which is asked often, or so many seconds are over; what is under way is read to its end. `meanwhile` in a thread."""
-        asyncio.run(self._run(is_enough, time.monotonic() + seconds, meanwhile))
+        """
+        Until `is_enough`, which is asked after answers and does not wait, or so many seconds are over; what is under way is read to its
+        end. `meanwhile` in a thread.
+        """
+        asyncio.run(self._run(is_enough, seconds, meanwhile))
         return self
-
-    @property
-    def served(self) -> int:
-        return sum(entry.status == 200 for entry in self.entries)
 
     @property
     def statuses(self) -> Counter[int]:
@@ -58,22 +59,35 @@ class Crowd:
 
     def silent_s(self, now_s: float) -> float:
         """For how long nobody has been served."""
-        return now_s - max((entry.ended_s for entry in self.entries if entry.status == 200), default=self._begun_s)
+        return now_s - self._served_s
 
     def is_used_up(self, seconds: float = 4.0) -> bool:
         return self.silent_s(time.monotonic()) > seconds
 
-    async def _run(self, is_enough: Callable[["Crowd"], bool], until_s: float, meanwhile: Callable[["Crowd"], None] | None) -> None:
-        self._begun_s = time.monotonic()
+    async def _until(self, is_enough: Callable[["Crowd"], bool]) -> None:
+        while not is_enough(self):
+            await self._answered.wait()
+            self._answered.clear()
+
+    async def _run(self, is_enough: Callable[["Crowd"], bool], seconds: float, meanwhile: Callable[["Crowd"], None] | None) -> None:
+        self._served_s = time.monotonic()  # that somebody was, last
+        self._answered = asyncio.Event()
         self._ends = False
         tasks = [asyncio.create_task(self._caller(i)) for i in range(self.callers)]
         act = asyncio.create_task(asyncio.to_thread(meanwhile, self)) if meanwhile else None
-        while time.monotonic() < until_s and not is_enough(self):
-            await asyncio.sleep(0.05)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._until(is_enough), seconds)
         self._ends = True
         await asyncio.gather(*tasks)
         if act:
             await act
+
+    def _note(self, entry: Entry) -> None:
+        self.entries.append(entry)
+        if entry.status == 200:
+            self.served += 1
+            self._served_s = entry.ended_s
+        self._answered.set()
 
     async def _caller(self, number: int) -> None:
         relay = self.relays[number % len(self.relays)]
@@ -86,7 +100,7 @@ class Crowd:
             headers = {"Authorization": f"Bearer {self.key['key']}"}
             await asyncio.wait_for(connection.ask(entry, "POST", CHAT, headers, body.request, body.leave_after), HUNG_S)
             entry.ended_s = time.monotonic()
-            self.entries.append(entry)
+            self._note(entry)
             if entry.status != 200:
                 await asyncio.sleep(BACK_S)
         connection.close()

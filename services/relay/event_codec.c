@@ -140,15 +140,23 @@ static bool read_long_varint(cursor *c, uint64_t *ret)
     return false;
 }
 
+/* Lengths, tags and small figures have one byte or two. */
 static inline bool read_varint(cursor *c, uint64_t *ret)
 {
-    if (c->at == c->end || *c->at > 0x7f)
+    if (c->end - c->at < 2)
         return read_long_varint(c, ret);
-    *ret = *c->at++; /* lengths, and tags of the first fields */
+    if (c->at[0] <= 0x7f) {
+        *ret = *c->at++;
+        return true;
+    }
+    if (c->at[1] > 0x7f)
+        return read_long_varint(c, ret);
+    *ret = (uint64_t)(c->at[0] & 0x7f) | (uint64_t)c->at[1] << 7;
+    c->at += 2;
     return true;
 }
 
-static bool skip(cursor *c, uint64_t count)
+static inline bool skip(cursor *c, uint64_t count)
 {
     if (count > (uint64_t)(c->end - c->at))
         return false;
@@ -156,81 +164,34 @@ static bool skip(cursor *c, uint64_t count)
     return true;
 }
 
-/* Numbers as in event.proto. A field given twice: the last counts. */
-static void take_number(event_figures *e, uint64_t number, uint64_t value)
+/* Where the fields of event.proto that are read belong, by their numbers; 0: not read. */
+#define AT(field) (offsetof(event_figures, field) + 1)
+#define NUMBERS   67
+static const uint8_t numbers_at[NUMBERS] = {
+    [2] = AT(timestamp_ms),       [11] = AT(status_code),   [12] = AT(duration_ms),
+    [13] = AT(ttft_ms),           [14] = AT(prompt_tokens), [15] = AT(completion_tokens),
+    [16] = AT(cost_nano_usd),     [17] = AT(total_tokens),  [38] = AT(repeat_count),
+    [40] = AT(upstream_accepted), [60] = AT(key_load_id),   [61] = AT(client_load_id),
+    [62] = AT(owner_load_id),     [63] = AT(grant_id),      [65] = AT(client_grant_id),
+    [66] = AT(owner_grant_id),
+};
+static const uint8_t texts_at[NUMBERS] = {[3] = AT(api_key_id), [7] = AT(model), [8] = AT(route)};
+_Static_assert(sizeof(event_figures) < UINT8_MAX, "places fit a byte");
+
+/* A field given twice: the last counts. */
+static inline void take_number(event_figures *e, uint64_t number, uint64_t value)
 {
-    switch (number) {
-    case 2:
-        e->timestamp_ms = (int64_t)value;
-        return;
-    case 11:
-        e->status_code = (int64_t)value;
-        return;
-    case 12:
-        e->duration_ms = (int64_t)value;
-        return;
-    case 13:
-        e->ttft_ms = GW_MAX((int64_t)value, 0);
-        return;
-    case 14:
-        e->prompt_tokens = (int64_t)value;
-        return;
-    case 15:
-        e->completion_tokens = (int64_t)value;
-        return;
-    case 16:
-        e->cost_nano_usd = (int64_t)value;
-        return;
-    case 17:
-        e->total_tokens = (int64_t)value;
-        return;
-    case 60:
-        e->key_load_id = (int64_t)value;
-        return;
-    case 61:
-        e->client_load_id = (int64_t)value;
-        return;
-    case 62:
-        e->owner_load_id = (int64_t)value;
-        return;
-    case 63:
-        e->grant_id = (int64_t)value;
-        return;
-    case 65:
-        e->client_grant_id = (int64_t)value;
-        return;
-    case 66:
-        e->owner_grant_id = (int64_t)value;
-        return;
-    case 38:
-        e->repeat_count = (int64_t)value;
-        return;
-    case 40:
-        e->upstream_accepted = value != 0;
-        return;
-    default:
-        return;
-    }
+    if (number < NUMBERS && numbers_at[number])
+        memcpy((char *)e + numbers_at[number] - 1, &value, sizeof(value));
 }
 
-static void take_bytes(event_figures *e, uint64_t number, gw_str value)
+static inline void take_bytes(event_figures *e, uint64_t number, gw_str value)
 {
-    switch (number) {
-    case 3:
-        e->api_key_id = value;
-        return;
-    case 7:
-        e->model = value;
-        return;
-    case 8:
-        e->route = value;
-        return;
-    default:
-        return;
-    }
+    if (number < NUMBERS && texts_at[number])
+        memcpy((char *)e + texts_at[number] - 1, &value, sizeof(value));
 }
 
-static bool take_field(event_figures *e, cursor *c)
+static inline bool take_field(event_figures *e, cursor *c)
 {
     uint64_t tag, value;
     if (!read_varint(c, &tag))
@@ -258,10 +219,11 @@ static bool take_field(event_figures *e, cursor *c)
 bool event_read_figures(gw_str packed, event_figures *ret)
 {
     cursor c = {.at = (const uint8_t *)packed.ptr, .end = (const uint8_t *)packed.ptr + packed.len};
-    event_figures e = {.ttft_ms = -1};
+    event_figures e = {.ttft_ms = INT64_MIN};
     while (c.at < c.end)
         if (!take_field(&e, &c))
             return false;
+    e.ttft_ms = e.ttft_ms == INT64_MIN ? -1 : GW_MAX(e.ttft_ms, 0);
     *ret = e;
     return true;
 }

@@ -28,7 +28,7 @@ typedef struct event_figures {
     int64_t timestamp_ms, total_tokens;
     int64_t key_load_id, client_load_id, owner_load_id; /* 0: of no ledger */
     int64_t grant_id, client_grant_id, owner_grant_id; /* 0: of no position */
-    bool upstream_accepted;
+    int64_t upstream_accepted; /* 0: no */
 } event_figures;
 
 /* Without an allocation: every event passes here. False when it is no message. */

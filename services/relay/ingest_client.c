@@ -23,6 +23,7 @@ static void leave(ingest_client *c, ingest_state state)
 {
     c->state = state;
     gw_timer_cancel(c->loop, &c->timer);
+    gw_timer_cancel(c->loop, &c->pace);
     ingest_forget_sent(c);
     if (c->stream)
         gw_rpc_cancel(c->stream);
@@ -50,6 +51,7 @@ static void free_client(void *arg)
     ingest_forget_sent(c);
     gw_timer_cancel(c->loop, &c->timer);
     gw_timer_cancel(c->loop, &c->tick);
+    gw_timer_cancel(c->loop, &c->pace);
     gw_arena_free(c->arena);
     free(c->frame);
     free(c->token);
@@ -220,6 +222,11 @@ static void on_tick(void *arg)
     ingest_send_second(c);
 }
 
+static void on_pace(void *arg)
+{
+    ingest_pump(arg);
+}
+
 static void on_timer(void *arg)
 {
     ingest_client *c = arg;
@@ -279,6 +286,8 @@ gw_status ingest_client_new(gw_loop *l, const ingest_client_options *o, const sp
     gw_list_init(&c->sent);
     gw_timer_init(&c->timer, on_timer, c);
     gw_timer_init(&c->tick, on_tick, c);
+    gw_timer_init(&c->pace, on_pace, c);
+    c->last_frame_ms = gw_loop_now_ms(l) - INGEST_PACE_MS;
     gw_status rc = init_client(c, err);
     if (rc != GW_OK) {
         free_client(c);

@@ -10,6 +10,7 @@
 #include "apirelay/usage/v1/ingest_service.pb-c.h"
 
 #define INGEST_ACK_MAX_MS 30000
+#define INGEST_PACE_MS    50 /* a frame that is not full waits so long behind the last one */
 
 typedef enum ingest_state {
     IDLE,
@@ -42,6 +43,8 @@ struct ingest_client {
     gw_rpc_client_call *stream;
     gw_timer timer; /* WELCOME, ACK or the end of a backoff */
     gw_timer tick;
+    gw_timer pace;
+    int64_t last_frame_ms;
     int64_t backoff_ms;
     bool live_sent; /* since the last tick */
     spool_frame *frame;
@@ -54,7 +57,10 @@ void ingest_back_off(ingest_client *c);
 void ingest_reset_spool(ingest_client *c, ingest_trouble why);
 
 void ingest_send_hello(ingest_client *c);
-/* Sends what fits into the window and the transport; may leave SENDING when the spool cannot be read. */
+/*
+ * Sends what fits into the window and the transport; may leave SENDING when the spool cannot be read. Full frames go at once, and so
+ * does what comes after a pause: else each commit would be a frame of its own, and most of its price that of the frame.
+ */
 void ingest_pump(ingest_client *c);
 /* Each second: the status, and live counters when none were sent since. */
 void ingest_send_second(ingest_client *c);

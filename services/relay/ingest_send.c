@@ -94,14 +94,27 @@ static bool send_frame(ingest_client *c)
     q.frame_case = APIRELAY__USAGE__V1__STREAM_REQUEST__FRAME_EVENTS;
     q.events = &e;
     gw_rpc_stream_send(c->stream, &q.base);
+    c->last_frame_ms = gw_loop_now_ms(c->loop);
     gw_fault_point("frame.sent");
     return true;
+}
+
+/* Else the timer comes back to it. */
+static bool is_due(ingest_client *c)
+{
+    int64_t waiting = c->info.tail + 1 - c->next_seq;
+    int64_t left_ms = c->last_frame_ms + INGEST_PACE_MS - gw_loop_now_ms(c->loop);
+    if (waiting >= SPOOL_FRAME_EVENTS || left_ms <= 0)
+        return true;
+    if (waiting > 0 && !gw_timer_is_armed(&c->pace))
+        gw_timer_set(c->loop, &c->pace, left_ms);
+    return false;
 }
 
 void ingest_pump(ingest_client *c)
 {
     while (c->state == SENDING && gw_rpc_stream_queued(c->stream) < FRAMES_QUEUED_MAX &&
-           send_frame(c)) {
+           is_due(c) && send_frame(c)) {
     }
 }
 

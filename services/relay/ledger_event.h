@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "event_codec.h"
 #include "ledger.h"
 
 typedef struct ledger_event {
@@ -14,5 +15,7 @@ typedef struct ledger_event {
     ledger_amounts spent;
 } ledger_event;
 
-/* False when the event is of no ledger at all, or is none. */
+/* False when the event is of no ledger at all: `ret` has no rows then. */
+bool ledger_event_of(const event_figures *f, ledger_event *ret);
+/* Likewise of a packed event; false, too, when it is none. */
 bool ledger_event_read(gw_str packed, ledger_event *ret);

@@ -1,7 +1,5 @@
 #include "live_counters.h"
 
-#include "event_codec.h"
-
 #include "core/map.h"
 
 #include <stdlib.h>
@@ -95,11 +93,9 @@ static void count(entry *c, const event_figures *e)
         c->ttft[live_bucket(e->ttft_ms)] += (uint32_t)requests;
 }
 
-void live_table_add(live_table *t, gw_str event)
+void live_table_add(live_table *t, const event_figures *e)
 {
-    event_figures e;
-    if (event_read_figures(event, &e))
-        count(entry_of(t, e.api_key_id, e.upstream_accepted ? e.model : e.route), &e);
+    count(entry_of(t, e->api_key_id, e->upstream_accepted ? e->model : e->route), e);
 }
 
 /* ---- the message ---- */

@@ -5,8 +5,9 @@
  */
 #pragma once
 
+#include "event_codec.h"
+
 #include "core/arena.h"
-#include "core/str.h"
 
 #include "apirelay/usage/v1/ingest_service.pb-c.h"
 
@@ -19,8 +20,8 @@ void live_table_free(live_table *t);
 GW_DEFINE_FREEP(live_table)
 int64_t live_table_second(const live_table *t);
 
-/* Adds one packed UsageEvent. Beyond a bound of keys and models, and without memory, it counts as the rest. */
-void live_table_add(live_table *t, gw_str event);
+/* Adds one event. Beyond a bound of keys and models, and without memory, it counts as the rest. */
+void live_table_add(live_table *t, const event_figures *e);
 
 /* The busiest, then the rest under an empty key and model; lives in `a`. NULL when out of memory. */
 Apirelay__Usage__V1__Live *live_table_message(const live_table *t, gw_arena *a);

@@ -1,6 +1,5 @@
 #include "spool_internal.h"
 
-#include "ledger_event.h"
 #include "position_table.h"
 
 #include "core/id.h"
@@ -90,54 +89,102 @@ bool spool_has_garbage(const spool *s)
 
 /* ---- writing ---- */
 
-static int add_to_position(const spool_env *e, MDB_txn *txn, const ledger_event *spent,
-                           ledger_level level)
+int spool_put_block(const spool *s, const spool_env *e, MDB_txn *txn, uint32_t block)
+{
+    const uint64_t *generations = s->writing + (size_t)block * SPOOL_BLOCK_SLOTS;
+    MDB_val key = spool_val(&block, sizeof(block)),
+            value = spool_val(generations, SPOOL_BLOCK_SLOTS * sizeof(*generations));
+    return mdb_put(txn, e->generations, &key, &value, 0);
+}
+
+static int put_dirty_blocks(spool *s, MDB_txn *txn)
+{
+    int code = 0;
+    for (uint32_t i = 0; code == 0 && i < s->blocks; i++) {
+        if (s->dirty_blocks[i])
+            code = spool_put_block(s, &s->env, txn, i);
+        s->dirty_blocks[i] = false;
+    }
+    return code;
+}
+
+static void note_generation(spool *s, const spool_event *event)
+{
+    if (event->slot >= s->slots)
+        return;
+    s->writing[event->slot] = event->generation;
+    s->dirty_blocks[event->slot / SPOOL_BLOCK_SLOTS] = true;
+}
+
+/* The transaction is over: what it wrote is what is committed, or the other way round. */
+static void settle_generations(spool *s, const spool_change *c, bool is_committed)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        uint32_t slot = c->events[i].slot;
+        if (slot < s->slots && is_committed)
+            s->committed[slot] = s->writing[slot];
+        else if (slot < s->slots)
+            s->writing[slot] = s->committed[slot];
+    }
+}
+
+static int add_to_position(MDB_cursor *positions, const ledger_event *spent, ledger_level level)
 {
     ledger_row_sums sums = {0};
     uint32_t row = (uint32_t)(spent->row[level] % POSITION_ROWS);
     MDB_val key = spool_val(&row, sizeof(row)), value;
-    int code = mdb_get(txn, e->positions, &key, &value);
-    if (code == 0 && value.mv_size == sizeof(sums))
+    int code = mdb_cursor_get(positions, &key, &value, MDB_SET);
+    bool is_there = code == 0;
+    if (is_there && value.mv_size == sizeof(sums))
         memcpy(&sums, value.mv_data, sizeof(sums));
     else if (code != 0 && code != MDB_NOTFOUND)
         return code;
     ledger_row_add(&sums, spent->row[level], spent->load[level], spent->day, &spent->spent);
     value = spool_val(&sums, sizeof(sums));
-    return mdb_put(txn, e->positions, &key, &value, 0);
+    return mdb_cursor_put(positions, &key, &value, is_there ? MDB_CURRENT : 0);
 }
 
 /* What positions have spent, by the events that are on disk: the same transaction has both. */
-static int add_to_positions(const spool_env *e, MDB_txn *txn, gw_str packed)
+static int add_to_positions(MDB_cursor *positions, const ledger_event *spent)
 {
-    ledger_event spent;
-    if (!ledger_event_read(packed, &spent))
-        return 0;
     int code = 0;
     for (int level = 0; code == 0 && level < LEDGER_LEVELS; level++)
-        if (spent.row[level] > 0)
-            code = add_to_position(e, txn, &spent, (ledger_level)level);
+        if (spent->row[level] > 0)
+            code = add_to_position(positions, spent, (ledger_level)level);
     return code;
 }
 
-static int append(const spool_env *e, MDB_txn *txn, const spool_change *c, spool_meta *m)
+static int append_all(spool *s, MDB_cursor *events, MDB_cursor *positions, const spool_change *c,
+                      spool_meta *m)
 {
     for (size_t i = 0; i < c->count; i++) {
         const spool_event *event = &c->events[i];
         event_key k = key_of(m->base + ++m->tail);
         MDB_val key = spool_val(k.bytes, sizeof(k.bytes));
         MDB_val value = spool_val(event->bytes.ptr, event->bytes.len);
-        int code = mdb_put(txn, e->events, &key, &value, MDB_APPEND);
-        if (code != 0)
-            return code;
-        key = spool_val(&event->slot, sizeof(event->slot));
-        value = spool_val(&event->generation, sizeof(event->generation));
-        code = mdb_put(txn, e->slots, &key, &value, 0);
+        int code = mdb_cursor_put(events, &key, &value, MDB_APPEND);
         if (code == 0)
-            code = add_to_positions(e, txn, event->bytes);
+            code = add_to_positions(positions, &event->spent);
         if (code != 0)
             return code;
+        note_generation(s, event);
     }
     return 0;
+}
+
+static int append(spool *s, MDB_txn *txn, const spool_change *c, spool_meta *m)
+{
+    MDB_cursor *events, *positions;
+    int code = mdb_cursor_open(txn, s->env.events, &events);
+    if (code != 0)
+        return code;
+    code = mdb_cursor_open(txn, s->env.positions, &positions);
+    if (code == 0) {
+        code = append_all(s, events, positions, c, m);
+        mdb_cursor_close(positions);
+    }
+    mdb_cursor_close(events);
+    return code == 0 ? put_dirty_blocks(s, txn) : code;
 }
 
 /* The id stands first in a packed event. */
@@ -190,13 +237,31 @@ static int delete_acked(const spool_env *e, MDB_txn *txn, const spool_meta *m, i
 
 static int write_all(spool *s, MDB_txn *txn, const spool_change *c, spool_meta *m, int64_t *deleted)
 {
-    int code = append(&s->env, txn, c, m);
+    int code = c->count ? append(s, txn, c, m) : 0;
     if (code == 0)
         code = note_acked(&s->env, txn, c->acked, m);
     if (code == 0 && *deleted < m->acked)
         code = delete_acked(&s->env, txn, m, deleted);
     m->registered = m->registered || c->registered;
     return code == 0 ? spool_put_meta(&s->env, txn, m) : code;
+}
+
+static gw_status write_in(spool *s, MDB_txn *txn, const spool_change *c, gw_error *err)
+{
+    spool_meta m = s->meta;
+    int64_t deleted = s->deleted;
+    int code = write_all(s, txn, c, &m, &deleted);
+    if (code != 0) {
+        mdb_txn_abort(txn);
+        return spool_mdb_error(err, "write", code);
+    }
+    int64_t bytes = spool_events_bytes(&s->env, txn);
+    code = mdb_txn_commit(txn);
+    if (code != 0)
+        return spool_mdb_error(err, "commit", code);
+    s->deleted = deleted;
+    spool_publish(s, &m, bytes);
+    return GW_OK;
 }
 
 gw_status spool_write(spool *s, const spool_change *c, gw_error *err)
@@ -210,23 +275,9 @@ gw_status spool_write(spool *s, const spool_change *c, gw_error *err)
     int code = mdb_txn_begin(s->env.env, NULL, 0, &txn);
     if (code != 0)
         return spool_mdb_error(err, "begin a transaction", code);
-    spool_meta m = s->meta;
-    int64_t deleted = s->deleted;
-    code = write_all(s, txn, c, &m, &deleted);
-    if (code != 0) {
-        mdb_txn_abort(txn);
-        return spool_mdb_error(err, "write", code);
-    }
-    int64_t bytes = spool_events_bytes(&s->env, txn);
-    code = mdb_txn_commit(txn);
-    if (code != 0)
-        return spool_mdb_error(err, "commit", code);
-    s->deleted = deleted;
-    for (size_t i = 0; i < c->count; i++)
-        if (c->events[i].slot < s->slots)
-            s->committed[c->events[i].slot] = c->events[i].generation;
-    spool_publish(s, &m, bytes);
-    return GW_OK;
+    gw_status rc = write_in(s, txn, c, err);
+    settle_generations(s, c, rc == GW_OK);
+    return rc;
 }
 
 gw_status spool_restart(spool *s, gw_error *err)

@@ -2,7 +2,8 @@
  * Spool: committed usage events on disk until usage has claimed them (USAGE.md); one LMDB environment in `<dir>/spool`.
  *
  *     events   key u64 big endian = seq + base ─▶ packed UsageEvent      (MDB_APPEND: no gaps)
- *     slots    u32 slot ─▶ u64 last generation committed, in the same transaction as its event
+ *     generations  u32 block ─▶ the last generation committed of each of 64 slots, in the same transaction as its event
+ *     slots    u32 slot ─▶ u64 likewise, of a relay that had no blocks: read, never written
  *     positions u32 row ─▶ what the position has spent by its events, in their transaction (ledger.h)
  *     meta     "spool" ─▶ id, boot, base, tail, acked, …
  *
@@ -13,7 +14,7 @@
  */
 #pragma once
 
-#include "ledger.h"
+#include "ledger_event.h"
 
 #include "core/status.h"
 #include "core/str.h"
@@ -60,6 +61,7 @@ typedef struct spool_event {
     gw_str bytes;
     uint32_t slot;
     uint64_t generation;
+    ledger_event spent; /* what it says to the ledger; no rows: nothing */
 } spool_event;
 
 typedef struct spool_change {

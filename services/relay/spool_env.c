@@ -69,10 +69,15 @@ static int open_databases(spool_env *e, bool make, bool readonly)
         return code;
     code = mdb_dbi_open(txn, "events", create, &e->events);
     if (code == 0)
-        code = mdb_dbi_open(txn, "slots", create | MDB_INTEGERKEY, &e->slots);
-    if (code == 0)
         code = mdb_dbi_open(txn, "meta", create, &e->meta);
-    if (code == 0 && !readonly) /* one of a relay that had no ledgers yet gets it now */
+    if (code == 0) {
+        code = mdb_dbi_open(txn, "slots", MDB_INTEGERKEY, &e->slots);
+        if (code == MDB_NOTFOUND)
+            code = e->slots = 0;
+    }
+    if (code == 0 && !readonly) /* one of an older relay gets what it does not have yet */
+        code = mdb_dbi_open(txn, "generations", MDB_CREATE | MDB_INTEGERKEY, &e->generations);
+    if (code == 0 && !readonly)
         code = mdb_dbi_open(txn, "positions", MDB_CREATE | MDB_INTEGERKEY, &e->positions);
     if (code != 0) {
         mdb_txn_abort(txn);
@@ -89,7 +94,7 @@ static gw_status env_open(const char *path, size_t map_bytes, bool make, unsigne
     int code = mdb_env_create(&e.env);
     if (code != 0)
         return spool_mdb_error(err, "make an environment", code);
-    code = mdb_env_set_maxdbs(e.env, 4);
+    code = mdb_env_set_maxdbs(e.env, 5);
     if (code == 0 && map_bytes)
         code = mdb_env_set_mapsize(e.env, map_bytes);
     if (code == 0)
@@ -110,23 +115,53 @@ static gw_status env_open(const char *path, size_t map_bytes, bool make, unsigne
     return GW_OK;
 }
 
-static int load_slots(spool *s, MDB_txn *txn)
+/* Calls `note` with each number that a database has and its value; a key or a size that is none ends it. */
+static int load_numbers(MDB_txn *txn, MDB_dbi db, size_t value_size,
+                        void (*note)(spool *s, uint32_t number, const void *value), spool *s)
 {
     MDB_cursor *cursor;
     MDB_val key, value;
-    int code = mdb_cursor_open(txn, s->env.slots, &cursor);
+    int code = mdb_cursor_open(txn, db, &cursor);
     if (code != 0)
         return code;
     while ((code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
-        uint32_t slot;
-        if (key.mv_size != sizeof(slot) || value.mv_size != sizeof(uint64_t))
+        uint32_t number;
+        if (key.mv_size != sizeof(number) || value.mv_size != value_size)
             break;
-        memcpy(&slot, key.mv_data, sizeof(slot));
-        if (slot < s->slots)
-            memcpy(&s->committed[slot], value.mv_data, sizeof(uint64_t));
+        memcpy(&number, key.mv_data, sizeof(number));
+        note(s, number, value.mv_data);
     }
     mdb_cursor_close(cursor);
     return code == MDB_NOTFOUND ? 0 : MDB_CORRUPTED;
+}
+
+static void note_slot(spool *s, uint32_t slot, const void *value)
+{
+    uint64_t generation;
+    memcpy(&generation, value, sizeof(generation));
+    if (slot < s->slots)
+        s->committed[slot] = GW_MAX(s->committed[slot], generation);
+}
+
+static void note_block(spool *s, uint32_t block, const void *value)
+{
+    const uint8_t *generations = value; /* LMDB aligns values no better than to 2 bytes */
+    for (uint32_t i = 0; block < s->blocks && i < SPOOL_BLOCK_SLOTS; i++)
+        note_slot(s, block * SPOOL_BLOCK_SLOTS + i, generations + i * sizeof(uint64_t));
+}
+
+static int load_slots(spool *s, MDB_txn *txn)
+{
+    int code = 0;
+    if (s->slots == 0)
+        return 0;
+    if (s->env.slots)
+        code = load_numbers(txn, s->env.slots, sizeof(uint64_t), note_slot, s);
+    if (code == 0)
+        code = load_numbers(txn, s->env.generations, SPOOL_BLOCK_SLOTS * sizeof(uint64_t),
+                            note_block, s);
+    memcpy(s->writing, s->committed, s->slots * sizeof(*s->committed));
+    return code;
 }
 
 static bool meta_is_sane(const spool_meta *m)
@@ -210,13 +245,8 @@ static int write_first(const spool *s, const spool_env *e, const spool_meta *m)
     int code = mdb_txn_begin(e->env, NULL, 0, &txn);
     if (code != 0)
         return code;
-    for (uint32_t i = 0; i < s->slots && code == 0; i++) {
-        if (s->committed[i] == 0)
-            continue;
-        MDB_val key = spool_val(&i, sizeof(i)),
-                value = spool_val(&s->committed[i], sizeof(uint64_t));
-        code = mdb_put(txn, e->slots, &key, &value, 0);
-    }
+    for (uint32_t i = 0; i < s->blocks && code == 0; i++)
+        code = spool_put_block(s, e, txn, i);
     if (code == 0)
         code = spool_put_meta(e, txn, m);
     if (code != 0) {
@@ -386,9 +416,12 @@ static gw_status new_spool(uint32_t slots, spool **ret, gw_error *err)
     gw_auto(spool) s = calloc(1, sizeof(*s));
     if (s) {
         s->slots = slots;
+        s->blocks = slots / SPOOL_BLOCK_SLOTS + 1;
         s->committed = calloc(GW_MAX(slots, 1U), sizeof(*s->committed));
+        s->writing = calloc(s->blocks, SPOOL_BLOCK_SLOTS * sizeof(*s->writing));
+        s->dirty_blocks = calloc(s->blocks, sizeof(*s->dirty_blocks));
     }
-    if (!s || !s->committed)
+    if (!s || !s->committed || !s->writing || !s->dirty_blocks)
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for a spool");
     *ret = gw_steal(&s);
     return GW_OK;
@@ -415,6 +448,7 @@ gw_status spool_open(const char *dir, int64_t max_bytes, uint32_t slots, spool *
         if (err)
             ret_how->why = *err;
         memset(s->committed, 0, s->slots * sizeof(*s->committed));
+        memset(s->writing, 0, s->slots * sizeof(*s->writing));
         rc = put_aside(s, "spool.unreadable", ret_how->aside, err);
     }
     if (rc != GW_OK)
@@ -443,6 +477,8 @@ void spool_free(spool *s)
         return;
     spool_env_close(&s->env);
     free(s->committed);
+    free(s->writing);
+    free(s->dirty_blocks);
     free(s->dir);
     free(s);
 }

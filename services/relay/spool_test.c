@@ -99,6 +99,7 @@ static void an_event_counts_for_the_position_of_each_of_its_levels(void **state)
         spool_event event = {.bytes = gw_str_n(bytes, event_pack(&e, bytes, sizeof(bytes))),
                              .slot = 1,
                              .generation = i};
+        assert_true(ledger_event_read(event.bytes, &event.spent));
         assert_int_equal(spool_write(s, &(spool_change){.events = &event, .count = 1}, NULL),
                          GW_OK);
     }
@@ -332,18 +333,62 @@ static void a_full_map_is_an_error_that_changes_nothing(void **state)
         events[i] = (spool_event){.bytes = gw_str_n(bytes, sizeof(bytes)), .generation = i + 1};
     gw_status rc;
     int64_t tail;
+    uint64_t generation;
     do {
         tail = spool_get_info(s)->tail;
+        generation = spool_committed(s, 0);
+        events[GW_ARRAY_LEN(events) - 1].generation++;
         spool_change c = {.events = events, .count = GW_ARRAY_LEN(events)};
         rc = spool_write(s, &c, &err);
     } while (rc == GW_OK);
     assert_int_equal(rc, GW_ERR_IO);
     assert_int_equal(spool_get_info(s)->tail, tail);
+    assert_int_equal(spool_committed(s, 0), generation);
     while (spool_has_garbage(s) || spool_get_info(s)->acked < tail)
         ack(s, tail); /* claims make room again */
     spool_change c = {.events = events, .count = 100};
     assert_int_equal(spool_write(s, &c, &err), GW_OK);
     assert_int_equal(spool_get_info(s)->tail, tail + 100);
+    assert_int_equal(spool_committed(s, 0), 100);
+    spool_free(s);
+}
+
+/* One key a slot, as relays wrote before there were blocks; and no database for blocks. */
+static void make_it_an_older_one(const spool *s)
+{
+    MDB_txn *txn;
+    MDB_dbi slots;
+    assert_int_equal(mdb_txn_begin(s->env.env, NULL, 0, &txn), 0);
+    assert_int_equal(mdb_drop(txn, s->env.generations, 1), 0);
+    assert_int_equal(mdb_dbi_open(txn, "slots", MDB_CREATE | MDB_INTEGERKEY, &slots), 0);
+    for (uint32_t slot = 0; slot < SLOTS; slot++) {
+        uint64_t generation = 100 + slot;
+        MDB_val key = spool_val(&slot, sizeof(slot)),
+                value = spool_val(&generation, sizeof(generation));
+        assert_int_equal(mdb_put(txn, slots, &key, &value, 0), 0);
+    }
+    assert_int_equal(mdb_txn_commit(txn), 0);
+}
+
+static void generations_of_an_older_spool_count_until_they_are_passed(void **state)
+{
+    kit *k = *state;
+    spool_opened how;
+    int number = 109;
+    spool *s = open_spool(k, &how);
+    make_it_an_older_one(s);
+    spool_free(s);
+    s = open_spool(k, &how);
+    assert_false(how.unreadable);
+    append(s, 1, &number); /* slot 14, generation 110 */
+    append(s, 1, &number); /* slot 15, generation 111 */
+    append(s, 1, &number); /* slot 0, generation 112 */
+    spool_free(s);
+    s = open_spool(k, &how);
+    assert_int_equal(spool_committed(s, 0), 112);
+    assert_int_equal(spool_committed(s, 1), 101);
+    assert_int_equal(spool_committed(s, 13), 113);
+    assert_int_equal(spool_committed(s, 15), 115);
     spool_free(s);
 }
 
@@ -361,6 +406,7 @@ int main(void)
         TEST(an_unreadable_spool_is_put_aside),
         TEST(a_tail_that_is_not_the_last_event_is_unreadable),
         TEST(a_full_map_is_an_error_that_changes_nothing),
+        TEST(generations_of_an_older_spool_count_until_they_are_passed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -85,12 +85,28 @@ static void report_news(spool_writer *w)
 
 /* ---- committing ---- */
 
+static void count_live(spool_writer *w, const event_figures *f)
+{
+    int64_t second = gw_clock_wall_ms(w->o.clock) / GW_MS_PER_S;
+    if (!w->live)
+        w->live = live_table_new(second);
+    if (w->live)
+        live_table_add(w->live, f);
+}
+
+/* Read once, while its bytes are on their way from the lane's cache anyway: for the live counters and for what positions have spent. */
 static void add_pending(spool_writer *w, uint32_t index)
 {
     flight_slot *slot = flight_table_slot(w->o.table, index);
-    w->pending[w->pending_count++] = (spool_event){.bytes = flight_slot_event(slot),
-                                                   .slot = index,
-                                                   .generation = flight_slot_generation(slot)};
+    spool_event *e = &w->pending[w->pending_count++];
+    event_figures f;
+    *e = (spool_event){.bytes = flight_slot_event(slot),
+                       .slot = index,
+                       .generation = flight_slot_generation(slot)};
+    if (!event_read_figures(e->bytes, &f))
+        return;
+    count_live(w, &f);
+    (void)ledger_event_of(&f, &e->spent);
 }
 
 static void collect(spool_writer *w)
@@ -99,15 +115,6 @@ static void collect(spool_writer *w)
     for (unsigned i = 0; i < w->o.lane_count; i++)
         while (index_ring_pop(&w->o.lanes[i].done, &index))
             add_pending(w, index);
-}
-
-static void count_live(spool_writer *w, gw_str event)
-{
-    int64_t second = gw_clock_wall_ms(w->o.clock) / GW_MS_PER_S;
-    if (!w->live)
-        w->live = live_table_new(second);
-    if (w->live)
-        live_table_add(w->live, event);
 }
 
 /* A second's table goes out when the second is over. One that finds the last still here goes on counting, so that none is lost. */
@@ -130,7 +137,6 @@ static void release_committed(spool_writer *w)
             w->pending[kept++] = *e;
             continue;
         }
-        count_live(w, e->bytes);
         flight_slot_free(flight_table_slot(w->o.table, e->slot));
         gw_fault_point("slot.freed");
         if (e->slot / w->o.slots_per_lane < w->o.lane_count)

@@ -19,6 +19,7 @@ from harness.ports import eventually, free_ports
 from harness.process import Process
 from lab import ALL_LIMITS, MEASURED_CORE, MODEL, OTHER_CORE, SHARED, STAGES_OFF, TLS_MODEL
 from measure import Bench
+from overview import run_overview
 
 CONNECTIONS = 64
 FIXED_SHARE = 0.5  # of what nginx does in the closed loop: loaded, and still far from full
@@ -206,6 +207,16 @@ def ingest(bench: Bench) -> None:
         print(f"ingest: {json.dumps(row)}", flush=True)
 
 
+def overview(bench: Bench) -> None:
+    """Reports over 30 days with a million requests behind them."""
+
+    def note(row: dict[str, Any]) -> None:
+        bench.journal.add({"test": "overview", **row})
+        print(f"overview: {json.dumps(row)}", flush=True)
+
+    run_overview(bench.lab.folder / "overview", bench.lab.build, note)
+
+
 TESTS: dict[str, Callable[[Bench], None]] = {
     "unary": unary,
     "large": large,
@@ -222,6 +233,7 @@ TESTS: dict[str, Callable[[Bench], None]] = {
     "idle": idle,
     "recorder": recorder,
     "ingest": ingest,
+    "overview": overview,
     "rpc": rpc,
     "fresh": fresh,
 }

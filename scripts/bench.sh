@@ -16,7 +16,7 @@ bench_with() {
     install_packages util-linux
     [[ " $* " != *" stages "* ]] || install_packages valgrind
     install_nginx
-    build_preset "$preset" auth relay admin-gw bench_tools
+    build_preset "$preset" auth relay usage admin-gw bench_tools
     install_mongo
     install_test_clients
     "$TESTS_VENV/bin/python" "$TOP/bench/bench.py" --build "$TOP/build/$preset" --nginx "$TOP/build/nginx/usr/sbin/nginx" "$@"

@@ -72,6 +72,8 @@ int64_t adapter_ceiling(const adapter_job *job)
     int64_t key = key_policy_max_tokens(job->policy), asked = job->body->needs.max_tokens;
     int64_t of_model = job->route->max_output_tokens;
 
+    if (job->body->no_output)
+        return 0;
     if (job->ceiling > 0)
         return asked > 0 ? GW_MIN(asked, job->ceiling) : job->ceiling;
     if (asked > 0 || job->endpoint == ENDPOINT_EMBEDDINGS || key <= 0)
@@ -129,8 +131,8 @@ gw_status adapter_set_body(const adapter_job *job, json_builder *body, adapter_r
 #define ANTHROPIC_VERSION "2023-06-01"
 #define USER_AGENT        "api-relay/0.1"
 
-/* Of the caller's headers only these go upstream: they carry no identity of ours. */
-static const char *const passed[] = {"traceparent", "tracestate"};
+/* Of the caller's headers only traceparent and these go upstream, lists all of them: they carry no identity of ours. */
+static const char trace_state[] = "tracestate";
 /* And this one, of the dialect that the provider speaks. */
 static const char *const beta_headers[PROVIDER_KIND_COUNT] = {
     [PROVIDER_OPENAI] = "openai-beta",
@@ -151,6 +153,32 @@ static void pass_header(const adapter_job *job, adapter_request *r, const char *
 
     if (gw_header_value_is_valid(value))
         add_header(r, name, value);
+}
+
+/* Of a list: several lines are one, joined by commas (RFC 9110 §5.3). */
+static gw_status pass_list(const adapter_job *job, adapter_request *r, const char *name,
+                           gw_error *err)
+{
+    gw_headers all = job->client_headers;
+    gw_auto_buf joined = {0};
+    size_t lines = 0;
+
+    for (size_t i = 0; i < all.count; i++) {
+        gw_str value = all.items[i].value;
+        if (!gw_str_eq_nocase(all.items[i].name, gw_str_of(name)) || value.len == 0 ||
+            !gw_header_value_is_valid(value))
+            continue;
+        if (lines++ > 0)
+            gw_buf_append_c(&joined, ", ");
+        gw_buf_append_str(&joined, value);
+    }
+    if (lines == 0)
+        return GW_OK;
+    gw_str value = gw_arena_dup(job->arena, gw_buf_str(&joined));
+    if (gw_buf_failed(&joined) || !value.ptr)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the upstream request");
+    add_header(r, name, value);
+    return GW_OK;
 }
 
 /* The caller's own where it speaks this dialect; else the one that our adapter reads and writes. */
@@ -218,11 +246,9 @@ gw_status adapter_write_headers(const adapter_job *job, adapter_request *ret, gw
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the upstream request");
     add_header(ret, "x-relay-hop",
                gw_arena_dup(job->arena, gw_str_n(hop, gw_int_format(job->hop, hop))));
-    for (size_t i = 0; i < GW_ARRAY_LEN(passed); i++)
-        pass_header(job, ret, passed[i]);
-    if (beta)
-        pass_header(job, ret, beta);
-    return GW_OK;
+    pass_header(job, ret, "traceparent");
+    gw_status rc = pass_list(job, ret, trace_state, err);
+    return rc == GW_OK && beta ? pass_list(job, ret, beta, err) : rc;
 }
 
 /* ---- a JSON answer as a stream ---- */

@@ -71,6 +71,8 @@ void anthropic_map_error(const adapter_job *job, int status, bool is_json, gw_st
                          openai_error *ret)
 {
     adapter_map_error(job, status, is_json, body, ret);
+    if (gw_str_starts_with(ret->message, GW_STR("Your credit balance is too low")))
+        openai_error_from_quota(ret, job->target->provider->name);
     if (ret->error.code == GW_ERR_MODEL_NOT_FOUND)
         ret->code = GW_STR("model_not_found");
     else if (ret->error.code != GW_ERR_UPSTREAM_REJECTED)

@@ -68,11 +68,16 @@ static gw_status write_stop(writing *w, gw_error *err)
 }
 
 /* The ceiling, under the name that the provider knows. Reasoning models of OpenAI refuse max_tokens. */
-static void write_ceiling(const writing *w)
+static gw_status write_ceiling(const writing *w, gw_error *err)
 {
     const char *name = w->kind == PROVIDER_OPENAI ? "max_completion_tokens" : "max_tokens";
 
+    if (w->params->job->body->no_output)
+        return gw_fail_field(err, GW_ERR_UNSUPPORTED_PARAMETER, "max_tokens",
+                             "'max_tokens' 0 fills Anthropic's prompt cache, which this provider "
+                             "does not have");
     (void)yyjson_mut_obj_add_int(w->doc, w->root, name, w->params->job->body->needs.max_tokens);
+    return GW_OK;
 }
 
 /* OpenAI takes no longer names than this; Claude Code's are. */
@@ -270,7 +275,8 @@ gw_status messages_write_chat(adapter_params *params, json_builder *body, messag
 
     yyjson_mut_doc_set_root(w.doc, w.root);
     set_text(&w, w.root, "model", job->body->model);
-    write_ceiling(&w);
+    if (rc == GW_OK)
+        rc = write_ceiling(&w, err);
     if (rc == GW_OK)
         rc = messages_write_turns(params, body, w.root, origins, err);
     if (rc == GW_OK)

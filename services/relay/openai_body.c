@@ -9,6 +9,7 @@ typedef enum member_type {
     TYPE_OBJECT,
     TYPE_ARRAY,
     TYPE_POSITIVE,
+    TYPE_NOT_NEGATIVE,
     TYPE_TEXT_OR_ARRAY,
 } member_type;
 
@@ -16,7 +17,7 @@ typedef enum member_type {
     X(model, TYPE_STRING)                                                                          \
     X(stream, TYPE_BOOL)                                                                           \
     X(stream_options, TYPE_OBJECT)                                                                 \
-    X(max_tokens, TYPE_POSITIVE)                                                                   \
+    X(max_tokens, TYPE_NOT_NEGATIVE)                                                               \
     X(max_completion_tokens, TYPE_POSITIVE)                                                        \
     X(n, TYPE_POSITIVE)                                                                            \
     X(best_of, TYPE_POSITIVE)                                                                      \
@@ -46,7 +47,13 @@ static const struct {
 };
 
 static const char *const type_names[] = {
-    "a string", "a boolean", "an object", "an array", "a positive integer", "a string or an array",
+    "a string",
+    "a boolean",
+    "an object",
+    "an array",
+    "a positive integer",
+    "a positive integer",
+    "a string or an array",
 };
 
 typedef struct found_members {
@@ -113,6 +120,8 @@ static bool has_type(yyjson_val *v, member_type type)
         return yyjson_is_arr(v);
     case TYPE_POSITIVE:
         return yyjson_is_uint(v) && yyjson_get_uint(v) > 0 && yyjson_get_uint(v) <= INT64_MAX;
+    case TYPE_NOT_NEGATIVE:
+        return yyjson_is_uint(v) && yyjson_get_uint(v) <= INT64_MAX;
     case TYPE_TEXT_OR_ARRAY:
         return yyjson_is_str(v) || yyjson_is_arr(v);
     }
@@ -218,6 +227,24 @@ static bool asks_for_usage(yyjson_val *options)
     return given == 1 && yyjson_is_true(yyjson_obj_get(options, "include_usage"));
 }
 
+/*
+ * 0 is a request for no output: of Anthropic's messages, to fill the prompt cache, and of completions, which then score their prompt. For chat
+ * there is no such thing.
+ */
+static gw_status check_no_output(openai_body *b, relay_endpoint endpoint, const found_members *f,
+                                 gw_error *err)
+{
+    yyjson_val *max = f->value[MEMBER_max_tokens];
+
+    if (!max || yyjson_get_uint(max) > 0)
+        return GW_OK;
+    b->no_output = endpoint == ENDPOINT_MESSAGES || endpoint == ENDPOINT_COMPLETIONS;
+    if (b->no_output)
+        return GW_OK;
+    return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, "max_tokens", "'max_tokens' must be %s",
+                         type_names[TYPE_POSITIVE]);
+}
+
 static void read_max_tokens(openai_body *b, const found_members *f)
 {
     static const member fields[] = {MEMBER_max_tokens, MEMBER_max_completion_tokens};
@@ -265,6 +292,8 @@ static gw_status take_members(openai_body *b, relay_endpoint endpoint, const fou
         rc = require_both(f, MEMBER_messages, MEMBER_max_tokens, err);
     else if (endpoint == ENDPOINT_EMBEDDINGS)
         rc = require(f, MEMBER_input, err);
+    if (rc == GW_OK)
+        rc = check_no_output(b, endpoint, f, err);
     if (rc != GW_OK)
         return rc;
     b->model_at = f->at[MEMBER_model];

@@ -29,6 +29,7 @@ typedef struct openai_body {
     bool stream;
     bool stream_given;
     bool include_usage; /* the caller asked for the usage chunk */
+    bool no_output; /* max_tokens is 0 */
     int64_t choices; /* completions made: n, best_of; >= 1 */
     request_needs needs;
     gw_str user; /* "" when none; Anthropic's metadata.user_id */

@@ -62,6 +62,10 @@ static void bad_bodies_are_refused_by_name(void **state)
          "an object"},
         {ENDPOINT_CHAT, CHAT(",\"max_tokens\":-1"), GW_ERR_INVALID_ARGUMENT, "max_tokens",
          "positive"},
+        {ENDPOINT_CHAT, CHAT(",\"max_tokens\":0"), GW_ERR_INVALID_ARGUMENT, "max_tokens",
+         "positive"},
+        {ENDPOINT_CHAT, CHAT(",\"max_completion_tokens\":0"), GW_ERR_INVALID_ARGUMENT,
+         "max_completion_tokens", "positive"},
         {ENDPOINT_CHAT, CHAT(",\"max_tokens\":1.5"), GW_ERR_INVALID_ARGUMENT, "max_tokens",
          "positive"},
         {ENDPOINT_CHAT, CHAT(",\"max_completion_tokens\":\"9\""), GW_ERR_INVALID_ARGUMENT,
@@ -99,6 +103,18 @@ static void bad_bodies_are_refused_by_name(void **state)
             !gw_str_contains(gw_str_of(err.message), gw_str_of(cases[i].says)))
             fail_msg("%s: %d %s: %s", cases[i].json, rc, err.field, err.message);
     }
+}
+
+static void no_output_may_be_asked_for_where_there_is_such_a_thing(void **state)
+{
+    openai_body b =
+        read_ok(*state, ENDPOINT_MESSAGES, "{\"model\":\"m\",\"max_tokens\":0,\"messages\":[]}");
+
+    assert_true(b.no_output);
+    b = read_ok(*state, ENDPOINT_COMPLETIONS, "{\"model\":\"m\",\"max_tokens\":0}");
+    assert_true(b.no_output);
+    b = read_ok(*state, ENDPOINT_COMPLETIONS, "{\"model\":\"m\",\"max_tokens\":1}");
+    assert_false(b.no_output);
 }
 
 static void a_duplicate_of_what_we_do_not_act_on_passes(void **state)
@@ -221,6 +237,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(bad_bodies_are_refused_by_name, setup, teardown),
+        cmocka_unit_test_setup_teardown(no_output_may_be_asked_for_where_there_is_such_a_thing,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(a_duplicate_of_what_we_do_not_act_on_passes, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(needs_are_read, setup, teardown),

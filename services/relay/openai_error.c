@@ -1,6 +1,7 @@
 #include "openai_error.h"
 
 #include "json_members.h"
+#include "retry_hint.h"
 #include "secret_scrub.h"
 
 void openai_error_from(openai_error *e, const gw_error *err)
@@ -54,6 +55,7 @@ void openai_error_write_event(const openai_error *e, gw_buf *out)
 
 typedef struct upstream_words {
     gw_str message, type, code, param;
+    int64_t retry_ms;
 } upstream_words;
 
 static gw_str scrubbed(gw_arena *arena, gw_str text, gw_str credential)
@@ -92,6 +94,7 @@ static upstream_words read_words(gw_arena *arena, gw_str json, gw_str credential
         if (!w.code.ptr) /* Anthropic */
             w.code = member_of(arena, yyjson_obj_get(error, "details"), "error_code", credential);
         w.param = member_of(arena, error, "param", credential);
+        w.retry_ms = retry_hint_of_error(error);
     } else if (yyjson_is_str(error)) {
         w.message = scrubbed(arena, json_string(error), credential);
     }
@@ -136,9 +139,19 @@ static void describe(gw_error *err, gw_status code, gw_str provider, int status,
             err, code,
             "the provider %.*s refused this gateway's credential; its operator has to mend it",
             GW_STR_ARG(provider));
+    else if (code == GW_ERR_UPSTREAM_QUOTA)
+        (void)gw_fail(err, code,
+                      "the quota that this gateway has at the provider %.*s is used up; waiting "
+                      "does not help, its operator has to mend it",
+                      GW_STR_ARG(provider));
     else
         (void)gw_fail(err, code, "the provider %.*s answered %d%s%.*s", GW_STR_ARG(provider),
                       status, colon, GW_STR_ARG(message));
+}
+
+static bool is_of_quota(const upstream_words *w)
+{
+    return gw_str_eq_c(w->code, "insufficient_quota") || gw_str_eq_c(w->type, "insufficient_quota");
 }
 
 void openai_error_from_upstream(openai_error *e, gw_arena *arena, gw_str provider, int status,
@@ -150,6 +163,8 @@ void openai_error_from_upstream(openai_error *e, gw_arena *arena, gw_str provide
 
     if (is_json)
         w = read_words(arena, body, credential);
+    if (status == 429 && is_of_quota(&w))
+        code = GW_ERR_UPSTREAM_QUOTA;
     /* A 404 that is not about a model comes from a wrong base URL: nothing the caller can mend. */
     if (code == GW_ERR_MODEL_NOT_FOUND && !(w.code.ptr || w.type.ptr))
         code = GW_ERR_UPSTREAM_FAILED;
@@ -157,6 +172,7 @@ void openai_error_from_upstream(openai_error *e, gw_arena *arena, gw_str provide
         code = GW_ERR_UPSTREAM_PROTOCOL;
     describe(&err, code, provider, status, w.message);
     openai_error_from(e, &err);
+    e->retry_ms = GW_MAX(w.retry_ms, 0);
     if (code != GW_ERR_UPSTREAM_REJECTED && code != GW_ERR_MODEL_NOT_FOUND)
         return;
     /* The caller's own mistake: status and words are the upstream's. */
@@ -167,6 +183,14 @@ void openai_error_from_upstream(openai_error *e, gw_arena *arena, gw_str provide
         e->type = w.type;
     e->code = w.code;
     e->param = w.param;
+}
+
+void openai_error_from_quota(openai_error *e, gw_str provider)
+{
+    gw_error err;
+
+    describe(&err, GW_ERR_UPSTREAM_QUOTA, provider, 429, GW_STR(""));
+    openai_error_from(e, &err);
 }
 
 void openai_error_from_inband(openai_error *e, gw_arena *arena, gw_str provider, gw_str json,

@@ -238,6 +238,7 @@ bool relay_request_start(relay_core *core, const relay_call *call, relay_sink *s
     r->stage = STAGE_NEW;
     r->ttft_ms = -1;
     r->output_held = INT64_MAX;
+    r->retry_ms = RETRY_HINT_NONE;
     r->tap.scratch = core->scratch;
     r->tap.completion.is_usual_only = true;
     r->config = core->config ? relay_config_ref(core->config) : NULL;

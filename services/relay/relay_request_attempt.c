@@ -66,6 +66,10 @@ static attempt_failure failure_of(const relay_request *r)
         return FAILURE_OF_TARGET;
     if (may_have_acted(r))
         return FAILURE_FINAL;
+    if (why == GW_ERR_UPSTREAM_AUTH || why == GW_ERR_UPSTREAM_QUOTA)
+        return FAILURE_OF_CREDENTIAL;
+    if (why == GW_ERR_UPSTREAM_RATE_LIMITED)
+        return FAILURE_LIMITED;
     switch (r->mode) {
     case ANSWER_ERROR:
         return failure_of_status(r->upstream_status);
@@ -95,7 +99,7 @@ bool relay_request_may_try_again(const relay_request *r)
 static plan_step next_step(relay_request *r)
 {
     int64_t left_ms = r->deadline.due_ms - gw_loop_now_ms(r->core->loop);
-    failed_attempt failed = {failure_of(r), relay_request_retry_after_ms(r), left_ms};
+    failed_attempt failed = {failure_of(r), r->retry_ms, left_ms};
     route_view view = relay_request_view(r);
 
     return route_plan_after(&r->plan, r->route, r->target, &failed, &view, &r->core->route_seed);
@@ -150,7 +154,8 @@ static void forget_attempt(relay_request *r)
     r->upstream_status = 0;
     r->upstream_is_json = r->upstream_ended = r->upstream_was_sent = false;
     r->upstream_rc = GW_OK;
-    r->retry_after = r->retry_after_ms = r->processing_ms = r->openai_version = GW_STR("");
+    relay_request_set_retry(r, RETRY_HINT_NONE);
+    r->processing_ms = r->openai_version = GW_STR("");
     r->has_failed = r->answer_complete = false;
 }
 

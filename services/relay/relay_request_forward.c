@@ -293,11 +293,17 @@ static void end_of_error(relay_request *r)
 
     r->adapter->map_error(&r->job, r->upstream_status, r->upstream_is_json, gw_buf_str(&r->held),
                           &e);
+    if (e.error.code == GW_ERR_UPSTREAM_QUOTA)
+        relay_request_set_retry(r, RETRY_HINT_NONE); /* whatever it says: waiting does not help */
+    else if (r->retry_ms == RETRY_HINT_NONE && e.retry_ms > 0)
+        relay_request_set_retry(r, e.retry_ms);
     e.retry_after = r->retry_after;
-    if (e.error.code == GW_ERR_UPSTREAM_AUTH) {
+    if (e.error.code == GW_ERR_UPSTREAM_AUTH || e.error.code == GW_ERR_UPSTREAM_QUOTA) {
         gw_metric_count(r->core->metrics, M_relay_upstream_auth_errors_total,
                         gw_str_of(r->adapter->name));
-        gw_log_error(r->core->log, "upstream_credential_refused",
+        gw_log_error(r->core->log,
+                     e.error.code == GW_ERR_UPSTREAM_QUOTA ? "upstream_quota_used_up"
+                                                           : "upstream_credential_refused",
                      gw_kv("request.id", (const char *)r->id), gw_kv("provider", p->name),
                      gw_kv("upstream.status", r->upstream_status));
     }

@@ -5,6 +5,7 @@
 #define LIMIT_MIN_MS          250
 #define LIMIT_MAX_MS          3600000
 #define CREDENTIAL_REFUSED_MS 60000 /* an operator mends that, it does not pass */
+#define QUOTA_USED_UP_MS      600000 /* and that takes longer, as money is to be had first */
 
 target_name relay_request_target_name(const relay_request *r, const route_target *t)
 {
@@ -14,15 +15,22 @@ target_name relay_request_target_name(const relay_request *r, const route_target
 
 /* ---- credentials ---- */
 
+/* A quota is the credential's, whatever it is used for. No model has this name. */
+static target_name every_model(const route_target *t)
+{
+    return (target_name){t->provider->name, GW_STR("")};
+}
+
 /* Those that may be used for the model now, a bit each. */
 static uint32_t usable_credentials(const relay_request *r, const route_target *t)
 {
-    target_name name = relay_request_target_name(r, t);
+    target_name name = relay_request_target_name(r, t), all = every_model(t);
     int64_t now_ms = gw_loop_now_ms(r->core->loop);
     uint32_t usable = 0;
 
     for (unsigned i = 0; i < provider_credential_count(t->provider); i++)
-        if (!target_health_is_limited(r->core->health, name, i, now_ms))
+        if (!target_health_is_limited(r->core->health, name, i, now_ms) &&
+            !target_health_is_limited(r->core->health, all, i, now_ms))
             usable |= 1U << i;
     return usable;
 }
@@ -54,16 +62,12 @@ void relay_request_give_back_credential(relay_request *r)
 
 /* ---- outcomes ---- */
 
-/* A date is not read: of these providers none sends one. */
-int64_t relay_request_retry_after_ms(const relay_request *r)
+void relay_request_set_retry(relay_request *r, int64_t ms)
 {
-    int64_t n;
-
-    if (gw_str_to_int64(r->retry_after_ms, &n) && n >= 0)
-        return GW_MIN(n, LIMIT_MAX_MS);
-    if (gw_str_to_int64(r->retry_after, &n) && n >= 0)
-        return GW_MIN(n, LIMIT_MAX_MS / 1000) * 1000;
-    return -1;
+    r->retry_ms = ms;
+    r->retry_after = GW_STR("");
+    if (ms != RETRY_HINT_NONE)
+        r->retry_after = gw_arena_printf(r->arena, "%lld", (long long)((ms + 999) / 1000));
 }
 
 /* Also of those that were forgotten. */
@@ -108,27 +112,33 @@ static void note_failure(relay_request *r, target_name t)
     tell(r, t, target_health_failed(r->core->health, t, gw_loop_now_ms(r->core->loop)));
 }
 
+/* Of the credential, whatever status it came under. False when it is about something else. */
+static bool note_credential(relay_request *r, target_name t)
+{
+    switch (r->troubles->failure.error.code) {
+    case GW_ERR_UPSTREAM_AUTH:
+        note_limit(r, t, CREDENTIAL_REFUSED_MS);
+        return true;
+    case GW_ERR_UPSTREAM_QUOTA:
+        note_limit(r, every_model(r->asked), QUOTA_USED_UP_MS);
+        return true;
+    case GW_ERR_UPSTREAM_RATE_LIMITED:
+        note_limit(r, t,
+                   r->retry_ms == RETRY_HINT_NONE ? LIMIT_DEFAULT_MS
+                                                  : GW_MIN(r->retry_ms, LIMIT_MAX_MS));
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* An answer that refuses is an answer, unless it is the provider that is at its end. */
 static void note_status(relay_request *r, target_name t)
 {
-    int64_t said_ms = relay_request_retry_after_ms(r);
-
-    switch (r->upstream_status) {
-    case 401:
-    case 402:
-    case 403:
-    case 407:
-        note_limit(r, t, CREDENTIAL_REFUSED_MS);
-        break;
-    case 429:
-        note_limit(r, t, said_ms < 0 ? LIMIT_DEFAULT_MS : said_ms);
-        break;
-    default:
-        if (r->upstream_status >= 500 || r->upstream_status == 408)
-            note_failure(r, t);
-        else
-            tell(r, t, target_health_answered(r->core->health, t));
-    }
+    if (r->upstream_status >= 500 || r->upstream_status == 408)
+        note_failure(r, t);
+    else
+        tell(r, t, target_health_answered(r->core->health, t));
 }
 
 static bool is_of_target(gw_status why)
@@ -164,6 +174,8 @@ void relay_request_note_outcome(relay_request *r)
     target_name t = relay_request_target_name(r, r->asked);
     if (!r->has_failed)
         tell(r, t, target_health_answered(r->core->health, t));
+    else if (note_credential(r, t))
+        return;
     else if (r->mode == ANSWER_ERROR)
         note_status(r, t);
     else if (is_of_target(r->troubles->failure.error.code))

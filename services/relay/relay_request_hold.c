@@ -235,7 +235,7 @@ relay_stage relay_request_take_hold(relay_request *r)
     }
     r->take->done = on_taken;
     r->take->arg = r;
-    if (r->call.endpoint != ENDPOINT_EMBEDDINGS)
+    if (r->call.endpoint != ENDPOINT_EMBEDDINGS && !r->body.no_output)
         r->job.ceiling = r->body.needs.max_tokens > 0 ? r->body.needs.max_tokens : usual_ceiling(r);
     return take_hold(r);
 }

@@ -176,6 +176,21 @@ static void without_a_ceiling_of_the_callers_the_routes_stands_up_to_the_models(
     assert_int_equal(f->r.job.ceiling, 1000);
 }
 
+static void a_request_for_no_output_holds_its_prompt_only(void **state)
+{
+    fixture *f = *state;
+
+    ledgers.script = &(answer_of_ledger){.outcome = GRANT_CUT};
+    f->r.body.no_output = true;
+    assert_int_equal(relay_request_take_hold(&f->r), STAGE_FORWARD);
+    assert_int_equal(f->r.job.ceiling, 0);
+    assert_int_equal(ledgers.holds[0].of[LEDGER_TOKENS_DAY], 10);
+    f->r.job.policy = f->r.policy;
+    f->r.job.body = &f->r.body;
+    f->r.job.route = f->r.route;
+    assert_int_equal(adapter_ceiling(&f->r.job), 0); /* the caller's 0 goes up as it is */
+}
+
 /* Key, client and owner may each have less left than the one before. */
 static void the_ceiling_is_cut_to_what_each_level_pays_for(void **state)
 {
@@ -567,6 +582,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_hold_is_the_prompt_and_all_the_output_that_may_come),
         TEST(without_a_ceiling_of_the_callers_the_routes_stands_up_to_the_models),
+        TEST(a_request_for_no_output_holds_its_prompt_only),
         TEST(the_ceiling_is_cut_to_what_each_level_pays_for),
         TEST(a_limit_that_shrinks_each_time_is_not_followed_for_ever),
         TEST(the_hold_is_for_the_dearest_target),

@@ -7,6 +7,7 @@
 #include "relay_metrics.h"
 #include "relay_request.h"
 #include "request_signature.h"
+#include "retry_hint.h"
 #include "route_plan.h"
 
 #include "core/clock.h"
@@ -149,7 +150,9 @@ struct relay_request {
     bool answer_complete; /* nothing is missing but the withheld end */
     gw_str done_raw;
     gw_str answer; /* whole JSON answer */
-    gw_str retry_after, retry_after_ms; /* of an error's head, "" when none */
+    gw_str retry_after; /* seconds, for the caller; "" when nothing is said */
+    int64_t
+        retry_ms; /* until the provider wants to be asked again; RETRY_HINT_NONE: it did not say */
     gw_str processing_ms, openai_version; /* of the upstream's head, "" when none */
     int64_t ttft_ms; /* -1 until content */
     int64_t last_write_ms;
@@ -216,7 +219,7 @@ bool relay_request_is_limited(const relay_request *r, const route_target *t); /*
 target_name relay_request_target_name(const relay_request *r, const route_target *t);
 void relay_request_note_content(relay_request *r); /* the first one came */
 void relay_request_note_outcome(relay_request *r); /* the attempt has ended; once for each */
-int64_t relay_request_retry_after_ms(const relay_request *r); /* -1: it did not say */
+void relay_request_set_retry(relay_request *r, int64_t ms); /* it said when; RETRY_HINT_NONE: no */
 
 /* upstream_answer.c: what the request was sent from is not needed any more. */
 void relay_request_release_body(relay_request *r);

@@ -544,6 +544,100 @@ static void when_all_are_limited_the_answer_is_a_429(void **state)
     assert_int_equal(k->asked, 2);
 }
 
+#define QUOTA                                                                                      \
+    "{\"error\":{\"message\":\"You exceeded your current quota.\",\"type\":"                       \
+    "\"insufficient_quota\",\"code\":\"insufficient_quota\"}}"
+
+/* The second model has a target of the same provider. */
+static void a_used_up_quota_leaves_its_credential_alone_whatever_the_model(void **state)
+{
+    kit *k = *state;
+    static const script queue[] = {REPLY(429, PLAIN, QUOTA), GOOD};
+    static const script good = GOOD;
+
+    give_second_credential(k);
+    ask_queue(k, CHAT, queue);
+    assert_int_equal(k->answer.status, 200);
+    targets[0].upstream_model = GW_STR("another");
+    for (int i = 0; i < 2; i++)
+        ask_script(k, CHAT, &good);
+    assert_string_equal(k->credentials.data, "Bearer sk-upstream-secret\nBearer sk-other\n"
+                                             "Bearer sk-other\nBearer sk-other\n");
+}
+
+static void a_used_up_quota_moves_on_to_the_next_target_for_long(void **state)
+{
+    kit *k = *state;
+    static const script queue[] = {REPLY(429, PLAIN, QUOTA), GOOD};
+    static const script good = GOOD;
+
+    ask_queue(k, CHAT, queue); /* its Retry-After of 3 s says nothing */
+    assert_int_equal(k->answer.status, 200);
+    assert_int_equal(k->asked, 2);
+    ask_script(k, CHAT, &good);
+    assert_int_equal(k->asked, 1);
+    assert_true(says(&k->trail, "two"));
+}
+
+static void of_a_used_up_quota_the_caller_is_told_that_waiting_does_not_help(void **state)
+{
+    kit *k = *state;
+    static const script queue[] = {REPLY(429, PLAIN, QUOTA)};
+
+    k->route.target_count = 1;
+    ask_queue(k, CHAT, queue);
+    assert_int_equal(k->answer.status, 429);
+    assert_true(says(&k->answer.body, "\"code\":\"upstream_quota_exceeded\""));
+    assert_true(says(&k->answer.body, "its operator has to mend it"));
+    assert_true(says(&k->answer.head, "x-should-retry: false"));
+    assert_false(says(&k->answer.head, "retry-after"));
+    assert_string_equal(only_event(k)->error, "upstream_quota_exceeded");
+}
+
+static void the_caller_is_told_seconds_however_the_provider_said_it(void **state)
+{
+#define INFO                                                                                       \
+    "[{\"error\":{\"code\":429,\"message\":\"Resource "                                            \
+    "exhausted\",\"status\":\"RESOURCE_EXHAUSTED\","                                               \
+    "\"details\":[{\"@type\":\"type.googleapis.com/google.rpc.RetryInfo\",\"retryDelay\":"         \
+    "\"34.07s\"}]}}]"
+    static const struct {
+        script answer;
+        const char *header;
+    } cases[] = {
+        {{.status = 429, .type = PLAIN, .parts = {ERROR}, .retry_after = "7"}, "retry-after: 7\n"},
+        {{.status = 429, .type = PLAIN, .parts = {ERROR}, .retry_after = "1.5"},
+         "retry-after: 2\n"},
+        {{.status = 503,
+          .type = PLAIN,
+          .parts = {ERROR},
+          .retry_after = "Sun, 06 Nov 1994 08:49:37 GMT"},
+         "retry-after: 0\n"},
+        {{.status = 429,
+          .type = PLAIN,
+          .parts = {ERROR},
+          .retry_after = "Sat, 06 Nov 2094 08:49:37 GMT"},
+         "retry-after: 2678400\n"},
+        {{.status = 429, .type = PLAIN, .parts = {INFO}, .retry_after = ""}, "retry-after: 35\n"},
+        {{.status = 429, .type = PLAIN, .parts = {INFO}, .retry_after = "2"}, "retry-after: 2\n"},
+    };
+    kit *k = *state;
+
+    k->route.target_count = 1;
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        forget_health(k);
+        ask_script(k, CHAT, &cases[i].answer);
+        assert_int_equal(k->answer.status, cases[i].answer.status);
+        if (!says(&k->answer.head, cases[i].header))
+            fail_msg("%zu: no %s in %s", i, cases[i].header, k->answer.head.data);
+    }
+    forget_health(k);
+    ask_script(
+        k, CHAT,
+        &(const script){.status = 429, .type = PLAIN, .parts = {ERROR}, .retry_after = "soon"});
+    assert_false(says(&k->answer.head, "retry-after"));
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, kit_teardown)
@@ -568,6 +662,10 @@ int main(void)
         TEST(credentials_take_turns),
         TEST(another_credential_is_taken_when_one_is_limited_or_refused),
         TEST(when_all_are_limited_the_answer_is_a_429),
+        TEST(a_used_up_quota_leaves_its_credential_alone_whatever_the_model),
+        TEST(a_used_up_quota_moves_on_to_the_next_target_for_long),
+        TEST(of_a_used_up_quota_the_caller_is_told_that_waiting_does_not_help),
+        TEST(the_caller_is_told_seconds_however_the_provider_said_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -56,6 +56,15 @@ static bool can_be_streamed(const relay_request *r)
     return r->adapter->stream_answer && r->call.endpoint != ENDPOINT_COMPLETIONS;
 }
 
+static int64_t read_retry(const relay_request *r, gw_headers headers)
+{
+    const retry_heads h = {.retry_after_ms = gw_headers_get(headers, "retry-after-ms"),
+                           .retry_after = gw_headers_get(headers, "retry-after"),
+                           .date = gw_headers_get(headers, "date")};
+
+    return retry_hint_of_heads(&h, gw_clock_wall_ms(r->core->clock));
+}
+
 /* What kind of answer this is. A provider that answers something else is not speaking our dialect. */
 static gw_status read_head(relay_request *r, int status, gw_headers headers, gw_error *err)
 {
@@ -65,8 +74,7 @@ static gw_status read_head(relay_request *r, int status, gw_headers headers, gw_
     r->upstream_is_json = gw_content_type_is(type, "application/json");
     if (status >= 400) {
         r->mode = ANSWER_ERROR;
-        r->retry_after = keep_header(r, headers, "retry-after");
-        r->retry_after_ms = keep_header(r, headers, "retry-after-ms");
+        relay_request_set_retry(r, read_retry(r, headers));
         return GW_OK;
     }
     if (status < 200 || status >= 300)

@@ -224,3 +224,30 @@ def test_the_rules_of_a_key_hold_here_too(suite: Suite) -> None:
     with anthropic.Anthropic(base_url=suite.relay_url, api_key="lc_prod_nobody", max_retries=0) as sdk:
         with pytest.raises(anthropic.AuthenticationError):
             sdk.messages.create(model=CLAUDE, max_tokens=100, messages=HELLO)
+
+
+def test_several_lines_of_beta_are_one_list(suite: Suite, shared_key: str) -> None:
+    headers = [("x-api-key", shared_key), ("anthropic-beta", "a-2025"), ("accept", "*/*"), ("Anthropic-Beta", "b-2025,c-2025"), ("anthropic-beta", "")]
+    body = {"model": CLAUDE, "max_tokens": 10, "messages": [{"role": "user", "content": "with betas in lines"}]}
+    answer = httpx.post(f"{suite.relay_url}/v1/messages", json=body, headers=headers, verify=suite.verify)
+    assert answer.status_code == 200, answer.text
+    sent = [(name.lower(), value) for name, value in sent_for(suite, "with betas in lines")["headers"]]
+    assert [value for name, value in sent if name == "anthropic-beta"] == ["a-2025, b-2025,c-2025"]
+
+
+def test_no_output_fills_the_prompt_cache(suite: Suite) -> None:
+    """Also of a key with a budget, which holds the prompt only."""
+    key = suite.make_key(limits={"tokensPerDay": 100_000})["key"]
+    with anthropic.Anthropic(base_url=suite.relay_url, api_key=key, max_retries=0, timeout=30) as sdk:
+        raw = sdk.messages.with_raw_response.create(model=f"{CLAUDE}+written-3", max_tokens=0, messages=[{"role": "user", "content": "to be cached"}])
+    answer = raw.parse()
+    assert answer.usage.output_tokens == 0 and answer.usage.cache_creation_input_tokens == 3
+    assert json.loads(sent_for(suite, "to be cached")["body"])["max_tokens"] == 0
+    assert_billed(suite, raw.headers["request-id"], 6, 0, written=3)
+
+
+@pytest.mark.parametrize("model", ["gpt-4o-mini", "gemini-2.5-flash"])
+def test_who_has_no_such_cache_is_not_asked_for_no_output(claude: anthropic.Anthropic, model: str) -> None:
+    with pytest.raises(anthropic.BadRequestError) as refused:
+        claude.messages.create(model=model, max_tokens=0, messages=HELLO)
+    assert "'max_tokens' 0" in str(refused.value)

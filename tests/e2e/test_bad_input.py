@@ -176,7 +176,6 @@ UPSTREAM: dict[str, tuple[int, str | None]] = {
     "gpt-4o-mini+fail-status-403": (502, "upstream_auth_error"),
     "gpt-4o-mini+fail-status-404": (404, "model_not_found"),
     "gpt-4o-mini+fail-status-429": (429, "upstream_rate_limited"),
-    "gpt-4o-mini+fail-quota": (429, "upstream_rate_limited"),
     "gpt-4o-mini+fail-status-500": (502, "upstream_error"),
     "gpt-4o-mini+fail-status-503": (503, "upstream_unavailable"),
     "gpt-4o-mini+fail-status-504": (504, "upstream_timeout"),

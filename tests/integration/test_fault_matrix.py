@@ -41,6 +41,9 @@ MARK = {
     "garbage": ("fail-garbage", "agent_garbage"),
     "wrong length": ("fail-length", "agent_length"),
     "429": ("fail-status-429", "agent_fail_pre_429"),
+    "quota": ("fail-quota", ""),
+    "429 with a date": ("fail-retry-date-30", ""),
+    "429 with RetryInfo": ("fail-retry-info-30", ""),
     "500": ("fail-status-500", "agent_fail_pre_500"),
     "529": ("fail-status-529", "agent_fail_pre_529"),
     "HTML 200": ("fail-html", "agent_html"),
@@ -66,6 +69,9 @@ BEFORE: dict[str, Expected] = {  # nothing of an answer has come
     "stall": Expected(504, "upstream_timeout", True),
     "garbage": Expected(502, "upstream_invalid_response", True),
     "429": Expected(429, "upstream_rate_limited", True, opens=False),
+    "quota": Expected(429, "upstream_quota_exceeded", True, opens=False),
+    "429 with a date": Expected(429, "upstream_rate_limited", True, opens=False),
+    "429 with RetryInfo": Expected(429, "upstream_rate_limited", True, opens=False),
     "500": Expected(502, "upstream_error", True),
     "529": Expected(503, "upstream_unavailable", True),
     "HTML 200": Expected(502, "upstream_invalid_response", True),
@@ -114,6 +120,7 @@ CASES = {
     for stream in (False, True)
     for pair in (False, True)
     if stream or fault != "cut late"
+    if kind != "librechat" or MARK[fault][1] or fault == "refuse"
     for case in [Case(kind, fault, stream, pair)]
 }
 
@@ -230,6 +237,18 @@ def test_the_matrix(seen: dict[str, Seen], name: str) -> None:
         assert (s.row["usage"]["costNanoUsd"] > 0) == (basis != "unpriced")
 
 
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if BEFORE.get(case.fault, CUT).status == 429 and not case.pair])
+def test_the_caller_is_told_when_to_come_back(seen: dict[str, Seen], name: str) -> None:
+    case, head = CASES[name], seen[name].answer.headers
+    if case.fault == "quota":
+        assert "retry-after" not in head and head["x-should-retry"] == "false"
+    else:
+        seconds = {"429 with a date": (29, 30), "429 with RetryInfo": (31,)}.get(case.fault, (1,))
+        if case.kind == "librechat" and "retry-after" not in head:
+            return  # the small one does not say
+        assert int(head["retry-after"]) in seconds and "x-should-retry" not in head
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_the_breaker_opens_when_the_provider_is_to_blame(seen: dict[str, Seen], name: str) -> None:
     case, s = CASES[name], seen[name]
@@ -237,7 +256,7 @@ def test_the_breaker_opens_when_the_provider_is_to_blame(seen: dict[str, Seen], 
     if not want.opens and not (case.pair and want.moves):
         assert s.calls_again >= 1
         return
-    if not want.opens and s.gap_seconds >= LIMITED_SECONDS:
+    if not want.opens and case.fault == "429" and s.gap_seconds >= LIMITED_SECONDS:
         pytest.skip("the machine was too slow: the 429 is forgotten")
     assert s.calls_again == 0
     if case.pair:  # the standby is asked at once

@@ -91,7 +91,7 @@ def check(body: Any) -> None:
         require(name in MEMBERS, f"{name}: Extra inputs are not permitted")
     for name in ("model", "messages", "max_tokens"):
         require(name in body, f"{name}: Field required")
-    require(type(body["max_tokens"]) is int and body["max_tokens"] > 0, "max_tokens: Input should be greater than 0")
+    require(type(body["max_tokens"]) is int and body["max_tokens"] >= 0, "max_tokens: Input should be greater than or equal to 0")
     require(isinstance(body["messages"], list) and body["messages"], "messages: at least one message is required")
     require(0 <= body.get("temperature", 0) <= 1, "temperature: range: 0..1")
     choice = body.get("tool_choice", {"type": "auto"})

@@ -21,6 +21,8 @@ a name without marks is a normal model. N events count from the role chunk; 2 wh
     ------------------------  --------------------------------------------------------------------
     fail-status-<code>        OpenAI error object with that status; 429 with `retry-after: 1`
     fail-quota                429 insufficient_quota
+    fail-retry-date-<s>       429 whose retry-after is the date in s seconds
+    fail-retry-info-<s>       429 whose body has Google's RetryInfo, s.5 seconds
     fail-leak                 400 whose message repeats the Authorization header it got
     fail-first[-<n>]          the first n requests (1) of this very name get 503, later ones work
     fail-cut[-<n>]            closed after n events; JSON: after half of the body

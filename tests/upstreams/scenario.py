@@ -9,8 +9,10 @@ marks stands in openai.py.
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from dataclasses import dataclass
+from email.utils import formatdate
 from typing import Any, Callable, Iterable, Mapping, Optional
 
 from upstreams.http import Connection, Headers, Request, to_json
@@ -128,6 +130,15 @@ class Player:
                 status = 503
         if status is not None:
             await self.respond_error(connection, status)
+        elif scenario.has("fail-retry-date"):
+            now = int(time.time())
+            dates = [("date", formatdate(now, usegmt=True)), ("retry-after", formatdate(now + (scenario.number("fail-retry-date") or 0), usegmt=True))]
+            await connection.respond_json(429, self.dialect.error(429, "Rate limit reached."), dates)
+        elif scenario.has("fail-retry-info"):
+            body = self.dialect.error(429, "Resource exhausted.")
+            info = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{scenario.number('fail-retry-info')}.5s"}
+            body["error"]["details"] = [{"@type": "type.googleapis.com/google.rpc.Help"}, info]
+            await connection.respond_json(429, body)
         elif scenario.has("fail-quota"):
             message = "You exceeded your current quota."
             body = error_body(message, "insufficient_quota", "insufficient_quota")

@@ -3,8 +3,6 @@
 
 #include "http/server_test_kit.h"
 
-#define GET(path) "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
-
 enum { HIGH_WATER = 16 * 1024 };
 
 static gw_http_server_options options(void)
@@ -27,12 +25,6 @@ static int setup_tls(void **state)
 {
     gw_http_server_options o = options();
     *state = kit_new_tls(&o);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    kit_free(*state);
     return 0;
 }
 
@@ -207,11 +199,11 @@ static void a_close_ends_every_exchange_incomplete(void **state)
 
 int main(void)
 {
-#define PLAIN(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define PLAIN(name) cmocka_unit_test_setup_teardown(name, setup, kit_teardown)
 #define CASE(name)                                                                                 \
     PLAIN(name),                                                                                   \
     {                                                                                              \
-#name " (TLS)", name, setup_tls, teardown, NULL                                            \
+#name " (TLS)", name, setup_tls, kit_teardown, NULL                                        \
     }
     const struct CMUnitTest tests[] = {
         PLAIN(one_connection_too_many_is_told_so),

@@ -3,26 +3,6 @@
 
 #include "http/server_test_kit.h"
 
-#define GET(path) "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
-
-static int setup(void **state)
-{
-    *state = kit_new(&gw_http_server_defaults);
-    return 0;
-}
-
-static int setup_tls(void **state)
-{
-    *state = kit_new_tls(&gw_http_server_defaults);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    kit_free(*state);
-    return 0;
-}
-
 static void a_stream_is_chunked_and_its_head_goes_with_the_first_write(void **state)
 {
     kit *k = *state;
@@ -145,11 +125,11 @@ static void an_answer_of_another_length_than_announced_is_cut(void **state)
 
 int main(void)
 {
-#define PLAIN(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define PLAIN(name) cmocka_unit_test_setup_teardown(name, kit_setup, kit_teardown)
 #define CASE(name)                                                                                 \
     PLAIN(name),                                                                                   \
     {                                                                                              \
-#name " (TLS)", name, setup_tls, teardown, NULL                                            \
+#name " (TLS)", name, kit_setup_tls, kit_teardown, NULL                                    \
     }
     const struct CMUnitTest tests[] = {
         CASE(a_stream_is_chunked_and_its_head_goes_with_the_first_write),

@@ -4,8 +4,6 @@
 #include "http/server_test_kit.h"
 #include "testing/failing_alloc.h"
 
-#define GET(path) "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
-
 enum { HEAD_MAX = 1024, HEADERS_MAX = 10, BODY_MEMORY_MAX = 4096 };
 
 static gw_http_server_options options(void)
@@ -31,12 +29,6 @@ static int setup_tls(void **state)
 {
     gw_http_server_options o = options();
     *state = kit_new_tls(&o);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    kit_free(*state);
     return 0;
 }
 
@@ -346,11 +338,11 @@ static void running_out_of_memory_anywhere_ends_in_an_answer_or_the_end(void **s
 
 int main(void)
 {
-#define PLAIN(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define PLAIN(name) cmocka_unit_test_setup_teardown(name, setup, kit_teardown)
 #define CASE(name)                                                                                 \
     PLAIN(name),                                                                                   \
     {                                                                                              \
-#name " (TLS)", name, setup_tls, teardown, NULL                                            \
+#name " (TLS)", name, setup_tls, kit_teardown, NULL                                        \
     }
     const struct CMUnitTest tests[] = {
         CASE(a_client_that_says_nothing_is_closed),

@@ -2,26 +2,6 @@
 
 #include "http/server_test_kit.h"
 
-#define GET(path) "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
-
-static int setup(void **state)
-{
-    *state = kit_new(&gw_http_server_defaults);
-    return 0;
-}
-
-static int setup_tls(void **state)
-{
-    *state = kit_new_tls(&gw_http_server_defaults);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    kit_free(*state);
-    return 0;
-}
-
 static void a_whole_answer_is_one_message_with_length_and_date(void **state)
 {
     kit *k = *state;
@@ -345,11 +325,11 @@ static void servers_that_share_a_port_serve_for_each_other(void **state)
 
 int main(void)
 {
-#define PLAIN(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define PLAIN(name) cmocka_unit_test_setup_teardown(name, kit_setup, kit_teardown)
 #define CASE(name)                                                                                 \
     PLAIN(name),                                                                                   \
     {                                                                                              \
-#name " (TLS)", name, setup_tls, teardown, NULL                                            \
+#name " (TLS)", name, kit_setup_tls, kit_teardown, NULL                                    \
     }
     const struct CMUnitTest tests[] = {
         CASE(a_whole_answer_is_one_message_with_length_and_date),
@@ -370,7 +350,7 @@ int main(void)
         CASE(the_request_s_parts_are_views_for_the_handler),
         CASE(a_taken_port_is_an_error),
         cmocka_unit_test_setup_teardown(servers_that_share_a_port_serve_for_each_other,
-                                        setup_shared, teardown),
+                                        setup_shared, kit_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,6 +18,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define GET(path) "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
+
 enum { KIT_BODY_MAX = 1024 * 1024, KIT_PATIENCE_MS = 10000 };
 
 typedef struct kit {
@@ -235,6 +237,25 @@ static inline void kit_free(kit *k)
         tls_test_folder_drop(&k->folder);
     gw_loop_free(k->loop);
     free(k);
+}
+
+/* For cmocka: with the options by default, plain or inside TLS. */
+static inline int kit_setup(void **state)
+{
+    *state = kit_new(&gw_http_server_defaults);
+    return 0;
+}
+
+static inline int kit_setup_tls(void **state)
+{
+    *state = kit_new_tls(&gw_http_server_defaults);
+    return 0;
+}
+
+static inline int kit_teardown(void **state)
+{
+    kit_free(*state);
+    return 0;
 }
 
 /* ---- raw clients ---- */

@@ -2,8 +2,6 @@
 #include "http/server_test_kit.h"
 #include "tls/tls_internal.h" /* for a client that does what ours never does */
 
-#define GET(path) "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
-
 enum { HEAD_TIMEOUT_MS = 1000, IDLE_TIMEOUT_MS = 3000 };
 
 static gw_http_server_options options(void)
@@ -27,12 +25,6 @@ static int setup_mutual(void **state)
     gw_http_server_options o = options();
     o.tls_clients = GW_TLS_CLIENTS_MUST_PROVE;
     *state = kit_new_tls(&o);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    kit_free(*state);
     return 0;
 }
 
@@ -274,7 +266,7 @@ static void a_server_without_a_certificate_does_not_start(void **state)
     kit_settle(k);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, kit_teardown)
 
 int main(void)
 {
@@ -291,7 +283,7 @@ int main(void)
         CASE(a_new_certificate_is_for_new_connections_and_kept_ones_go_on),
         CASE(a_bad_swap_leaves_the_certificate_before),
         cmocka_unit_test_setup_teardown(a_handler_sees_who_a_client_has_proved_to_be, setup_mutual,
-                                        teardown),
+                                        kit_teardown),
         CASE(a_client_that_asks_for_key_updates_and_reads_nothing_is_closed),
         CASE(a_server_without_a_certificate_does_not_start),
     };

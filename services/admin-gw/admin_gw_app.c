@@ -6,7 +6,7 @@
 #include "openapi.h"
 #include "rest_front.h"
 #include "schema/all.h"
-#include "service/service.h"
+#include "service/service_http.h"
 
 #define DRAIN_POLL_MS 20
 #define FLUSH_MAX_MS  2000 /* for the last answers to leave the sockets */
@@ -133,16 +133,12 @@ static gw_http_server_options http_options(const admin_gw_conf *conf)
 static gw_status open_http(admin_gw_app *a, gw_error *err)
 {
     const admin_gw_conf *conf = a->conf;
-    gw_http_server_options options = http_options(conf);
-    gw_str host;
-    if (!gw_host_port_split(gw_str_of(conf->listen), &host, &options.port))
-        return gw_fail(err, GW_ERR_INVALID_ARGUMENT, "%s is no address", conf->listen);
-    const gw_tls_paths paths = {conf->listen_tls_cert_file, conf->listen_tls_key_file, NULL};
-    gw_status rc = gw_service_open_tls(a->service, &paths, &options.tls, err);
-    if (rc != GW_OK)
-        return rc;
-    gw_auto_free char *address = gw_str_dup(host);
-    options.host = address;
+    const gw_service_http http = {.listen = conf->listen,
+                                  .cert_file = conf->listen_tls_cert_file,
+                                  .key_file = conf->listen_tls_key_file,
+                                  .options = http_options(conf),
+                                  .ops = &rest_front_ops,
+                                  .arg = &a->front};
     a->front = (rest_front){
         .routes = a->routes,
         .openapi = gw_buf_str(&a->openapi),
@@ -155,13 +151,7 @@ static gw_status open_http(admin_gw_app *a, gw_error *err)
     gw_list_init(&a->front.exchanges);
     for (size_t i = 0; i < GW_ARRAY_LEN(a->backends); i++)
         a->front.backends[i] = a->backends[i];
-    rc = gw_http_server_new(a->loop, &options, &rest_front_ops, &a->front, a->log, &a->http, err);
-    if (rc != GW_OK)
-        return rc;
-    gw_log_info(a->log, "listening", gw_kv("http.port", gw_http_server_port(a->http)),
-                gw_kv("http.tls", options.tls != NULL),
-                gw_kv("routes", route_table_count(a->routes)));
-    return GW_OK;
+    return gw_service_open_http(a->service, &http, &a->http, err);
 }
 
 static uint64_t descriptors(const void *conf)

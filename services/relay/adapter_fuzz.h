@@ -77,7 +77,8 @@ typedef struct adapter_fuzz_run {
 
 /* `emit`, with `arg`, has to call adapter_fuzz_emitted(). */
 static inline void adapter_fuzz_begin(adapter_fuzz_run *r, relay_endpoint endpoint,
-                                      provider_kind kind, void (*emit)(void *arg, const answer_event *e), void *arg)
+                                      provider_kind kind,
+                                      void (*emit)(void *arg, const answer_event *e), void *arg)
 {
     static char scratch[4096];
 

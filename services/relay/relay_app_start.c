@@ -6,6 +6,7 @@
 
 #include "crypto/crypto.h"
 #include "schema/all.h"
+#include "service/service_http.h"
 
 #define SLOTS_BEYOND    1024 /* flight slots over RELAY_MAX_INFLIGHT (USAGE.md) */
 #define REFUSAL_SLOTS   256 /* rows that count refusals, open at once */
@@ -351,25 +352,16 @@ static gw_http_server_options http_options(const relay_app *a)
 static gw_status open_http(relay_app *a, gw_error *err)
 {
     const relay_conf *conf = a->conf;
-    gw_http_server_options options = http_options(a);
-    gw_str host;
+    gw_service_http http = {.listen = conf->listen,
+                            .cert_file = conf->listen_tls_cert_file,
+                            .key_file = conf->listen_tls_key_file,
+                            .options = http_options(a),
+                            .ops = &front_http_ops,
+                            .arg = &a->front};
 
-    if (!gw_host_port_split(gw_str_of(conf->listen), &host, &options.port))
-        return gw_fail(err, GW_ERR_INVALID_ARGUMENT, "%s is no address", conf->listen);
-    const gw_tls_paths paths = {conf->listen_tls_cert_file, conf->listen_tls_key_file, NULL};
-    gw_status rc = gw_service_open_tls(a->service, &paths, &options.tls, err);
-    if (rc != GW_OK)
-        return rc;
-    gw_auto_free char *host_text = gw_str_dup(host);
-    options.host = host_text;
-    options.shares_port = conf->listen_shared;
-    rc = gw_http_server_new(a->loop, &options, &front_http_ops, &a->front, a->log, &a->http, err);
-    if (rc != GW_OK)
-        return rc;
-    gw_log_info(a->log, "listening", gw_kv("http.port", gw_http_server_port(a->http)),
-                gw_kv("http.tls", options.tls != NULL),
-                gw_kv("grpc.port", gw_rpc_server_port(a->rpc)));
-    return GW_OK;
+    http.options.shares_port = conf->listen_shared;
+    gw_log_info(a->log, "listening", gw_kv("grpc.port", gw_rpc_server_port(a->rpc)));
+    return gw_service_open_http(a->service, &http, &a->http, err);
 }
 
 gw_status relay_app_open(void *app, gw_service *service, gw_error *err)

@@ -43,6 +43,7 @@ static inline bool gw_str_eq_c(gw_str a, const char *b)
 bool gw_str_same_nocase(const char *a, const char *b, size_t len);
 static inline bool gw_str_eq_nocase(gw_str a, gw_str b)
 {
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): only an empty one has no bytes */
     if (a.len != b.len || (a.len > 0 && ((a.ptr[0] ^ b.ptr[0]) & ~0x20) != 0))
         return false; /* most that are looked at: without a call */
     return gw_str_same_nocase(a.ptr, b.ptr, a.len);
@@ -118,7 +119,8 @@ static inline void gw_buf_append(gw_buf *b, const void *bytes, size_t len)
         gw_buf_append_growing(b, bytes, len);
         return;
     }
-    if (len > 0) /* `bytes` may be NULL then */
+    if (len > 0) /* `bytes` may be NULL if not */
+        /* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker) */
         memcpy(b->data + b->len, bytes, len);
     b->len += len;
     b->data[b->len] = '\0';

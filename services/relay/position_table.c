@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define MAGIC        "relaypo2"
+#define MAGIC        "relaypo3"
 #define MAGIC_STEM   7 /* the number behind it is that of the rows' layout */
 #define HEADER_BYTES 4096
 #define SPOOL_SIZE   32
@@ -20,17 +20,23 @@ typedef struct file_header {
     atomic_int_least64_t uses; /* ids given */
 } file_header;
 
-/* As it stands in the file. The id is written last and taken away first. */
+/*
+ * The file is a header, the ids of all rows and the rows. An id, 0 where the row is not in use, is written last and taken away
+ * first. Ids stand together so that looking for those in use touches few pages: what was never used is in no memory.
+ */
+typedef atomic_int_least64_t file_id;
+
 typedef struct file_row {
-    atomic_int_least64_t id; /* 0 = not in use */
     atomic_int_least64_t load;
     char subject[LEDGER_SUBJECT_SIZE], holder[LEDGER_HOLDER_SIZE];
 } file_row;
 
-#define MAP_BYTES (HEADER_BYTES + (size_t)POSITION_ROWS * sizeof(file_row))
+#define IDS_BYTES ((size_t)POSITION_ROWS * sizeof(file_id))
+#define MAP_BYTES (HEADER_BYTES + IDS_BYTES + (size_t)POSITION_ROWS * sizeof(file_row))
 
 struct position_table {
     file_header *header;
+    file_id *ids;
     file_row *rows;
     uint32_t *free; /* a stack */
     uint32_t free_count;
@@ -54,7 +60,8 @@ static gw_status map_file(position_table *t, const char *dir, gw_error *err)
     if (code != 0)
         return gw_fail(err, GW_ERR_IO, "cannot map %s: %s", path, strerror(code));
     t->header = map;
-    t->rows = (file_row *)(void *)((uint8_t *)map + HEADER_BYTES);
+    t->ids = (file_id *)(void *)((uint8_t *)map + HEADER_BYTES);
+    t->rows = (file_row *)(void *)((uint8_t *)map + HEADER_BYTES + IDS_BYTES);
     return GW_OK;
 }
 
@@ -67,7 +74,9 @@ static void begin_anew(position_table *t, const char *spool)
 
     if (is_ours && strcmp(t->header->spool, spool) == 0)
         return;
-    memset(t->rows, 0, (size_t)POSITION_ROWS * sizeof(file_row));
+    for (uint32_t i = 0; i < POSITION_ROWS; i++)
+        if (atomic_load(&t->ids[i]) != 0)
+            atomic_store(&t->ids[i], 0);
     memset(t->header, 0, sizeof(*t->header));
     atomic_store(&t->header->uses, uses);
     (void)snprintf(t->header->spool, sizeof(t->header->spool), "%s", spool);
@@ -89,7 +98,7 @@ gw_status position_table_open(const char *dir, gw_str spool, position_table **re
     (void)snprintf(name, sizeof(name), "%.*s", GW_STR_ARG(spool));
     begin_anew(t, name);
     for (uint32_t i = POSITION_ROWS; i-- > 0;)
-        if (atomic_load(&t->rows[i].id) == 0)
+        if (atomic_load(&t->ids[i]) == 0)
             t->free[t->free_count++] = i;
     *ret = gw_steal(&t);
     return GW_OK;
@@ -107,9 +116,10 @@ void position_table_free(position_table *t)
 
 static file_row *row_of(const position_table *t, int64_t id)
 {
-    file_row *row = &t->rows[id % POSITION_ROWS];
+    int64_t at = id % POSITION_ROWS;
+    bool in_use = id > 0 && atomic_load_explicit(&t->ids[at], memory_order_acquire) == id;
 
-    return id > 0 && atomic_load_explicit(&row->id, memory_order_acquire) == id ? row : NULL;
+    return in_use ? &t->rows[at] : NULL;
 }
 
 int64_t position_table_open_row(position_table *t, const char *holder, const char *subject)
@@ -122,7 +132,7 @@ int64_t position_table_open_row(position_table *t, const char *holder, const cha
     atomic_store(&row->load, 0);
     (void)snprintf(row->subject, sizeof(row->subject), "%s", subject);
     (void)snprintf(row->holder, sizeof(row->holder), "%s", holder);
-    atomic_store_explicit(&row->id, id, memory_order_release);
+    atomic_store_explicit(&t->ids[index], id, memory_order_release);
     return id;
 }
 
@@ -136,19 +146,19 @@ void position_table_set_load(position_table *t, int64_t id, int64_t load)
 
 void position_table_close_row(position_table *t, int64_t id)
 {
-    file_row *row = row_of(t, id);
+    uint32_t at = (uint32_t)(id % POSITION_ROWS);
 
-    if (!row)
+    if (!row_of(t, id))
         return;
-    atomic_store_explicit(&row->id, 0, memory_order_release);
-    t->free[t->free_count++] = (uint32_t)(id % POSITION_ROWS);
+    atomic_store_explicit(&t->ids[at], 0, memory_order_release);
+    t->free[t->free_count++] = at;
 }
 
 bool position_table_next(const position_table *t, uint32_t *at, ledger_row *ret)
 {
     for (; *at < POSITION_ROWS; ++*at) {
         const file_row *row = &t->rows[*at];
-        int64_t id = atomic_load_explicit(&row->id, memory_order_acquire);
+        int64_t id = atomic_load_explicit(&t->ids[*at], memory_order_acquire);
         if (id <= 0 || id % POSITION_ROWS != *at)
             continue;
         ++*at;

@@ -8,7 +8,8 @@
 #define RETRY_MS         30000 /* at most; the refresh if that is shorter */
 #define CONNECT_MS       5000
 #define TOTAL_MS         30000
-#define ANSWER_MAX_BYTES ((size_t)8 * 1024 * 1024)
+#define ANSWER_MAX_BYTES ((size_t)8 * 1024 * 1024) /* of all pages */
+#define PAGES_MAX        20
 #define LISTINGS_MAX     64
 
 /* Of one provider. */
@@ -22,7 +23,11 @@ typedef struct listing {
     gw_timer timer;
     gw_http_call *call; /* under way */
     gw_buf body;
+    size_t bytes; /* of the pages before and this one */
     int status;
+    listed_models pages; /* of the question under way; its arena is ours */
+    unsigned page_count;
+    gw_str next; /* of these pages, "" for the first; in their arena */
     bool is_outdated; /* the call under way asks a provider that was changed since */
     bool failing;
 } listing;
@@ -38,12 +43,22 @@ struct model_catalog {
 
 /* ---- asking ---- */
 
+static void forget_pages(listing *l)
+{
+    gw_arena_free(l->pages.arena);
+    l->pages = (listed_models){0};
+    l->page_count = 0;
+    l->bytes = 0;
+    l->next = GW_STR("");
+}
+
 static void drop(listing *l)
 {
     gw_timer_cancel(l->catalog->loop, &l->timer);
     gw_list_remove(&l->node);
     l->catalog->count--;
     gw_arena_free(l->arena);
+    forget_pages(l);
     gw_buf_fini(&l->body);
     free(l);
 }
@@ -63,23 +78,25 @@ static void note_failure(listing *l, const gw_error *err)
     ask_within(l, GW_MIN(l->catalog->o.refresh_ms, RETRY_MS));
 }
 
-static gw_status read_answer(listing *l, gw_error *err)
+/* What was known stays until all pages are there. */
+static gw_status read_page(listing *l, gw_error *err)
 {
-    gw_auto(gw_arena) arena = gw_arena_new();
-    provider_models said = {0};
+    gw_str before = l->next;
 
-    if (!arena)
-        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for a list of models");
     if (l->status != 200)
         return gw_fail(err, GW_ERR_UPSTREAM_FAILED, "it answered with status %d", l->status);
-    gw_status rc = provider_listing_read(arena, l->provider->kind, gw_buf_str(&l->body), &said.ids,
-                                         &said.count, err);
-    if (rc != GW_OK)
-        return rc;
+    gw_status rc =
+        provider_listing_read(&l->pages, l->provider->kind, gw_buf_str(&l->body), &l->next, err);
+    if (rc == GW_OK && l->next.len > 0 && gw_str_eq(l->next, before))
+        rc = gw_fail(err, GW_ERR_UPSTREAM_PROTOCOL, "its next page is the same one again");
+    return rc;
+}
+
+static void take_over_pages(listing *l)
+{
     gw_arena_free(l->arena);
-    l->arena = gw_steal(&arena);
-    l->said = said;
-    return GW_OK;
+    l->arena = gw_steal(&l->pages.arena);
+    l->said = (provider_models){.ids = l->pages.ids, .count = l->pages.count};
 }
 
 static void on_head(gw_http_call *c, int status, gw_headers headers, void *arg)
@@ -95,17 +112,37 @@ static void on_body(gw_http_call *c, gw_str bytes, void *arg)
 {
     listing *l = arg;
 
-    if (l->body.len + bytes.len <= ANSWER_MAX_BYTES)
+    l->bytes += bytes.len;
+    if (l->bytes <= ANSWER_MAX_BYTES)
         gw_buf_append_str(&l->body, bytes);
     else
         gw_http_cancel(c);
+}
+
+static void ask_page(listing *l);
+
+/* The next page, or the end: lists of more pages than we ask for are cut. */
+static void follow_page(listing *l)
+{
+    gw_error err;
+
+    if (read_page(l, &err) != GW_OK) {
+        note_failure(l, &err);
+    } else if (l->next.len > 0 && ++l->page_count < PAGES_MAX) {
+        ask_page(l);
+        return;
+    } else {
+        take_over_pages(l);
+        l->failing = false;
+        ask_within(l, l->catalog->o.refresh_ms);
+    }
+    forget_pages(l);
 }
 
 static void on_done(gw_http_call *c, gw_status rc, const gw_error *why, void *arg)
 {
     listing *l = arg;
     bool is_outdated = l->is_outdated;
-    gw_error err;
 
     (void)c;
     l->call = NULL;
@@ -114,24 +151,22 @@ static void on_done(gw_http_call *c, gw_status rc, const gw_error *why, void *ar
         drop(l);
         return;
     }
-    if (is_outdated) {
-        ask_within(l, 0);
-    } else if (rc != GW_OK) {
-        note_failure(l, why);
-    } else if (read_answer(l, &err) != GW_OK) {
-        note_failure(l, &err);
-    } else {
-        l->failing = false;
-        ask_within(l, l->catalog->o.refresh_ms);
+    if (rc == GW_OK && !is_outdated) {
+        follow_page(l);
+        return;
     }
     gw_buf_fini(&l->body);
+    forget_pages(l);
+    if (is_outdated)
+        ask_within(l, 0);
+    else
+        note_failure(l, why);
 }
 
-static void ask(void *arg)
+static gw_status send_question(listing *l, gw_error *err)
 {
     static const gw_http_call_ops ops = {
         .on_head = on_head, .on_body = on_body, .on_done = on_done};
-    listing *l = arg;
     const provider_config *p = l->provider;
     gw_auto(gw_arena) arena = gw_arena_new();
     gw_header headers[ADAPTER_HEADERS_MAX];
@@ -139,22 +174,36 @@ static void ask(void *arg)
         .transport = p->transport,
         .method = "GET",
         .url = p->base_url,
-        .target = arena ? provider_listing_target(arena, p) : GW_STR_NULL,
+        .target = arena ? provider_listing_target(arena, p, l->next) : GW_STR_NULL,
         .headers = headers,
         .timeouts = {.connect_ms = CONNECT_MS, .total_ms = TOTAL_MS},
         .idle_max = p->connections_max,
     };
+
+    if (!l->pages.arena)
+        l->pages.arena = gw_arena_new();
+    if (!request.target.ptr || !l->pages.arena)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory to ask for models");
+    gw_status rc = adapter_write_listing_headers(arena, p, headers, &request.header_count, err);
+    return rc == GW_OK ? gw_http_send(l->catalog->o.upstreams, &request, &ops, l, &l->call, err)
+                       : rc;
+}
+
+static void ask_page(listing *l)
+{
     gw_error err;
 
     l->status = 0;
-    gw_status rc =
-        arena && request.target.ptr
-            ? adapter_write_listing_headers(arena, p, headers, &request.header_count, &err)
-            : gw_fail(&err, GW_ERR_NO_MEMORY, "no memory to ask for models");
-    if (rc == GW_OK)
-        rc = gw_http_send(l->catalog->o.upstreams, &request, &ops, l, &l->call, &err);
-    if (rc != GW_OK)
-        note_failure(l, &err);
+    gw_buf_fini(&l->body);
+    if (send_question(l, &err) == GW_OK)
+        return;
+    forget_pages(l);
+    note_failure(l, &err);
+}
+
+static void ask(void *arg)
+{
+    ask_page(arg);
 }
 
 /* ---- following the configuration ---- */

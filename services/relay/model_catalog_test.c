@@ -4,11 +4,11 @@
 #include "testing/cmocka.h"
 #include "testing/fake_clock.h"
 
-#define QUESTIONS_MAX 16
+#define QUESTIONS_MAX 32
 
 struct gw_http_call {
     gw_str host;
-    char authorization[64];
+    char authorization[64], target[64];
     const gw_http_call_ops *ops;
     void *arg;
     bool is_under_way, is_cancelled;
@@ -27,8 +27,9 @@ gw_status gw_http_send(gw_http_client *client, const gw_http_request *r,
     (void)client;
     (void)err;
     assert_true(asked_count < QUESTIONS_MAX);
-    assert_true(gw_str_eq_c(r->target, "/v1/models"));
+    assert_true(r->target.len < sizeof(c->target));
     *c = (struct gw_http_call){.host = r->url.host, .ops = ops, .arg = arg, .is_under_way = true};
+    memcpy(c->target, r->target.ptr, r->target.len);
     if (shown.len > 0)
         memcpy(c->authorization, shown.ptr, shown.len);
     *ret = c;
@@ -149,6 +150,7 @@ static void a_provider_is_asked_at_once_and_from_time_to_time(void **state)
     pass_time(1);
     assert_int_equal(asked_count, 1);
     assert_string_equal(asked[0].authorization, "Bearer secret");
+    assert_string_equal(asked[0].target, "/v1/models");
     answer(0, 200, "{\"data\":[{\"id\":\"x\"},{\"id\":\"y\"}]}");
     assert_int_equal(known(), 2);
     pass_time(599000);
@@ -245,6 +247,82 @@ static void the_refresh_can_be_switched_off_and_on(void **state)
     answer(0, 200, "{\"data\":[]}");
 }
 
+static void begin_with_pages(small_config *c)
+{
+    make_config(c, "a", "secret");
+    c->provider.kind = PROVIDER_ANTHROPIC;
+    model_catalog_set_config(catalog, &c->config);
+    pass_time(1);
+}
+
+static void the_pages_of_a_list_are_followed(void **state)
+{
+    small_config c;
+
+    (void)state;
+    begin_with_pages(&c);
+    assert_string_equal(asked[0].target, "/v1/models?limit=1000");
+    answer(0, 200,
+           "{\"data\":[{\"id\":\"x\"},{\"id\":\"y\"}],\"has_more\":true,\"last_id\":\"y\"}");
+    assert_int_equal(asked_count, 2); /* at once */
+    assert_string_equal(asked[1].target, "/v1/models?limit=1000&after_id=y");
+    assert_string_equal(asked[1].authorization, asked[0].authorization);
+    assert_int_equal(known(), 0); /* not by halves */
+    answer(1, 200, "{\"data\":[{\"id\":\"z\"}],\"has_more\":false,\"last_id\":\"z\"}");
+    assert_int_equal(known(), 3);
+    pass_time(599000);
+    assert_int_equal(asked_count, 2);
+    pass_time(2000);
+    assert_string_equal(asked[2].target, "/v1/models?limit=1000"); /* from the first one again */
+    answer(2, 200, "{\"data\":[{\"id\":\"x\"}],\"has_more\":true,\"last_id\":\"x\"}");
+    answer(3, 500, "");
+    assert_int_equal(known(), 3); /* stale */
+    pass_time(31000);
+    assert_string_equal(asked[4].target, "/v1/models?limit=1000");
+    answer(4, 200, "{\"data\":[{\"id\":\"x\"}],\"has_more\":false}");
+    assert_int_equal(known(), 1);
+}
+
+static void pages_without_end_are_not_followed(void **state)
+{
+    small_config c;
+    char json[128];
+
+    (void)state;
+    begin_with_pages(&c);
+    answer(0, 200, "{\"data\":[{\"id\":\"x\"}],\"has_more\":true,\"last_id\":\"x\"}");
+    answer(1, 200, "{\"data\":[{\"id\":\"x\"}],\"has_more\":true,\"last_id\":\"x\"}");
+    assert_int_equal(asked_count, 2);
+    assert_int_equal(known(), 0); /* a list that goes in a circle is none */
+    pass_time(31000);
+    for (size_t i = 2; i < asked_count; i++) {
+        (void)snprintf(json, sizeof(json),
+                       "{\"data\":[{\"id\":\"m%zu\"}],\"has_more\":true,\"last_id\":\"m%zu\"}", i,
+                       i);
+        answer(i, 200, json);
+    }
+    assert_int_equal(asked_count, 22);
+    assert_int_equal(known(), 20);
+}
+
+static void a_change_between_two_pages_begins_anew(void **state)
+{
+    small_config first, rotated;
+
+    (void)state;
+    begin_with_pages(&first);
+    answer(0, 200, "{\"data\":[{\"id\":\"x\"}],\"has_more\":true,\"last_id\":\"x\"}");
+    make_config(&rotated, "a", "new");
+    rotated.provider.kind = PROVIDER_ANTHROPIC;
+    model_catalog_set_config(catalog, &rotated.config);
+    end_cancelled(1);
+    pass_time(1);
+    assert_int_equal(asked_count, 3);
+    assert_string_equal(asked[2].target, "/v1/models?limit=1000");
+    answer(2, 200, "{\"data\":[{\"id\":\"y\"}],\"has_more\":false}");
+    assert_int_equal(known(), 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -255,6 +333,9 @@ int main(void)
         TEST(a_provider_behind_no_glob_is_not_asked_and_one_that_leaves_is_forgotten),
         TEST(a_stopped_catalog_asks_nobody),
         TEST(the_refresh_can_be_switched_off_and_on),
+        TEST(the_pages_of_a_list_are_followed),
+        TEST(pages_without_end_are_not_followed),
+        TEST(a_change_between_two_pages_begins_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

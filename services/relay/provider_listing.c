@@ -2,17 +2,30 @@
 
 #include "json_members.h"
 
-gw_str provider_listing_target(gw_arena *arena, const provider_config *p)
-{
-    static const char *const paths[PROVIDER_KIND_COUNT] = {
-        [PROVIDER_OPENAI] = "/models",
-        [PROVIDER_LIBRECHAT] = "/models",
-        [PROVIDER_LOCAL] = "/models",
-        [PROVIDER_ANTHROPIC] = "/models?limit=1000",
-        [PROVIDER_GOOGLE] = "/models?pageSize=1000",
-    };
+#include "core/url.h"
 
-    return gw_arena_join(arena, p->base_path, gw_str_of(paths[p->kind]));
+/* How each kind is asked, and how its next pages are; NULL: it has one page. */
+static const struct {
+    const char *path, *next;
+} questions[PROVIDER_KIND_COUNT] = {
+    [PROVIDER_OPENAI] = {"/models", NULL},
+    [PROVIDER_LIBRECHAT] = {"/models", NULL},
+    [PROVIDER_LOCAL] = {"/models", NULL},
+    [PROVIDER_ANTHROPIC] = {"/models?limit=1000", "&after_id="},
+    [PROVIDER_GOOGLE] = {"/models?pageSize=1000", "&pageToken="},
+};
+
+gw_str provider_listing_target(gw_arena *arena, const provider_config *p, gw_str after)
+{
+    gw_auto_buf target = {0};
+
+    gw_buf_append_str(&target, p->base_path);
+    gw_buf_append_c(&target, questions[p->kind].path);
+    if (after.len > 0) {
+        gw_buf_append_c(&target, questions[p->kind].next);
+        gw_percent_encode(&target, after);
+    }
+    return gw_buf_failed(&target) ? GW_STR_NULL : gw_arena_dup(arena, gw_buf_str(&target));
 }
 
 /* Google lists embedders, too; a model that does not say is taken. */
@@ -40,40 +53,60 @@ static gw_str name_of(provider_kind kind, yyjson_val *model)
     return name.len <= LISTING_NAME_MAX && !gw_str_has_control(name) ? name : GW_STR_NULL;
 }
 
-static gw_status take_names(gw_arena *arena, provider_kind kind, yyjson_val *list,
-                            const gw_str **ret, size_t *ret_count, gw_error *err)
+static gw_status take_names(listed_models *l, provider_kind kind, yyjson_val *list, gw_error *err)
 {
-    size_t most = GW_MIN(yyjson_arr_size(list), LISTING_MODELS_MAX);
-    gw_str *names = gw_arena_array(arena, gw_str, most + 1);
     yyjson_arr_iter it = yyjson_arr_iter_with(list);
-    size_t count = 0;
     yyjson_val *model;
 
-    while (names && count < most && (model = yyjson_arr_iter_next(&it))) {
+    if (!l->ids)
+        l->ids = gw_arena_array(l->arena, gw_str, LISTING_MODELS_MAX);
+    while (l->ids && l->count < LISTING_MODELS_MAX && (model = yyjson_arr_iter_next(&it))) {
         gw_str name = name_of(kind, model);
         if (name.len == 0)
             continue;
-        names[count] = gw_arena_dup(arena, name);
-        if (!names[count++].ptr)
-            names = NULL;
+        l->ids[l->count] = gw_arena_dup(l->arena, name);
+        if (!l->ids[l->count++].ptr)
+            l->ids = NULL;
     }
-    if (!names)
-        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for a list of models");
-    *ret = names;
-    *ret_count = count;
-    return GW_OK;
+    return l->ids ? GW_OK : gw_fail(err, GW_ERR_NO_MEMORY, "no memory for a list of models");
 }
 
-gw_status provider_listing_read(gw_arena *arena, provider_kind kind, gw_str json,
-                                const gw_str **ret, size_t *ret_count, gw_error *err)
+/* Null where the page is the last one. */
+static yyjson_val *next_of(provider_kind kind, yyjson_val *root)
+{
+    if (kind == PROVIDER_GOOGLE)
+        return yyjson_obj_get(root, "nextPageToken");
+    return yyjson_is_true(yyjson_obj_get(root, "has_more")) ? yyjson_obj_get(root, "last_id")
+                                                            : NULL;
+}
+
+static gw_status take_next(listed_models *l, provider_kind kind, yyjson_val *root, gw_str *ret,
+                           gw_error *err)
+{
+    gw_str next = json_string(next_of(kind, root));
+
+    *ret = GW_STR("");
+    if (!questions[kind].next || next.len == 0 || l->count == LISTING_MODELS_MAX)
+        return GW_OK;
+    if (next.len > LISTING_TOKEN_MAX)
+        return gw_fail(err, GW_ERR_UPSTREAM_PROTOCOL,
+                       "the name of its next page is longer than %d bytes", LISTING_TOKEN_MAX);
+    *ret = gw_arena_dup(l->arena, next);
+    return ret->ptr ? GW_OK : gw_fail(err, GW_ERR_NO_MEMORY, "no memory for a list of models");
+}
+
+gw_status provider_listing_read(listed_models *l, provider_kind kind, gw_str json, gw_str *ret_next,
+                                gw_error *err)
 {
     yyjson_doc *doc = yyjson_read(json.ptr, json.len, 0);
-    yyjson_val *list =
-        yyjson_obj_get(yyjson_doc_get_root(doc), kind == PROVIDER_GOOGLE ? "models" : "data");
+    yyjson_val *root = yyjson_doc_get_root(doc);
+    yyjson_val *list = yyjson_obj_get(root, kind == PROVIDER_GOOGLE ? "models" : "data");
     gw_status rc = yyjson_is_arr(list)
-                       ? take_names(arena, kind, list, ret, ret_count, err)
+                       ? take_names(l, kind, list, err)
                        : gw_fail(err, GW_ERR_UPSTREAM_PROTOCOL, "the answer is no list of models");
 
+    if (rc == GW_OK)
+        rc = take_next(l, kind, root, ret_next, err);
     yyjson_doc_free(doc);
     return rc;
 }

@@ -7,18 +7,36 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from harness.ports import eventually
 from harness.suite import Suite
 
 SECONDS = 10.0
+PAGE = 2
+
+
+def openai_page(names: list[str], _: dict[str, list[str]]) -> Any:
+    return {"object": "list", "data": [{"id": name, "object": "model"} for name in names]}
+
+
+def anthropic_page(names: list[str], query: dict[str, list[str]]) -> Any:
+    start = names.index(query["after_id"][0]) + 1 if "after_id" in query else 0
+    page = names[start : start + PAGE]
+    return {"data": [{"type": "model", "id": name} for name in page], "has_more": start + PAGE < len(names), "last_id": page[-1]}
+
+
+def google_page(names: list[str], query: dict[str, list[str]]) -> Any:
+    start = int(query["pageToken"][0].removesuffix("&=/")) if "pageToken" in query else 0
+    page = {"models": [{"name": f"models/{name}", "supportedGenerationMethods": ["generateContent"]} for name in names[start : start + PAGE]]}
+    return {**page, "nextPageToken": f"{start + PAGE}&=/"} if start + PAGE < len(names) else page
 
 
 class Lister:
     """A provider that is only asked for its models."""
 
-    def __init__(self) -> None:
+    def __init__(self, page: Any = openai_page) -> None:
         self.models, self.status = ["lm-a", "lm-b", "gpt-of-theirs", "nobodys"], 200
         self.seen: list[dict[str, str]] = []
         lister = self
@@ -26,7 +44,7 @@ class Lister:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 lister.seen.append({"path": self.path, **{name.lower(): value for name, value in self.headers.items()}})
-                body = json.dumps({"object": "list", "data": [{"id": name, "object": "model"} for name in lister.models]}).encode()
+                body = json.dumps(page(lister.models, parse_qs(urlsplit(self.path).query))).encode()
                 self.send_response(lister.status)
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()
@@ -114,3 +132,23 @@ def test_names_go_with_their_route_and_come_with_the_relay(stack: Suite, lister:
     route = next(r for r in stack.shown("/admin/models")["modelRoutes"] if r["model"] == "lm-*")
     assert stack.admin("DELETE", f"/admin/models/{route['id']}").status_code == 200
     eventually(lambda: "lm-a" not in listed(stack, key), "they are gone", SECONDS)
+
+
+@pytest.mark.parametrize("kind, page, header", [("anthropic", anthropic_page, "x-api-key"), ("google", google_page, "x-goog-api-key")])
+def test_every_page_of_a_provider_is_read(stack: Suite, kind: str, page: Any, header: str) -> None:
+    provider, key = Lister(page), stack.make_key()["key"]
+    provider.models = [f"{kind}-paged-{n}" for n in range(5)]
+    body = {"name": f"{kind}-lister", "kind": kind, "baseUrl": provider.url, "credential": "env:RELAY_CREDENTIAL_SCRIPTED"}
+    assert stack.admin("POST", "/admin/providers", json=body).status_code == 200
+    answer = stack.admin("POST", "/admin/models", json={"model": f"{kind}-paged-*", "targets": [{"provider": f"{kind}-lister"}]})
+    assert answer.status_code == 200, answer.text
+    try:
+        eventually(lambda: set(provider.models) <= listed(stack, key), "the names of three pages", SECONDS)
+        assert all(seen[header] == "sk-scripted-provider-key" for seen in provider.seen)
+        provider.models = [f"{kind}-paged-0", f"{kind}-paged-9", f"{kind}-paged-8"]
+        eventually(lambda: {f"{kind}-paged-8"} <= listed(stack, key), "the names of two pages", SECONDS)
+        assert f"{kind}-paged-4" not in listed(stack, key)
+    finally:
+        for path in (f"/admin/models/{answer.json()['modelRoute']['id']}", f"/admin/providers/{kind}-lister"):
+            stack.admin("DELETE", path)
+        provider.close()

@@ -1,6 +1,7 @@
 /* Messages of a chat request as Anthropic's turns of content blocks. */
 #include "anthropic.h"
 #include "chat_request.h"
+#include "json_builder.h"
 
 typedef struct turns {
     adapter_params *params;
@@ -11,11 +12,6 @@ typedef struct turns {
     yyjson_mut_val *blocks; /* its content */
     chat_place at;
 } turns;
-
-static void set_text(yyjson_mut_doc *doc, yyjson_mut_val *to, const char *name, gw_str text)
-{
-    (void)yyjson_mut_obj_add_strn(doc, to, name, text.ptr ? text.ptr : "", text.len);
-}
 
 /* Where blocks of `role` go: the last message when it is the same one's. */
 static yyjson_mut_val *blocks_of(turns *t, const char *role)
@@ -53,7 +49,7 @@ static void add_text(turns *t, yyjson_mut_val *to, gw_str text, yyjson_val *part
     if (text.len == 0)
         return;
     yyjson_mut_val *block = add_block(t, to, "text");
-    set_text(t->doc, block, "text", text);
+    json_set_text(t->doc, block, "text", text);
     copy_cache_control(t, part, block);
 }
 
@@ -63,12 +59,12 @@ static void add_source(turns *t, yyjson_mut_val *block, const chat_part *p)
 
     if (!p->data.ptr) {
         (void)yyjson_mut_obj_add_str(t->doc, source, "type", "url");
-        set_text(t->doc, source, "url", p->url);
+        json_set_text(t->doc, source, "url", p->url);
         return;
     }
     (void)yyjson_mut_obj_add_str(t->doc, source, "type", "base64");
-    set_text(t->doc, source, "media_type", p->mime);
-    set_text(t->doc, source, "data", p->data);
+    json_set_text(t->doc, source, "media_type", p->mime);
+    json_set_text(t->doc, source, "data", p->data);
 }
 
 static gw_status add_part(turns *t, yyjson_mut_val *to, yyjson_val *part, gw_error *err)
@@ -92,7 +88,7 @@ static gw_status add_part(turns *t, yyjson_mut_val *to, yyjson_val *part, gw_err
                              "Anthropic takes files of type application/pdf only");
         block = add_block(t, to, "document");
         if (p.name.len > 0)
-            set_text(t->doc, block, "title", p.name);
+            json_set_text(t->doc, block, "title", p.name);
         break;
     default:
         return chat_fail(err, GW_ERR_UNSUPPORTED_PARAMETER, &t->at,
@@ -151,7 +147,7 @@ static gw_status add_tool_result(turns *t, yyjson_val *message, gw_error *err)
         return chat_fail(err, GW_ERR_MISSING_PARAMETER, &t->at, "a tool message needs it");
     }
     yyjson_mut_val *block = add_block(t, blocks_of(t, "user"), "tool_result");
-    set_text(t->doc, block, "tool_use_id", id);
+    json_set_text(t->doc, block, "tool_use_id", id);
     return add_content(t, yyjson_mut_obj_add_arr(t->doc, block, "content"),
                        yyjson_obj_get(message, "content"), false, err);
 }
@@ -170,7 +166,7 @@ static void add_thinking(turns *t, yyjson_val *message)
         for (size_t i = 0; i < GW_ARRAY_LEN(members); i++) {
             gw_str text = chat_string(given, members[i]);
             if (text.ptr)
-                set_text(t->doc, block, members[i], text);
+                json_set_text(t->doc, block, members[i], text);
         }
     }
 }
@@ -189,8 +185,8 @@ static gw_status add_calls(turns *t, yyjson_val *message, gw_error *err)
         if (rc != GW_OK)
             return rc;
         yyjson_mut_val *block = add_block(t, blocks_of(t, "assistant"), "tool_use");
-        set_text(t->doc, block, "id", call.id);
-        set_text(t->doc, block, "name", call.name);
+        json_set_text(t->doc, block, "id", call.id);
+        json_set_text(t->doc, block, "name", call.name);
         (void)yyjson_mut_obj_add_val(t->doc, block, "input", call.arguments);
     }
     return GW_OK;

@@ -1,6 +1,7 @@
 /* A chat request as a request of Anthropic's Messages API: everything but the messages. */
 #include "anthropic.h"
 #include "chat_request.h"
+#include "json_builder.h"
 
 /* `thinking` and `top_k` are Anthropic's own; they pass as they are. */
 static const char *const honoured[] = {
@@ -31,21 +32,9 @@ typedef struct writing {
     yyjson_val *asked; /* the caller's body */
 } writing;
 
-static yyjson_val *asked_for(const writing *w, const char *name)
-{
-    yyjson_val *v = yyjson_obj_get(w->asked, name);
-
-    return yyjson_is_null(v) ? NULL : v;
-}
-
-static void set_text(const writing *w, yyjson_mut_val *to, const char *name, gw_str text)
-{
-    (void)yyjson_mut_obj_add_strn(w->doc, to, name, text.ptr, text.len);
-}
-
 static void copy_member(const writing *w, const char *name, const char *as)
 {
-    yyjson_val *v = asked_for(w, name);
+    yyjson_val *v = json_given(w->asked, name);
 
     if (v)
         (void)yyjson_mut_obj_add_val(w->doc, w->root, as, yyjson_val_mut_copy(w->doc, v));
@@ -53,7 +42,7 @@ static void copy_member(const writing *w, const char *name, const char *as)
 
 static gw_status write_sampling(writing *w, gw_error *err)
 {
-    yyjson_val *temperature = asked_for(w, "temperature");
+    yyjson_val *temperature = json_given(w->asked, "temperature");
 
     if (yyjson_get_num(temperature) > 1) {
         gw_status rc = adapter_params_refuse(w->params, "temperature", err,
@@ -71,7 +60,7 @@ static gw_status write_sampling(writing *w, gw_error *err)
 
 static gw_status write_stop(writing *w, gw_error *err)
 {
-    yyjson_val *stop = asked_for(w, "stop");
+    yyjson_val *stop = json_given(w->asked, "stop");
 
     if (yyjson_is_str(stop)) {
         yyjson_mut_val *list = yyjson_mut_obj_add_arr(w->doc, w->root, "stop_sequences");
@@ -91,7 +80,7 @@ static void write_user(writing *w)
     gw_str user = chat_string(w->asked, "user");
 
     if (user.len > 0)
-        set_text(w, yyjson_mut_obj_add_obj(w->doc, w->root, "metadata"), "user_id", user);
+        json_set_text(w->doc, yyjson_mut_obj_add_obj(w->doc, w->root, "metadata"), "user_id", user);
 }
 
 /* ---- tools ---- */
@@ -102,9 +91,9 @@ static void write_tool(const writing *w, yyjson_mut_val *tools, yyjson_val *give
     yyjson_mut_val *out = yyjson_mut_arr_add_obj(w->doc, tools);
     yyjson_val *mark = yyjson_obj_get(given, "cache_control");
 
-    set_text(w, out, "name", tool->name);
+    json_set_text(w->doc, out, "name", tool->name);
     if (tool->description.ptr)
-        set_text(w, out, "description", tool->description);
+        json_set_text(w->doc, out, "description", tool->description);
     if (tool->parameters) {
         (void)yyjson_mut_obj_add_val(w->doc, out, "input_schema",
                                      yyjson_val_mut_copy(w->doc, tool->parameters));
@@ -125,16 +114,16 @@ static gw_status write_choice(writing *w, gw_error *err)
         [CHAT_CHOICE_ABSENT] = "auto",  [CHAT_CHOICE_AUTO] = "auto",  [CHAT_CHOICE_NONE] = "none",
         [CHAT_CHOICE_REQUIRED] = "any", [CHAT_CHOICE_NAMED] = "tool",
     };
-    bool one_at_a_time = yyjson_is_false(asked_for(w, "parallel_tool_calls"));
+    bool one_at_a_time = yyjson_is_false(json_given(w->asked, "parallel_tool_calls"));
     chat_choice choice;
-    gw_status rc = chat_choice_read(asked_for(w, "tool_choice"), &choice, err);
+    gw_status rc = chat_choice_read(json_given(w->asked, "tool_choice"), &choice, err);
 
     if (rc != GW_OK || (choice.kind == CHAT_CHOICE_ABSENT && !one_at_a_time))
         return rc;
     yyjson_mut_val *out = yyjson_mut_obj_add_obj(w->doc, w->root, "tool_choice");
     (void)yyjson_mut_obj_add_str(w->doc, out, "type", types[choice.kind]);
     if (choice.kind == CHAT_CHOICE_NAMED)
-        set_text(w, out, "name", choice.name);
+        json_set_text(w->doc, out, "name", choice.name);
     if (one_at_a_time && choice.kind != CHAT_CHOICE_NONE)
         (void)yyjson_mut_obj_add_bool(w->doc, out, "disable_parallel_tool_use", true);
     return GW_OK;
@@ -142,7 +131,7 @@ static gw_status write_choice(writing *w, gw_error *err)
 
 static gw_status write_tools(writing *w, gw_error *err)
 {
-    yyjson_arr_iter it = yyjson_arr_iter_with(asked_for(w, "tools"));
+    yyjson_arr_iter it = yyjson_arr_iter_with(json_given(w->asked, "tools"));
     yyjson_mut_val *tools = NULL;
     yyjson_val *given;
     size_t index = 0;
@@ -170,7 +159,7 @@ static gw_status write_effort(writing *w, yyjson_mut_val *config, gw_error *err)
         {"minimal", "low"}, {"low", "low"},     {"medium", "medium"},
         {"high", "high"},   {"xhigh", "xhigh"}, {"max", "max"},
     };
-    yyjson_val *effort = asked_for(w, "reasoning_effort");
+    yyjson_val *effort = json_given(w->asked, "reasoning_effort");
 
     if (!effort)
         return GW_OK;
@@ -185,7 +174,7 @@ static gw_status write_effort(writing *w, yyjson_mut_val *config, gw_error *err)
             err, GW_ERR_INVALID_ARGUMENT, "reasoning_effort",
             "'reasoning_effort' must be none, minimal, low, medium, high, xhigh or "
             "max");
-    if (!asked_for(w, "thinking"))
+    if (!json_given(w->asked, "thinking"))
         (void)yyjson_mut_obj_add_str(w->doc, yyjson_mut_obj_add_obj(w->doc, w->root, "thinking"),
                                      "type", "disabled");
     return GW_OK;
@@ -195,7 +184,7 @@ static gw_status write_format(writing *w, yyjson_mut_val *config, gw_error *err)
 {
     chat_format format;
     yyjson_val *schema = NULL;
-    gw_status rc = chat_format_read(asked_for(w, "response_format"), &format, &schema, err);
+    gw_status rc = chat_format_read(json_given(w->asked, "response_format"), &format, &schema, err);
 
     if (rc != GW_OK || format == CHAT_FORMAT_TEXT)
         return rc;
@@ -227,7 +216,7 @@ static gw_status write_body(writing *w, gw_str model, gw_error *err)
     gw_status rc = adapter_params_check(w->params, honoured, GW_ARRAY_LEN(honoured), err);
 
     yyjson_mut_doc_set_root(w->doc, w->root);
-    set_text(w, w->root, "model", model);
+    json_set_text(w->doc, w->root, "model", model);
     (void)yyjson_mut_obj_add_int(w->doc, w->root, "max_tokens", adapter_ceiling_required(job));
     if (job->stream)
         (void)yyjson_mut_obj_add_bool(w->doc, w->root, "stream", true);

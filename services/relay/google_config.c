@@ -1,6 +1,7 @@
 /* Parameters of a chat request as Gemini's generationConfig, tools and toolConfig. */
 #include "chat_request.h"
 #include "google.h"
+#include "json_builder.h"
 
 typedef struct writing {
     adapter_params *params;
@@ -9,24 +10,6 @@ typedef struct writing {
     yyjson_mut_val *config; /* generationConfig */
     yyjson_val *asked;
 } writing;
-
-static yyjson_val *asked_for(const writing *w, const char *name)
-{
-    yyjson_val *v = yyjson_obj_get(w->asked, name);
-
-    return yyjson_is_null(v) ? NULL : v;
-}
-
-static void set_text(const writing *w, yyjson_mut_val *to, const char *name, gw_str text)
-{
-    (void)yyjson_mut_obj_add_strn(w->doc, to, name, text.ptr, text.len);
-}
-
-static void set_copy(const writing *w, yyjson_mut_val *to, const char *name, yyjson_val *v)
-{
-    if (v)
-        (void)yyjson_mut_obj_add_val(w->doc, to, name, yyjson_val_mut_copy(w->doc, v));
-}
 
 /* ---- generationConfig ---- */
 
@@ -46,7 +29,7 @@ static gw_status write_sampling(writing *w, gw_error *err)
     int64_t ceiling = adapter_ceiling(job);
 
     for (size_t i = 0; i < GW_ARRAY_LEN(same); i++)
-        set_copy(w, w->config, same[i].google, asked_for(w, same[i].openai));
+        json_set_copy(w->doc, w->config, same[i].google, json_given(w->asked, same[i].openai));
     if (ceiling > 0)
         (void)yyjson_mut_obj_add_int(w->doc, w->config, "maxOutputTokens", ceiling);
     if (job->body->choices > GOOGLE_CANDIDATES_MAX)
@@ -59,13 +42,13 @@ static gw_status write_sampling(writing *w, gw_error *err)
 
 static gw_status write_stop(writing *w, gw_error *err)
 {
-    yyjson_val *stop = asked_for(w, "stop");
+    yyjson_val *stop = json_given(w->asked, "stop");
 
     if (yyjson_is_str(stop)) {
         yyjson_mut_val *list = yyjson_mut_obj_add_arr(w->doc, w->config, "stopSequences");
         (void)yyjson_mut_arr_add_val(list, yyjson_val_mut_copy(w->doc, stop));
     } else if (yyjson_is_arr(stop)) {
-        set_copy(w, w->config, "stopSequences", stop);
+        json_set_copy(w->doc, w->config, "stopSequences", stop);
     } else if (stop) {
         return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, "stop",
                              "'stop' must be a string or an array of strings");
@@ -77,13 +60,13 @@ static gw_status write_format(writing *w, gw_error *err)
 {
     chat_format format;
     yyjson_val *schema = NULL;
-    gw_status rc = chat_format_read(asked_for(w, "response_format"), &format, &schema, err);
+    gw_status rc = chat_format_read(json_given(w->asked, "response_format"), &format, &schema, err);
 
     if (rc != GW_OK || format == CHAT_FORMAT_TEXT)
         return rc;
     (void)yyjson_mut_obj_add_str(w->doc, w->config, "responseMimeType", "application/json");
     if (format == CHAT_FORMAT_SCHEMA)
-        set_copy(w, w->config, "responseJsonSchema", schema);
+        json_set_copy(w->doc, w->config, "responseJsonSchema", schema);
     return GW_OK;
 }
 
@@ -97,7 +80,7 @@ static gw_status write_effort(writing *w, gw_str model, gw_error *err)
         {"none", "minimal", 0},     {"minimal", "minimal", 512}, {"low", "low", 1024},
         {"medium", "medium", 8192}, {"high", "high", 24576},     {"xhigh", "high", 24576},
     };
-    yyjson_val *effort = asked_for(w, "reasoning_effort");
+    yyjson_val *effort = json_given(w->asked, "reasoning_effort");
 
     if (!effort)
         return GW_OK;
@@ -127,7 +110,7 @@ static gw_status write_choice(writing *w, gw_error *err)
         [CHAT_CHOICE_NAMED] = "ANY",
     };
     chat_choice choice;
-    gw_status rc = chat_choice_read(asked_for(w, "tool_choice"), &choice, err);
+    gw_status rc = chat_choice_read(json_given(w->asked, "tool_choice"), &choice, err);
 
     if (rc != GW_OK || choice.kind == CHAT_CHOICE_ABSENT)
         return rc;
@@ -143,7 +126,7 @@ static gw_status write_choice(writing *w, gw_error *err)
 
 static gw_status write_tools(writing *w, gw_error *err)
 {
-    yyjson_arr_iter it = yyjson_arr_iter_with(asked_for(w, "tools"));
+    yyjson_arr_iter it = yyjson_arr_iter_with(json_given(w->asked, "tools"));
     yyjson_mut_val *functions = NULL;
     yyjson_val *given;
     size_t index = 0;
@@ -159,10 +142,10 @@ static gw_status write_tools(writing *w, gw_error *err)
                                                "functionDeclarations");
         }
         yyjson_mut_val *out = yyjson_mut_arr_add_obj(w->doc, functions);
-        set_text(w, out, "name", tool.name);
+        json_set_text(w->doc, out, "name", tool.name);
         if (tool.description.ptr)
-            set_text(w, out, "description", tool.description);
-        set_copy(w, out, "parametersJsonSchema", tool.parameters);
+            json_set_text(w->doc, out, "description", tool.description);
+        json_set_copy(w->doc, out, "parametersJsonSchema", tool.parameters);
     }
     return functions ? write_choice(w, err) : GW_OK;
 }

@@ -1,6 +1,7 @@
 /* Messages of a chat request as Gemini's contents. */
 #include "chat_request.h"
 #include "google.h"
+#include "json_builder.h"
 
 #include "core/map.h"
 
@@ -14,11 +15,6 @@ typedef struct contents {
     gw_map *calls; /* id -> the assistant's call, a yyjson_val: a result has to name its function */
     chat_place at;
 } contents;
-
-static void set_text(contents *c, yyjson_mut_val *to, const char *name, gw_str text)
-{
-    (void)yyjson_mut_obj_add_strn(c->doc, to, name, text.ptr ? text.ptr : "", text.len);
-}
 
 /* Where parts of `role` go: the last content when it is the same one's. */
 static yyjson_mut_val *parts_of(contents *c, const char *role)
@@ -37,7 +33,7 @@ static yyjson_mut_val *add_text(contents *c, yyjson_mut_val *to, gw_str text)
 {
     yyjson_mut_val *part = yyjson_mut_arr_add_obj(c->doc, to);
 
-    set_text(c, part, "text", text);
+    json_set_text(c->doc, part, "text", text);
     return part;
 }
 
@@ -49,8 +45,8 @@ static void add_media(contents *c, yyjson_mut_val *to, const chat_part *p)
         yyjson_mut_obj_add_obj(c->doc, part, inline_data ? "inlineData" : "fileData");
 
     if (p->mime.len > 0)
-        set_text(c, media, "mimeType", p->mime);
-    set_text(c, media, inline_data ? "data" : "fileUri", inline_data ? p->data : p->url);
+        json_set_text(c->doc, media, "mimeType", p->mime);
+    json_set_text(c->doc, media, inline_data ? "data" : "fileUri", inline_data ? p->data : p->url);
 }
 
 /* Google wants to know what is behind a URL; the name's ending is all we have. */
@@ -150,11 +146,11 @@ static gw_status add_calls(contents *c, yyjson_val *message, gw_error *err)
         gw_str signature = signature_of(given);
         yyjson_mut_val *part = yyjson_mut_arr_add_obj(c->doc, parts_of(c, "model"));
         yyjson_mut_val *out = yyjson_mut_obj_add_obj(c->doc, part, "functionCall");
-        set_text(c, out, "id", call.id);
-        set_text(c, out, "name", call.name);
+        json_set_text(c->doc, out, "id", call.id);
+        json_set_text(c->doc, out, "name", call.name);
         (void)yyjson_mut_obj_add_val(c->doc, out, "args", call.arguments);
         if (signature.ptr)
-            set_text(c, part, "thoughtSignature", signature);
+            json_set_text(c->doc, part, "thoughtSignature", signature);
     }
     return GW_OK;
 }
@@ -175,8 +171,8 @@ static gw_status add_assistant(contents *c, yyjson_val *message, gw_error *err)
     if (refusal.len > 0)
         last = add_text(c, parts_of(c, "model"), refusal);
     if (signature.ptr)
-        set_text(c, last ? last : add_text(c, parts_of(c, "model"), GW_STR("")), "thoughtSignature",
-                 signature);
+        json_set_text(c->doc, last ? last : add_text(c, parts_of(c, "model"), GW_STR("")),
+                      "thoughtSignature", signature);
     return add_calls(c, message, err);
 }
 
@@ -232,8 +228,8 @@ static gw_status add_tool_result(contents *c, yyjson_val *message, gw_error *err
         return rc;
     yyjson_mut_val *part = yyjson_mut_arr_add_obj(c->doc, parts_of(c, "user"));
     yyjson_mut_val *out = yyjson_mut_obj_add_obj(c->doc, part, "functionResponse");
-    set_text(c, out, "id", id);
-    set_text(c, out, "name", chat_string(yyjson_obj_get(call, "function"), "name"));
+    json_set_text(c->doc, out, "id", id);
+    json_set_text(c->doc, out, "name", chat_string(yyjson_obj_get(call, "function"), "name"));
     return set_response(c, out, gw_buf_str(&text), err);
 }
 

@@ -52,3 +52,14 @@ char *json_builder_write(json_builder *b, size_t *ret_len)
     }
     return text;
 }
+
+void json_set_text(yyjson_mut_doc *doc, yyjson_mut_val *to, const char *name, gw_str text)
+{
+    (void)yyjson_mut_obj_add_strn(doc, to, name, text.ptr ? text.ptr : "", text.len);
+}
+
+void json_set_copy(yyjson_mut_doc *doc, yyjson_mut_val *to, const char *name, yyjson_val *v)
+{
+    if (v)
+        (void)yyjson_mut_obj_add_val(doc, to, name, yyjson_val_mut_copy(doc, v));
+}

@@ -24,3 +24,8 @@ void json_builder_fini(json_builder *b);
 
 /* The document's text, malloc'ed; NULL when anything of it could not be written. */
 char *json_builder_write(json_builder *b, size_t *ret_len);
+
+/* Adds a member; the text is borrowed until the document is written. GW_STR_NULL is written as "". */
+void json_set_text(yyjson_mut_doc *doc, yyjson_mut_val *to, const char *name, gw_str text);
+/* The same, a copy of a value of another document; nothing for NULL. */
+void json_set_copy(yyjson_mut_doc *doc, yyjson_mut_val *to, const char *name, yyjson_val *v);

@@ -31,3 +31,11 @@ static inline gw_str json_string(yyjson_val *v)
 {
     return yyjson_is_str(v) ? gw_str_n(yyjson_get_str(v), yyjson_get_len(v)) : GW_STR_NULL;
 }
+
+/* A member that is there; null counts as absent. */
+static inline yyjson_val *json_given(yyjson_val *object, const char *name)
+{
+    yyjson_val *v = yyjson_obj_get(object, name);
+
+    return yyjson_is_null(v) ? NULL : v;
+}

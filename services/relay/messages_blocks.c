@@ -1,4 +1,5 @@
 /* Blocks of the Messages API as parts of a chat request, and texts that were blocks. */
+#include "json_builder.h"
 #include "messages_front.h"
 
 gw_status messages_unsupported(messages_turns *t, gw_error *err, const char *what)
@@ -9,11 +10,6 @@ gw_status messages_unsupported(messages_turns *t, gw_error *err, const char *wha
 gw_status messages_invalid(messages_turns *t, gw_error *err, const char *what)
 {
     return chat_fail(err, GW_ERR_INVALID_ARGUMENT, &t->at, "%s", what);
-}
-
-void messages_set_text(messages_turns *t, yyjson_mut_val *to, const char *name, gw_str text)
-{
-    (void)yyjson_mut_obj_add_strn(t->doc, to, name, text.ptr ? text.ptr : "", text.len);
 }
 
 void messages_set_buf(messages_turns *t, yyjson_mut_val *to, const char *name, const gw_buf *text)
@@ -35,7 +31,7 @@ yyjson_mut_val *messages_add_part(messages_turns *t, yyjson_mut_val *parts, cons
 static void add_text(messages_turns *t, yyjson_mut_val *parts, gw_str text)
 {
     if (text.len > 0)
-        messages_set_text(t, messages_add_part(t, parts, "text"), "text", text);
+        json_set_text(t->doc, messages_add_part(t, parts, "text"), "text", text);
 }
 
 static void set_data_url(messages_turns *t, yyjson_mut_val *to, const char *name, gw_str type,
@@ -69,7 +65,7 @@ static gw_status add_image(messages_turns *t, yyjson_mut_val *parts, yyjson_val 
     if (is_data)
         set_data_url(t, image, "url", media, data);
     else
-        messages_set_text(t, image, "url", url);
+        json_set_text(t->doc, image, "url", url);
     return GW_OK;
 }
 
@@ -91,7 +87,7 @@ static gw_status add_document(messages_turns *t, yyjson_mut_val *parts, yyjson_v
         return messages_invalid(t, err, "the source of the document lacks media_type or data");
     yyjson_mut_val *file =
         yyjson_mut_obj_add_obj(t->doc, messages_add_part(t, parts, "file"), "file");
-    messages_set_text(t, file, "filename", title.len > 0 ? title : GW_STR("document.pdf"));
+    json_set_text(t->doc, file, "filename", title.len > 0 ? title : GW_STR("document.pdf"));
     set_data_url(t, file, "file_data", media, data);
     return GW_OK;
 }

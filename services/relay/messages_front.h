@@ -44,7 +44,6 @@ typedef struct messages_turns {
 
 gw_status messages_unsupported(messages_turns *t, gw_error *err, const char *what);
 gw_status messages_invalid(messages_turns *t, gw_error *err, const char *what);
-void messages_set_text(messages_turns *t, yyjson_mut_val *to, const char *name, gw_str text);
 /* A text that was put together and goes. */
 void messages_set_buf(messages_turns *t, yyjson_mut_val *to, const char *name, const gw_buf *text);
 yyjson_mut_val *messages_add_part(messages_turns *t, yyjson_mut_val *parts, const char *type);

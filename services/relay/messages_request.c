@@ -1,5 +1,6 @@
 /* A request of the Messages API as a chat request: everything but the messages. */
 #include "chat_request.h"
+#include "json_builder.h"
 #include "messages_front.h"
 
 static const char *const honoured[] = {
@@ -18,52 +19,34 @@ typedef struct writing {
     provider_kind kind;
 } writing;
 
-static yyjson_val *asked_for(const writing *w, const char *name)
-{
-    yyjson_val *v = yyjson_obj_get(w->asked, name);
-
-    return yyjson_is_null(v) ? NULL : v;
-}
-
-static void set_text(const writing *w, yyjson_mut_val *to, const char *name, gw_str text)
-{
-    (void)yyjson_mut_obj_add_strn(w->doc, to, name, text.ptr, text.len);
-}
-
-static void set_copy(const writing *w, yyjson_mut_val *to, const char *name, yyjson_val *v)
-{
-    if (v)
-        (void)yyjson_mut_obj_add_val(w->doc, to, name, yyjson_val_mut_copy(w->doc, v));
-}
-
 /* ---- sampling and what goes with it ---- */
 
 static gw_status write_sampling(writing *w, gw_error *err)
 {
-    set_copy(w, w->root, "temperature", asked_for(w, "temperature"));
-    set_copy(w, w->root, "top_p", asked_for(w, "top_p"));
-    if (!asked_for(w, "top_k"))
+    json_set_copy(w->doc, w->root, "temperature", json_given(w->asked, "temperature"));
+    json_set_copy(w->doc, w->root, "top_p", json_given(w->asked, "top_p"));
+    if (!json_given(w->asked, "top_k"))
         return GW_OK;
     if (w->kind != PROVIDER_GOOGLE && w->kind != PROVIDER_LOCAL)
         return adapter_params_refuse(w->params, "top_k", err,
                                      "'top_k' is not supported by this provider");
-    set_copy(w, w->root, "top_k", asked_for(w, "top_k"));
+    json_set_copy(w->doc, w->root, "top_k", json_given(w->asked, "top_k"));
     return GW_OK;
 }
 
 static gw_status write_stop(writing *w, gw_error *err)
 {
-    yyjson_val *stops = asked_for(w, "stop_sequences"), *each;
+    yyjson_val *stops = json_given(w->asked, "stop_sequences"), *each;
     yyjson_arr_iter it = yyjson_arr_iter_with(stops);
 
     while ((each = yyjson_arr_iter_next(&it)))
         if (!yyjson_is_str(each))
             stops = NULL;
-    if (asked_for(w, "stop_sequences") && !yyjson_is_arr(stops))
+    if (json_given(w->asked, "stop_sequences") && !yyjson_is_arr(stops))
         return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, "stop_sequences",
                              "'stop_sequences' has to be an array of strings");
     if (yyjson_arr_size(stops) > 0)
-        set_copy(w, w->root, "stop", stops);
+        json_set_copy(w->doc, w->root, "stop", stops);
     return GW_OK;
 }
 
@@ -85,13 +68,13 @@ static gw_status write_ceiling(const writing *w, gw_error *err)
 
 static void write_user(const writing *w)
 {
-    gw_str user = chat_string(asked_for(w, "metadata"), "user_id");
+    gw_str user = chat_string(json_given(w->asked, "metadata"), "user_id");
 
     if (user.len > 0 && (w->kind == PROVIDER_GOOGLE || user.len > USER_MAX_BYTES))
         adapter_params_ignore(w->params, GW_STR("metadata"));
     else if (user.len > 0)
-        set_text(w, w->root, "user", user);
-    if (asked_for(w, "cache_control"))
+        json_set_text(w->doc, w->root, "user", user);
+    if (json_given(w->asked, "cache_control"))
         adapter_params_ignore(w->params, GW_STR("cache_control"));
 }
 
@@ -100,7 +83,7 @@ static void write_user(const writing *w)
 /* Earlier thinking is left out in any case, so that clearing it, which Claude Code asks for, asks for nothing. */
 static gw_status check_context(const writing *w, gw_error *err)
 {
-    yyjson_val *management = asked_for(w, "context_management"), *edit, *key;
+    yyjson_val *management = json_given(w->asked, "context_management"), *edit, *key;
     yyjson_arr_iter edits = yyjson_arr_iter_with(yyjson_obj_get(management, "edits"));
     yyjson_obj_iter members = yyjson_obj_iter_with(management);
     bool is_honoured = !management || yyjson_is_obj(management);
@@ -140,7 +123,7 @@ static gw_status write_effort(const writing *w, yyjson_val *effort, gw_error *er
 static gw_status write_thinking(const writing *w, gw_error *err)
 {
     static const char *const silent[] = {"disabled", "adaptive", "between_tools"};
-    yyjson_val *thinking = asked_for(w, "thinking");
+    yyjson_val *thinking = json_given(w->asked, "thinking");
     gw_str type = chat_string(thinking, "type");
     int64_t budget;
 
@@ -170,14 +153,15 @@ static gw_status write_format(const writing *w, const char *name, yyjson_val *fo
     (void)yyjson_mut_obj_add_str(w->doc, out, "type", "json_schema");
     yyjson_mut_val *named = yyjson_mut_obj_add_obj(w->doc, out, "json_schema");
     (void)yyjson_mut_obj_add_str(w->doc, named, "name", "answer");
-    set_copy(w, named, "schema", schema);
+    json_set_copy(w->doc, named, "schema", schema);
     (void)yyjson_mut_obj_add_bool(w->doc, named, "strict", true);
     return GW_OK;
 }
 
 static gw_status write_output(const writing *w, gw_error *err)
 {
-    yyjson_val *config = asked_for(w, "output_config"), *format = asked_for(w, "output_format");
+    yyjson_val *config = json_given(w->asked, "output_config"),
+               *format = json_given(w->asked, "output_format");
     yyjson_val *effort = yyjson_obj_get(config, "effort");
     const char *name = format ? "output_format" : "output_config.format";
     gw_status rc = GW_OK;
@@ -186,7 +170,7 @@ static gw_status write_output(const writing *w, gw_error *err)
         format = yyjson_obj_get(config, "format");
     if (effort && !yyjson_is_null(effort))
         rc = write_effort(w, effort, err);
-    else if (asked_for(w, "thinking"))
+    else if (json_given(w->asked, "thinking"))
         rc = write_thinking(w, err);
     if (rc == GW_OK && format && !yyjson_is_null(format))
         rc = write_format(w, name, format, err);
@@ -213,10 +197,10 @@ static gw_status write_tool(const writing *w, yyjson_mut_val *tools, yyjson_val 
     yyjson_mut_val *out = yyjson_mut_arr_add_obj(w->doc, tools);
     (void)yyjson_mut_obj_add_str(w->doc, out, "type", "function");
     yyjson_mut_val *function = yyjson_mut_obj_add_obj(w->doc, out, "function");
-    set_text(w, function, "name", name);
+    json_set_text(w->doc, function, "name", name);
     if (description.ptr)
-        set_text(w, function, "description", description);
-    set_copy(w, function, "parameters", schema);
+        json_set_text(w->doc, function, "description", description);
+    json_set_copy(w->doc, function, "parameters", schema);
     if (yyjson_is_true(yyjson_obj_get(tool, "strict")))
         (void)yyjson_mut_obj_add_bool(w->doc, function, "strict", true);
     return GW_OK;
@@ -227,7 +211,7 @@ static gw_status write_choice(const writing *w, gw_error *err)
     static const struct {
         const char *anthropic, *openai;
     } words[] = {{"auto", "auto"}, {"any", "required"}, {"none", "none"}};
-    yyjson_val *choice = asked_for(w, "tool_choice");
+    yyjson_val *choice = json_given(w->asked, "tool_choice");
     gw_str type = chat_string(choice, "type"), name = chat_string(choice, "name");
 
     if (yyjson_is_true(yyjson_obj_get(choice, "disable_parallel_tool_use")))
@@ -243,13 +227,13 @@ static gw_status write_choice(const writing *w, gw_error *err)
                              "'tool_choice' has to be auto, any, none, or a tool with its name");
     yyjson_mut_val *out = yyjson_mut_obj_add_obj(w->doc, w->root, "tool_choice");
     (void)yyjson_mut_obj_add_str(w->doc, out, "type", "function");
-    set_text(w, yyjson_mut_obj_add_obj(w->doc, out, "function"), "name", name);
+    json_set_text(w->doc, yyjson_mut_obj_add_obj(w->doc, out, "function"), "name", name);
     return GW_OK;
 }
 
 static gw_status write_tools(const writing *w, gw_error *err)
 {
-    yyjson_val *given = asked_for(w, "tools"), *tool;
+    yyjson_val *given = json_given(w->asked, "tools"), *tool;
     yyjson_arr_iter it = yyjson_arr_iter_with(given);
     gw_status rc = GW_OK;
     size_t index = 0;
@@ -259,7 +243,7 @@ static gw_status write_tools(const writing *w, gw_error *err)
     yyjson_mut_val *tools = yyjson_mut_obj_add_arr(w->doc, w->root, "tools");
     while (rc == GW_OK && (tool = yyjson_arr_iter_next(&it)))
         rc = write_tool(w, tools, tool, index++, err);
-    return rc == GW_OK && asked_for(w, "tool_choice") ? write_choice(w, err) : rc;
+    return rc == GW_OK && json_given(w->asked, "tool_choice") ? write_choice(w, err) : rc;
 }
 
 gw_status messages_write_chat(adapter_params *params, json_builder *body, messages_origins *origins,
@@ -274,7 +258,7 @@ gw_status messages_write_chat(adapter_params *params, json_builder *body, messag
     gw_status rc = adapter_params_check(params, honoured, GW_ARRAY_LEN(honoured), err);
 
     yyjson_mut_doc_set_root(w.doc, w.root);
-    set_text(&w, w.root, "model", job->body->model);
+    json_set_text(w.doc, w.root, "model", job->body->model);
     if (rc == GW_OK)
         rc = write_ceiling(&w, err);
     if (rc == GW_OK)

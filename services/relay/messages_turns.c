@@ -2,6 +2,7 @@
  * Turns of content blocks as messages of a chat request. A turn of the user becomes one message for each tool's result,
  * which have to follow the calls, and one for the rest.
  */
+#include "json_builder.h"
 #include "messages_front.h"
 
 #include <stdlib.h>
@@ -60,7 +61,7 @@ static gw_status add_result(messages_turns *t, yyjson_val *block, yyjson_mut_val
     while ((part = yyjson_mut_arr_remove_first(rest)))
         (void)yyjson_mut_arr_append(parts, part);
     yyjson_mut_val *message = add_message(t, "tool");
-    messages_set_text(t, message, "tool_call_id", id);
+    json_set_text(t->doc, message, "tool_call_id", id);
     messages_set_buf(t, message, "content", &text);
     return GW_OK;
 }
@@ -93,7 +94,7 @@ static gw_status add_user(messages_turns *t, yyjson_val *content, gw_error *err)
     yyjson_mut_val *parts = yyjson_mut_arr(t->doc);
 
     if (yyjson_is_str(content)) {
-        messages_set_text(t, add_message(t, "user"), "content", json_string(content));
+        json_set_text(t->doc, add_message(t, "user"), "content", json_string(content));
         return GW_OK;
     }
     gw_status rc = add_blocks(t, content, true, parts, err);
@@ -104,8 +105,8 @@ static gw_status add_user(messages_turns *t, yyjson_val *content, gw_error *err)
     yyjson_mut_val *message = add_message(t, "user"), *first = yyjson_mut_arr_get_first(parts);
     yyjson_mut_val *text = yyjson_mut_obj_get(first, "text");
     if (yyjson_mut_arr_size(parts) == 1 && text) /* as every server understands it */
-        messages_set_text(t, message, "content",
-                          gw_str_n(yyjson_mut_get_str(text), yyjson_mut_get_len(text)));
+        json_set_text(t->doc, message, "content",
+                      gw_str_n(yyjson_mut_get_str(text), yyjson_mut_get_len(text)));
     else
         (void)yyjson_mut_obj_add_val(t->doc, message, "content", parts);
     return GW_OK;
@@ -116,8 +117,8 @@ static void add_signature(messages_turns *t, yyjson_mut_val *to)
     if (!t->signature.ptr)
         return;
     yyjson_mut_val *extra = yyjson_mut_obj_add_obj(t->doc, to, "extra_content");
-    messages_set_text(t, yyjson_mut_obj_add_obj(t->doc, extra, "google"), "thought_signature",
-                      t->signature);
+    json_set_text(t->doc, yyjson_mut_obj_add_obj(t->doc, extra, "google"), "thought_signature",
+                  t->signature);
     t->signature = GW_STR_NULL;
 }
 
@@ -131,9 +132,9 @@ static gw_status add_call(messages_turns *t, yyjson_mut_val *calls, yyjson_val *
     if (id.len == 0 || name.len == 0 || !yyjson_is_obj(input))
         return messages_invalid(t, err, "a tool_use needs id, name and input, an object");
     yyjson_mut_val *call = messages_add_part(t, calls, "function");
-    messages_set_text(t, call, "id", id);
+    json_set_text(t->doc, call, "id", id);
     yyjson_mut_val *function = yyjson_mut_obj_add_obj(t->doc, call, "function");
-    messages_set_text(t, function, "name", name);
+    json_set_text(t->doc, function, "name", name);
     char *text = yyjson_val_write(input, YYJSON_WRITE_NOFLAG, &len);
     t->body->failed |= !text;
     if (text)

@@ -88,6 +88,7 @@ static gw_status add_ledger(key_policy *p, ledger_level level, char kind, gw_str
             err, GW_ERR_INVALID_ARGUMENT, level == LEDGER_OF_CLIENT ? "clientId" : "userId",
             "key %s has limits of nobody, or of a name that is too long", p->message->key_id);
     p->ledger_count++;
+    p->has_budget = p->has_budget || a->limits.window.of[LEDGER_COST_MONTH] < LEDGER_UNLIMITED;
     return GW_OK;
 }
 

@@ -32,6 +32,7 @@ struct key_policy { /* read-only for everyone but policy.c */
     bool signs; /* has a signing secret, or may not do without */
     ledger_account *ledgers; /* its own, its client's and its owner's that have limits */
     size_t ledger_count;
+    bool has_budget; /* of money, be it its client's or owner's */
     gw_cidr *allowed_addresses; /* parsed ipWhitelist */
     size_t allowed_address_count;
     unsigned references;

@@ -291,6 +291,25 @@ when_the_dearest_does_not_fit_the_hold_is_for_the_first_and_no_dearer_one_follow
     assert_int_equal(relay_request_state_of(&f->r, &targets[1]), TARGET_TOO_DEAR);
 }
 
+/* Another attempt has its own price, or none. */
+static void a_target_without_a_price_is_not_for_keys_with_a_budget(void **state)
+{
+    fixture *f = *state;
+    route_target targets[2];
+    model_price prices[2];
+
+    add_dear_target(f, targets, prices);
+    f->config.price_count = 1; /* the second one has none, and the name asked for neither */
+    f->r.body.model = GW_STR("alias");
+    targets[0].upstream_model = GW_STR("gpt-4o");
+    assert_int_equal(relay_request_state_of(&f->r, &targets[1]), TARGET_READY);
+    f->policy.has_budget = true;
+    assert_int_equal(relay_request_state_of(&f->r, &targets[0]), TARGET_READY);
+    assert_int_equal(relay_request_state_of(&f->r, &targets[1]), TARGET_UNPRICED);
+    f->r.call.endpoint = ENDPOINT_COUNT_TOKENS; /* costs nothing */
+    assert_int_equal(relay_request_state_of(&f->r, &targets[1]), TARGET_READY);
+}
+
 static void a_refusal_names_whose_limit_it_is_and_when_waiting_helps(void **state)
 {
     static const struct {
@@ -586,6 +605,7 @@ int main(void)
         TEST(the_ceiling_is_cut_to_what_each_level_pays_for),
         TEST(a_limit_that_shrinks_each_time_is_not_followed_for_ever),
         TEST(the_hold_is_for_the_dearest_target),
+        TEST(a_target_without_a_price_is_not_for_keys_with_a_budget),
         TEST(a_target_that_is_not_set_up_makes_no_hold_dearer),
         TEST(when_the_dearest_does_not_fit_the_hold_is_for_the_first_and_no_dearer_one_follows),
         TEST(a_refusal_names_whose_limit_it_is_and_when_waiting_helps),

@@ -11,12 +11,21 @@ const model_price *relay_request_price(const relay_request *r, const route_targe
 
 /* ---- what speaks against a target ---- */
 
+/* What has no price would pass every budget by. */
+static bool is_unpriced(const relay_request *r, const route_target *t)
+{
+    return r->policy->has_budget && endpoint_describe(r->call.endpoint)->is_billed &&
+           !relay_request_price(r, t);
+}
+
 target_state relay_request_state_of(const relay_request *r, const route_target *t)
 {
     if (t->upstream_model.len > 0 && !key_policy_allows_model(r->policy, t->upstream_model))
         return TARGET_FORBIDDEN;
     if (t->provider->unusable)
         return TARGET_UNUSABLE;
+    if (is_unpriced(r, t))
+        return TARGET_UNPRICED;
     if (!relay_request_hold_covers(r, t))
         return TARGET_TOO_DEAR;
     if (target_health_is_quiet(r->core->health))
@@ -64,9 +73,18 @@ static gw_status tell_when(relay_request *r, gw_error *err)
 
 static gw_status tell_why(relay_request *r, const route_view *view, gw_error *err)
 {
-    if (route_plan_best(r->route, view) == TARGET_OPEN)
+    target_state best = route_plan_best(r->route, view);
+
+    if (best == TARGET_OPEN)
         return tell_when(r, err);
-    if (route_plan_best(r->route, view) == TARGET_UNUSABLE)
+    if (best == TARGET_UNPRICED)
+        return gw_fail_field(
+            err, GW_ERR_MODEL_UNPRICED, "model",
+            "The model `%.*s` has no price, and this API key has a budget (costLimit) that nothing "
+            "could be counted against: ask an administrator to put the model into the price book, "
+            "or use a key without a budget.",
+            GW_STR_ARG(r->body.model));
+    if (best == TARGET_UNUSABLE)
         return gw_fail(err, GW_ERR_UPSTREAM_UNAVAILABLE, "the provider %.*s is not set up",
                        GW_STR_ARG(r->route->targets[0].provider->name));
     return gw_fail_field(err, GW_ERR_MODEL_NOT_FOUND, "model",

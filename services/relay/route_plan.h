@@ -29,6 +29,7 @@ typedef enum target_state {
     TARGET_LIMITED, /* it said 429 and when to come back */
     TARGET_OPEN, /* its circuit breaker is open */
     TARGET_TOO_DEAR, /* the hold does not cover it */
+    TARGET_UNPRICED, /* it has no price, and the key a budget */
     TARGET_UNUSABLE, /* not set up */
     TARGET_FORBIDDEN, /* not for this key */
 } target_state;

@@ -128,7 +128,7 @@ static void a_barred_one_is_passed_over_and_what_is_left_shares_its_part(void **
         }
     }
     assert_int_equal(hits[1], 0);
-    assert_in_range(hits[0], 1800, 2200);
+    assert_in_range(hits[0], 2300, 2700);
     f.states[0] = f.states[2] = TARGET_OPEN;
     f.plan = (route_plan){0};
     assert_int_equal(next(&f), -1);

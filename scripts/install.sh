@@ -20,7 +20,10 @@ readonly GO_TOOLS=(
     google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.1
 )
 readonly GO_TOOLS_DIR=$TOP/build/tools
-readonly NODE_PACKAGE=openai@6.49.0 # 7 wants Node 22
+readonly NODE_PACKAGES=(
+    openai@6.49.0 # 7 wants Node 22
+    @anthropic-ai/sdk@1.14.0
+)
 readonly NODE_OLDEST=20
 readonly NODE_DIR=$TOP/build/node
 
@@ -118,19 +121,19 @@ install_go_tools() {
 
 install_node_client() {
     if ! command -v npm >/dev/null; then
-        say "skipped: the openai SDK for Node (npm is not installed)"
+        say "skipped: the SDKs for Node (npm is not installed)"
         return
     fi
     if ! node -e "process.exit(parseInt(process.versions.node) < $NODE_OLDEST ? 1 : 0)" 2>/dev/null; then
-        say "skipped: the openai SDK for Node (node is older than $NODE_OLDEST)"
+        say "skipped: the SDKs for Node (node is older than $NODE_OLDEST)"
         return
     fi
-    stamp_matches "$NODE_DIR/.stamp" "$NODE_PACKAGE" && return
-    say "installing $NODE_PACKAGE"
+    stamp_matches "$NODE_DIR/.stamp" "${NODE_PACKAGES[*]}" && return
+    say "installing ${NODE_PACKAGES[*]}"
     mkdir -p "$NODE_DIR"
-    run_quietly npm install --no-save --no-audit --no-fund --prefix "$NODE_DIR" "$NODE_PACKAGE" || {
-        say "skipped: the openai SDK for Node (npm install failed)"
+    run_quietly npm install --no-save --no-audit --no-fund --prefix "$NODE_DIR" "${NODE_PACKAGES[@]}" || {
+        say "skipped: the SDKs for Node (npm install failed)"
         return
     }
-    printf '%s' "$NODE_PACKAGE" >"$NODE_DIR/.stamp"
+    printf '%s' "${NODE_PACKAGES[*]}" >"$NODE_DIR/.stamp"
 }

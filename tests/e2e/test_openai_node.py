@@ -3,50 +3,33 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 from typing import Any
 
 import pytest
-from harness.certificates import authority
+from harness.node import environment, require_node, results_of
+from harness.node import run_node as run_script
 from harness.ports import PATIENCE, eventually
 from harness.suite import LISTED_MODELS, TOP, Suite
 
 SCRIPT = TOP / "tests/clients/openai_node.mjs"
-NODE_CLIENT = TOP / "build/node"
 HELLO_USAGE = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
 LEAVES = ("abort", "abort_before_the_answer")
 
 
-def environment(suite: Suite, key: str, trusted: bool = True) -> dict[str, str]:
-    env = {name: value for name, value in os.environ.items() if name.lower() not in ("http_proxy", "https_proxy", "node_extra_ca_certs")}
-    if suite.tls and trusted:
-        env["NODE_EXTRA_CA_CERTS"] = str(authority().file)
-    return {**env, "RELAY_URL": suite.relay_url, "API_KEY": key, "NODE_CLIENT": str(NODE_CLIENT)}
-
-
 def run_node(suite: Suite, key: str, *scenarios: str, trusted: bool = True) -> subprocess.CompletedProcess[str]:
-    env = environment(suite, key, trusted)
-    return subprocess.run(["node", str(SCRIPT), *scenarios], env=env, capture_output=True, text=True, timeout=60 * PATIENCE)
+    return run_script(SCRIPT, suite, key, *scenarios, trusted=trusted)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def node() -> None:
-    if not shutil.which("node"):
-        pytest.skip("node is not installed")
-    if not (NODE_CLIENT / "node_modules/openai").is_dir():
-        pytest.skip("openai for Node is not in build/node: ./dev test installs it where npm and node are new enough")
+    require_node("openai")
 
 
 @pytest.fixture(scope="module")
 def results(suite: Suite, shared_key: str, node: None) -> dict[str, Any]:
-    """All scenarios but those that leave early, in one process."""
-    source = SCRIPT.read_text()
-    names = [line.split()[1].removesuffix("()") for line in source.splitlines() if line.startswith("  async ")]
-    done = run_node(suite, shared_key, *(name for name in names if name not in LEAVES))
-    assert done.returncode == 0, done.stdout + done.stderr
-    return {line["name"]: line["result"] for line in map(json.loads, done.stdout.splitlines())}
+    """All scenarios but those that leave early."""
+    return results_of(SCRIPT, suite, shared_key, without=LEAVES)
 
 
 def figures(usage: dict[str, Any]) -> dict[str, int]:

@@ -14,6 +14,7 @@
 #include "apirelay/usage/v1/alert_service.pb-c.h"
 #include "apirelay/usage/v1/ingest_service.pb-c.h"
 #include "apirelay/usage/v1/ledger_service.pb-c.h"
+#include "apirelay/usage/v1/rating_service.pb-c.h"
 #include "apirelay/usage/v1/usage_service.pb-c.h"
 #include "grpc/health/v1/health.pb-c.h"
 #include "grpc/reflection/v1/reflection.pb-c.h"
@@ -37,6 +38,7 @@ static const ProtobufCServiceDescriptor *const services[] = {
     &apirelay__usage__v1__alert_service__descriptor,
     &apirelay__usage__v1__ingest_service__descriptor,
     &apirelay__usage__v1__ledger_service__descriptor,
+    &apirelay__usage__v1__rating_service__descriptor,
     &apirelay__usage__v1__usage_service__descriptor,
     &grpc__health__v1__health__descriptor,
     &grpc__reflection__v1__server_reflection__descriptor,

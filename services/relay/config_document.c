@@ -77,6 +77,7 @@ bool config_document_stamp(provider_store *s, ProtobufCMessage *m)
     gw_random_base62(etag, ETAG_LEN);
     message_set_text(m, "etag", etag);
     message_set_text(m, "source", "api");
+    message_set_text(m, "updated_by", s->by);
     *(Google__Protobuf__Timestamp **)message_field(m, "updated_at") = now;
     return true;
 }

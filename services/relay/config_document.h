@@ -32,6 +32,6 @@ GW_CHECK gw_status config_document_replace(provider_store *s, const config_colle
                                            const ProtobufCMessage *m, gw_error *err);
 GW_CHECK gw_status config_version_raise(provider_store *s, gw_error *err);
 
-/* Sets what every write sets: a new etag, the source, the time. False when out of memory. */
+/* Sets what every write sets: a new etag, the source, the time, who. False when out of memory. */
 bool config_document_stamp(provider_store *s, ProtobufCMessage *m);
 Google__Protobuf__Timestamp *config_timestamp(provider_store *s); /* now; NULL when out of memory */

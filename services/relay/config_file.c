@@ -98,13 +98,24 @@ gw_status config_file_read(const char *path, relay_config_file **ret, gw_json_vi
     return gw_error_prefix(err, "%s", path);
 }
 
+static gw_status check_price_book(const price_book_message *b, gw_json_violations *v, gw_error *err)
+{
+    gw_status rc = price_book_check(b, "", v, err);
+    if (rc == GW_OK)
+        rc = price_book_check_repeats(b, "", v, err);
+    if (rc == GW_OK && b->effective_from)
+        rc = gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, "effectiveFrom",
+                           "is for books of the API: a file is in force while it is read");
+    return rc;
+}
+
 gw_status price_book_file_read(const char *path, price_book_message **ret, gw_json_violations *v,
                                gw_error *err)
 {
     ProtobufCMessage *m = NULL;
     gw_status rc = read_message(path, &apirelay__relay__v1__price_book__descriptor, &m, v, err);
     if (rc == GW_OK)
-        rc = price_book_check((price_book_message *)(void *)m, "", v, err);
+        rc = check_price_book((price_book_message *)(void *)m, v, err);
     if (rc == GW_OK) {
         *ret = (price_book_message *)(void *)m;
         return GW_OK;

@@ -3,6 +3,7 @@
 #include "config_file.h"
 #include "config_snapshot.h"
 #include "message_bson.h"
+#include "price_book_store.h"
 #include "relay_config_build.h"
 
 #include "mongo/bson_read.h"
@@ -26,6 +27,7 @@ struct config_store {
     config_snapshot *api; /* what MongoDB or the disk last gave; NULL: nothing */
     relay_config *current;
     gw_timer poll_timer;
+    gw_timer price_timer; /* when a further price book takes force */
     int64_t read_ms; /* monotonic time of the last whole reading; 0 = never */
     config_store_wait *waiting; /* for a reading that has not begun */
     config_store_wait *reading; /* for the one that runs */
@@ -44,6 +46,26 @@ static void log_warnings(config_store *s, const config_warnings *w)
                     gw_kv("error.message", (const char *)w->items[i].text));
 }
 
+/* The API's book whose time has come; NULL: the file's. A later one that has not is waited for. */
+static const price_book_message *prices_in_force(config_store *s)
+{
+    const config_snapshot *api = s->api;
+    int64_t now_ms = gw_clock_wall_ms(gw_loop_clock(s->loop)), next_ms = INT64_MAX;
+    const price_book_message *best = api ? api->price_book : NULL;
+    for (size_t i = 0; api && i < api->n_scheduled_price_books; i++) {
+        const price_book_message *b = api->scheduled_price_books[i];
+        int64_t from_ms = price_time_ms(b->effective_from);
+        if (from_ms > now_ms)
+            next_ms = GW_MIN(next_ms, from_ms);
+        else if (!best || from_ms >= price_time_ms(best->effective_from))
+            best = b;
+    }
+    gw_timer_cancel(s->loop, &s->price_timer);
+    if (next_ms < INT64_MAX) /* not later than in an hour: the wall's clock may be set meanwhile */
+        gw_timer_set(s->loop, &s->price_timer, GW_MIN(next_ms - now_ms, GW_MS_PER_HOUR));
+    return best;
+}
+
 static gw_status rebuild(config_store *s, gw_error *err)
 {
     const relay_config_layer layers[] = {
@@ -56,7 +78,7 @@ static gw_status rebuild(config_store *s, gw_error *err)
          .provider_count = s->api ? s->api->n_providers : 0,
          .routes = s->api ? s->api->models : NULL,
          .route_count = s->api ? s->api->n_models : 0,
-         .prices = s->api ? s->api->price_book : NULL},
+         .prices = prices_in_force(s)},
     };
     credential_source credentials = {credential_from_system,
                                      (void *)(uintptr_t)s->options.credentials_dir};
@@ -70,6 +92,25 @@ static gw_status rebuild(config_store *s, gw_error *err)
     relay_config_unref(s->current);
     s->current = next;
     return GW_OK;
+}
+
+static void on_price_time(void *arg)
+{
+    config_store *s = arg;
+    gw_str before = s->current->price_book_version;
+    gw_auto_free char *name = gw_str_dup(before);
+    gw_error err;
+    if (rebuild(s, &err) != GW_OK) {
+        gw_log_error(s->options.log, "relay_config_rebuild_failed", gw_kv_error(&err));
+        gw_timer_set(s->loop, &s->price_timer, POLL_INTERVAL_MS);
+        return;
+    }
+    if (name && gw_str_eq_c(s->current->price_book_version, name))
+        return;
+    gw_log_info(s->options.log, "price_book_took_force",
+                gw_kv("version", s->current->price_book_version));
+    if (s->options.changed)
+        s->options.changed(s->options.arg, s->current);
 }
 
 /* ---- reading MongoDB, on a worker ---- */
@@ -166,9 +207,44 @@ static gw_status read_collection(poll_job *j, mongoc_database_t *db, const char 
     return rc;
 }
 
+static gw_status read_price_book(poll_job *j, mongoc_database_t *db, const price_book_version *v,
+                                 message_list *ret, gw_error *err)
+{
+    return read_collection(j, db, PRICE_BOOKS_COLLECTION, v->version,
+                           &apirelay__relay__v1__price_book__descriptor, price_book_is_good, ret,
+                           err);
+}
+
+/* The book in force and those that take force later. */
+static gw_status read_price_books(poll_job *j, mongoc_database_t *db, config_snapshot *api,
+                                  gw_error *err)
+{
+    gw_auto(gw_arena) arena = gw_arena_new();
+    provider_store s = {.db = {db, j->base.mongo}, .arena = arena};
+    int64_t now_ms = gw_clock_wall_ms(&gw_system_clock);
+    message_list first = {0}, later = {0};
+    price_book_index *x = NULL;
+    gw_status rc = arena ? price_book_index_read(&s, &x, err)
+                         : gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the configuration");
+    if (rc != GW_OK)
+        return rc;
+    const price_book_version *in_force = price_book_index_at(x, now_ms);
+    if (in_force)
+        rc = read_price_book(j, db, in_force, &first, err);
+    for (size_t i = 0; rc == GW_OK && i < x->n_versions; i++)
+        if (price_time_ms(x->versions[i]->effective_from) > now_ms)
+            rc = read_price_book(j, db, x->versions[i], &later, err);
+    if (first.count)
+        api->price_book = (price_book_message *)(void *)first.items[0];
+    api->scheduled_price_books = (price_book_message **)(void *)later.items;
+    api->n_scheduled_price_books = later.count;
+    free(first.items);
+    return rc;
+}
+
 static gw_status read_all(poll_job *j, mongoc_database_t *db, gw_error *err)
 {
-    message_list providers = {0}, routes = {0}, books = {0};
+    message_list providers = {0}, routes = {0};
     config_snapshot *api = calloc(1, sizeof(*api));
     if (!api)
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the configuration");
@@ -181,16 +257,11 @@ static gw_status read_all(poll_job *j, mongoc_database_t *db, gw_error *err)
                              &apirelay__relay__v1__model_route__descriptor, route_is_good, &routes,
                              err);
     if (rc == GW_OK)
-        rc = read_collection(j, db, PRICE_BOOKS_COLLECTION, CURRENT_PRICE_BOOK,
-                             &apirelay__relay__v1__price_book__descriptor, price_book_is_good,
-                             &books, err);
+        rc = read_price_books(j, db, api, err);
     api->providers = (provider_message **)(void *)providers.items;
     api->n_providers = providers.count;
     api->models = (route_message **)(void *)routes.items;
     api->n_models = routes.count;
-    if (books.count)
-        api->price_book = (price_book_message *)(void *)books.items[0];
-    free(books.items);
     if (rc != GW_OK) {
         apirelay__relay__v1__relay_config_snapshot__free_unpacked(api, NULL);
         return rc;
@@ -404,12 +475,14 @@ gw_status config_store_new(gw_loop *l, const config_store_options *o, config_sto
     s->loop = l;
     s->options = *o;
     gw_timer_init(&s->poll_timer, poll_now, s);
+    gw_timer_init(&s->price_timer, on_price_time, s);
     gw_status rc = read_files(s, &s->files, err);
     if (rc == GW_OK) {
         read_snapshot(s);
         rc = rebuild(s, err);
     }
     if (rc != GW_OK) {
+        gw_timer_cancel(l, &s->price_timer);
         release(s);
         return rc;
     }
@@ -444,6 +517,7 @@ void config_store_free(config_store *s)
     if (!s)
         return;
     gw_timer_cancel(s->loop, &s->poll_timer);
+    gw_timer_cancel(s->loop, &s->price_timer);
     s->closing = true;
     if (s->polling)
         return;

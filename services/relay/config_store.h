@@ -3,10 +3,10 @@
  *
  *     settings files ──┐
  *     MongoDB ─────────┴─▶ build ─▶ snapshot in force ─▶ `changed`
+ *     a price book whose time has come ─▲
  *        └─▶ RELAY_STATE_DIR/config.snapshot, read at the next start when MongoDB is away
  *
- * In MongoDB: `providers` (_id = name), `model_routes`, `price_books` (_id "current", and each
- * version under its own name), each document the message's JSON; and
+ * In MongoDB: `providers` (_id = name), `model_routes`, `price_books` (price_book_store.h), each document the message's JSON; and
  * `relay_versions` {_id: "config", version}, raised by every write and polled every 500 ms. As a write and its raise are two
  * steps, everything is read again each 30 s in any case.
  *
@@ -21,7 +21,7 @@
 #define ROUTES_COLLECTION      "model_routes"
 #define PRICE_BOOKS_COLLECTION "price_books"
 #define VERSIONS_COLLECTION    "relay_versions"
-#define CURRENT_PRICE_BOOK     "current"
+#define PRICE_BOOK_INDEX       "index"
 
 typedef struct config_store config_store;
 

@@ -44,6 +44,8 @@
     BOOL(40, upstream_accepted)                                                                    \
     BOOL(41, ceiling_ignored)                                                                      \
     BOOL(42, truncated)                                                                            \
+    NUMBER(43, cache_write_tokens)                                                                 \
+    NUMBER(44, images)                                                                             \
     NUMBER(60, key_load_id)                                                                        \
     NUMBER(61, client_load_id)                                                                     \
     NUMBER(62, owner_load_id)                                                                      \

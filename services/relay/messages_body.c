@@ -101,6 +101,7 @@ static int64_t add_block(text_size *size, yyjson_val *block, int depth)
 
     if (gw_str_eq_c(type, "image")) {
         text_size_allow(size, prompt_image_extra(GW_STR("claude"), false));
+        size->images++;
         return PROMPT_IMAGE_USUAL;
     }
     if (gw_str_eq_c(type, "document") && is_data)

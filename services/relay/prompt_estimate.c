@@ -65,8 +65,8 @@ prompt_tokens text_size_prompt(const text_size *t, int64_t others)
     int64_t most = (t->weight + TEXT_WEIGHT_TOKEN - 1) / TEXT_WEIGHT_TOKEN + others;
 
     if (t->is_usual_only)
-        return (prompt_tokens){.usual = usual, .most = usual};
-    return (prompt_tokens){.usual = usual, .most = GW_MAX(usual, most)};
+        return (prompt_tokens){.usual = usual, .most = usual, .images = t->images};
+    return (prompt_tokens){.usual = usual, .most = GW_MAX(usual, most), .images = t->images};
 }
 
 static bool contains(gw_str s, gw_str part)
@@ -100,6 +100,7 @@ static int64_t add_image(text_size *size, gw_str model, yyjson_val *part)
     gw_str detail = json_string(yyjson_obj_get(yyjson_obj_get(part, "image_url"), "detail"));
 
     text_size_allow(size, prompt_image_extra(model, gw_str_eq_c(detail, "low")));
+    size->images++;
     return PROMPT_IMAGE_USUAL;
 }
 

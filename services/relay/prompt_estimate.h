@@ -22,6 +22,7 @@ typedef struct text_size {
     int64_t ascii_bytes;
     int64_t other_chars;
     int64_t weight; /* most, in parts of a token: TEXT_WEIGHT_TOKEN */
+    int64_t images; /* that stand beside the text */
     bool
         is_usual_only; /* nothing is held: the most, which needs a look at each byte, is not asked for */
 } text_size;
@@ -38,6 +39,7 @@ static inline void text_size_allow(text_size *t, int64_t tokens)
 
 typedef struct prompt_tokens {
     int64_t usual, most; /* usual <= most; the same when only the usual was asked for */
+    int64_t images;
 } prompt_tokens;
 /* Of a text, and `others` tokens beside it. */
 prompt_tokens text_size_prompt(const text_size *t, int64_t others);

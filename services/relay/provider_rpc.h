@@ -7,6 +7,7 @@
 
 #include "config_store.h"
 
+#include "rpc/client.h"
 #include "rpc/server.h"
 
 typedef struct provider_rpc {
@@ -14,9 +15,12 @@ typedef struct provider_rpc {
     config_store *config;
     uint8_t cursor_key[32]; /* the same on every replica */
     gw_log *log;
+    gw_rpc_channel *usage; /* prices the past anew; NULL: there is none */
+    const gw_str *service_token; /* ours, for usage, as it is when it is used */
 } provider_rpc;
 
 /* Handlers for gw_rpc_server_add(); `arg` is a provider_rpc that outlives the server. */
 extern const gw_rpc_handler provider_rpc_handlers[];
+extern const gw_rpc_handler price_book_rpc_handlers[];
 /* Makes the indexes once MongoDB is up. */
 void provider_rpc_prepare(provider_rpc *p);

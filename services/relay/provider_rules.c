@@ -3,6 +3,7 @@
 #include "provider_kind.h"
 #include "relay_config.h"
 
+#include "core/map.h"
 #include "core/url.h"
 
 #include <ctype.h>
@@ -10,6 +11,8 @@
 #define NAME_MAX_LEN       63
 #define MODEL_MAX_LEN      256
 #define VERSION_MAX_LEN    64
+#define NOTE_MAX_LEN       500
+#define EFFECTIVE_MAX_S    4102444800 /* the year 2100 */
 #define LISTED_MODELS_MAX  1000
 #define PRICES_MAX         10000
 #define TARGET_RETRIES_MAX 5
@@ -268,6 +271,16 @@ static void check_model_price(check *c, size_t i, const Apirelay__Relay__V1__Mod
     check_price(c, i, "reasoningPerMillionNanoUsd", p->reasoning_per_million_nano_usd);
     check_price(c, i, "cacheWritePerMillionNanoUsd", p->cache_write_per_million_nano_usd);
     check_price(c, i, "requestNanoUsd", p->request_nano_usd);
+    check_price(c, i, "imageNanoUsd", p->image_nano_usd);
+    snprintf(name, sizeof(name), "prices[%zu].maxOutputTokens", i);
+    check_tokens(c, name, p->max_output_tokens);
+}
+
+static void check_effective_from(check *c, const Google__Protobuf__Timestamp *t)
+{
+    if (t &&
+        (t->seconds < 0 || t->seconds >= EFFECTIVE_MAX_S || t->nanos < 0 || t->nanos > 999999999))
+        violation(c, "effectiveFrom", "must be a time from 1970 to 2100");
 }
 
 gw_status price_book_check(const price_book_message *b, const char *path, gw_json_violations *v,
@@ -278,9 +291,40 @@ gw_status price_book_check(const price_book_message *b, const char *path, gw_jso
         violation(&c, "version", "must be at most %d printable bytes", VERSION_MAX_LEN);
     if (b->n_prices > PRICES_MAX)
         violation(&c, "prices", "must be at most %d entries", PRICES_MAX);
+    if (*b->note && (strlen(b->note) > NOTE_MAX_LEN || gw_str_has_control(gw_str_of(b->note))))
+        violation(&c, "note", "must be at most %d bytes of text without control characters",
+                  NOTE_MAX_LEN);
+    check_effective_from(&c, b->effective_from);
     for (size_t i = 0; i < b->n_prices && i < PRICES_MAX; i++)
         check_model_price(&c, i, b->prices[i]);
     return c.rc;
+}
+
+gw_status price_book_check_repeats(const price_book_message *b, const char *path,
+                                   gw_json_violations *v, gw_error *err)
+{
+    check c = {.path = path, .v = v, .err = err};
+    gw_auto(gw_map) seen = gw_map_new(NULL);
+    for (size_t i = 0; seen && i < b->n_prices; i++) {
+        gw_auto_buf key = {0};
+        char name[64];
+        price_key(b->prices[i], &key);
+        if (gw_map_get(seen, gw_buf_str(&key))) {
+            snprintf(name, sizeof(name), "prices[%zu]", i);
+            violation(&c, name, "is a second price of %.60s at %.60s", b->prices[i]->model,
+                      *b->prices[i]->provider ? b->prices[i]->provider : "any provider");
+        } else if (gw_buf_failed(&key) || !gw_map_put(seen, gw_buf_str(&key), b->prices[i])) {
+            return gw_fail(err, GW_ERR_NO_MEMORY, "no memory to check the prices");
+        }
+    }
+    return seen ? c.rc : gw_fail(err, GW_ERR_NO_MEMORY, "no memory to check the prices");
+}
+
+void price_key(const Apirelay__Relay__V1__ModelPrice *p, gw_buf *out)
+{
+    gw_buf_append_str(out, gw_str_of(p->model));
+    gw_buf_append_char(out, '\n'); /* in neither */
+    gw_buf_append_str(out, gw_str_of(p->provider));
 }
 
 bool provider_origin_changed(const provider_message *before, const provider_message *after)

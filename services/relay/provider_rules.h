@@ -29,5 +29,11 @@ GW_CHECK gw_status route_check(const route_message *r, const char *path, gw_json
 GW_CHECK gw_status price_book_check(const price_book_message *b, const char *path,
                                     gw_json_violations *v, gw_error *err);
 
+/* What a price is the price of, as one text. */
+void price_key(const Apirelay__Relay__V1__ModelPrice *p, gw_buf *out);
+/* Not two prices of the same model and provider: for books that are written, apart since stored ones may have them. */
+GW_CHECK gw_status price_book_check_repeats(const price_book_message *b, const char *path,
+                                            gw_json_violations *v, gw_error *err);
+
 /* True when scheme, host or port differ: then a credential has to be stated anew (it would go to somebody else). */
 bool provider_origin_changed(const provider_message *before, const provider_message *after);

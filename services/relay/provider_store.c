@@ -34,7 +34,7 @@ const entity *entity_of(entity_kind kind)
     return &entities[kind];
 }
 
-static const char *const read_only[] = {"id", "source", "created_at", "updated_at"};
+static const char *const read_only[] = {"id", "source", "created_at", "updated_at", "updated_by"};
 
 /* Several mistakes become one message that names them all. */
 static gw_status check_rules(const entity *e, const ProtobufCMessage *m, gw_error *err)

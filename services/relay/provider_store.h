@@ -20,6 +20,7 @@ typedef struct provider_store {
         *file; /* entries of the settings file: shown, not changed */
     const price_book_message *file_prices; /* NULL: none */
     gw_arena *arena;
+    const char *by; /* who asks: updated_by of what is written */
     int64_t now_ms;
 } provider_store;
 

@@ -268,7 +268,11 @@ static gw_status open_providers(relay_app *a, gw_error *err)
 {
     gw_auto_buf secret = {0};
 
-    a->providers = (provider_rpc){.mongo = a->mongo, .config = a->config, .log = a->log};
+    a->providers = (provider_rpc){.mongo = a->mongo,
+                                  .config = a->config,
+                                  .log = a->log,
+                                  .usage = a->usage,
+                                  .service_token = &a->core.service_token};
     gw_status rc = gw_service_cursor_secret(a->service, a->conf->cursor_key_file, &secret, err);
     if (rc == GW_OK)
         rc = gw_hkdf_sha256(secret.data, secret.len, GW_STR("provider list cursors"),
@@ -325,6 +329,8 @@ static gw_status open_rpc(relay_app *a, gw_error *err)
         rc = gw_rpc_server_add(a->rpc, chat_rpc_handlers, &a->core, err);
     if (rc == GW_OK)
         rc = gw_rpc_server_add(a->rpc, provider_rpc_handlers, &a->providers, err);
+    if (rc == GW_OK)
+        rc = gw_rpc_server_add(a->rpc, price_book_rpc_handlers, &a->providers, err);
     if (rc == GW_OK)
         rc = gw_rpc_server_add(a->rpc, route_trial_handlers, &a->core, err);
     if (rc == GW_OK)

@@ -288,22 +288,12 @@ static void build_routes(builder *b)
     c->route_count = count;
 }
 
-static void build_price(builder *b, model_price *p, const Apirelay__Relay__V1__ModelPrice *m)
+static model_price keep_price(builder *b, const Apirelay__Relay__V1__ModelPrice *m)
 {
-    p->model = gw_arena_dup(b->arena, gw_str_of(m->model));
-    p->provider = gw_arena_dup(b->arena, gw_str_of(m->provider));
-    p->prompt_per_million_nano_usd = m->prompt_per_million_nano_usd;
-    p->completion_per_million_nano_usd = m->completion_per_million_nano_usd;
-    p->cached_prompt_per_million_nano_usd = m->cached_prompt_per_million_nano_usd_presence_case
-                                                ? m->cached_prompt_per_million_nano_usd
-                                                : m->prompt_per_million_nano_usd;
-    p->reasoning_per_million_nano_usd = m->reasoning_per_million_nano_usd_presence_case
-                                            ? m->reasoning_per_million_nano_usd
-                                            : m->completion_per_million_nano_usd;
-    p->cache_write_per_million_nano_usd = m->cache_write_per_million_nano_usd_presence_case
-                                              ? m->cache_write_per_million_nano_usd
-                                              : m->prompt_per_million_nano_usd;
-    p->request_nano_usd = m->request_nano_usd;
+    model_price p = price_from_message(m);
+    p.model = gw_arena_dup(b->arena, p.model);
+    p.provider = gw_arena_dup(b->arena, p.provider);
+    return p;
 }
 
 static void build_prices(builder *b)
@@ -313,7 +303,7 @@ static void build_prices(builder *b)
         return;
     model_price *list = gw_arena_array(b->arena, model_price, b->prices->n_prices + 1);
     for (size_t i = 0; list && i < b->prices->n_prices; i++)
-        build_price(b, &list[c->price_count++], b->prices->prices[i]);
+        list[c->price_count++] = keep_price(b, b->prices->prices[i]);
     c->prices = list;
     c->price_book_version = gw_arena_dup(b->arena, gw_str_of(b->prices->version));
 }

@@ -12,7 +12,7 @@
 #include "core/url.h"
 #include "credential_loads.h"
 #include "http/client.h"
-#include "price_book.h"
+#include "price/price_book.h"
 #include "provider_kind.h"
 
 typedef struct provider_config {

@@ -237,6 +237,7 @@ relay_stage admit_enter(relay_request *r)
                                : prompt_estimate(&r->body, holds);
     r->prompt_estimate = prompt.usual;
     r->prompt_most = prompt.most;
+    r->images = prompt.images;
     return holds ? relay_request_take_hold(r) : STAGE_FORWARD;
 }
 

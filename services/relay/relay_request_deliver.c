@@ -15,7 +15,8 @@ static bool wants_usage(const relay_request *r)
 static void note_progress(relay_request *r)
 {
     token_counts tokens = {.prompt = r->prompt_estimate,
-                           .completion = relay_request_estimated_output(r)};
+                           .completion = relay_request_estimated_output(r),
+                           .images = r->images};
     int64_t cost = r->price ? price_of(r->price, &tokens) : 0;
 
     if (r->slot)

@@ -181,7 +181,7 @@ void relay_request_open_event(relay_request *r)
     if (r->unrecorded)
         return;
     usage_event *e = event_of(r);
-    token_counts prompt = {.prompt = r->prompt_estimate};
+    token_counts prompt = {.prompt = r->prompt_estimate, .images = r->images};
 
     set_provider(r, e);
     e->attempts++; /* the one that follows */
@@ -189,6 +189,7 @@ void relay_request_open_event(relay_request *r)
     /* What a crash before the first byte of the answer is billed by. */
     e->billing_basis = constant(r->price ? "estimated" : "unpriced");
     e->cost_nano_usd = r->price ? price_of(r->price, &prompt) : 0;
+    e->images = r->images;
     recorder_open_event(r->core->lane, r->slot, e);
 }
 
@@ -221,6 +222,8 @@ static usage_event *finished_event(relay_request *r)
     e->total_tokens = b->total_tokens;
     e->cached_tokens = b->tokens.cached;
     e->reasoning_tokens = b->tokens.reasoning;
+    e->cache_write_tokens = b->tokens.cache_write;
+    e->images = b->tokens.images;
     e->cost_nano_usd = b->cost_nano_usd;
     e->billing_basis = constant(b->basis);
     e->outcome = constant(b->outcome);

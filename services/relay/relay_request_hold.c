@@ -13,12 +13,15 @@
 /* The ceiling when neither caller nor budget say one. */
 static int64_t usual_ceiling(const relay_request *r)
 {
-    int64_t of_key = key_policy_max_tokens(r->policy), of_model = r->route->max_output_tokens;
+    const model_price *price = relay_request_price(r, r->target);
+    const int64_t at_most[] = {key_policy_max_tokens(r->policy), r->route->max_output_tokens,
+                               price ? price->max_output_tokens : 0};
     int64_t ceiling = r->route->default_max_output_tokens;
 
-    if (of_key > 0)
-        ceiling = GW_MIN(ceiling, of_key);
-    return of_model > 0 ? GW_MIN(ceiling, of_model) : ceiling;
+    for (size_t i = 0; i < GW_ARRAY_LEN(at_most); i++)
+        if (at_most[i] > 0)
+            ceiling = GW_MIN(ceiling, at_most[i]);
+    return ceiling;
 }
 
 static int64_t bounded_product(int64_t a, int64_t b)
@@ -32,7 +35,7 @@ static int64_t bounded_product(int64_t a, int64_t b)
 int64_t relay_request_most_cost(const relay_request *r, const model_price *p, int64_t completion)
 {
     int64_t prompt = r->prompt_most;
-    token_counts t = {.prompt = prompt, .completion = completion};
+    token_counts t = {.prompt = prompt, .completion = completion, .images = r->images};
 
     if (!p)
         return 0;

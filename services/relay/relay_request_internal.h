@@ -103,6 +103,7 @@ struct relay_request {
     usage_event event; /* texts in the arena */
     int64_t prompt_estimate; /* for the bill, where no provider counts */
     int64_t prompt_most; /* for the hold */
+    int64_t images; /* in the prompt */
     grant_take *take; /* its hold; NULL: nothing is limited */
     grant_mark mark; /* of the hold, for the event; all 0: none */
     int64_t

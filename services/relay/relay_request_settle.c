@@ -110,12 +110,14 @@ static void count_tokens(relay_request *r)
     if (r->tap.has_usage && !is_report_behind(r)) {
         b->basis = "reported";
         b->tokens = r->tap.tokens;
+        b->tokens.images = r->images;
         b->total_tokens = r->tap.total_tokens;
         r->ceiling_ignored = has_ignored_ceiling(r);
         return;
     }
     b->basis = "estimated";
     b->tokens.prompt = r->prompt_estimate;
+    b->tokens.images = r->images;
     b->tokens.completion = relay_request_estimated_output(r);
     b->total_tokens = b->tokens.prompt + b->tokens.completion;
     r->ceiling_ignored = is_beyond_ceiling(r);

@@ -10,10 +10,10 @@
 #pragma once
 
 #include "least_tokens.h"
-#include "price_book.h"
 #include "prompt_estimate.h"
 
 #include "core/status.h"
+#include "price/price_book.h"
 
 /* Memory a JSON text is parsed in when it fits, so that a chunk costs no allocation. */
 typedef struct json_scratch {

@@ -194,6 +194,8 @@ static Apirelay__Usage__V1__UsageFigures *figures_of(gw_arena *a, const bson_t *
     m->cached_tokens = int_at(row, "usage.cachedTokens");
     m->reasoning_tokens = int_at(row, "usage.reasoningTokens");
     m->cost_nano_usd = int_at(row, "usage.costNanoUsd");
+    m->cache_write_tokens = int_at(row, "usage.cacheWriteTokens");
+    m->images = int_at(row, "usage.images");
     return m;
 }
 

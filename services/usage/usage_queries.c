@@ -70,7 +70,9 @@ gw_status usage_queries_register(usage_queries *q, gw_rpc_server *server, gw_err
         rc = gw_rpc_server_add(server, alert_handlers, q, err);
     if (rc == GW_OK)
         rc = gw_rpc_server_add(server, accounting_handlers, q, err);
-    return rc == GW_OK ? gw_rpc_server_add(server, ledger_handlers, q, err) : rc;
+    if (rc == GW_OK)
+        rc = gw_rpc_server_add(server, ledger_handlers, q, err);
+    return rc == GW_OK ? gw_rpc_server_add(server, rating_handlers, q, err) : rc;
 }
 
 live_shared *usage_queries_live(usage_queries *q)

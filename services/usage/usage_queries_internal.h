@@ -24,4 +24,5 @@ extern const gw_rpc_handler usage_handlers[];
 extern const gw_rpc_handler alert_handlers[];
 extern const gw_rpc_handler accounting_handlers[];
 extern const gw_rpc_handler ledger_handlers[];
+extern const gw_rpc_handler rating_handlers[];
 void ledger_stop_waiting(usage_queries *q);

@@ -1,17 +1,19 @@
 /*
  * Price book: what tokens cost, and the price of one request. Integer nano-USD throughout, one
- * rounding at the end.
+ * rounding at the end. The relay prices requests by it, usage prices its rows anew.
  *
  * cost = ((prompt - cached - cache write) × prompt price + cached × cached price
  *         + cache write × cache write price + (completion - reasoning) × completion price
  *         + reasoning × reasoning price) / 1,000,000, rounded half to even, + the price of a
- * request. prompt_tokens include cached and cache write, completion_tokens include reasoning (OpenAI's usage
+ * request + images × the price of an image. prompt_tokens include cached and cache write, completion_tokens include reasoning (OpenAI's usage
  * object).
  */
 #pragma once
 
 #include "core/status.h"
 #include "core/str.h"
+
+#include "apirelay/relay/v1/price_book.pb-c.h"
 
 typedef struct model_price {
     gw_str model; /* exact name or glob */
@@ -22,11 +24,14 @@ typedef struct model_price {
     int64_t reasoning_per_million_nano_usd; /* = completion's when the book has none */
     int64_t request_nano_usd;
     int64_t cache_write_per_million_nano_usd; /* = prompt's when the book has none */
+    int64_t image_nano_usd; /* of the prompt, beside its tokens */
+    int64_t max_output_tokens; /* that the model can make; 0: not known */
 } model_price;
 
 typedef struct token_counts {
     int64_t prompt, completion, cached, reasoning; /* >= 0 */
     int64_t cache_write; /* of the prompt, put into the provider's cache */
+    int64_t images; /* in the prompt */
 } token_counts;
 
 /* Saturates at INT64_MAX. Counts that contradict each other (cached > prompt) are clamped. */
@@ -40,6 +45,9 @@ const model_price *price_find(const model_price *prices, size_t count, gw_str mo
 /* The price of the name that the provider knows the model by ("" = as asked), else of the name asked for. */
 const model_price *price_find_of_target(const model_price *prices, size_t count, gw_str upstream,
                                         gw_str asked, gw_str provider);
+
+/* As its message says it; texts are borrowed from it. */
+model_price price_from_message(const Apirelay__Relay__V1__ModelPrice *m);
 
 /* Nano-USD as dollars for people. */
 double nano_usd_to_usd(int64_t nano_usd);

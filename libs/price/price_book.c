@@ -1,11 +1,11 @@
-#include "price_book.h"
+#include "price/price_book.h"
 
 #include "core/pattern.h"
 
 #define NANO_USD_PER_USD   1e9
 #define TOKENS_PER_MILLION 1000000
 
-/* 128 bits hold any sum of five products of int64, so the one rounding is the only loss. */
+/* 128 bits hold any sum of six products of int64, so the one rounding is the only loss. */
 typedef unsigned __int128 wide;
 
 static wide wide_of(int64_t value)
@@ -34,7 +34,8 @@ int64_t price_of(const model_price *p, const token_counts *t)
                  written * wide_of(p->cache_write_per_million_nano_usd) +
                  (completion - reasoning) * wide_of(p->completion_per_million_nano_usd) +
                  reasoning * wide_of(p->reasoning_per_million_nano_usd);
-    wide total = divide_half_even(micro, TOKENS_PER_MILLION) + wide_of(p->request_nano_usd);
+    wide total = divide_half_even(micro, TOKENS_PER_MILLION) + wide_of(p->request_nano_usd) +
+                 wide_of(t->images) * wide_of(p->image_nano_usd);
     return total > (wide)INT64_MAX ? INT64_MAX : (int64_t)total;
 }
 
@@ -95,6 +96,28 @@ const model_price *price_find_of_target(const model_price *prices, size_t count,
 {
     const model_price *p = upstream.len > 0 ? price_find(prices, count, upstream, provider) : NULL;
     return p ? p : price_find(prices, count, asked, provider);
+}
+
+model_price price_from_message(const Apirelay__Relay__V1__ModelPrice *m)
+{
+    return (model_price){
+        .model = gw_str_of(m->model),
+        .provider = gw_str_of(m->provider),
+        .prompt_per_million_nano_usd = m->prompt_per_million_nano_usd,
+        .completion_per_million_nano_usd = m->completion_per_million_nano_usd,
+        .cached_prompt_per_million_nano_usd = m->cached_prompt_per_million_nano_usd_presence_case
+                                                  ? m->cached_prompt_per_million_nano_usd
+                                                  : m->prompt_per_million_nano_usd,
+        .reasoning_per_million_nano_usd = m->reasoning_per_million_nano_usd_presence_case
+                                              ? m->reasoning_per_million_nano_usd
+                                              : m->completion_per_million_nano_usd,
+        .cache_write_per_million_nano_usd = m->cache_write_per_million_nano_usd_presence_case
+                                                ? m->cache_write_per_million_nano_usd
+                                                : m->prompt_per_million_nano_usd,
+        .request_nano_usd = m->request_nano_usd,
+        .image_nano_usd = m->image_nano_usd,
+        .max_output_tokens = m->max_output_tokens,
+    };
 }
 
 double nano_usd_to_usd(int64_t nano_usd)

@@ -1,0 +1,57 @@
+/*
+ * Provider op: one rpc of ProviderService whose work blocks, from its call to its answer.
+ *
+ *     loop: handler starts it ─▶ MongoDB worker: run ─▶ loop: finish, or the answer once a change is in force
+ *
+ * Request and arena are the call's: it lives until the answer is given.
+ */
+#pragma once
+
+#include "provider_rpc.h"
+#include "provider_store.h"
+
+typedef struct provider_op provider_op;
+
+typedef struct provider_op_kind {
+    gw_status (*run)(provider_op *o, provider_store *s, gw_error *err); /* on a worker */
+    /* On the loop, in place of the answer; ends with provider_op_answer() or _fail(). May be NULL. */
+    void (*finish)(provider_op *o);
+    entity_kind entity;
+    bool changes; /* is answered when what was written is in force */
+} provider_op_kind;
+
+struct provider_op {
+    gw_mongo_job job;
+    provider_rpc *rpc;
+    gw_rpc_call *call;
+    const ProtobufCMessage *request;
+    const char *by; /* the caller's name */
+    /* As they were when the call came: the loop may read them again meanwhile. */
+    const struct Apirelay__Relay__V1__RelayConfigFile *file;
+    const struct Apirelay__Relay__V1__PriceBook *file_prices;
+    const provider_op_kind *kind;
+    bool changes_nothing; /* this one, whatever its kind */
+    void *data; /* of the kind; in the arena */
+    config_store_wait wait; /* until what was written is in force */
+    ProtobufCMessage *response;
+};
+
+/* `kind` outlives the op. */
+void provider_op_start(gw_rpc_call *call, const ProtobufCMessage *request, provider_rpc *rpc,
+                       const provider_op_kind *kind);
+void provider_op_answer(provider_op *o); /* with `response`; the op is gone */
+void provider_op_fail(provider_op *o, const gw_error *err); /* likewise */
+
+/* Sets a message of the answer. */
+void provider_op_set(provider_op *o, const char *name, ProtobufCMessage *m);
+/* The condition stands in the request, or as the etag of the message in it. */
+const char *provider_op_etag(const ProtobufCMessage *request, const ProtobufCMessage *entity);
+GW_CHECK gw_status provider_op_page_size(const ProtobufCMessage *request, size_t *ret,
+                                         gw_error *err);
+
+/* A handler `on_<name>` for gw_rpc_handler, of the kind `name`. */
+#define PROVIDER_HANDLER(name)                                                                     \
+    static void on_##name(gw_rpc_call *call, const ProtobufCMessage *request, void *arg)           \
+    {                                                                                              \
+        provider_op_start(call, request, arg, &name);                                              \
+    }

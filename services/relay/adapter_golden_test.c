@@ -310,6 +310,16 @@ static void check_folder(fixture *f, provider_kind kind, relay_endpoint endpoint
     assert_true(files > 0);
 }
 
+static void openai_is_spoken_to_as_its_files_say(void **state)
+{
+    check_folder(*state, PROVIDER_OPENAI, ENDPOINT_CHAT);
+}
+
+static void agents_are_spoken_to_as_their_files_say(void **state)
+{
+    check_folder(*state, PROVIDER_LIBRECHAT, ENDPOINT_CHAT);
+}
+
 static void local_servers_are_spoken_to_as_their_files_say(void **state)
 {
     check_folder(*state, PROVIDER_LOCAL, ENDPOINT_CHAT);
@@ -345,9 +355,16 @@ static void anthropics_callers_reach_google_as_its_files_say(void **state)
     check_folder(*state, PROVIDER_GOOGLE, ENDPOINT_MESSAGES);
 }
 
+static void anthropics_callers_reach_agents_as_their_files_say(void **state)
+{
+    check_folder(*state, PROVIDER_LIBRECHAT, ENDPOINT_MESSAGES);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        WITH(openai_is_spoken_to_as_its_files_say),
+        WITH(agents_are_spoken_to_as_their_files_say),
         WITH(local_servers_are_spoken_to_as_their_files_say),
         WITH(anthropic_is_spoken_to_as_its_files_say),
         WITH(google_is_spoken_to_as_its_files_say),
@@ -355,6 +372,7 @@ int main(void)
         WITH(anthropics_callers_reach_openai_as_its_files_say),
         WITH(anthropics_callers_reach_local_servers_as_their_files_say),
         WITH(anthropics_callers_reach_google_as_its_files_say),
+        WITH(anthropics_callers_reach_agents_as_their_files_say),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

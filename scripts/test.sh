@@ -75,7 +75,7 @@ fault_tests() {
 
 run_tests() {
     local what=${1:-all}
-    unset_provider_keys
+    [[ $what == live ]] || unset_provider_keys # those a live run is for
     set_sanitizer_options
     install_build_tools
     case $what in
@@ -88,6 +88,7 @@ run_tests() {
         SUITE_TLS=$([[ ${2:-} != --tls ]] || echo 1) pytest_suite dev tests/e2e
         ;;
     smoke) pytest_suite dev -m smoke tests ;;
+    live) TEST_WORKERS=0 pytest_suite dev -rs tests/live ;;
     faults) fault_tests "${@:2}" ;;
     --sanitizers)
         unit_tests asan
@@ -103,6 +104,6 @@ run_tests() {
         SUITE_TLS=1 pytest_suite dev tests/e2e
         bench_smoke
         ;;
-    *) die "test: no part called '$what' (unit, integration, e2e, smoke, faults, --sanitizers, --coverage)" ;;
+    *) die "test: no part called '$what' (unit, integration, e2e, smoke, live, faults, --sanitizers, --coverage)" ;;
     esac
 }

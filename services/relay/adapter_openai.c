@@ -100,6 +100,8 @@ static gw_status on_answer(adapter_stream *s, gw_str json, gw_str *ret)
 
     if (rc == GW_ERR_UPSTREAM_FAILED)
         return adapter_fail_inband(s, json);
+    if (rc == GW_OK && s->job->endpoint != ENDPOINT_EMBEDDINGS && !s->tap->has_choices)
+        rc = gw_fail(&err, GW_ERR_UPSTREAM_PROTOCOL, "the provider's answer has no choices");
     if (rc != GW_OK)
         return adapter_fail(s, &err);
     *ret = json;

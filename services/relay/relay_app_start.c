@@ -229,7 +229,9 @@ static void adjust_core(relay_app *a)
     l->body_max_bytes = (size_t)conf->body_max_bytes;
     l->answer_max_bytes = (size_t)conf->answer_max_bytes;
     l->request_timeout_ms = conf->request_timeout_ms;
+    l->stream_max_bytes = conf->stream_max_bytes;
     l->drain_max_ms = conf->drain_max_ms;
+    l->drains_max = conf->drains_max;
     l->keep_alive_ms = conf->stream_keep_alive_ms;
     target_health_configure(a->core.health, conf->breaker_failures, conf->breaker_open_ms);
     l->max_in_flight = GW_MIN(conf->max_inflight, a->inflight_bound);

@@ -11,8 +11,10 @@ const relay_limits relay_limits_defaults = {
     .answer_max_bytes = (size_t)128 * 1024 * 1024,
     .preamble_max_bytes = (size_t)64 * 1024,
     .event_max_bytes = (size_t)8 * 1024 * 1024,
+    .stream_max_bytes = INT64_C(256) * 1024 * 1024,
     .request_timeout_ms = 600 * GW_MS_PER_S,
     .drain_max_ms = 120 * GW_MS_PER_S,
+    .drains_max = 100,
     .keep_alive_ms = 15 * GW_MS_PER_S,
     .max_in_flight = 1000,
 };

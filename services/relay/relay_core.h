@@ -28,8 +28,10 @@ typedef struct relay_limits {
     size_t answer_max_bytes; /* of a JSON answer, held until recorded */
     size_t preamble_max_bytes; /* of a stream's events held before the first content */
     size_t event_max_bytes; /* of one event of a stream */
+    int64_t stream_max_bytes; /* of a whole one, as the provider sends it */
     int64_t request_timeout_ms;
     int64_t drain_max_ms; /* how long a stream goes on without its caller */
+    int64_t drains_max; /* so many of them at once */
     int64_t keep_alive_ms; /* silence after which a stream shows a sign of life */
     int64_t max_in_flight;
 } relay_limits;
@@ -77,6 +79,7 @@ typedef struct relay_core {
     gw_list spares; /* memory of ended ones, to be used again */
     size_t spare_count;
     int64_t in_flight;
+    int64_t drains; /* of them, without their callers */
     bool degrades; /* RELAY_SPOOL_FULL=degrade: keys without limits are served unrecorded */
     bool ending; /* the grace period is over: nothing new starts */
     void (*idle)(void *arg); /* called when the last request has gone, if set */

@@ -332,13 +332,37 @@ void relay_request_drained(relay_request *r)
     }
 }
 
+/* Of a key that says so, as long as there is room for it. */
+static bool begin_drain(relay_request *r)
+{
+    relay_core *c = r->core;
+
+    if (!r->policy || !r->policy->drain_on_disconnect || !r->call_upstream)
+        return false;
+    r->drains = c->drains < c->limits.drains_max;
+    if (!r->drains) {
+        gw_metric_add(c->metrics, M_relay_drains_refused_total, 1, NULL, 0);
+        return false;
+    }
+    gw_metric_set(c->metrics, M_relay_drains, ++c->drains, NULL, 0);
+    return true;
+}
+
+void relay_request_end_drain(relay_request *r)
+{
+    if (!r->drains)
+        return;
+    r->drains = false;
+    gw_metric_set(r->core->metrics, M_relay_drains, --r->core->drains, NULL, 0);
+}
+
 void relay_request_caller_gone(relay_request *r)
 {
     gw_error err;
 
     r->sink = NULL;
     r->caller_gone = true;
-    if (r->policy && r->policy->drain_on_disconnect && r->call_upstream) {
+    if (begin_drain(r)) {
         gw_timer_set(r->core->loop, &r->deadline, r->core->limits.drain_max_ms);
         relay_request_drained(r); /* nobody is left to wait for */
         return;

@@ -144,6 +144,7 @@ static void forget_attempt(relay_request *r)
     relay_request_leave_extension(r);
     gw_sse_reader_free(r->events);
     r->events = NULL;
+    r->stream_bytes = 0;
     adapter_stream_fini(&r->adapted);
     gw_buf_clear(&r->held);
     r->tap = (usage_tap){.scratch = r->core->scratch,

@@ -145,6 +145,7 @@ struct relay_request {
     gw_buf held; /* the JSON or error body */
     held_events preamble;
     gw_sse_reader *events;
+    int64_t stream_bytes; /* so far, of this attempt */
     bool paused;
     bool started; /* the sink's head of a stream is out */
     bool content_seen; /* some content was delivered */
@@ -160,6 +161,7 @@ struct relay_request {
 
     /* the end */
     bool caller_gone;
+    bool drains; /* goes on without it */
     bool has_failed;
     bool transport_answers; /* the refusal is not ours to send */
     request_troubles *troubles; /* to be read; relay_request_troubles() to write */
@@ -177,6 +179,9 @@ void relay_request_wake(relay_request *r);
 /* The transition of a failure: keeps the first one. */
 relay_stage relay_request_fail(relay_request *r, const gw_error *err);
 relay_stage relay_request_fail_with(relay_request *r, const openai_error *e);
+
+/* It goes on without its caller no longer. */
+void relay_request_end_drain(relay_request *r);
 
 /* Ends the request at once from outside of its stages: caller gone, deadline, shutdown. */
 void relay_request_cancel(relay_request *r, const gw_error *err);

@@ -638,6 +638,35 @@ static void the_caller_is_told_seconds_however_the_provider_said_it(void **state
     assert_false(says(&k->answer.head, "retry-after"));
 }
 
+/* ---- a route that leads back ---- */
+
+static void a_route_that_points_at_the_relay_itself_is_refused(void **state)
+{
+    kit *k = *state;
+    gw_auto_buf url = {0};
+    gw_error err;
+    gw_url theirs = k->provider.base_url;
+    static const script never = GOOD;
+
+    gw_buf_appendf(&url, "http://127.0.0.1:%u", gw_http_server_port(k->relay));
+    gw_buf_append_char(&url, '\0');
+    assert_int_equal(gw_url_parse(gw_str_of(url.data), &k->provider.base_url, &err), GW_OK);
+    k->provider.credential = GW_STR("good");
+    targets[0].upstream_model = GW_STR("gpt-4o");
+    targets[0].first_byte_timeout_ms = 2000;
+    k->route.target_count = 1;
+    k->asked = 0;
+    ask(k, "good", CHAT, &never);
+    run_until_idle(k);
+    k->provider.base_url = theirs;
+    assert_int_equal(k->answer.status, 502);
+    assert_int_equal(k->asked, 0); /* no provider was reached */
+    assert_int_equal(k->event_count,
+                     4); /* three that were passed on, and the one that was refused */
+    assert_string_equal(k->events[0]->outcome, "refused");
+    assert_int_equal(k->events[0]->status_code, 508);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, kit_teardown)
@@ -661,6 +690,7 @@ int main(void)
         TEST(a_limited_target_comes_last_until_it_said),
         TEST(credentials_take_turns),
         TEST(another_credential_is_taken_when_one_is_limited_or_refused),
+        TEST(a_route_that_points_at_the_relay_itself_is_refused),
         TEST(when_all_are_limited_the_answer_is_a_429),
         TEST(a_used_up_quota_leaves_its_credential_alone_whatever_the_model),
         TEST(a_used_up_quota_moves_on_to_the_next_target_for_long),

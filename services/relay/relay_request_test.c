@@ -264,6 +264,40 @@ static void a_key_that_drains_goes_on_without_its_caller(void **state)
     assert_string_equal(e->error, "upstream_timeout");
 }
 
+static void beyond_their_number_answers_do_not_go_on_without_their_callers(void **state)
+{
+    kit *k = *state;
+
+    k->policy->drain_on_disconnect = true;
+    k->core.limits.drains_max = 0;
+    leave_after_content(k);
+    usage_event *e = only_event(k);
+    assert_string_equal(e->outcome, "partial");
+    assert_string_equal(e->error, "cancelled");
+    forget_events(k);
+    k->core.limits.drains_max = 1; /* one that has ended counts no more */
+    for (int i = 0; i < 2; i++) {
+        leave_after_content(k);
+        assert_string_equal(only_event(k)->error, "upstream_timeout");
+        forget_events(k);
+    }
+    assert_int_equal(k->core.drains, 0);
+}
+
+static void a_stream_beyond_its_bound_is_ended(void **state)
+{
+    kit *k = *state;
+    static const script endless = REPLY_STALL(200, SSE, ROLE, SAID, SAID, SAID, SAID, SAID, SAID);
+
+    k->core.limits.stream_max_bytes = (int64_t)(sizeof(ROLE SAID) + 10);
+    ask(k, "good", STREAM, &endless);
+    assert_true(gw_str_contains(gw_buf_str(&k->answer.body), GW_STR("upstream_invalid_response")));
+    assert_false(gw_str_contains(gw_buf_str(&k->answer.body), GW_STR("[DONE]")));
+    assert_string_equal(only_event(k)->outcome, "partial");
+    run_until_idle(k);
+    assert_true(k->upstream_closed);
+}
+
 static void who_leaves_before_the_answer_pays_for_the_prompt_unless_the_provider_fails(void **state)
 {
     static const struct {
@@ -575,6 +609,8 @@ int main(void)
         WITH(after_content_a_failure_is_in_band_and_never_done),
         WITH(a_caller_that_leaves_closes_the_upstream),
         WITH(a_key_that_drains_goes_on_without_its_caller),
+        WITH(beyond_their_number_answers_do_not_go_on_without_their_callers),
+        WITH(a_stream_beyond_its_bound_is_ended),
         WITH(who_leaves_before_the_answer_pays_for_the_prompt_unless_the_provider_fails),
         WITH(a_forwarded_request_stands_with_the_price_of_its_prompt),
         WITH(what_a_caller_gets_is_noted_before),

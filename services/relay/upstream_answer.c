@@ -134,8 +134,16 @@ static void hold(relay_request *r, gw_str bytes)
 
 static void feed(relay_request *r, gw_str bytes)
 {
+    int64_t max = r->core->limits.stream_max_bytes;
     gw_error err;
 
+    r->stream_bytes += (int64_t)bytes.len;
+    if (r->stream_bytes > max) {
+        (void)gw_fail(&err, GW_ERR_UPSTREAM_PROTOCOL,
+                      "the provider's stream has more than %lld bytes", (long long)max);
+        (void)relay_request_fail(r, &err);
+        return;
+    }
     /* An adapter's failure is noted already and stands: the first one is kept. */
     if (gw_sse_feed(r->events, bytes, &err) != GW_OK)
         (void)relay_request_fail(r, &err);

@@ -146,6 +146,7 @@ gw_status usage_tap_chunk_value(usage_tap *t, yyjson_val *chunk, tap_kind *ret, 
                        "the provider sent something else than JSON objects");
     if (has_error(chunk))
         return gw_fail(err, GW_ERR_UPSTREAM_FAILED, "the provider reported a failure");
+    t->has_choices = yyjson_is_arr(yyjson_obj_get(chunk, "choices"));
     while ((choice = yyjson_arr_iter_next(&choices))) {
         chose = true;
         content |= add_choice(t, choice);

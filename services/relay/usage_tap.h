@@ -24,6 +24,7 @@ typedef struct json_scratch {
 typedef struct usage_tap {
     json_scratch scratch; /* borrowed; bytes NULL is fine */
     bool has_usage;
+    bool has_choices; /* of the last object: it had the member */
     token_counts tokens;
     int64_t total_tokens;
     char finish_reason[32]; /* of the first choice that ended; "" when none did */

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from harness.ports import PATIENCE
+from harness.ports import PATIENCE, eventually
 from harness.raw_http import request_bytes
 from harness.suite import Suite
 
@@ -166,6 +166,13 @@ UPSTREAM: dict[str, tuple[int, str | None]] = {
     "gpt-4o-mini+fail-garbage": (502, "upstream_invalid_response"),
     "gpt-4o-mini+fail-html": (502, "upstream_invalid_response"),
     "gpt-4o-mini+fail-garbage-json": (502, "upstream_invalid_response"),
+    "gpt-4o-mini+fail-dialect": (502, "upstream_invalid_response"),
+    "claude-sonnet-4-6+fail-dialect": (502, "upstream_invalid_response"),
+    "gemini-2.5-flash+fail-dialect": (502, "upstream_invalid_response"),
+    "llama-3+fail-dialect": (502, "upstream_invalid_response"),
+    "gpt-4o-mini+fail-empty": (502, "upstream_invalid_response"),
+    "claude-sonnet-4-6+fail-empty": (502, "upstream_invalid_response"),
+    "gemini-2.5-flash+fail-empty": (502, "upstream_invalid_response"),
     "gpt-4o-mini+fail-content-type": (502, "upstream_invalid_response"),
     "gpt-4o-mini+fail-redirect": (502, "upstream_invalid_response"),
     "gpt-4o-mini+fail-two-lengths": (502, "upstream_invalid_response"),
@@ -220,6 +227,9 @@ MID_STREAM: dict[str, str] = {
     "gpt-4o-mini+fail-error-event-4": "upstream_error",
     "gpt-4o-mini+fail-error-named-4": "upstream_error",
     "gpt-4o-mini+fail-garbage-stream-4": "upstream_invalid_response",
+    "gpt-4o-mini+fail-huge-4": "upstream_invalid_response",
+    "gpt-4o-mini+fail-utf8-4": "upstream_invalid_response",
+    "curled+fail-huge-4": "upstream_invalid_response",
     "curled+fail-cut-4": "upstream_cut",
     "curled+fail-error-event-4": "upstream_error",
 }
@@ -288,3 +298,34 @@ def test_a_slow_reader_does_not_make_the_relay_hold_everything(suite: Suite, sha
         assert suite.chat(shared_key).status_code == 200  # the loop is free meanwhile
         answer = raw.answer()
     assert answer is not None and answer.body.rstrip().endswith(b"[DONE]") and b"word4000" in answer.body
+
+
+def memory_of(suite: Suite) -> int:
+    """Of the relay, resident, in bytes."""
+    with open(f"/proc/{suite.processes['relay'].pid}/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * 4096
+
+
+def bytes_read_by(suite: Suite) -> int:
+    with open(f"/proc/{suite.processes['relay'].pid}/io", encoding="ascii") as file:
+        return int(file.readline().split()[1])
+
+
+def test_a_reader_that_stops_pauses_its_upstream(suite: Suite, shared_key: str) -> None:
+    """30 MB of stream that nobody reads: the relay reads no further and holds next to nothing of it."""
+    body = {**GOOD, "model": "gpt-4o-mini+long-100000", "stream": True}
+    assert suite.chat(shared_key).status_code == 200  # what is allocated once is
+    memory, before = memory_of(suite), bytes_read_by(suite)
+    last = before
+
+    def rests() -> bool:
+        nonlocal last
+        read, last = bytes_read_by(suite) - last, bytes_read_by(suite)
+        return last - before > 1_000_000 and read < 50_000
+
+    with suite.raw("relay", timeout=30 * PATIENCE) as raw:
+        raw.send(request_bytes("POST", CHAT, {"Authorization": f"Bearer {shared_key}"}, body))
+        eventually(rests, "the relay reads no further", 60)
+        assert last - before < 25_000_000
+        assert memory_of(suite) - memory < 8_000_000
+        assert suite.chat(shared_key).status_code == 200

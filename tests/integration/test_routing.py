@@ -268,3 +268,16 @@ def test_a_budget_pays_for_the_dearest_target_or_for_the_first_one_only(suite: S
     assert row["usage"]["costNanoUsd"] == 0 and row["provider"] == "scripted"
     started = time.monotonic()
     assert suite.chat(poor, "gpt-4o-mini", max_tokens=1000).status_code == 200 and time.monotonic() - started < 5
+
+
+def test_a_provider_whose_credential_is_missing_is_reported_and_others_go_on(suite: Suite, key: str) -> None:
+    without = make_provider(suite, credential="env:RELAY_CREDENTIAL_NOBODY_SET")
+    alone = make_route(suite, key, {"provider": without, "upstreamModel": "gpt-4o-mini"})
+    model = make_route(suite, key, {"provider": without, "upstreamModel": "gpt-4o-mini"}, {"provider": "scripted", "upstreamModel": "gpt-4o-mini", "tier": 1})
+    refused = suite.chat(key, alone)
+    assert refused.status_code == 503 and f"the provider {without} is not set up" in refused.text
+    answer = suite.chat(key, model)
+    assert answer.status_code == 200 and answer.headers["x-relay-attempts"] == "1"
+    assert suite.row(answer.headers["x-request-id"])["provider"] == "scripted"
+    log = suite.path("log", "relay.log").read_text()
+    assert f"provider {without}: credential missing" in log

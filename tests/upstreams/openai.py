@@ -36,6 +36,10 @@ a name without marks is a normal model. N events count from the role chunk; 2 wh
     fail-garbage-json         200 application/json, broken JSON
     fail-garbage-stream[-<n>] after n events one data line that is not JSON; JSON: broken JSON
     fail-html                 200 text/html
+    fail-dialect              200 application/json of another kind of API
+    fail-empty                200 application/json without a body
+    fail-huge[-<n>]           after n events one of 20 MB
+    fail-utf8[-<n>]           after n events one that ends within a character
     fail-content-type         the right answer as text/plain
     fail-redirect             302 to /v1/elsewhere
     fail-no-usage             no usage, even if asked for

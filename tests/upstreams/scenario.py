@@ -22,6 +22,10 @@ HEAD_FLOOD_LINES = 20_000
 HTML = b"<!doctype html><html><head><title>Welcome</title></head><body>It works</body></html>"
 BROKEN_JSON = b'{"id":"chatcmpl-1","object":"chat.completion","choices":[{"index":0,"mess'
 
+# Of a provider that speaks none of ours.
+OTHER_DIALECT = {"generation": "Hello", "stop_reason": "stop", "prompt_token_count": 3}
+HUGE_EVENT_BYTES = 20 * 1024 * 1024
+
 # A whole answer nobody asked for: a client that pools the connection gives it to its next caller.
 POISON = (
     b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 17\r\n\r\n"
@@ -158,6 +162,10 @@ class Player:
             await connection.respond(302, headers=[location])
         elif scenario.has("fail-html"):
             await connection.respond(200, HTML, "text/html; charset=utf-8")
+        elif scenario.has("fail-dialect"):
+            await connection.respond_json(200, OTHER_DIALECT)
+        elif scenario.has("fail-empty"):
+            await connection.respond(200, b"")
         elif scenario.has("fail-garbage-json"):
             await connection.respond(200, BROKEN_JSON)
         else:
@@ -242,6 +250,13 @@ class Player:
         elif due("fail-stall"):
             await connection.stall()
         elif due("fail-end"):
+            await connection.finish_stream()
+        elif due("fail-huge"):
+            filler = "x" * HUGE_EVENT_BYTES
+            await connection.send_part(encode_event({"choices": [{"index": 0, "delta": {"content": filler}}]}, end))
+        elif due("fail-utf8"):
+            half = '"content":"gr\u00fc'.encode()[:-1]  # a character of two bytes has one
+            await connection.send_part(b'data: {"choices":[{"index":0,"delta":{' + half + b'"}}]}' + (end * 2).encode())
             await connection.finish_stream()
         elif due("fail-error-event") or due("fail-error-named"):
             error = self.dialect.error(500, "The server had an error.")

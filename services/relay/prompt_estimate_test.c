@@ -2,6 +2,8 @@
 
 #include "testing/cmocka.h"
 
+#include <stdio.h>
+
 static prompt_tokens tokens_of(relay_endpoint endpoint, const char *json)
 {
     gw_auto(gw_arena) arena = gw_arena_new();
@@ -156,12 +158,42 @@ static void images_tools_and_files_are_held_for_at_their_largest(void **state)
     }
 }
 
+/* Of models whose output costs four times their input, as most do. */
+static void the_hold_of_a_short_request_is_at_most_three_times_its_cost(void **state)
+{
+    static const struct {
+        const char *text;
+        int64_t tokens; /* of o200k_base, with the seven around a message */
+    } cases[] = {
+        {"Hello there", 9},
+        {"What is the capital of France?", 14},
+        {"Translate 'good morning' into German.", 15},
+        {"Name three rivers.", 11},
+        {"2+2=?", 11},
+        {"Привет, как дела?", 13},
+        {"今日はいい天気ですね", 12},
+    };
+    enum { ANSWER = 40, OUTPUT_PRICE = 4 };
+
+    (void)state;
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        char json[512];
+        (void)snprintf(json, sizeof(json),
+                       "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"%s\"}]}",
+                       cases[i].text);
+        int64_t most = tokens_of(ENDPOINT_CHAT, json).most;
+        assert_true(most >= cases[i].tokens);
+        assert_true(most + ANSWER * OUTPUT_PRICE <= 3 * (cases[i].tokens + ANSWER * OUTPUT_PRICE));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_is_measured_the_same_wherever_characters_stand),
         cmocka_unit_test(prompts_are_estimated_by_the_stated_rule),
         cmocka_unit_test(holds_suffice_for_texts_that_were_not_made_to_be_expensive),
+        cmocka_unit_test(the_hold_of_a_short_request_is_at_most_three_times_its_cost),
         cmocka_unit_test(images_tools_and_files_are_held_for_at_their_largest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

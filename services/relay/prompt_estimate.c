@@ -77,15 +77,22 @@ static bool contains(gw_str s, gw_str part)
     return false;
 }
 
-/* The largest image, by what providers publish: 8 tiles, or 1,536 patches and a factor; Anthropic's have 1,600 at the most. */
+/*
+ * The largest image, by what providers publish. OpenAI: 8 tiles, or 1,536 patches and a factor
+ * (platform.openai.com/docs/guides/images-vision). Anthropic: patches of 28 x 28 pixels, 4,784 since Claude Opus 4.7
+ * (platform.claude.com/docs/en/build-with-claude/vision); other names may be its models' aliases.
+ */
 int64_t prompt_image_extra(gw_str model, bool low_detail)
 {
-    int64_t most = low_detail ? PROMPT_IMAGE_USUAL : 1600;
+    bool is_openais = gw_str_starts_with(model, GW_STR("gpt-"));
+    int64_t most = is_openais ? 1600 : 4784;
 
     if (gw_str_starts_with(model, GW_STR("gpt-4o-mini")))
         most = low_detail ? 2833 : 2833 + 8 * 5667;
     else if (contains(model, GW_STR("-mini")) || contains(model, GW_STR("-nano")))
         most = 3779; /* 1,536 patches, 2.46 times */
+    else if (is_openais && low_detail)
+        most = PROMPT_IMAGE_USUAL;
     return GW_MAX(most - PROMPT_IMAGE_USUAL, 0);
 }
 

@@ -144,6 +144,8 @@ static void images_tools_and_files_are_held_for_at_their_largest(void **state)
         {WITH_PART("gpt-4o-mini", IMAGE("auto")), 1112, 7 + 2833 + 8 * 5667},
         {WITH_PART("gpt-4o-mini", IMAGE("low")), 1112, 2840},
         {WITH_PART("gpt-5-nano", IMAGE("high")), 1112, 3786},
+        {WITH_PART("claude-opus-4-7", IMAGE("high")), 1112, 4791},
+        {WITH_PART("smart", IMAGE("low")), 1112, 4791},
         {WITH_PART("gpt-4o",
                    "{\"type\":\"input_audio\",\"input_audio\":{\"data\":\"AAAABBBBCCCCDDDD\"}}"),
          1007, 1008},

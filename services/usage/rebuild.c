@@ -192,6 +192,20 @@ static gw_status rows_may_be_gone(const hour_read *r, bool *ret, gw_error *err)
     return rc;
 }
 
+/* What reports by key have kept of the day (usage_key_days.h): it may have the same sums, and not the same keys. */
+static gw_status forget_kept(const hour_read *r, gw_str day, gw_error *err)
+{
+    gw_str subject;
+    bool matched;
+    if (!gw_str_split(&day, '|', &subject))
+        return GW_OK;
+    bson_t *filter = bson_new();
+    gw_bson_append_str(filter, "_id", day);
+    return doc_store_update(r->s->store, COLLECTION_BY_KEY, filter,
+                            BCON_NEW("$unset", "{", "keys", BCON_BOOL(true), "}"), &matched,
+                            "forget a day by key", err);
+}
+
 static gw_status write_document(hour_read *r, const char *id, const hour_doc *h,
                                 touched_days *touched, bool *ret_written, gw_error *err)
 {
@@ -199,6 +213,8 @@ static gw_status write_document(hour_read *r, const char *id, const hour_doc *h,
     day.len -= sizeof("T00") - 1;
     gw_status rc =
         h->doc ? update_hour(r, id, h, ret_written, err) : insert_hour(r, id, h, ret_written, err);
+    if (rc == GW_OK && *ret_written)
+        rc = forget_kept(r, day, err);
     if (rc != GW_OK || !*ret_written)
         return rc;
     r->report->rewritten++;

@@ -4,10 +4,12 @@
  */
 #pragma once
 
-#define COLLECTION_ROWS    "api_usage" /* a row a request */
-#define COLLECTION_HOURS   "api_metrics_hourly" /* a document a key an hour, and "*" an hour */
-#define COLLECTION_DAYS    "api_metrics" /* a document a key a day: sums of its hours */
-#define COLLECTION_TOTALS  "api_metrics_total" /* the same for "*" */
+#define COLLECTION_ROWS   "api_usage" /* a row a request */
+#define COLLECTION_HOURS  "api_metrics_hourly" /* a document a key an hour, and "*" an hour */
+#define COLLECTION_DAYS   "api_metrics" /* a document a key a day: sums of its hours */
+#define COLLECTION_TOTALS "api_metrics_total" /* the same for "*" */
+#define COLLECTION_BY_KEY                                                                          \
+    "api_metrics_by_key" /* a document a day: each key's figures, as a report found them */
 #define COLLECTION_SPOOLS  "usage_spools" /* how far each spool of a relay is taken */
 #define COLLECTION_REJECTS "usage_rejects" /* events that no row can be made of */
 #define COLLECTION_LOSSES  "usage_losses" /* spools that will not come back, and what they had */

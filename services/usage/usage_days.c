@@ -1,5 +1,6 @@
 #include "usage_days.h"
 
+#include "fold.h"
 #include "usage_collections.h"
 
 #include "core/clock.h"
@@ -10,24 +11,29 @@
 
 typedef struct finding {
     usage_days *days;
-    const gw_object_id *key;
-    bool each_key;
     size_t seen;
 } finding;
+
+void usage_append_range(bson_t *filter, const char *field, int64_t from_ms, int64_t to_ms)
+{
+    bson_t range;
+    BSON_APPEND_DOCUMENT_BEGIN(filter, field, &range);
+    BSON_APPEND_DATE_TIME(&range, "$gte", from_ms);
+    BSON_APPEND_DATE_TIME(&range, "$lt", to_ms);
+    bson_append_document_end(filter, &range);
+}
+
+void usage_append_subject(bson_t *filter, const gw_object_id *key)
+{
+    if (key)
+        gw_bson_append_oid(filter, "apiKeyId", key);
+    else
+        gw_bson_append_str(filter, "apiKeyId", GW_STR(ALL_KEYS));
+}
 
 int64_t usage_days_to_ms(const usage_days *x)
 {
     return x->from_ms + (int64_t)x->count * GW_MS_PER_DAY;
-}
-
-static bool concerns(const finding *f, const bson_t *hour)
-{
-    gw_object_id key;
-    bool is_of_a_key = gw_bson_oid(hour, "apiKeyId", &key);
-    if (f->each_key)
-        return true;
-    return f->key ? is_of_a_key && memcmp(key.bytes, f->key->bytes, sizeof(key.bytes)) == 0
-                  : !is_of_a_key;
 }
 
 static gw_status note_dirty(void *arg, const bson_t *hour, gw_error *err)
@@ -36,20 +42,21 @@ static gw_status note_dirty(void *arg, const bson_t *hour, gw_error *err)
     int64_t date_ms;
     (void)err;
     f->seen++;
-    if (!gw_bson_date_ms(hour, "date", &date_ms) || date_ms < f->days->from_ms ||
-        date_ms >= usage_days_to_ms(f->days) || !concerns(f, hour))
-        return GW_OK;
-    f->days->whole[(date_ms - f->days->from_ms) / GW_MS_PER_DAY] = false;
+    if (gw_bson_date_ms(hour, "date", &date_ms) && date_ms >= f->days->from_ms &&
+        date_ms < usage_days_to_ms(f->days))
+        f->days->whole[(date_ms - f->days->from_ms) / GW_MS_PER_DAY] = false;
     return GW_OK;
 }
 
-static gw_status find_dirty(const gw_db *d, finding *f, gw_error *err)
+/* An index of the dirty hours alone finds these: few, and of this subject only. */
+static gw_status find_dirty(const gw_db *d, const gw_object_id *key, finding *f, gw_error *err)
 {
     gw_db_auto_bson filter = BSON_INITIALIZER, opts = BSON_INITIALIZER;
     bson_t fields;
     BSON_APPEND_BOOL(&filter, "dirty", true);
+    usage_append_subject(&filter, key);
+    usage_append_range(&filter, "date", f->days->from_ms, usage_days_to_ms(f->days));
     BSON_APPEND_DOCUMENT_BEGIN(&opts, "projection", &fields);
-    BSON_APPEND_INT32(&fields, "apiKeyId", 1);
     BSON_APPEND_INT32(&fields, "date", 1);
     bson_append_document_end(&opts, &fields);
     BSON_APPEND_INT64(&opts, "limit", DIRTY_MAX);
@@ -60,7 +67,7 @@ static gw_status find_dirty(const gw_db *d, finding *f, gw_error *err)
 }
 
 gw_status usage_days_find(const gw_db *d, int64_t from_ms, int64_t to_ms, const gw_object_id *key,
-                          bool each_key, usage_days *ret, gw_error *err)
+                          usage_days *ret, gw_error *err)
 {
     int64_t first_ms = gw_day_start_ms(from_ms + GW_MS_PER_DAY - 1);
     int64_t end_ms = gw_day_start_ms(to_ms);
@@ -71,8 +78,8 @@ gw_status usage_days_find(const gw_db *d, int64_t from_ms, int64_t to_ms, const 
     if (!x.whole)
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the days of a report");
     memset(x.whole, true, x.count * sizeof(bool));
-    finding f = {.days = &x, .key = key, .each_key = each_key};
-    gw_status rc = x.count ? find_dirty(d, &f, err) : GW_OK;
+    finding f = {.days = &x};
+    gw_status rc = x.count ? find_dirty(d, key, &f, err) : GW_OK;
     if (rc == GW_OK)
         *ret = x;
     else
@@ -122,4 +129,36 @@ gw_status usage_days_stretches(const usage_days *x, usage_stretch_fn run, void *
         i = end;
     }
     return rc;
+}
+
+/* ---- hours of a day ---- */
+
+static bool read_figures(const bson_iter_t *hour, usage_figures *f)
+{
+    int64_t *const to[USAGE_HOUR_FIGURES] = {
+        &f->requests,          &f->successful,     &f->failed,        &f->prompt_tokens,
+        &f->completion_tokens, &f->total_tokens,   &f->cached_tokens, &f->reasoning_tokens,
+        &f->cost_nano_usd,     &f->billed_nano_usd};
+    bson_iter_t at;
+    size_t n = 0;
+    if (!BSON_ITER_HOLDS_ARRAY(hour) || !bson_iter_recurse(hour, &at))
+        return false;
+    while (n < USAGE_HOUR_FIGURES && bson_iter_next(&at) && BSON_ITER_HOLDS_INT(&at))
+        *to[n++] = bson_iter_as_int64(&at);
+    return n == USAGE_HOUR_FIGURES;
+}
+
+bool usage_day_hours_of(const bson_t *day, usage_day_hours *ret)
+{
+    bson_iter_t at, hours;
+    memset(ret, 0, sizeof(*ret));
+    if (!bson_iter_init_find(&at, day, "byHour") || !BSON_ITER_HOLDS_DOCUMENT(&at) ||
+        !bson_iter_recurse(&at, &hours))
+        return false;
+    while (bson_iter_next(&hours)) {
+        int64_t hour;
+        if (gw_str_to_int64(gw_str_of(bson_iter_key(&hours)), &hour) && hour >= 0 && hour < 24)
+            ret->has[hour] = read_figures(&hours, &ret->of[hour]);
+    }
+    return true;
 }

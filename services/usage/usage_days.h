@@ -8,7 +8,8 @@
  */
 #pragma once
 
-#include "core/id.h"
+#include "usage_report.h"
+
 #include "mongo/db.h"
 
 typedef struct usage_days {
@@ -17,11 +18,9 @@ typedef struct usage_days {
     bool *whole; /* of each day: its document says all */
 } usage_days;
 
-/* The whole days within [from_ms, to_ms). `key`: of one key; NULL: of all keys' sums. `each_key`: of all keys' sums and of
- * every key for itself. */
+/* The whole days within [from_ms, to_ms). `key`: of one key; NULL: of all keys' sums. */
 GW_CHECK gw_status usage_days_find(const gw_db *d, int64_t from_ms, int64_t to_ms,
-                                   const gw_object_id *key, bool each_key, usage_days *ret,
-                                   gw_error *err);
+                                   const gw_object_id *key, usage_days *ret, gw_error *err);
 void usage_days_fini(usage_days *x);
 int64_t usage_days_to_ms(const usage_days *x); /* their end */
 
@@ -32,3 +31,18 @@ GW_CHECK gw_status usage_days_rest(const usage_days *x, int64_t from_ms, int64_t
 /* The same for each stretch of whole days; `run` may take days of its stretch back (whole = false). */
 GW_CHECK gw_status usage_days_stretches(const usage_days *x, usage_stretch_fn run, void *arg,
                                         gw_error *err);
+
+/* What a day's document keeps of its hours. */
+typedef struct usage_day_hours {
+    bool has[24];
+    usage_figures of[24];
+} usage_day_hours;
+/* False when it keeps nothing: it was folded by an older version. */
+GW_CHECK bool usage_day_hours_of(const bson_t *day, usage_day_hours *ret);
+
+/* ---- what both of these and queries by key ask for ---- */
+
+/* {field: {$gte, $lt}} */
+void usage_append_range(bson_t *filter, const char *field, int64_t from_ms, int64_t to_ms);
+/* {apiKeyId: the key, or "*" when NULL} */
+void usage_append_subject(bson_t *filter, const gw_object_id *key);

@@ -93,11 +93,13 @@ gw_status usage_indexes_ensure(mongoc_database_t *db, const usage_retention *kee
         /* {date} finds the hours, and the days, of all keys at once: by key, and of a rebuild. */
         {COLLECTION_HOURS, "[{\"name\":\"apiKeyId_1_date_1\",\"key\":{\"apiKeyId\":1,\"date\":1}},"
                            "{\"name\":\"date_1\",\"key\":{\"date\":1}},"
-                           "{\"name\":\"dirty_1\",\"key\":{\"dirty\":1},"
+                           "{\"name\":\"dirty_1_apiKeyId_1_date_1\","
+                           "\"key\":{\"dirty\":1,\"apiKeyId\":1,\"date\":1},"
                            "\"partialFilterExpression\":{\"dirty\":true}}]"},
         {COLLECTION_DAYS, "[{\"name\":\"apiKeyId_1_date_1\",\"key\":{\"apiKeyId\":1,\"date\":1},"
                           "\"unique\":true},"
                           "{\"name\":\"date_1\",\"key\":{\"date\":1}}]"},
+        {COLLECTION_BY_KEY, "[{\"name\":\"date_1\",\"key\":{\"date\":1},\"unique\":true}]"},
         {COLLECTION_TOTALS, "[{\"name\":\"date_1\",\"key\":{\"date\":1},\"unique\":true}]"},
         {COLLECTION_REJECTS, "[{\"name\":\"replay_1\",\"key\":{\"replay\":1},"
                              "\"partialFilterExpression\":{\"replay\":{\"$exists\":true}}}]"},

@@ -201,17 +201,23 @@ static void fold_days(const gw_db *d)
     touched_days_fini(&dirty);
 }
 
-/* Of every document of a collection whose date is within the second day. */
-static void change_second_day(const gw_db *d, const char *collection, bson_t *update)
+/* Of every document of a collection whose date is within [from, to). */
+static void change_between(const gw_db *d, const char *collection, int64_t from_ms, int64_t to_ms,
+                           bson_t *update)
 {
     mongoc_collection_t *c = mongoc_database_get_collection(d->database, collection);
-    bson_t *filter = BCON_NEW("date", "{", "$gte", BCON_DATE_TIME(FIRST_MS + GW_MS_PER_DAY), "$lt",
-                              BCON_DATE_TIME(FIRST_MS + 2 * GW_MS_PER_DAY), "}");
+    bson_t *filter =
+        BCON_NEW("date", "{", "$gte", BCON_DATE_TIME(from_ms), "$lt", BCON_DATE_TIME(to_ms), "}");
     bson_error_t e;
     CHECK(mongoc_collection_update_many(c, filter, update, NULL, NULL, &e));
     bson_destroy(update);
     bson_destroy(filter);
     mongoc_collection_destroy(c);
+}
+
+static void change_second_day(const gw_db *d, const char *collection, bson_t *update)
+{
+    change_between(d, collection, FIRST_MS + GW_MS_PER_DAY, FIRST_MS + 2 * GW_MS_PER_DAY, update);
 }
 
 static void change_requests(const gw_db *d, const char *collection, int64_t by)
@@ -234,6 +240,53 @@ static void sums_of_days_agree(const gw_db *d)
     change_requests(d, COLLECTION_HOURS, -999);
 }
 
+static int64_t count_kept(const gw_db *d, const bson_t *filter)
+{
+    mongoc_collection_t *c = mongoc_database_get_collection(d->database, COLLECTION_BY_KEY);
+    int64_t n = mongoc_collection_count_documents(c, filter, NULL, NULL, NULL, NULL);
+    mongoc_collection_destroy(c);
+    return n;
+}
+
+static void sums_agree_whatever_is_kept_by_key(const gw_db *d)
+{
+    gw_db_auto_bson all = BSON_INITIALIZER, emptied = BSON_INITIALIZER;
+    const usage_query by_key = {
+        .from_ms = FIRST_MS, .to_ms = FIRST_MS + 2 * GW_MS_PER_DAY, .by = GROUP_KEY};
+    BSON_APPEND_BINARY(&emptied, "keys", BSON_SUBTYPE_BINARY, (const uint8_t *)"", 0);
+    fold_days(d);
+    CHECK(gw_db_delete(d, COLLECTION_BY_KEY, &all, NULL, NULL) == GW_OK);
+    check_range(d, by_key, "");
+    CHECK(count_kept(d, &all) == 2);
+    change_requests(d, COLLECTION_DAYS, 999); /* they are not read for reports by key now */
+    check_range(d, by_key, "");
+    change_requests(d, COLLECTION_DAYS, -999);
+    change_second_day(
+        d, COLLECTION_BY_KEY,
+        BCON_NEW("$set", "{", "keys", BCON_BIN(BSON_SUBTYPE_BINARY, (const uint8_t *)"", 0), "}"));
+    CHECK(count_kept(d, &emptied) == 1);
+    check_range(d, by_key, ""); /* does not agree with the day: summed anew, and kept */
+    CHECK(count_kept(d, &emptied) == 0);
+    CHECK(count_kept(d, &all) == 2);
+}
+
+/* An hour that waits says more than its day, and than its day keeps of it. */
+static void sums_agree_though_an_hour_waits(const gw_db *d)
+{
+    static const char *const days[] = {COLLECTION_DAYS, COLLECTION_TOTALS};
+    const int64_t hour_ms = FIRST_MS + GW_MS_PER_DAY + 6 * GW_MS_PER_HOUR;
+    fold_days(d);
+    change_between(d, COLLECTION_HOURS, hour_ms, hour_ms + 1,
+                   BCON_NEW("$set", "{", "dirty", BCON_BOOL(true), "}"));
+    for (size_t i = 0; i < GW_ARRAY_LEN(days); i++)
+        change_second_day(d, days[i],
+                          BCON_NEW("$inc", "{", "metrics.requests.total", BCON_INT64(999),
+                                   "byHour.06.0", BCON_INT64(999), "}"));
+    check_ranges(d, 6, true);
+    fold_days(d); /* puts it right */
+    check_ranges(d, 2, true);
+}
+
 static void sums_agree_though_days_are_old(const gw_db *d)
 {
     static const char *const days[] = {COLLECTION_DAYS, COLLECTION_TOTALS};
@@ -249,6 +302,16 @@ static void sums_agree_though_days_are_old(const gw_db *d)
 static void whole_days_are_those_of_their_hours(void **state)
 {
     with_mongo(state, sums_of_days_agree);
+}
+
+static void days_by_key_are_kept_and_count_while_they_agree(void **state)
+{
+    with_mongo(state, sums_agree_whatever_is_kept_by_key);
+}
+
+static void an_hour_that_waits_counts_as_it_is_now(void **state)
+{
+    with_mongo(state, sums_agree_though_an_hour_waits);
 }
 
 static void a_day_that_is_not_folded_yet_is_read_from_its_hours(void **state)
@@ -338,6 +401,8 @@ int main(void)
         cmocka_unit_test(the_log_is_paged_newest_first),
         cmocka_unit_test(an_alert_fires_once_and_is_resolved),
         cmocka_unit_test(whole_days_are_those_of_their_hours),
+        cmocka_unit_test(days_by_key_are_kept_and_count_while_they_agree),
+        cmocka_unit_test(an_hour_that_waits_counts_as_it_is_now),
         cmocka_unit_test(a_day_that_is_not_folded_yet_is_read_from_its_hours),
     };
     return cmocka_run_group_tests(tests, setup_with_rows, teardown);

@@ -196,6 +196,12 @@ def test_degraded_it_serves_keys_without_limits_and_says_what_it_drops(stack: Su
     eventually(lambda: spools.find_one({"status.dropped": {"$gte": int(told)}}), "usage is told", SECONDS)
 
 
+def told_by_relay(stack: Suite, command: str, folder: str) -> list[Any]:
+    status, out, log = relay_command(stack, "spool", command, folder)
+    assert status == 0, log
+    return [json.loads(line) for line in out.splitlines()]
+
+
 def test_what_a_lost_relay_has_is_replayed_once(stack: Suite) -> None:
     key = stack.make_key()
     folder = str(stack.path("spool"))
@@ -204,6 +210,10 @@ def test_what_a_lost_relay_has_is_replayed_once(stack: Suite) -> None:
     assert {a.status_code for a in answers} == {200}
     status, out, log = relay_command(stack, "spool", "replay", folder)
     assert status == 1 and "another process holds" in log, "the relay lives"
+    asked = {a.headers["x-request-id"] for a in answers}
+    eventually(lambda: asked <= {line["event"]["requestId"] for line in told_by_relay(stack, "export", folder)}, "all is exported", SECONDS)
+    waiting = next(line["waiting"] for line in told_by_relay(stack, "inspect", folder) if line["name"] == "spool")
+    assert waiting == len(told_by_relay(stack, "export", folder)) >= 30
     stack.processes["relay"].send(signal.SIGKILL)
     stack.processes["relay"].wait()
     stack.processes["usage"].start()

@@ -258,6 +258,8 @@ def test_rejects_are_listed_and_tried_again(stack: Suite, relay: RpcClient, owne
         asked["cursor"] = page.next_cursor
     assert sorted(r.seq for r in listed) == [1, 2, 3, 6, 7]
     assert {r.reason for r in listed} == {"in_the_future", "bad_figure"} and {r.api_key_id for r in listed} == {str(spool.api_key_id)}
+    status, lines = usage_command(stack, "rejects", "list", "--reason", "in_the_future")
+    assert status == 0 and sorted(line["seq"] for line in lines if line["S"] == spool.id.hex()) == [1, 2, 3]
     nothing = owner.call(f"{ACCOUNTING}/ReplayRejects", {"reason": "in_the_future"})
     assert nothing.replayed == 0 and nothing.still_rejected >= 3
     # As if a newer version judged them otherwise: what is stored is judged anew.

@@ -45,11 +45,11 @@ static int setup(void **state)
     second_provider.name = GW_STR("second");
     targets[0] = k->target;
     targets[0].upstream_model = GW_STR("one");
-    targets[0].first_byte_timeout_ms = targets[0].idle_timeout_ms = 50;
     targets[1] = k->target;
     targets[1].provider = &second_provider;
     targets[1].upstream_model = GW_STR("two");
     targets[1].tier = 1;
+    targets[1].first_byte_timeout_ms = targets[1].idle_timeout_ms = 10000;
     k->route.targets = targets;
     k->route.target_count = 2;
     return 0;
@@ -61,8 +61,16 @@ static usage_event *only_event(kit *k)
     return k->events[0];
 }
 
+/* The first target's, for its first answer: short only where nothing comes. */
+static void set_patience(const script *first)
+{
+    bool is_silent = first->type[0] == '\0' || first->then == SCRIPT_STALL;
+    targets[0].first_byte_timeout_ms = targets[0].idle_timeout_ms = is_silent ? 50 : 10000;
+}
+
 static void ask_queue(kit *k, const char *body, const script *queue)
 {
+    set_patience(queue);
     k->queue = queue;
     k->asked = 0;
     gw_buf_clear(&k->trail);
@@ -373,6 +381,7 @@ static void a_target_that_is_not_set_up_is_passed_over(void **state)
 
 static void ask_script(kit *k, const char *body, const script *s)
 {
+    set_patience(s);
     k->queue = NULL;
     k->asked = 0;
     gw_buf_clear(&k->trail);

@@ -5,18 +5,23 @@ when nothing is left. Both dialects, each kind of provider, limits in tokens and
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import grpc
 import httpx
 import pytest
 from harness.ledgers import COST_MONTH, TOKENS_DAY, TOKENS_MONTH, await_rest, rows_of
+from harness.raw_http import request_bytes
 from harness.suite import Suite
 
 CEILING = 20
 MODEL = {"openai": "gpt-4o-mini", "anthropic": "claude-sonnet-4-6", "google": "gemini-2.5-flash"}
+LIMIT = 300  # tokens
 EXTENDED, REFUSED = (f'relay_hold_extensions_total{{outcome="{outcome}"}}' for outcome in ("extended", "refused"))
 
 kinds = pytest.mark.parametrize("kind", MODEL)
@@ -86,14 +91,14 @@ def test_with_budget_left_the_stream_goes_on_to_its_end(suite: Suite, kind: str,
 @pytest.mark.parametrize(
     ("window", "limits", "code"),
     [
-        (TOKENS_DAY, {"tokensPerDay": 300}, "rate_limit_exceeded"),
-        (TOKENS_MONTH, {"tokensPerMonth": 300}, "insufficient_quota"),
+        (TOKENS_DAY, {"tokensPerDay": LIMIT}, "rate_limit_exceeded"),
+        (TOKENS_MONTH, {"tokensPerMonth": LIMIT}, "insufficient_quota"),
         (COST_MONTH, {}, "insufficient_quota"),
     ],
 )
 def test_with_nothing_left_the_stream_is_ended_and_says_so(suite: Suite, kind: str, path: str, window: int, limits: dict[str, int], code: str) -> None:
     output_nano_usd = {"openai": 600, "anthropic": 15000, "google": 2500}[kind]
-    limit: dict[str, Any] = limits or {"costLimit": 300 * output_nano_usd / 1e9}
+    limit: dict[str, Any] = limits or {"costLimit": LIMIT * output_nano_usd / 1e9}
     key = suite.make_key(limits=limit)
     before = suite.metric("relay", REFUSED)
     seen = stream(suite, key, path, f"{MODEL[kind]}+long-4000+unbounded+slow-1")
@@ -116,7 +121,7 @@ def test_with_nothing_left_the_stream_is_ended_and_says_so(suite: Suite, kind: s
 
 @dialects
 def test_what_a_provider_counts_as_it_goes_is_what_it_is_ended_and_billed_by(suite: Suite, path: str) -> None:
-    key = suite.make_key(limits={"tokensPerDay": 300})
+    key = suite.make_key(limits={"tokensPerDay": LIMIT})
     seen = stream(suite, key, path, "gpt-4o-mini+long-4000+unbounded+slow-1+usage-every-chunk")
     assert not seen.is_whole and seen.error is not None
     row = only_row(suite, key, TOKENS_DAY)
@@ -135,9 +140,52 @@ def test_a_stream_within_its_ceiling_is_not_ended_by_a_budget_that_is_used_up(su
 
 @dialects
 def test_a_json_answer_is_delivered_whole_and_flagged(suite: Suite, path: str) -> None:
-    key = suite.make_key(limits={"tokensPerDay": 300})
+    key = suite.make_key(limits={"tokensPerDay": LIMIT})
     body = {"model": "gpt-4o-mini+long-400+unbounded", "max_tokens": CEILING, "messages": [{"role": "user", "content": "Hello there"}]}
     answer: httpx.Response = suite.post(path, key["key"], json=body)
     assert answer.status_code == 200 and "word400" in answer.text
     row = only_row(suite, key, TOKENS_DAY)
     assert row["ceilingIgnored"] is True and row["outcome"] == "complete" and row["usage"]["completionTokens"] == 400
+
+
+def test_a_local_server_without_a_price_is_held_to_limits_of_tokens(suite: Suite) -> None:
+    key = suite.make_key(limits={"tokensPerDay": LIMIT})
+    seen = stream(suite, key, "/v1/chat/completions", "llama-3+long-4000+unbounded+slow-1")
+    assert not seen.is_whole and seen.error is not None and seen.error["code"] == "rate_limit_exceeded"
+    assert only_row(suite, key, TOKENS_DAY)["ceilingIgnored"] is True
+
+
+def test_over_grpc_the_stream_ends_in_a_status(suite: Suite) -> None:
+    key = suite.make_key(limits={"tokensPerDay": LIMIT})
+    body = {"model": "gpt-4o-mini+long-4000+unbounded+slow-1", "max_tokens": CEILING, "messages": [{"role": "user", "content": "Hello there"}]}
+    asked = {"openaiJson": base64.b64encode(json.dumps(body).encode()).decode()}
+    chunks: list[Any] = []
+    with suite.rpc("relay", key["key"]) as client, pytest.raises(grpc.RpcError) as e:
+        for chunk in client.stream("apirelay.relay.v1.ChatService/StreamChatCompletion", asked):
+            chunks.append(chunk)
+    assert len(chunks) > 200 and e.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED  # type: ignore[attr-defined]
+    assert only_row(suite, key, TOKENS_DAY)["outcome"] == "partial"
+
+
+def test_an_answer_that_goes_on_without_its_caller_is_held_to_limits_too(suite: Suite) -> None:
+    key = suite.make_key(limits={"tokensPerDay": LIMIT}, onDisconnect="drain")
+    body = {"model": "gpt-4o-mini+long-4000+unbounded+slow-1", "max_tokens": CEILING, "stream": True, "messages": [{"role": "user", "content": "Hello there"}]}
+    with suite.raw("relay") as raw:
+        raw.send(request_bytes("POST", "/v1/chat/completions", {"Authorization": f"Bearer {key['key']}"}, body))
+        answer = raw.answer(head_only=True)
+        assert answer is not None and answer.status == 200
+    row = only_row(suite, key, TOKENS_DAY)
+    assert row["response"]["error"] == "rate_limit_exceeded" and row["outcome"] == "partial" and LIMIT < row["usage"]["totalTokens"] < 8000
+
+
+def test_many_such_streams_leave_the_ledger_exact(suite: Suite) -> None:
+    """What they made beyond the limit is theirs, and counted."""
+    key = suite.make_key(limits={"tokensPerDay": 10 * LIMIT})
+    with ThreadPoolExecutor(8) as pool:
+        seen = list(pool.map(lambda _: stream(suite, key, "/v1/chat/completions", "gpt-4o-mini+long-1500+unbounded+slow-1"), range(8)))
+    spent = await_rest(suite, key, TOKENS_DAY)
+    rows = rows_of(suite, key)
+    assert len(rows) == 8 and sum(row["usage"]["totalTokens"] for row in rows) == spent
+    assert [s.error is None for s in seen] == [s.is_whole for s in seen]
+    assert any(s.error for s in seen) and spent > 10 * LIMIT - 2 * CEILING
+

@@ -78,6 +78,14 @@ static void upstream_answers_become_what_the_caller_can_act_on(void **state)
          "{\"error\":{\"message\":\"slow\",\"type\":\"requests\",\"code\":\"rate_limit_exceeded\"}"
          "}",
          429, GW_ERR_UPSTREAM_RATE_LIMITED, NULL},
+        {429, true,
+         "{\"error\":{\"message\":\"You exceeded your current "
+         "quota\",\"type\":\"insufficient_quota\",\"code\":\"insufficient_quota\"}}",
+         429, GW_ERR_UPSTREAM_QUOTA,
+         "{\"error\":{\"message\":\"the quota that this gateway has at the provider p is used up; "
+         "waiting does not help, its operator has to mend "
+         "it\",\"type\":\"insufficient_quota\",\"param\":null,\"code\":\"upstream_quota_exceeded\"}"
+         "}"},
         {500, true, "{\"error\":{\"message\":\"oops\"}}", 502, GW_ERR_UPSTREAM_FAILED,
          "{\"error\":{\"message\":\"the provider p answered 500: "
          "oops\",\"type\":\"server_error\",\"param\":null,\"code\":\"upstream_error\"}}"},

@@ -22,6 +22,8 @@ from harness.process import Process
 from harness.suite import NO_TLS, Suite
 
 MODEL, TLS_MODEL, CURL_MODEL = "gpt-4o-mini", "gpt-4o-mini-tls", "gpt-4o-mini-curl"
+# What is translated: which model, and whether the caller speaks Anthropic's dialect. All of it is answered by the same upstream.
+TRANSLATED = {"anthropic": ("claude-sonnet-4-6", False), "google": ("gemini-2.5-flash", False), "messages": (MODEL, True)}
 MEASURED_CORE, OTHER_CORE = "0", "1"
 TICK = os.sysconf("SC_CLK_TCK")
 # The relay as it is run, but with room for the largest test within 20,000 descriptors; LOG_LEVEL is the default.
@@ -61,6 +63,7 @@ class Variant:
     stream_port: int = 0
     ca: str = ""  # set: TLS
     model: str = MODEL  # which way a relay takes to the upstream
+    messages: bool = False  # the caller speaks Anthropic's dialect
     second: Process | None = None  # shares the port: what is looked at is the two of them together
 
     def port_for(self, kind: str) -> int:
@@ -135,6 +138,7 @@ class Lab:
         self.all_tls: dict[str, Variant] = {}  # and with TLS to the caller too
         self.by_curl: dict[str, Variant] = {}  # the relay with libcurl as its transport
         self.shared: dict[str, Variant] = {}  # a relay, and two at one port
+        self.translated: dict[str, Variant] = {}  # the relay between two dialects
         self.key = ""
 
     def _write_routes(self) -> None:
@@ -145,11 +149,15 @@ class Lab:
                 {"name": "bench", "baseUrl": plain, **common},
                 {"name": "bench-tls", "baseUrl": f"https://localhost:{self.port['upstream_tls']}/v1", **common},
                 {"name": "bench-curl", "baseUrl": plain, "transport": "curl", **common},
+                {"name": "bench-anthropic", "kind": "anthropic", "baseUrl": plain, "credential": "env:RELAY_CREDENTIAL_ANTHROPIC"},
+                {"name": "bench-google", "kind": "google", "baseUrl": plain + "beta", "credential": "env:RELAY_CREDENTIAL_GOOGLE"},
             ],
             [
                 {"model": "gpt-*", "targets": [{"provider": "bench"}], "listedModels": ["gpt-4o-mini"]},
                 {"model": f"{TLS_MODEL}*", "targets": [{"provider": "bench-tls"}]},
                 {"model": f"{CURL_MODEL}*", "targets": [{"provider": "bench-curl"}]},
+                {"model": "claude-*", "targets": [{"provider": "bench-anthropic"}]},
+                {"model": "gemini-*", "targets": [{"provider": "bench-google"}]},
             ],
         )
 
@@ -230,17 +238,20 @@ class Lab:
             "nginx": Variant("nginx", self.port["nginx_tls"], nginx, ca=ca),
             "relay": Variant("relay", self.port["relay-tls"], processes["relay-tls"], ca=ca, model=TLS_MODEL),
         }
+        relay_port = self.suite.port["relay"]
+        self.translated = {name: Variant("relay", relay_port, relay, model=model, messages=m) for name, (model, m) in TRANSLATED.items()}
         self.by_curl = {"nginx": self.variants["nginx"], "relay": Variant("relay", self.suite.port["relay"], relay, model=CURL_MODEL)}
         first, second = (processes[name] for name in SHARED)
         alone = Variant("relay-one", self.port[SHARED[0]], first)
         self.shared = {"relay-one": alone, "relay": replace(alone, name="relay", second=second)}
-        for variants in (self.variants, self.to_tls, self.all_tls, self.by_curl):
+        for variants in (self.variants, self.to_tls, self.all_tls, self.by_curl, self.translated):
             for variant in variants.values():
                 eventually(lambda: self._answers(variant), f"an answer of {variant}")
 
     def ask(self, variant: Variant, key: str) -> httpx.Response:
-        body = {"model": variant.model, "messages": [{"role": "user", "content": "hello"}]}
-        url = f"{'https' if variant.ca else 'http'}://localhost:{variant.port}/v1/chat/completions"
+        body = {"model": variant.model, "max_tokens": 100, "messages": [{"role": "user", "content": "hello"}]}
+        path = "/v1/messages" if variant.messages else "/v1/chat/completions"
+        url = f"{'https' if variant.ca else 'http'}://localhost:{variant.port}{path}"
         trust = ssl.create_default_context(cafile=variant.ca) if variant.ca else NO_TLS
         return httpx.post(url, json=body, headers={"Authorization": f"Bearer {key}"}, timeout=5, verify=trust)
 
@@ -328,6 +339,8 @@ class Lab:
             command += ["--key", self.key]
         if variant.ca:
             command += ["--ca", variant.ca]
+        if variant.messages:
+            command += ["--messages"]
         flags = {"model": variant.model, **flags}
         for name, value in flags.items():
             command += [f"--{name}"] if value is True else [f"--{name}", str(value)]

@@ -8,10 +8,10 @@
 const char load_options_usage[] =
     "usage: bench_load unary|sse|idle|bad --port N (--key KEY | --keys FILE) [options]\n"
     "  --model NAME --body BYTES --ca FILE --connections N --rate PER_S --ramp PER_S --close "
-    "--streams\n"
+    "--streams --messages\n"
     "  --warmup S --seconds S --watch PID (twice for two)\n";
 
-enum { CLOSES = 1, STREAMS, WATCH, FIRST_NUMBER = 'A' };
+enum { CLOSES = 1, STREAMS, MESSAGES, WATCH, FIRST_NUMBER = 'A' };
 
 static const struct option flags[] = {
     {"key", required_argument, NULL, 'k'},
@@ -20,6 +20,7 @@ static const struct option flags[] = {
     {"ca", required_argument, NULL, 'c'},
     {"close", no_argument, NULL, CLOSES},
     {"streams", no_argument, NULL, STREAMS},
+    {"messages", no_argument, NULL, MESSAGES},
     {"watch", required_argument, NULL, WATCH},
     /* numbers, in the order of `numbers` below */
     {"port", required_argument, NULL, FIRST_NUMBER},
@@ -67,6 +68,9 @@ static gw_status read_flags(int argc, char **argv, load_options *o, double *numb
             break;
         case STREAMS:
             o->streams = true;
+            break;
+        case MESSAGES:
+            o->messages = true;
             break;
         case WATCH:
             if (!add_watched(o, gw_str_of(optarg)))

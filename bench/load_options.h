@@ -20,6 +20,7 @@ typedef struct load_options {
     double rate; /* unary and bad: requests a second at random times; 0: closed loop */
     double ramp; /* sse and idle: connections opened a second */
     bool streams; /* unary: asks for streams, which count when they are whole */
+    bool messages; /* in Anthropic's dialect */
     bool closes; /* unary: a new connection for each request */
     double warmup_s; /* before anything counts */
     double seconds; /* that count */

@@ -22,19 +22,23 @@ double load_random(uint64_t *state)
     return (double)((*state * 0x2545f4914f6cdd1dULL) >> 11) * 0x1p-53;
 }
 
+#define SYSTEM "You are a helpful assistant of the platform team."
+
 static void append_body(gw_buf *b, const load_options *o)
 {
     static const char filler[] = "Explain in two sentences how a gateway differs from a plain "
                                  "reverse proxy, and name one thing that it must "
                                  "never do with the caller's key. ";
-    gw_buf_appendf(
-        b,
-        "{\"model\":\"%s\",\"messages\":[{\"role\":\"system\",\"content\":\"You are a helpful "
-        "assistant of the platform team.\"},{\"role\":\"user\",\"content\":\"",
-        o->model);
-    const char *end = o->streams ? "\"}],\"temperature\":0.7,\"max_tokens\":256,\"stream\":true,"
-                                   "\"stream_options\":{\"include_usage\":true}}"
-                                 : "\"}],\"temperature\":0.7,\"max_tokens\":256}";
+    gw_buf_appendf(b, "{\"model\":\"%s\",", o->model);
+    gw_buf_append_c(b, o->messages ? "\"system\":\"" SYSTEM "\",\"messages\":["
+                                   : "\"messages\":[{\"role\":\"system\",\"content\":\"" SYSTEM
+                                     "\"},");
+    gw_buf_append_c(b, "{\"role\":\"user\",\"content\":\"");
+    const char *end = "\"}],\"temperature\":0.7,\"max_tokens\":256}";
+    if (o->streams)
+        end = o->messages ? "\"}],\"temperature\":0.7,\"max_tokens\":256,\"stream\":true}"
+                          : "\"}],\"temperature\":0.7,\"max_tokens\":256,\"stream\":true,"
+                            "\"stream_options\":{\"include_usage\":true}}";
     size_t text_until = o->body_bytes - GW_MIN(o->body_bytes, strlen(end));
     while (!gw_buf_failed(b) && b->len < text_until)
         gw_buf_append(b, filler, GW_MIN(sizeof(filler) - 1, text_until - b->len));
@@ -45,10 +49,10 @@ static gw_status build_text(load_requests *r, const load_options *o, gw_error *e
 {
     gw_auto_buf body = {0};
     append_body(&body, o);
-    gw_buf_appendf(
-        &r->before_key,
-        "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n"
-        "User-Agent: bench-load\r\nAuthorization: Bearer ");
+    gw_buf_appendf(&r->before_key,
+                   "POST %s HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n"
+                   "User-Agent: bench-load\r\nAuthorization: Bearer ",
+                   o->messages ? "/v1/messages" : "/v1/chat/completions");
     gw_buf_appendf(&r->after_key,
                    "\r\nContent-Type: application/json\r\n%sContent-Length: %zu\r\n\r\n",
                    o->closes ? "Connection: close\r\n" : "", body.len);

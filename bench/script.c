@@ -17,6 +17,18 @@ static bool numbers_after(gw_str name, gw_str text, int64_t *first, int64_t *sec
            gw_str_to_int64(rest, second);
 }
 
+script script_of_model(gw_str name)
+{
+    script s = {0};
+    if (numbers_after(name, GW_STR(SCRIPT_SSE_SUFFIX), &s.chunks, &s.chunks_per_s) &&
+        s.chunks > 0 && s.chunks_per_s > 0)
+        return s;
+    s.chunks = 0;
+    if (!numbers_after(name, GW_STR(SCRIPT_SIZE_SUFFIX), &s.size_bytes, NULL) || s.size_bytes < 0)
+        s.size_bytes = 0;
+    return s;
+}
+
 script script_of_body(gw_str body)
 {
     script s = {0};
@@ -25,13 +37,5 @@ script script_of_body(gw_str body)
         return s;
     gw_str rest = gw_str_slice(body, (size_t)(at - body.ptr) + sizeof(MODEL_MEMBER) - 1, body.len);
     gw_str name;
-    if (!gw_str_split(&rest, '"', &name))
-        return s;
-    if (numbers_after(name, GW_STR(SCRIPT_SSE_SUFFIX), &s.chunks, &s.chunks_per_s) &&
-        s.chunks > 0 && s.chunks_per_s > 0)
-        return s;
-    s.chunks = 0;
-    if (!numbers_after(name, GW_STR(SCRIPT_SIZE_SUFFIX), &s.size_bytes, NULL) || s.size_bytes < 0)
-        s.size_bytes = 0;
-    return s;
+    return gw_str_split(&rest, '"', &name) ? script_of_model(name) : s;
 }

@@ -1,5 +1,6 @@
 /*
- * What the bench upstream is asked to answer, named by the request's model so that every proxy passes it on unchanged:
+ * What the bench upstream is asked to answer, named by the request's model, in whatever dialect, so that every proxy passes it on
+ * unchanged:
  *
  *   gpt-4o-mini                a JSON answer of about 700 bytes with usage
  *   gpt-4o-mini+size-65536     the same with that many bytes of content
@@ -24,5 +25,6 @@ typedef struct script {
     int64_t chunks_per_s; /* > 0 for a stream */
 } script;
 
+script script_of_model(gw_str name);
 /* The script that the JSON body of a chat completion names; the plain answer when it names none. */
 script script_of_body(gw_str body);

@@ -15,7 +15,7 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     "rate": ("unary", {"connections": 8, "seconds": 0.5, "rate": 200}),
     "large": ("unary", {"connections": 2, "seconds": 0.3, "body": 1_000_000}),
     "churn": ("unary", {"connections": 2, "seconds": 0.3, "close": True}),
-    "sse": ("sse", {"connections": 20, "seconds": 0.5, "streams": True, "model": "gpt-4o-mini+sse-20-20"}),
+    "sse": ("sse", {"connections": 20, "seconds": 0.5, "streams": True, "script": "+sse-20-20"}),
     "idle": ("idle", {"connections": 50, "seconds": 0.2}),
 }
 
@@ -29,12 +29,15 @@ def run_smoke(bench: Bench) -> bool:
         variants = list(lab.variants.values())
         if name == "unary":
             variants += [*lab.to_tls.values(), *lab.all_tls.values(), lab.by_curl["relay"]]
+        if name in ("unary", "sse"):
+            variants += lab.translated.values()
         for variant in variants:
             relay = variant.process.name if variant.name.startswith("relay") else ""
             before = _counts(bench, relay) if relay else {}
             upstream = lab.upstream_stats()["requests"]
-            row = lab.load(kind, variant, warmup=0, **flags)
-            where = f"{name} on {variant.name} ({variant.model}{', TLS' if variant.ca else ''})"
+            script = {"model": variant.model + flags["script"]} if "script" in flags else {}
+            row = lab.load(kind, variant, warmup=0, **{k: v for k, v in flags.items() if k != "script"}, **script)
+            where = f"{name} on {variant.name} ({variant.model}{', TLS' if variant.ca else ''}{', messages' if variant.messages else ''})"
             if not 0 < row["ok"] == row["sent"]:
                 failures.append(f"{where}: {row['sent']} sent, {row['ok']} answered well, {row['refused']} refused, {row['lost']} lost")
             if lab.upstream_stats()["requests"] - upstream != row["sent"]:
@@ -52,7 +55,7 @@ def run_smoke(bench: Bench) -> bool:
     if failures:
         print("bench smoke failed:\n  " + "\n  ".join(failures), file=sys.stderr)
     else:
-        print(f"bench smoke: {len(runs)} loads on {len(lab.variants)} variants, TLS and libcurl answered, and every counter adds up")
+        print(f"bench smoke: {len(runs)} loads on {len(lab.variants)} variants, TLS, libcurl and {len(lab.translated)} translations answered, and every counter adds up")
     return not failures
 
 

@@ -6,19 +6,20 @@ import statistics
 from dataclasses import dataclass
 from typing import Any
 
+from lab import TRANSLATED
 from measure import PROFILED, ratio, values_by_variant
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """A bound for the relay: for its ratio to nginx, for what it adds to the direct run, or for the figure itself."""
+    """A bound for the relay: for its ratio to nginx, for what it adds to another run, or for the figure itself."""
 
     test: str
     figure: str
     must: float
     aim: float
     at_least: bool = False  # else: at most
-    of: str = "ratio"  # to nginx; "paired": to the variant of `base`; "added" to direct; "value"
+    of: str = "ratio"  # to nginx; "paired": to the variant of `base`; "added" to direct; "over" that of `base`; "value"
     base: str = PROFILED
 
     def verdict(self, value: float) -> str:
@@ -31,8 +32,9 @@ class Expectation:
         if self.of in ("ratio", "paired"):
             return ratio(rows, self.test, self.figure, "relay", self.base)
         by = values_by_variant(rows, self.test, self.figure)
-        if self.of == "added":
-            added = [value - by["direct"][r] for r, value in by["relay"].items() if r in by["direct"]]
+        if self.of in ("added", "over"):
+            base = by["direct" if self.of == "added" else self.base]
+            added = [value - base[r] for r, value in by["relay"].items() if r in base]
             return statistics.median(added) if added else None
         return statistics.median(by["relay"].values()) if by["relay"] else None
 
@@ -63,6 +65,16 @@ EXPECTATIONS = (
     Expectation("limits-cold", "commands_each", 1.1, 1.1, of="value"),
     Expectation("limits-cold", "redis_us_command", 25, 15, of="value"),
     Expectation("scale", "cpu_us_each", 1.15, 1.05, of="paired", base="relay-one"),
+    *(
+        expectation
+        for kind in TRANSLATED
+        for expectation in (
+            Expectation(f"translate-{kind}-unary", "cpu_us_each", 60, 20, of="over", base="relay-same"),
+            Expectation(f"translate-{kind}-sse", "cpu_us_each", 30, 5, of="over", base="relay-same"),
+            Expectation(f"translate-{kind}-sse", "first_chunk_us.p99", 1000, 300, of="added"),
+            Expectation(f"translate-{kind}-sse", "kib_each", 16, 8, of="value"),
+        )
+    ),
     # 0.85 of gRPC's core by itself, in a prototype: 16 µs a call, 95,000 messages a second.
     Expectation("rpc-unary", "cpu_us_each", 18.8, 16.0, of="value"),
     Expectation("rpc-stream", "cpu_us_each", 12.4, 10.5, of="value"),
@@ -74,6 +86,8 @@ FIGURES = {
     "limits-redis": ("commands_each", "statements_each"),
     "limits-cold": ("commands_each", "statements_each", "redis_us_command"),
     "sse": ("cpu_us_each", "chunk_delay_us.p50", "chunk_delay_us.p99", "first_chunk_us.p50", "kib_each", "rss_mib"),
+    **{f"translate-{kind}-unary": ("cpu_us_each", "latency_us.p50", "latency_us.p99") for kind in TRANSLATED},
+    **{f"translate-{kind}-sse": ("cpu_us_each", "first_chunk_us.p50", "first_chunk_us.p99", "chunk_delay_us.p50", "kib_each") for kind in TRANSLATED},
     "idle": ("kib_each",),
     "fresh": ("rss_mib",),
     "rpc": ("per_s", "cpu_us_each"),
@@ -96,7 +110,7 @@ def print_table(rows: list[dict[str, Any]]) -> None:
     if not rows:
         return
     add_memory(rows)
-    print(f"{'test':<11} {'variant':<12} {'figure':<19} {'median':>10} {'least':>10} {'most':>10} {'÷ nginx':>8}  expected")
+    print(f"{'test':<25} {'variant':<12} {'figure':<19} {'median':>10} {'least':>10} {'most':>10} {'÷ nginx':>8}  expected")
     for test in dict.fromkeys(row["test"] for row in rows):
         for figure in figures_of(test):
             for variant, by_round in values_by_variant(rows, test, figure).items():
@@ -112,11 +126,11 @@ def _figure(value: float) -> str:
 
 def _line(rows: list[dict[str, Any]], test: str, figure: str, variant: str, values: list[float]) -> str:
     to_nginx = ratio(rows, test, figure, variant) if variant != "nginx" else None
-    line = f"{test:<11} {variant:<12} {figure:<19} {_figure(statistics.median(values))} {_figure(min(values))} {_figure(max(values))}"
+    line = f"{test:<25} {variant:<12} {figure:<19} {_figure(statistics.median(values))} {_figure(min(values))} {_figure(max(values))}"
     line += f" {to_nginx:>8.2f}" if to_nginx is not None else " " * 9
     for e in EXPECTATIONS:
         measured = e.measured(rows) if (e.test, e.figure, variant) == (test, figure, "relay") else None
         if measured is not None:
-            what = {"ratio": "", "paired": f"{measured:.2f} of {e.base} ", "added": "added to direct ", "value": ""}[e.of]
+            what = {"ratio": "", "paired": f"{measured:.2f} of {e.base} ", "added": f"{measured:.1f} added to direct ", "over": f"{measured:.2f} over {e.base} ", "value": ""}[e.of]
             line += f"  {what}{'≥' if e.at_least else '≤'} {e.must:g} ({e.aim:g}): {e.verdict(measured)}"
     return line

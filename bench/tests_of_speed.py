@@ -28,6 +28,8 @@ KEYS = 100_000
 HOT_KEYS, COLD_KEYS = 100, 1000
 LIMITS_RATE = 10_000
 SCALE_RATE = 8000
+TRANSLATE_RATE = 3000
+TRANSLATE_STREAMS, TRANSLATE_EVENTS = 1000, 10  # of a second each
 LARGE_BODY = 1_000_000
 TLS_STREAMS = 2000
 BAD_RATE = 5000
@@ -104,6 +106,24 @@ def scale(bench: Bench) -> None:
                 with lab.running(SHARED[1]) if variant.second else nullcontext():
                     count = 2 if variant.second else 1
                     bench.leg("scale", "unary", variant, r, connections=CONNECTIONS * count, rate=SCALE_RATE * count)
+
+
+def translate(bench: Bench) -> None:
+    """
+    What it costs to translate, beside the relay's own dialect in the same rounds: whole answers at one rate, and a thousand streams, each of
+    them from a relay that has just started, since their memory is looked at.
+    """
+    lab, relay = bench.lab, bench.lab.variants["relay"]
+    same = replace(relay, name="relay-same")
+    for kind, translated in lab.translated.items():
+        for r in range(bench.plan.rounds):
+            for variant in (same, translated) if r % 2 else (translated, same):
+                bench.leg(f"translate-{kind}-unary", "unary", variant, r, connections=CONNECTIONS, rate=TRANSLATE_RATE)
+            for variant in (lab.variants["direct"], same, translated) if r % 2 else (translated, same, lab.variants["direct"]):
+                if variant.process is relay.process:
+                    lab.restart("relay")
+                flags = _stream_flags(bench, TRANSLATE_STREAMS, TRANSLATE_EVENTS, variant.model)
+                bench.leg(f"translate-{kind}-sse", "sse", variant, r, **flags)
 
 
 def churn(bench: Bench) -> None:
@@ -225,6 +245,7 @@ TESTS: dict[str, Callable[[Bench], None]] = {
     "keys": keys,
     "limits": limits,
     "scale": scale,
+    "translate": translate,
     "churn": churn,
     "sse": sse,
     "sse9000": sse9000,

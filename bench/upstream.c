@@ -1,12 +1,15 @@
 /*
- * Upstream of the benchmarks: answers chat completions as script.h says, as fast as it can, and counts.
+ * Upstream of the benchmarks: answers chat completions, and the same in other dialects, as script.h says, as fast as it can, and
+ * counts.
  *
  *   bench_upstream --listen 127.0.0.1:8090 [--tls-listen 127.0.0.1:8443 --cert FILE --key FILE]
  *
  * GET /_stats answers {"requests", "streams", "chunks", "cancelled"}, as of now.
  */
+#include "dialect.h"
 #include "script.h"
 
+#include "core/url.h"
 #include "http/server.h"
 
 #include <inttypes.h>
@@ -32,6 +35,7 @@ typedef struct upstream {
 typedef struct stream {
     upstream *u;
     gw_exchange *x;
+    const dialect *dialect;
     gw_timer timer;
     int64_t left;
     int64_t started_ns;
@@ -39,33 +43,10 @@ typedef struct stream {
     int64_t per_s;
 } stream;
 
-static const char answer_start[] = "{\"id\":\"chatcmpl-B9MBs8CjcvOU2jLn4n570S5qMJKcT\",\"object\":"
-                                   "\"chat.completion\",\"created\":1764140400,"
-                                   "\"model\":\"gpt-4o-mini-2024-07-18\",\"choices\":[{\"index\":0,"
-                                   "\"message\":{\"role\":\"assistant\",\"content\":\"";
 static const char answer_text[] =
     "A reverse proxy passes bytes on and knows little about them. A gateway knows who calls, what "
     "they may do and "
     "what it costs, and it must never show the provider's credential to the caller.";
-static const char answer_end[] =
-    "\",\"refusal\":null,\"annotations\":[]},\"logprobs\":null,\"finish_reason\":\"stop\"}],"
-    "\"usage\":{\"prompt_tokens\":112,\"completion_tokens\":41,\"total_tokens\":153,"
-    "\"prompt_tokens_details\":{\"cached_tokens\":0,\"audio_tokens\":0},\"completion_tokens_"
-    "details\":"
-    "{\"reasoning_tokens\":0,\"audio_tokens\":0,\"accepted_prediction_tokens\":0,\"rejected_"
-    "prediction_tokens\":0}},"
-    "\"service_tier\":\"default\",\"system_fingerprint\":\"fp_34a54ae93c\"}";
-
-#define CHUNK_START                                                                                \
-    "data: "                                                                                       \
-    "{\"id\":\"chatcmpl-B9MBs8CjcvOU2jLn4n570S5qMJKcT\",\"object\":\"chat.completion.chunk\","     \
-    "\"created\":1764140400,\"model\":\"gpt-4o-mini-2024-07-18\",\"service_tier\":\"default\","    \
-    "\"system_fingerprint\":\"fp_34a54ae93c\","
-static const char stream_end[] =
-    CHUNK_START "\"choices\":[{\"index\":0,\"delta\":{},\"logprobs\":null,\"finish_reason\":"
-                "\"stop\"}]}\n\n" CHUNK_START "\"choices\":[],\"usage\":{\"prompt_tokens\":112,"
-                "\"completion_tokens\":250,\"total_tokens\":362}}\n\n"
-                "data: [DONE]\n\n";
 
 static void respond_json(gw_exchange *x, gw_str body)
 {
@@ -82,13 +63,11 @@ static void respond_json(gw_exchange *x, gw_str body)
 static void send_chunk(stream *s)
 {
     char text[512];
+    const dialect *d = s->dialect;
     int64_t now_ns = gw_clock_mono_ns(&gw_system_clock);
-    int len =
-        snprintf(text, sizeof(text),
-                 CHUNK_START "\"choices\":[{\"index\":0,\"delta\":{%s\"content\":\"%c%0*" PRId64
-                             " \"},\"logprobs\":null,\"finish_reason\":null}]}\n\n",
-                 s->sent == 0 ? "\"role\":\"assistant\"," : "", SCRIPT_TIME_MARK,
-                 SCRIPT_TIME_DIGITS, now_ns);
+    int len = snprintf(text, sizeof(text), "%s%c%0*" PRId64 " %s",
+                       s->sent == 0 ? d->first_start : d->chunk_start, SCRIPT_TIME_MARK,
+                       SCRIPT_TIME_DIGITS, now_ns, d->chunk_end);
     gw_str part = gw_str_n(text, (size_t)len);
     gw_exchange_write(s->x, &part, 1);
     s->sent++;
@@ -99,7 +78,7 @@ static void on_stream_timer(void *arg)
 {
     stream *s = arg;
     if (s->left == 0) {
-        gw_str end = gw_str_n(stream_end, sizeof(stream_end) - 1);
+        gw_str end = gw_str_of(s->dialect->ending);
         gw_exchange_write(s->x, &end, 1);
         gw_exchange_end(s->x);
         return;
@@ -112,7 +91,7 @@ static void on_stream_timer(void *arg)
     gw_timer_set(s->u->loop, &s->timer, GW_MAX(delay_ms, 0));
 }
 
-static void start_stream(upstream *u, gw_exchange *x, const script *how)
+static void start_stream(upstream *u, gw_exchange *x, const dialect *d, const script *how)
 {
     const gw_header headers[] = {
         {GW_STR("Content-Type"), GW_STR(STREAM_TYPE)},
@@ -124,26 +103,29 @@ static void start_stream(upstream *u, gw_exchange *x, const script *how)
         gw_exchange_abort(x);
         return;
     }
-    *s = (stream){.u = u, .x = x, .left = how->chunks, .per_s = how->chunks_per_s};
+    *s = (stream){.u = u, .x = x, .dialect = d, .left = how->chunks, .per_s = how->chunks_per_s};
     s->started_ns = gw_clock_mono_ns(&gw_system_clock);
     gw_timer_init(&s->timer, on_stream_timer, s);
     gw_exchange_set_data(x, s);
     gw_exchange_start(x, &(gw_response_head){200, headers, GW_ARRAY_LEN(headers)}, -1);
     u->streams++;
+    gw_str opening = gw_str_of(d->opening);
+    if (opening.len > 0)
+        gw_exchange_write(x, &opening, 1);
     on_stream_timer(s);
 }
 
 /* ---- requests ---- */
 
-static void respond_completion(upstream *u, gw_exchange *x, int64_t size)
+static void respond_completion(upstream *u, gw_exchange *x, const dialect *d, int64_t size)
 {
     gw_auto_buf body = {0};
-    gw_buf_append(&body, answer_start, sizeof(answer_start) - 1);
+    gw_buf_append_c(&body, d->answer_start);
     if (size > 0)
         gw_buf_append_str(&body, gw_str_slice(u->content_filler, 0, (size_t)size));
     else
         gw_buf_append(&body, answer_text, sizeof(answer_text) - 1);
-    gw_buf_append(&body, answer_end, sizeof(answer_end) - 1);
+    gw_buf_append_c(&body, d->answer_end);
     respond_json(x, gw_buf_str(&body));
 }
 
@@ -167,12 +149,19 @@ static void on_head(gw_exchange *x, void *arg)
 static void on_body(gw_exchange *x, void *arg)
 {
     upstream *u = arg;
-    script how = script_of_body(gw_exchange_body(x));
+    gw_str path = gw_exchange_path(x);
+    const dialect *d = dialect_of_path(path);
+    gw_str model = dialect_model_of_path(path);
+    script how = {0};
+    if (model.len == 0)
+        how = script_of_body(gw_exchange_body(x));
+    else if (gw_percent_decode(gw_exchange_arena(x), model, false, &model))
+        how = script_of_model(model);
     u->requests++;
     if (how.chunks > 0)
-        start_stream(u, x, &how);
+        start_stream(u, x, d, &how);
     else
-        respond_completion(u, x, how.size_bytes);
+        respond_completion(u, x, d, how.size_bytes);
 }
 
 static void on_closed(gw_exchange *x, bool complete, void *arg)

@@ -71,9 +71,10 @@ static gw_status read_book_without_index(provider_store *s, price_book_index *x,
     gw_status rc = config_document_find(s, &books, "current", &found, err);
     if (rc != GW_OK || !found)
         return rc;
-    price_book_message *b = book_of(found);
-    b->effective_from = b->updated_at;
-    return append(s, x, entry_of(s, b)) ? GW_OK : config_no_memory(err);
+    price_book_version *v = entry_of(s, book_of(found));
+    if (v)
+        v->effective_from = v->updated_at;
+    return append(s, x, v) ? GW_OK : config_no_memory(err);
 }
 
 gw_status price_book_index_read(provider_store *s, price_book_index **ret, gw_error *err)

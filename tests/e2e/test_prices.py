@@ -232,6 +232,26 @@ def test_versions_are_listed_page_by_page(suite: Suite) -> None:
     assert suite.admin("GET", "/admin/prices?version=index").status_code == 404
 
 
+def test_a_book_that_was_stored_before_there_was_an_index_is_in_force(suite: Suite) -> None:
+    """As relays did that knew no dates: each version under its name, and the one in force as "current"."""
+    book = put(suite, price("gpt-4o", 21, 22))
+    books = suite.mongo()["price_books"]
+    index = books.find_one_and_delete({"_id": "index"})
+    old = {name: value for name, value in books.find_one({"_id": book["version"]}).items() if name not in ("effectiveFrom", "updatedBy")}
+    books.replace_one({"_id": book["version"]}, old)
+    books.insert_one({**old, "_id": "current"})
+    try:
+        assert in_force(suite)["version"] == book["version"]
+        later = put(suite, price("gpt-4o", 23, 24))
+        assert in_force(suite)["version"] == later["version"]
+        listed = suite.shown("/admin/prices/versions")["priceBooks"]
+        assert [b["version"] for b in listed] == [later["version"], book["version"]]
+        assert asked(suite, suite.make_key()["key"], "gpt-4o")["priceBookVersion"] == later["version"]
+    finally:
+        books.delete_one({"_id": "current"})
+        books.replace_one({"_id": "index"}, index)
+
+
 def test_what_is_exported_can_be_imported_whole_or_merged(suite: Suite) -> None:
     book = put(suite, price("a", 1, 2), price("b", 3, 4), price("b", 5, 6, provider="local"))
     exported = suite.shown("/admin/prices/export")

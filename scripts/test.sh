@@ -66,11 +66,13 @@ upstream_tests() {
     (cd "$TOP/tests" && python3 -m unittest discover -q -s upstreams -t .)
 }
 
-# fault_tests [SECONDS [SEED]]: mixed traffic while everything is killed at random; the seed is printed.
+# fault_tests [SECONDS [SEED]]: mixed traffic while everything is killed at random; the seed is printed. A run of ten minutes or more also
+# stops a replica of usage for a minute in each step of a batch.
 fault_tests() {
     local seconds=${1:-600} seed=${2:-}
     [[ $seconds =~ ^[1-9][0-9]*$ && $seed =~ ^[0-9]*$ ]] || die "test faults [seconds] [seed]: not '$*'"
     TEST_WORKERS=0 FAULTS_SECONDS=$seconds FAULTS_SEED=$seed pytest_suite dev tests/faults
+    ((seconds < 600)) || TEST_WORKERS=0 STALL_SECONDS=60 pytest_suite dev tests/integration/test_usage_faults.py -k stops_in_a_batch
 }
 
 run_tests() {

@@ -71,7 +71,8 @@ static int open_databases(spool_env *e, bool make, bool readonly)
     if (code == 0)
         code = mdb_dbi_open(txn, "meta", create, &e->meta);
     if (code == 0) {
-        code = mdb_dbi_open(txn, "slots", MDB_INTEGERKEY, &e->slots);
+        /* A new one has it too, and empty: an older relay would not open it else. */
+        code = mdb_dbi_open(txn, "slots", create | MDB_INTEGERKEY, &e->slots);
         if (code == MDB_NOTFOUND)
             code = e->slots = 0;
     }

@@ -101,8 +101,10 @@ static member member_named(gw_str key)
     for (int i = 0; i < MEMBER_COUNT; i++) /* nearly always spelled as they are */
         if (key.len == members[i].name_len && memcmp(key.ptr, members[i].name, key.len) == 0)
             return (member)i;
+    unsigned char first = key.len > 0 ? (unsigned char)key.ptr[0] : 0;
     for (int i = 0; i < MEMBER_COUNT; i++)
-        if (openai_name_is(key, members[i].name))
+        if ((first >= 0x80 || (first | 0x20) == members[i].name[0]) &&
+            openai_name_is(key, members[i].name))
             return (member)i;
     return MEMBER_COUNT;
 }

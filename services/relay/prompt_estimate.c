@@ -1,5 +1,9 @@
 #include "prompt_estimate.h"
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 enum {
     ASCII_BYTES_PER_TOKEN = 4,
     TOKENS_PER_MESSAGE = 4,
@@ -32,26 +36,42 @@ static int64_t weight_of(const unsigned char *s, size_t len)
     return sum[0] + sum[1] + sum[2] + sum[3];
 }
 
-void text_size_add(text_size *t, gw_str text)
+#ifdef __SSE2__
+/* Of sixteen bytes; of a character of several bytes the first counts. */
+static void count_block(text_size *t, const char *at)
 {
-    const uint64_t top_bits = 0x8080808080808080ULL;
-    size_t at = 0;
-    uint64_t word;
+    __m128i block = _mm_loadu_si128((const __m128i *)(const void *)at);
+    unsigned others = (unsigned)_mm_movemask_epi8(block); /* from 0x80 */
+    unsigned not_first = (unsigned)_mm_movemask_epi8(_mm_cmplt_epi8(block, _mm_set1_epi8(-64)));
 
-    if (!t->is_usual_only)
-        t->weight += weight_of((const unsigned char *)text.ptr, text.len);
-    for (; text.len - at >= sizeof(word); at += sizeof(word)) { /* eight bytes at once */
-        memcpy(&word, text.ptr + at, sizeof(word));
-        int64_t others = word & top_bits ? __builtin_popcountll(word & top_bits) : 0;
-        t->ascii_bytes += (int64_t)sizeof(word) - others;
-        if (others > 0) /* lead bytes only: both upper bits */
-            t->other_chars += __builtin_popcountll(word & (word << 1) & top_bits);
-    }
+    t->ascii_bytes += (int64_t)sizeof(block);
+    if (others == 0)
+        return;
+    t->ascii_bytes -= __builtin_popcount(others);
+    t->other_chars += __builtin_popcount(others & ~not_first);
+}
+#endif
+
+void text_size_count(text_size *t, gw_str text)
+{
+    size_t at = 0;
+
+#ifdef __SSE2__
+    for (; text.len - at >= sizeof(__m128i); at += sizeof(__m128i))
+        count_block(t, text.ptr + at);
+#endif
     for (; at < text.len; at++) {
         unsigned char c = (unsigned char)text.ptr[at];
         t->ascii_bytes += c < 0x80;
         t->other_chars += c >= 0xC0;
     }
+}
+
+void text_size_add(text_size *t, gw_str text)
+{
+    if (!t->is_usual_only)
+        t->weight += weight_of((const unsigned char *)text.ptr, text.len);
+    text_size_count(t, text);
 }
 
 int64_t text_size_tokens(const text_size *t)

@@ -30,6 +30,8 @@ typedef struct text_size {
 #define TEXT_WEIGHT_TOKEN 64
 
 void text_size_add(text_size *t, gw_str text); /* well-formed UTF-8 */
+void text_size_count(text_size *t,
+                     gw_str text); /* the same without the most: text that nothing is held for */
 int64_t text_size_tokens(const text_size *t); /* the usual */
 /* What a part is not usually, but may be: so many more at the most. */
 static inline void text_size_allow(text_size *t, int64_t tokens)

@@ -64,7 +64,7 @@ static void read_usage(usage_tap *t, yyjson_val *usage)
 
 void usage_tap_text(usage_tap *t, gw_str text)
 {
-    text_size_add(&t->completion, text);
+    text_size_count(&t->completion, text);
     if (t->is_bounded)
         least_tokens_add(&t->least, text);
 }

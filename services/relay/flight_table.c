@@ -1,5 +1,6 @@
 #include "flight_table.h"
 
+#include "event_pack.h"
 #include "ledger_event.h"
 
 #include "core/crc32c.h"
@@ -101,14 +102,18 @@ static void set_state(flight_slot *s, flight_state state)
     atomic_store_explicit(&s->state, (uint32_t)state, memory_order_release);
 }
 
-void flight_slot_open(flight_slot *s, const usage_event *e)
+bool flight_slot_open(flight_slot *s, const usage_event *e)
 {
     event_progress none = {0};
     next_generation(s);
     flight_slot_progress(s, &none);
-    s->open_len = pack(e, s->open, sizeof(s->open));
+    s->open_len = (uint32_t)event_pack_usual(e, s->open, sizeof(s->open));
+    bool is_whole = s->open_len > 0;
+    if (!is_whole)
+        s->open_len = pack(e, s->open, sizeof(s->open));
     s->open_sum = area_sum(flight_slot_generation(s), AREA_OPEN, s->open, s->open_len);
     set_state(s, FLIGHT_OPEN);
+    return is_whole;
 }
 
 void flight_slot_progress(flight_slot *s, const event_progress *p)
@@ -131,6 +136,16 @@ void flight_slot_done(flight_slot *s, const usage_event *e)
     if (flight_slot_state(s) == FLIGHT_FREE)
         next_generation(s);
     seal_done(s, pack(e, s->done, sizeof(s->done)));
+}
+
+bool flight_slot_finish(flight_slot *s, const usage_event *rest)
+{
+    size_t len = event_pack_usual(rest, s->done + s->open_len, sizeof(s->done) - s->open_len);
+    if (len == 0 || flight_slot_state(s) != FLIGHT_OPEN)
+        return false;
+    memcpy(s->done, s->open, s->open_len);
+    seal_done(s, s->open_len + (uint32_t)len);
+    return true;
 }
 
 void flight_slot_free(flight_slot *s)

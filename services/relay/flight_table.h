@@ -72,9 +72,15 @@ static inline uint64_t flight_slot_generation(const flight_slot *s)
     return atomic_load_explicit(&s->generation, memory_order_relaxed);
 }
 
-void flight_slot_open(flight_slot *s, const usage_event *e);
+/* True when all of `e` is there; else it was cut to fit. */
+bool flight_slot_open(flight_slot *s, const usage_event *e);
 void flight_slot_progress(flight_slot *s, const event_progress *p);
 void flight_slot_done(flight_slot *s, const usage_event *e);
+/*
+ * The same after an event that was opened whole: `rest` has what has been learnt since. What it says stands for what was said before, as of
+ * a field given twice the last counts; where it says nothing (proto3's zeroes) the former stands. False when both do not fit.
+ */
+GW_CHECK bool flight_slot_finish(flight_slot *s, const usage_event *rest);
 void flight_slot_free(flight_slot *s);
 
 /*

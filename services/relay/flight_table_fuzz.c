@@ -76,6 +76,8 @@ static void check_packing(gw_str packed)
     flight_slot_open(&s, e);
     flight_slot_done(&s, e);
     check_slot(&s, 0);
+    if (flight_slot_open(&s, e) && flight_slot_finish(&s, e))
+        check_slot(&s, 0);
     apirelay__usage__v1__usage_event__free_unpacked(e, NULL);
 }
 

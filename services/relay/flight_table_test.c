@@ -103,6 +103,62 @@ static void slots_survive_in_each_state(void **state)
     flight_table_free(t);
 }
 
+static void an_opened_event_is_finished_by_what_is_new(void **state)
+{
+    kit *k = *state;
+    bool renamed;
+    uint8_t id[12] = "event-000001";
+    char complete[] = "complete", long_error[EVENT_MAX_BYTES];
+    usage_event e = kit_event(id, 10), rest = APIRELAY__USAGE__V1__USAGE_EVENT__INIT;
+    flight_table *t = open_table(k, 1, &renamed);
+    flight_slot *s = flight_table_slot(t, 0);
+    e.cost_nano_usd = 70;
+    rest.outcome = complete;
+    rest.cost_nano_usd = 90;
+    rest.completion_tokens = 5;
+    assert_false(flight_slot_finish(s, &rest)); /* nothing is open */
+    assert_true(flight_slot_open(s, &e));
+
+    memset(long_error, 'x', sizeof(long_error) - 1);
+    long_error[sizeof(long_error) - 1] = '\0';
+    char *no_error = rest.error;
+    rest.error = long_error;
+    assert_false(flight_slot_finish(s, &rest));
+    assert_int_equal(flight_slot_state(s), FLIGHT_OPEN);
+
+    rest.error = no_error;
+    assert_true(flight_slot_finish(s, &rest));
+    t = reopen(k, t);
+    s = flight_table_slot(t, 0);
+    assert_int_equal(flight_slot_recover(s, 0, NULL), FLIGHT_FOUND_DONE);
+    usage_event *back = unpack(s);
+    event_figures figures;
+    assert_memory_equal(back->event_id.data, id, 12);
+    assert_string_equal(back->outcome, complete);
+    assert_int_equal(back->prompt_estimate_tokens, e.prompt_estimate_tokens);
+    assert_int_equal(back->cost_nano_usd, 90);
+    assert_true(event_read_figures(flight_slot_event(s), &figures));
+    assert_int_equal(figures.cost_nano_usd, 90);
+    assert_int_equal(figures.completion_tokens, 5);
+    apirelay__usage__v1__usage_event__free_unpacked(back, NULL);
+    flight_table_free(t);
+}
+
+static void an_event_too_long_for_its_slot_is_not_opened_whole(void **state)
+{
+    kit *k = *state;
+    bool renamed;
+    uint8_t id[12] = "event-000001";
+    char agent[FLIGHT_OPEN_MAX];
+    usage_event e = kit_event(id, 10);
+    flight_table *t = open_table(k, 1, &renamed);
+    memset(agent, 'x', sizeof(agent) - 1);
+    agent[sizeof(agent) - 1] = '\0';
+    e.user_agent = agent;
+    assert_false(flight_slot_open(flight_table_slot(t, 0), &e));
+    flight_table_free(t);
+}
+
 static void what_the_spool_has_is_not_taken_again(void **state)
 {
     kit *k = *state;
@@ -290,6 +346,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, kit_setup, kit_teardown)
         TEST(slots_survive_in_each_state),
         TEST(interrupted_ones_are_told_under_the_load_ids_that_their_positions_have_now),
+        TEST(an_opened_event_is_finished_by_what_is_new),
+        TEST(an_event_too_long_for_its_slot_is_not_opened_whole),
         TEST(what_the_spool_has_is_not_taken_again),
         TEST(a_torn_end_leaves_the_beginning),
         TEST(figures_are_kept_whatever_the_texts),

@@ -140,6 +140,9 @@ gw_status key_policy_new(Apirelay__Auth__V1__KeyPolicy *m, key_policy **ret, gw_
                            "key %s has an id that is not 24 hex digits", m->key_id);
     else
         memcpy(p->api_key_oid, id.bytes, sizeof(id.bytes));
+    p->has_user_oid = gw_object_id_parse(str_of(m->user_id), &id);
+    if (p->has_user_oid)
+        memcpy(p->user_oid, id.bytes, sizeof(id.bytes));
     if (rc == GW_OK)
         rc = read_addresses(p, err);
     if (rc == GW_OK)

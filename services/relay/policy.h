@@ -24,6 +24,8 @@ struct key_policy { /* read-only for everyone but policy.c */
     gw_str key_id;
     gw_str api_key_id; /* 24 hex digits */
     uint8_t api_key_oid[12];
+    uint8_t user_oid[12]; /* of its owner, if it has one */
+    bool has_user_oid;
     int64_t generation;
     int64_t expires_at_ms; /* INT64_MAX when it does not expire */
     bool is_librechat; /* client.kind librechat: always gets the usage chunk */

@@ -262,16 +262,17 @@ void recorder_hand_over(recorder_lane *lane, flight_slot *slot)
     spool_writer_wake(lane->recorder->writer);
 }
 
-void recorder_open_event(recorder_lane *lane, flight_slot *slot, const usage_event *e)
+bool recorder_open_event(recorder_lane *lane, flight_slot *slot, const usage_event *e)
 {
     bool is_open = flight_slot_state(slot) == FLIGHT_OPEN;
-    flight_slot_open(slot, e);
+    bool is_whole = flight_slot_open(slot, e);
     gw_fault_point("event.opened");
     if (is_open) /* another attempt of the same request */
-        return;
+        return is_whole;
     lane->is_stream[place_in(lane, slot)] = e->stream;
     recorder_add(&lane->opened, 1);
     recorder_add(&lane->streams, e->stream);
+    return is_whole;
 }
 
 void recorder_progress(flight_slot *slot, int64_t completion_tokens, int64_t cost_nano_usd,
@@ -283,15 +284,27 @@ void recorder_progress(flight_slot *slot, int64_t completion_tokens, int64_t cos
                                                  .status_code = status_code});
 }
 
+static void count_closed(recorder_lane *lane, const flight_slot *slot)
+{
+    recorder_add(&lane->opened, -1);
+    recorder_add(&lane->streams, -(int64_t)lane->is_stream[place_in(lane, slot)]);
+}
+
 void recorder_done(recorder_lane *lane, flight_slot *slot, const usage_event *e)
 {
-    uint32_t place = place_in(lane, slot);
-    if (flight_slot_state(slot) == FLIGHT_OPEN) {
-        recorder_add(&lane->opened, -1);
-        recorder_add(&lane->streams, -(int64_t)lane->is_stream[place]);
-    }
+    if (flight_slot_state(slot) == FLIGHT_OPEN)
+        count_closed(lane, slot);
     flight_slot_done(slot, e);
     recorder_hand_over(lane, slot);
+}
+
+bool recorder_finish(recorder_lane *lane, flight_slot *slot, const usage_event *rest)
+{
+    if (!flight_slot_finish(slot, rest))
+        return false;
+    count_closed(lane, slot);
+    recorder_hand_over(lane, slot);
+    return true;
 }
 
 void recorder_drop(recorder_lane *lane, recorder_drop_reason why)

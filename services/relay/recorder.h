@@ -60,8 +60,8 @@ void recorder_release(recorder_lane *lane, flight_slot *slot);
 void recorder_event_id(recorder_lane *lane, uint8_t out[12]);
 
 /* Before the first upstream byte: `e` as known so far (prompt_estimate_tokens set). Longer than a
- * slot: cut as the spool cuts. Again before each further attempt: what it says replaces what was said. */
-void recorder_open_event(recorder_lane *lane, flight_slot *slot, const usage_event *e);
+ * slot: cut as the spool cuts, and false. Again before each further attempt: what it says replaces what was said. */
+bool recorder_open_event(recorder_lane *lane, flight_slot *slot, const usage_event *e);
 /*
  * While streaming: what an interruption would be billed by: tokens delivered so far and the price of them and of the prompt estimate.
  * `status_code` as sent to the client, 0 when none yet.
@@ -71,6 +71,8 @@ void recorder_progress(flight_slot *slot, int64_t completion_tokens, int64_t cos
 /* The finished event, before the client gets the end of its answer. The slot is the recorder's
  * afterwards. */
 void recorder_done(recorder_lane *lane, flight_slot *slot, const usage_event *e);
+/* The same of an event that was opened whole, by what has been learnt since: flight_slot_finish(). False: recorder_done() is due. */
+GW_CHECK bool recorder_finish(recorder_lane *lane, flight_slot *slot, const usage_event *rest);
 
 /*
  * A refusal. Of a key's refusals (api_key_id) the first ten of a second have a row each, the rest one together; while slots are

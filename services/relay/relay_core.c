@@ -27,9 +27,10 @@ gw_status relay_core_init(relay_core *c, gw_error *err)
     c->route_seed = gw_random_u64();
     c->scratch.size = SCRATCH_BYTES;
     c->scratch.bytes = malloc(SCRATCH_BYTES);
+    c->event_texts = gw_arena_new();
     c->health = target_health_new();
     c->credentials = credential_loads_new();
-    if (c->scratch.bytes && c->health && c->credentials)
+    if (c->scratch.bytes && c->event_texts && c->health && c->credentials)
         return GW_OK;
     relay_core_fini(c);
     return relay_request_no_memory(err);
@@ -42,6 +43,8 @@ void relay_core_fini(relay_core *c)
     c->config = NULL;
     free(c->scratch.bytes);
     c->scratch.bytes = NULL;
+    gw_arena_free(c->event_texts);
+    c->event_texts = NULL;
     target_health_free(c->health);
     credential_loads_free(c->credentials);
     c->credentials = NULL;

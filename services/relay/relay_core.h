@@ -68,6 +68,7 @@ typedef struct relay_core {
     relay_limits limits;
     relay_config *config; /* current snapshot; never NULL once serving */
     json_scratch scratch;
+    gw_arena *event_texts; /* of the event that is being packed */
     uint64_t route_seed; /* of the choice between targets */
     credential_loads *credentials; /* of providers that have several */
     size_t breakers_shown; /* open, as the metric says */

@@ -60,6 +60,13 @@ typedef struct signature_check {
     bool waits; /* for it */
 } signature_check;
 
+/* Of the event in the slot, what the finished one has to know of. */
+typedef struct opened_event {
+    bool is_whole; /* nothing was cut; false: none was opened */
+    int attempts;
+    int64_t cost_nano_usd;
+} opened_event;
+
 /* In the order of the stages that fill it. NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): that order is worth 48 bytes. */
 struct relay_request {
     relay_core *core;
@@ -99,8 +106,8 @@ struct relay_request {
     flight_slot *slot;
     bool unrecorded; /* served without a slot: RELAY_SPOOL_FULL=degrade */
     uint8_t event_id[12];
-    bool event_is_filled;
-    usage_event event; /* texts in the arena */
+    bool has_event_id;
+    opened_event opened; /* by the last attempt */
     int64_t prompt_estimate; /* for the bill, where no provider counts */
     int64_t prompt_most; /* for the hold */
     int64_t images; /* in the prompt */

@@ -73,6 +73,8 @@ typedef struct kit {
     size_t event_count, opened, claimed, repeats, dropped[RECORDER_DROP_REASONS];
     bool has_no_slot, spool_is_full, has_open_row; /* what the recorder says */
     int64_t opened_cost; /* of the event that was opened last, and its basis */
+    uint8_t opened_event[EVENT_MAX_BYTES];
+    size_t opened_len;
     char opened_basis[16];
     int64_t noted_tokens; /* the progress that was noted last */
     int noted_status;
@@ -173,13 +175,15 @@ void recorder_event_id(recorder_lane *lane, uint8_t out[12])
     memset(out, 7, 12);
 }
 
-void recorder_open_event(recorder_lane *lane, flight_slot *slot, const usage_event *e)
+bool recorder_open_event(recorder_lane *lane, flight_slot *slot, const usage_event *e)
 {
     (void)lane;
     (void)slot;
     the_kit->opened++;
     the_kit->opened_cost = e->cost_nano_usd;
     (void)snprintf(the_kit->opened_basis, sizeof(the_kit->opened_basis), "%s", e->billing_basis);
+    the_kit->opened_len = event_pack(e, the_kit->opened_event, EVENT_MAX_BYTES);
+    return true;
 }
 
 void recorder_progress(flight_slot *slot, int64_t completion_tokens, int64_t cost_nano_usd,
@@ -204,6 +208,20 @@ void recorder_done(recorder_lane *lane, flight_slot *slot, const usage_event *e)
     the_kit->events[the_kit->event_count++] =
         apirelay__usage__v1__usage_event__unpack(NULL, size, bytes);
     free(bytes);
+}
+
+/* As the flight table does: what follows stands for what was said before. */
+bool recorder_finish(recorder_lane *lane, flight_slot *slot, const usage_event *rest)
+{
+    size_t len = the_kit->opened_len;
+
+    (void)lane;
+    (void)slot;
+    assert_true(the_kit->event_count < EVENTS_MAX);
+    len += event_pack(rest, the_kit->opened_event + len, EVENT_MAX_BYTES - len);
+    the_kit->events[the_kit->event_count++] =
+        apirelay__usage__v1__usage_event__unpack(NULL, len, the_kit->opened_event);
+    return true;
 }
 
 void recorder_refuse(recorder_lane *lane, flight_slot *slot, const usage_event *e)

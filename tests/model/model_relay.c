@@ -412,6 +412,17 @@ static void end_flight(relay_node *r, size_t i)
     r->flights[i] = r->flights[--r->flight_count];
 }
 
+/* By the whole event, or by what is new since it was opened. */
+static void finish(world *w, relay_node *r, in_flight *f)
+{
+    recorder_lane *lane = recorder_lane_at(r->recorder, 0);
+    usage_event rest = APIRELAY__USAGE__V1__USAGE_EVENT__INIT;
+    rest.completion_tokens = f->event.completion_tokens;
+    rest.total_tokens = f->event.total_tokens;
+    if (world_chance(w, 500) || !recorder_finish(lane, f->slot, &rest))
+        recorder_done(lane, f->slot, &f->event);
+}
+
 static void go_on_with(world *w, relay_node *r, size_t i)
 {
     in_flight *f = &r->flights[i];
@@ -430,7 +441,7 @@ static void go_on_with(world *w, relay_node *r, size_t i)
     f->event.completion_tokens = world_below(w, 99);
     f->event.total_tokens = f->event.prompt_tokens + f->event.completion_tokens;
     trace_request(r, f->id, "done");
-    recorder_done(recorder_lane_at(r->recorder, 0), f->slot, &f->event);
+    finish(w, r, f);
     f->slot = NULL;
     f->done = true;
 }

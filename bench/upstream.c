@@ -55,7 +55,11 @@ static void respond_json(gw_exchange *x, gw_str body)
         {GW_STR("x-request-id"), GW_STR("req_0f5d3f21a7c24a5a8f1f")},
         {GW_STR("openai-processing-ms"), GW_STR("1")},
     };
-    gw_exchange_respond(x, &(gw_response_head){200, headers, GW_ARRAY_LEN(headers)}, body);
+    gw_exchange_respond(x,
+                        &(gw_response_head){.status = 200,
+                                            .headers = headers,
+                                            .header_count = GW_ARRAY_LEN(headers)},
+                        body);
 }
 
 /* ---- streams ---- */
@@ -107,7 +111,10 @@ static void start_stream(upstream *u, gw_exchange *x, const dialect *d, const sc
     s->started_ns = gw_clock_mono_ns(&gw_system_clock);
     gw_timer_init(&s->timer, on_stream_timer, s);
     gw_exchange_set_data(x, s);
-    gw_exchange_start(x, &(gw_response_head){200, headers, GW_ARRAY_LEN(headers)}, -1);
+    gw_exchange_start(x,
+                      &(gw_response_head){
+                          .status = 200, .headers = headers, .header_count = GW_ARRAY_LEN(headers)},
+                      -1);
     u->streams++;
     gw_str opening = gw_str_of(d->opening);
     if (opening.len > 0)

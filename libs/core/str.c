@@ -174,18 +174,20 @@ bool gw_str_to_double(gw_str s, double *ret)
 
 size_t gw_int_format(int64_t value, char out[GW_INT_TEXT_SIZE])
 {
-    GW_UNINITIALIZED char digits[GW_INT_TEXT_SIZE];
-    size_t at = sizeof(digits);
-    uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-    digits[--at] = '\0';
+    bool negative = value < 0;
+    uint64_t rest = negative ? 0 - (uint64_t)value : (uint64_t)value;
+    size_t len = (size_t)negative + 1;
+    for (uint64_t bound = 10; rest >= bound; bound *= 10) /* up to 10^19, which fits */
+        len++;
+    size_t at = len;
+    out[at] = '\0';
     do {
-        digits[--at] = (char)('0' + rest % 10);
+        out[--at] = (char)('0' + rest % 10);
         rest /= 10;
     } while (rest > 0);
-    if (value < 0)
-        digits[--at] = '-';
-    memcpy(out, digits + at, sizeof(digits) - at);
-    return sizeof(digits) - at - 1;
+    if (negative)
+        out[0] = '-';
+    return len;
 }
 
 /*

@@ -92,6 +92,7 @@ gw_http_head *gw_http_client_take_head(gw_http_client *c)
     }
     h->next = NULL;
     h->used = h->count = 0;
+    h->names = 0;
     h->items[0] = (gw_header){0};
     return h;
 }

@@ -61,6 +61,8 @@ typedef struct gw_http_request {
     gw_str target; /* path and query as sent; starts with "/" */
     const gw_header *headers; /* checked; Host, Content-Length and framing are the client's */
     size_t header_count;
+    bool
+        names_are_constants; /* of the headers: of the program, valid and not the client's; not looked at again */
     const gw_str *body; /* parts, borrowed until on_done: no copy of bodies */
     size_t body_parts; /* … or until gw_http_release_request() */
     gw_http_timeouts timeouts;

@@ -103,6 +103,7 @@ static int on_line_end(llhttp_t *p)
     if (!h->items[h->count].value.ptr)
         h->items[h->count].value = GW_STR("");
     h->items[h->count].value = gw_str_trim(h->items[h->count].value);
+    h->names |= gw_header_name_bit(h->items[h->count].name);
     h->count++;
     h->items[h->count] = (gw_header){0};
     return 0;
@@ -131,7 +132,8 @@ static int on_headers_end(llhttp_t *p)
     gw_http_call *call = conn->call;
     gw_headers headers = {0};
     if (conn->head)
-        headers = (gw_headers){conn->head->items, conn->head->count};
+        headers = (gw_headers){
+            .items = conn->head->items, .count = conn->head->count, .names = conn->head->names};
     const char *problem = gw_http_answer_framing_problem(p->http_major, p->http_minor, headers);
     if (problem)
         return refuse(conn, problem);

@@ -35,6 +35,7 @@ typedef struct gw_http_head {
     struct gw_http_head *next; /* free list */
     size_t used;
     size_t count;
+    uint64_t names; /* as in gw_headers */
     gw_header items[GW_HTTP_ANSWER_HEADERS_MAX];
     char bytes[]; /* options.head_max_bytes */
 } gw_http_head;

@@ -74,7 +74,7 @@ static bool length_is_plain(gw_headers headers)
 /* The end of a head: of an interim answer (RFC 9110 §15.2: any number of them may come first), or of the answer. */
 static bool end_head(gw_http_transfer *t)
 {
-    gw_headers headers = {t->head->items, t->head->count};
+    gw_headers headers = {.items = t->head->items, .count = t->head->count};
     const char *problem = gw_http_answer_framing_problem(1, t->minor_version, headers);
     if (!length_is_plain(headers))
         problem = "its answer has a Content-Length that is no number";

@@ -67,7 +67,7 @@ static bool append_line(gw_http_transfer *t, const char *line)
 /* What libcurl adds of its own accord is taken out: only what was asked for goes out. */
 static bool make_lines(gw_http_transfer *t, const gw_http_request *r)
 {
-    gw_headers given = {r->headers, r->header_count};
+    gw_headers given = {.items = r->headers, .count = r->header_count};
     bool fine = append_line(t, "Expect:");
     if (!gw_headers_get(given, "accept").ptr)
         fine = fine && append_line(t, "Accept:");

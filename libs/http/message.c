@@ -21,6 +21,8 @@ size_t gw_headers_count_of(gw_headers h, const char *name)
 {
     gw_str wanted = gw_str_of(name);
     size_t count = 0;
+    if (h.names && !(h.names & gw_header_name_bit(wanted)))
+        return 0;
     for (const gw_header *at = find(h, wanted, 0); at;
          at = find(h, wanted, (size_t)(at - h.items) + 1))
         count++;

@@ -14,13 +14,25 @@ typedef struct gw_header {
 typedef struct gw_headers {
     const gw_header *items;
     size_t count;
+    uint64_t
+        names; /* of all of them together, as gw_header_name_bit() has them; 0: nobody has looked */
 } gw_headers;
+
+/* A bit for names of that length and first letter in any case: most that are asked for are not there, and that is then seen at once. */
+static inline uint64_t gw_header_name_bit(gw_str name)
+{
+    unsigned letter = name.len > 0 ? (unsigned char)name.ptr[0] | 0x20U : 0;
+    return UINT64_C(1) << ((name.len * 5 + letter) & 63);
+}
 
 /* The first value of `name` (any case); the empty view with ptr NULL when absent. */
 gw_str gw_headers_find(gw_headers h, gw_str name);
 static inline gw_str gw_headers_get(gw_headers h, const char *name)
 {
-    return gw_headers_find(h, gw_str_of(name)); /* inline: the length of a literal is known */
+    gw_str wanted = gw_str_of(name); /* inline: the length of a literal is known */
+    if (h.names && !(h.names & gw_header_name_bit(wanted)))
+        return GW_STR_NULL;
+    return gw_headers_find(h, wanted);
 }
 size_t gw_headers_count_of(gw_headers h, const char *name); /* how many lines carry that name */
 

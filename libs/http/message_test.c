@@ -8,7 +8,7 @@ static const gw_header items[] = {
     {{"x-two", 5}, {"second", 6}},
     {{"Empty", 5}, {NULL, 0}},
 };
-static const gw_headers headers = {items, GW_ARRAY_LEN(items)};
+static const gw_headers headers = {.items = items, .count = GW_ARRAY_LEN(items)};
 
 static void headers_are_found_in_any_case_the_first_one_first(void **state)
 {
@@ -25,7 +25,7 @@ static void an_empty_value_is_not_an_absent_one(void **state)
     assert_non_null(gw_headers_get(headers, "empty").ptr);
     assert_int_equal(gw_headers_get(headers, "empty").len, 0);
     assert_null(gw_headers_get(headers, "none").ptr);
-    assert_null(gw_headers_get((gw_headers){NULL, 0}, "host").ptr);
+    assert_null(gw_headers_get((gw_headers){.items = NULL, .count = 0}, "host").ptr);
 }
 
 static void names_are_tokens(void **state)
@@ -74,9 +74,33 @@ static void every_status_of_the_error_table_has_a_reason(void **state)
     assert_string_equal(gw_http_reason(799), "");
 }
 
+/* With the names noted or without, what is found is the same. */
+static void names_that_were_noted_change_no_answer(void **state)
+{
+    static const char *const asked[] = {"host",         "HOST", "accept", "x-none",
+                                        "Content-Type", "h",    ""};
+    gw_headers noted = headers;
+
+    (void)state;
+    for (size_t i = 0; i < headers.count; i++)
+        noted.names |= gw_header_name_bit(headers.items[i].name);
+    for (size_t i = 0; i < GW_ARRAY_LEN(asked); i++) {
+        assert_ptr_equal(gw_headers_get(noted, asked[i]).ptr,
+                         gw_headers_get(headers, asked[i]).ptr);
+        assert_int_equal(gw_headers_count_of(noted, asked[i]),
+                         gw_headers_count_of(headers, asked[i]));
+    }
+    for (size_t i = 0; i < headers.count; i++) {
+        char name[64] = "";
+        memcpy(name, headers.items[i].name.ptr, headers.items[i].name.len);
+        assert_non_null(gw_headers_get(noted, name).ptr);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(names_that_were_noted_change_no_answer),
         cmocka_unit_test(headers_are_found_in_any_case_the_first_one_first),
         cmocka_unit_test(an_empty_value_is_not_an_absent_one),
         cmocka_unit_test(names_are_tokens),

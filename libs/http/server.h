@@ -134,6 +134,7 @@ typedef struct gw_response_head {
     const gw_header *headers; /* checked with gw_header_*_is_valid: a bad one is dropped and logged.
                                  Framing and Date are the server's. */
     size_t header_count;
+    bool names_are_constants; /* of the program, valid and not the server's: not looked at again */
 } gw_response_head;
 
 /* A whole answer; Content-Length is set. A body not read yet is not read: the connection closes

@@ -69,7 +69,7 @@ static void a_client_that_leaves_in_mid_answer_or_mid_body_is_noticed(void **sta
     kit_client *c = kit_client_new(k);
     kit_send(c, GET("/hold"));
     kit_wait(k, k->held);
-    gw_exchange_start(k->held, &(gw_response_head){200, NULL, 0}, -1);
+    gw_exchange_start(k->held, &(gw_response_head){.status = 200}, -1);
     gw_exchange_write(k->held, &GW_STR("some"), 1);
     kit_wait(k, kit_saw(c, "some"));
     kit_client_free(c);
@@ -106,7 +106,7 @@ static void a_slow_reader_congests_and_drains(void **state)
     kit_send(c, GET("/hold"));
     kit_wait(k, k->held);
     gw_exchange *x = k->held;
-    gw_exchange_start(x, &(gw_response_head){200, NULL, 0}, -1);
+    gw_exchange_start(x, &(gw_response_head){.status = 200}, -1);
     size_t written = fill(x);
     kit_settle(k);
     assert_int_equal(k->drained, 0);
@@ -127,7 +127,7 @@ static void a_reader_that_takes_nothing_is_closed(void **state)
     kit_client *c = kit_client_deaf(k);
     kit_send(c, GET("/hold"));
     kit_wait(k, k->held);
-    gw_exchange_start(k->held, &(gw_response_head){200, NULL, 0}, -1);
+    gw_exchange_start(k->held, &(gw_response_head){.status = 200}, -1);
     fill(k->held);
     kit_settle(k);
     kit_advance_ms(k, 3999);
@@ -148,7 +148,7 @@ static void a_large_whole_answer_reaches_a_slow_reader(void **state)
     char *body = malloc(SIZE);
     assert_non_null(body);
     memset(body, 'y', SIZE);
-    gw_exchange_respond(k->held, &(gw_response_head){200, NULL, 0}, gw_str_n(body, SIZE));
+    gw_exchange_respond(k->held, &(gw_response_head){.status = 200}, gw_str_n(body, SIZE));
     free(body);
     kit_settle(k);
     assert_int_equal(k->closed, 0);

@@ -105,12 +105,18 @@ static bool is_servers_own(gw_str name)
     return false;
 }
 
-static void append_headers(gw_buf *out, const gw_header *headers, size_t count, gw_log *log)
+static bool may_be_sent(gw_str name)
 {
-    for (size_t i = 0; i < count; i++) {
-        const gw_header *h = &headers[i];
-        if (!gw_header_name_is_valid(h->name) || !gw_header_value_is_valid(h->value) ||
-            is_servers_own(h->name)) {
+    return gw_header_name_is_valid(name) && !is_servers_own(name);
+}
+
+static void append_headers(gw_buf *out, const gw_response_head *head, gw_log *log)
+{
+    for (size_t i = 0; i < head->header_count; i++) {
+        const gw_header *h = &head->headers[i];
+        assert(!head->names_are_constants || may_be_sent(h->name));
+        if ((!head->names_are_constants && !may_be_sent(h->name)) ||
+            !gw_header_value_is_valid(h->value)) {
             gw_log_warn(log, "response_header_dropped", gw_kv("http.response.header", h->name));
             continue;
         }
@@ -137,7 +143,7 @@ static gw_buf *begin_head(gw_http_server *s, const gw_response_head *head)
     gw_buf_append_c(out, gw_http_reason(head->status));
     gw_buf_append(out, "\r\n", 2);
     gw_buf_append_c(out, server_date_line(s));
-    append_headers(out, head->headers, head->header_count, s->log);
+    append_headers(out, head, s->log);
     return out;
 }
 
@@ -241,7 +247,9 @@ void gw_exchange_fail(gw_exchange *x, const gw_error *err, const gw_header *extr
     headers[0] = (gw_header){GW_STR("Content-Type"), gw_str_of(type)};
     for (size_t i = 0; i < extra_count; i++)
         headers[i + 1] = extra[i];
-    const gw_response_head head = {error_status(x->connection, x, err), headers, extra_count + 1};
+    const gw_response_head head = {.status = error_status(x->connection, x, err),
+                                   .headers = headers,
+                                   .header_count = extra_count + 1};
     gw_exchange_respond(x, &head, text);
 }
 
@@ -265,7 +273,8 @@ void connection_answer_error(connection *c, const gw_error *err)
     size_t count = 1;
     if (ops->error_headers)
         count += ops->error_headers(given, headers + 1, ERROR_HEADERS_MAX, c->server->arg);
-    const gw_response_head head = {error_status(c, given, err), headers, count};
+    const gw_response_head head = {
+        .status = error_status(c, given, err), .headers = headers, .header_count = count};
     send_whole(c, x, &head, text);
 }
 

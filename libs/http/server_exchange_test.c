@@ -10,7 +10,7 @@ static void a_stream_is_chunked_and_its_head_goes_with_the_first_write(void **st
     kit_send(c, GET("/hold"));
     kit_wait(k, k->held);
     gw_exchange *x = k->held;
-    gw_exchange_start(x, &(gw_response_head){200, NULL, 0}, -1);
+    gw_exchange_start(x, &(gw_response_head){.status = 200}, -1);
     kit_settle(k);
     assert_int_equal(c->in.len, 0);
     assert_false(gw_exchange_has_started(x));
@@ -33,7 +33,7 @@ static void more_parts_than_one_writev_takes_arrive_in_order(void **state)
     kit_client *c = kit_client_new(k);
     kit_send(c, GET("/hold"));
     kit_wait(k, k->held);
-    gw_exchange_start(k->held, &(gw_response_head){200, NULL, 0}, 60);
+    gw_exchange_start(k->held, &(gw_response_head){.status = 200}, 60);
     gw_str parts[60];
     for (size_t i = 0; i < 60; i++)
         parts[i] = gw_str_n(&"abcdefghijklmnopqrstuvwxyz"[i % 26], 1);
@@ -51,7 +51,7 @@ static void a_flushed_head_goes_out_alone_and_an_empty_stream_is_whole(void **st
     kit_send(c, GET("/hold"));
     kit_wait(k, k->held);
     gw_exchange *x = k->held;
-    gw_exchange_start(x, &(gw_response_head){200, NULL, 0}, -1);
+    gw_exchange_start(x, &(gw_response_head){.status = 200}, -1);
     gw_exchange_flush_head(x);
     kit_wait(k, kit_saw(c, "\r\n\r\n"));
     gw_exchange_end(x);
@@ -64,7 +64,7 @@ static void a_stream_to_http_1_0_ends_with_the_connection(void **state)
     kit_client *c = kit_client_new(k);
     kit_send(c, "GET /hold HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
     kit_wait(k, k->held);
-    gw_exchange_start(k->held, &(gw_response_head){200, NULL, 0}, -1);
+    gw_exchange_start(k->held, &(gw_response_head){.status = 200}, -1);
     gw_exchange_write(k->held, &GW_STR("all of it"), 1);
     gw_exchange_end(k->held);
     kit_wait(k, c->is_ended);
@@ -79,7 +79,7 @@ static void an_aborted_stream_is_seen_as_cut(void **state)
     kit_client *c = kit_client_new(k);
     kit_send(c, GET("/hold"));
     kit_wait(k, k->held);
-    gw_exchange_start(k->held, &(gw_response_head){200, NULL, 0}, -1);
+    gw_exchange_start(k->held, &(gw_response_head){.status = 200}, -1);
     gw_exchange_write(k->held, &GW_STR("some"), 1);
     gw_exchange_abort(k->held);
     assert_int_equal(k->closed, 0);
@@ -91,7 +91,7 @@ static void an_aborted_stream_is_seen_as_cut(void **state)
     kit_client *old = kit_client_new(k);
     kit_send(old, "GET /hold HTTP/1.0\r\n\r\n");
     kit_wait(k, k->held);
-    gw_exchange_start(k->held, &(gw_response_head){200, NULL, 0}, -1);
+    gw_exchange_start(k->held, &(gw_response_head){.status = 200}, -1);
     gw_exchange_write(k->held, &GW_STR("some"), 1);
     kit_wait(k, kit_saw(old, "some"));
     gw_exchange_abort(k->held);
@@ -105,7 +105,7 @@ static void an_answer_of_another_length_than_announced_is_cut(void **state)
     kit_client *c = kit_client_new(k);
     kit_send(c, GET("/hold"));
     kit_wait(k, k->held);
-    gw_exchange_start(k->held, &(gw_response_head){200, NULL, 0}, 3);
+    gw_exchange_start(k->held, &(gw_response_head){.status = 200}, 3);
     gw_exchange_write(k->held, &GW_STR("ab"), 1);
     gw_exchange_write(k->held, &GW_STR("cd"), 1);
     gw_exchange_end(k->held);
@@ -115,7 +115,7 @@ static void an_answer_of_another_length_than_announced_is_cut(void **state)
     kit_client *d = kit_client_new(k);
     kit_send(d, GET("/hold"));
     kit_wait(k, k->held);
-    gw_exchange_start(k->held, &(gw_response_head){200, NULL, 0}, 3);
+    gw_exchange_start(k->held, &(gw_response_head){.status = 200}, 3);
     gw_exchange_write(k->held, &GW_STR("ab"), 1);
     gw_exchange_end(k->held);
     kit_wait(k, d->is_ended);

@@ -234,12 +234,14 @@ static gw_status build_headers(gw_exchange *x, gw_str raw, special_headers *spec
     gw_header *items = gw_arena_array(x->arena, gw_header, x->span_count);
     if (!items && x->span_count > 0)
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for a request's headers");
+    uint64_t names = 0;
     for (size_t i = 0; i < x->span_count; i++) {
         items[i] =
             (gw_header){view(raw, x->spans[i].name), gw_str_trim(view(raw, x->spans[i].value))};
+        names |= gw_header_name_bit(items[i].name);
         notice(special, &items[i]);
     }
-    x->headers = (gw_headers){items, x->span_count};
+    x->headers = (gw_headers){.items = items, .count = x->span_count, .names = names};
     return GW_OK;
 }
 

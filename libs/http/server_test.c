@@ -169,11 +169,11 @@ static void head_and_bodyless_statuses_carry_no_body(void **state)
     kit_wait(k, k->held);
     kit_wait(k, kit_saw(c, "Content-Length: 9\r\n\r\n"));
     assert_false(kit_saw(c, "HEAD /x"));
-    gw_exchange_respond(k->held, &(gw_response_head){204, NULL, 0}, GW_STR("never"));
+    gw_exchange_respond(k->held, &(gw_response_head){.status = 204}, GW_STR("never"));
     kit_wait(k, kit_saw(c, "204 No Content"));
     kit_send(c, GET("/hold"));
     kit_wait(k, k->held);
-    gw_exchange_start(k->held, &(gw_response_head){304, NULL, 0}, -1);
+    gw_exchange_start(k->held, &(gw_response_head){.status = 304}, -1);
     gw_exchange_write(k->held, &GW_STR("never"), 1);
     gw_exchange_end(k->held);
     kit_send(c, GET("/next"));
@@ -234,7 +234,10 @@ static void headers_that_would_split_the_answer_are_dropped(void **state)
         {GW_STR("CONNECTION"), GW_STR("close")},
         {GW_STR("Date"), GW_STR("today")},
     };
-    gw_exchange_respond(k->held, &(gw_response_head){200, headers, GW_ARRAY_LEN(headers)},
+    gw_exchange_respond(k->held,
+                        &(gw_response_head){.status = 200,
+                                            .headers = headers,
+                                            .header_count = GW_ARRAY_LEN(headers)},
                         GW_STR("ok"));
     kit_wait(k, kit_saw(c, "\r\n\r\nok"));
     assert_string_equal(c->in.data,

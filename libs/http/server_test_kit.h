@@ -89,7 +89,9 @@ static inline bool kit_path_is(const gw_exchange *x, const char *prefix)
 static inline void kit_answer(gw_exchange *x, const char *text)
 {
     const gw_header header = {GW_STR("Content-Type"), GW_STR("text/plain")};
-    gw_exchange_respond(x, &(gw_response_head){200, &header, 1}, gw_str_of(text));
+    gw_exchange_respond(x,
+                        &(gw_response_head){.status = 200, .headers = &header, .header_count = 1},
+                        gw_str_of(text));
 }
 
 static inline void kit_on_head(gw_exchange *x, void *arg)

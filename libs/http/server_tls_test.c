@@ -137,7 +137,7 @@ static void what_is_whole_ends_with_a_goodbye_and_what_is_cut_does_not(void **st
 
     kit_send(cut, GET("/hold"));
     kit_wait(k, k->held);
-    gw_exchange_start(k->held, &(gw_response_head){200, NULL, 0}, -1);
+    gw_exchange_start(k->held, &(gw_response_head){.status = 200}, -1);
     gw_exchange_write(k->held, &GW_STR("some"), 1);
     gw_exchange_abort(k->held);
     kit_wait(k, cut->is_ended);
@@ -240,7 +240,7 @@ static void a_client_that_asks_for_key_updates_and_reads_nothing_is_closed(void 
     kit_client *c = kit_client_deaf(k);
     kit_send(c, GET("/hold"));
     kit_wait(k, k->held);
-    gw_exchange_start(k->held, &(gw_response_head){200, NULL, 0}, -1);
+    gw_exchange_start(k->held, &(gw_response_head){.status = 200}, -1);
     while (!gw_exchange_is_congested(k->held))
         gw_exchange_write(k->held, &(gw_str){block, sizeof(block)}, 1);
     for (int i = 0; i < 400 && k->held; i++) {

@@ -94,14 +94,16 @@ static gw_metric_cell *add_cell(gw_metric_family *f, gw_metric_cells *cells, siz
     return cell;
 }
 
-static gw_metric_cell *find_cell(const gw_metric_family *f, const gw_metric_cells *cells,
+static gw_metric_cell *find_cell(const gw_metric_family *f, gw_metric_cells *cells,
                                  const gw_str *values)
 {
+    if (cells->recent && gw_metric_values_eq(f, cells->recent->set->values, values))
+        return cells->recent;
     uint64_t hash = hash_values(values, f->label_count);
     for (gw_metric_cell *cell = cells->chains[hash % GW_METRIC_CHAINS]; cell;
          cell = cell->chain_next) {
         if (cell->hash == hash && gw_metric_values_eq(f, cell->set->values, values))
-            return cell;
+            return cells->recent = cell;
     }
     return NULL;
 }

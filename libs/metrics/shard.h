@@ -24,6 +24,7 @@ typedef struct gw_metric_cell {
 
 typedef struct gw_metric_cells {
     _Atomic(gw_metric_cell *) published;
+    gw_metric_cell *recent; /* the one used last: very often the next, too */
     gw_metric_cell *chains[GW_METRIC_CHAINS];
 } gw_metric_cells;
 

@@ -17,7 +17,11 @@ static void respond(gw_exchange *x, int status, const char *type, gw_str body)
 {
     const gw_header headers[] = {{GW_STR("content-type"), gw_str_of(type)},
                                  {GW_STR("cache-control"), GW_STR("no-store")}};
-    gw_exchange_respond(x, &(gw_response_head){status, headers, GW_ARRAY_LEN(headers)}, body);
+    gw_exchange_respond(x,
+                        &(gw_response_head){.status = status,
+                                            .headers = headers,
+                                            .header_count = GW_ARRAY_LEN(headers)},
+                        body);
 }
 
 /* RFC 9110 §15.5.6: with what is allowed. */
@@ -26,7 +30,10 @@ static void respond_wrong_method(gw_exchange *x)
     const gw_header headers[] = {{GW_STR("content-type"), GW_STR(TEXT_TYPE)},
                                  {GW_STR("cache-control"), GW_STR("no-store")},
                                  {GW_STR("allow"), GW_STR("GET, HEAD")}};
-    gw_exchange_respond(x, &(gw_response_head){405, headers, GW_ARRAY_LEN(headers)},
+    gw_exchange_respond(x,
+                        &(gw_response_head){.status = 405,
+                                            .headers = headers,
+                                            .header_count = GW_ARRAY_LEN(headers)},
                         GW_STR("use GET\n"));
 }
 

@@ -22,7 +22,8 @@ static void only_hosts_of_the_list_are_served(void **state)
     for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
         const gw_header host = {GW_STR("Host"), gw_str_of(cases[i].host)};
         gw_error err;
-        bool served = edge_check_host(&rules, (gw_headers){&host, 1}, &err) == GW_OK;
+        bool served =
+            edge_check_host(&rules, (gw_headers){.items = &host, .count = 1}, &err) == GW_OK;
         if (served != cases[i].served)
             fail_msg("%s", cases[i].host);
     }
@@ -39,7 +40,7 @@ static gw_status check(const char *origin, const char *type, const char *site, b
         items[n++] = (gw_header){GW_STR("Content-Type"), gw_str_of(type)};
     if (site)
         items[n++] = (gw_header){GW_STR("Sec-Fetch-Site"), gw_str_of(site)};
-    return edge_check_change(&rules, (gw_headers){items, n}, has_body, &err);
+    return edge_check_change(&rules, (gw_headers){.items = items, .count = n}, has_body, &err);
 }
 
 static void a_change_comes_from_our_own_pages_as_json(void **state)
@@ -92,14 +93,17 @@ static void only_admins_credentials_are_forwarded(void **state)
     (void)state;
     for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
         const gw_header h = {GW_STR("Authorization"), gw_str_of(cases[i].value)};
-        assert_int_equal(edge_bearer((gw_headers){&h, 1}, &credential, &err), cases[i].rc);
+        assert_int_equal(edge_bearer((gw_headers){.items = &h, .count = 1}, &credential, &err),
+                         cases[i].rc);
         assert_true(gw_str_eq_c(credential, cases[i].credential));
     }
-    assert_int_equal(edge_bearer((gw_headers){NULL, 0}, &credential, &err), GW_OK);
+    assert_int_equal(edge_bearer((gw_headers){.items = NULL, .count = 0}, &credential, &err),
+                     GW_OK);
     assert_int_equal(credential.len, 0);
     const gw_header two[] = {{GW_STR("Authorization"), GW_STR("Bearer lcadm_a")},
                              {GW_STR("authorization"), GW_STR("Bearer lcadm_b")}};
-    assert_int_equal(edge_bearer((gw_headers){two, 2}, &credential, &err), GW_ERR_MALFORMED_HTTP);
+    assert_int_equal(edge_bearer((gw_headers){.items = two, .count = 2}, &credential, &err),
+                     GW_ERR_MALFORMED_HTTP);
 }
 
 int main(void)

@@ -27,7 +27,8 @@ gw_response_head rest_answer_head(rest_exchange *e, rest_answer *a, int status,
     rest_answer_add(a, "x-content-type-options", GW_STR("nosniff"));
     rest_answer_add(a, "x-request-id", gw_str_of(e->request_id));
     e->status = status;
-    return (gw_response_head){status, a->headers, a->header_count};
+    return (gw_response_head){
+        .status = status, .headers = a->headers, .header_count = a->header_count};
 }
 
 void rest_answer_json(rest_exchange *e, int status, rest_answer *a, gw_str body)

@@ -9,7 +9,7 @@ static gw_str token_of(const char *cookie, const char *second, bool is_local)
     static gw_header items[2];
     items[0] = (gw_header){GW_STR("Cookie"), gw_str_of(cookie)};
     items[1] = (gw_header){GW_STR("cookie"), gw_str_of(second)};
-    return session_token_of((gw_headers){items, second ? 2 : 1}, is_local);
+    return session_token_of((gw_headers){.items = items, .count = second ? 2 : 1}, is_local);
 }
 
 static void the_cookie_is_plain_only_without_tls_from_loopback_for_a_loopback_host(void **state)

@@ -103,7 +103,8 @@ static void write_upstream(fixture *f, gw_buf *name, gw_buf *out)
     gw_buf_append_c(name, "upstream");
     gw_buf_appendf(out, "POST %.*s\n", GW_STR_ARG(r.target));
     for (size_t i = 0; i < GW_ARRAY_LEN(shown); i++) {
-        gw_str value = gw_headers_get((gw_headers){r.headers, r.header_count}, shown[i]);
+        gw_str value =
+            gw_headers_get((gw_headers){.items = r.headers, .count = r.header_count}, shown[i]);
         if (value.ptr)
             gw_buf_appendf(out, "%s: %.*s\n", shown[i], GW_STR_ARG(value));
     }

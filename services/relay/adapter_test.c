@@ -47,7 +47,7 @@ static void of_the_callers_headers_only_the_listed_go_up(void **state)
                       {GW_STR("traceparent"), GW_STR("00-1-2-01")}};
 
     ask(f, PROVIDER_OPENAI, ENDPOINT_EMBEDDINGS, "{\"model\":\"e\",\"input\":\"x\"}");
-    f->job.client_headers = (gw_headers){in, GW_ARRAY_LEN(in)};
+    f->job.client_headers = (gw_headers){.items = in, .count = GW_ARRAY_LEN(in)};
     assert_int_equal(write_request(f, &r, &body, &err), GW_OK);
     assert_true(has_header(&r, "authorization", "Bearer sk-upstream"));
     assert_true(has_header(&r, "traceparent", "00-1-2-01"));

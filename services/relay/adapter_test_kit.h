@@ -135,7 +135,8 @@ static inline gw_status play(fixture *f, const char *sse)
 
 static inline bool has_header(const adapter_request *r, const char *name, const char *value)
 {
-    gw_str found = gw_headers_get((gw_headers){r->headers, r->header_count}, name);
+    gw_str found =
+        gw_headers_get((gw_headers){.items = r->headers, .count = r->header_count}, name);
 
     return value ? gw_str_eq_c(found, value) : !found.ptr;
 }

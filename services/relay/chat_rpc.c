@@ -181,7 +181,7 @@ static gw_headers headers_of(gw_rpc_call *call)
             if (value.len > 0)
                 items[count++] = (gw_header){gw_str_of(metadata[i]), value};
     }
-    return (gw_headers){items, count};
+    return (gw_headers){.items = items, .count = count};
 }
 
 static void start(relay_core *core, gw_rpc_call *call, gw_str json, stream_mode mode)

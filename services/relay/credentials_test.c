@@ -34,7 +34,7 @@ static void the_key_is_read_from_either_header(void **state)
             items[n++] = (gw_header){GW_STR("Authorization"), gw_str_of(cases[i].authorization)};
         if (cases[i].api_key)
             items[n++] = (gw_header){GW_STR("X-Api-Key"), gw_str_of(cases[i].api_key)};
-        gw_status rc = credentials_read((gw_headers){items, n}, &key, &err);
+        gw_status rc = credentials_read((gw_headers){.items = items, .count = n}, &key, &err);
         if (!cases[i].expected)
             assert_int_equal(rc, GW_ERR_KEY_INVALID);
         else
@@ -49,7 +49,8 @@ static void a_header_given_twice_is_refused(void **state)
     gw_error err;
 
     (void)state;
-    assert_int_equal(credentials_read((gw_headers){items, 2}, &key, &err), GW_ERR_KEY_INVALID);
+    assert_int_equal(credentials_read((gw_headers){.items = items, .count = 2}, &key, &err),
+                     GW_ERR_KEY_INVALID);
 }
 
 static void endpoints_are_found_by_path(void **state)

@@ -58,8 +58,10 @@ static gw_buf sink_take_body(relay_sink *s)
 
 static gw_response_head head_of(const relay_answer *a)
 {
-    return (gw_response_head){
-        .status = a->status, .headers = a->headers, .header_count = a->header_count};
+    return (gw_response_head){.status = a->status,
+                              .headers = a->headers,
+                              .header_count = a->header_count,
+                              .names_are_constants = true};
 }
 
 static void sink_respond(relay_sink *s, const relay_answer *a, const relay_bill *bill)

@@ -22,7 +22,8 @@ gw_status gw_http_send(gw_http_client *client, const gw_http_request *r,
                        const gw_http_call_ops *ops, void *arg, gw_http_call **ret, gw_error *err)
 {
     struct gw_http_call *c = &asked[asked_count++];
-    gw_str shown = gw_headers_get((gw_headers){r->headers, r->header_count}, "authorization");
+    gw_str shown = gw_headers_get((gw_headers){.items = r->headers, .count = r->header_count},
+                                  "authorization");
 
     (void)client;
     (void)err;

@@ -166,7 +166,7 @@ static void copy_texts(relay_request *r, const relay_call *call)
     r->call.path = moved(r->arena, call->path, call->target, r->call.target);
     r->call.query = moved(r->arena, call->query, call->target, r->call.target);
     r->call.model_id = moved(r->arena, call->model_id, call->target, r->call.target);
-    r->call.headers = (gw_headers){headers, headers ? call->headers.count : 0};
+    r->call.headers = (gw_headers){.items = headers, .count = headers ? call->headers.count : 0};
     for (size_t i = 0; i < r->call.headers.count; i++)
         headers[i] = (gw_header){gw_arena_dup(r->arena, call->headers.items[i].name),
                                  gw_arena_dup(r->arena, call->headers.items[i].value)};

@@ -103,6 +103,7 @@ static gw_status send_upstream(relay_request *r, const adapter_request *u, gw_er
         .target = u->target,
         .headers = u->headers,
         .header_count = u->header_count,
+        .names_are_constants = true,
         .body = u->body,
         .body_parts = u->body_parts,
         .timeouts = timeouts_of(r),

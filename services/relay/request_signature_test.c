@@ -23,7 +23,7 @@ static const signed_content chat = {.method = {"POST", 4},
 
 static gw_headers lines_of(const sent *s, gw_header items[3])
 {
-    gw_headers h = {items, 0};
+    gw_headers h = {.items = items};
 
     if (s->timestamp)
         items[h.count++] = (gw_header){GW_STR("X-Relay-Timestamp"), gw_str_of(s->timestamp)};

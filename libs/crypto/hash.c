@@ -19,16 +19,37 @@ static void must(bool ok)
 static pthread_once_t sha256_once = PTHREAD_ONCE_INIT;
 static EVP_MD *sha256;
 
+/* Kept as well: a hash of some bytes costs less than the memory for it. OpenSSL wipes what was hashed. */
+static pthread_key_t contexts;
+
+static void free_context(void *context)
+{
+    EVP_MD_CTX_free(context);
+}
+
 static void fetch_sha256(void)
 {
     sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
-    must(sha256 != NULL);
+    must(sha256 != NULL && pthread_key_create(&contexts, free_context) == 0);
+}
+
+static EVP_MD_CTX *context_of_thread(void)
+{
+    EVP_MD_CTX *context = pthread_getspecific(contexts);
+    if (context)
+        return context;
+    context = EVP_MD_CTX_new();
+    must(context && pthread_setspecific(contexts, context) == 0);
+    return context;
 }
 
 void gw_sha256(const void *data, size_t len, uint8_t out[GW_SHA256_SIZE])
 {
     (void)pthread_once(&sha256_once, fetch_sha256);
-    must(EVP_Digest(len ? data : "", len, out, NULL, sha256, NULL) == 1);
+    EVP_MD_CTX *context = context_of_thread();
+    must(EVP_DigestInit_ex2(context, sha256, NULL) == 1 &&
+         EVP_DigestUpdate(context, len ? data : "", len) == 1 &&
+         EVP_DigestFinal_ex(context, out, NULL) == 1);
 }
 
 void gw_hmac_sha256(const void *key, size_t key_len, const void *data, size_t len,

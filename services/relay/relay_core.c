@@ -28,9 +28,10 @@ gw_status relay_core_init(relay_core *c, gw_error *err)
     c->scratch.size = SCRATCH_BYTES;
     c->scratch.bytes = malloc(SCRATCH_BYTES);
     c->event_texts = gw_arena_new();
+    c->models = model_memo_new();
     c->health = target_health_new();
     c->credentials = credential_loads_new();
-    if (c->scratch.bytes && c->event_texts && c->health && c->credentials)
+    if (c->scratch.bytes && c->event_texts && c->models && c->health && c->credentials)
         return GW_OK;
     relay_core_fini(c);
     return relay_request_no_memory(err);
@@ -45,6 +46,8 @@ void relay_core_fini(relay_core *c)
     c->scratch.bytes = NULL;
     gw_arena_free(c->event_texts);
     c->event_texts = NULL;
+    model_memo_free(c->models);
+    c->models = NULL;
     target_health_free(c->health);
     credential_loads_free(c->credentials);
     c->credentials = NULL;
@@ -55,6 +58,7 @@ void relay_core_set_config(relay_core *c, relay_config *config)
 {
     relay_config_unref(c->config);
     c->config = config;
+    model_memo_begin(c->models, config);
 }
 
 void relay_core_end_all(relay_core *c)

@@ -12,6 +12,7 @@
 #include "key_cache.h"
 #include "ledger_keeper.h"
 #include "model_catalog.h"
+#include "model_memo.h"
 #include "offence_book.h"
 #include "openai_error.h"
 #include "origin_set.h"
@@ -67,6 +68,7 @@ typedef struct relay_core {
     gw_str service_token; /* presented to usage */
     relay_limits limits;
     relay_config *config; /* current snapshot; never NULL once serving */
+    model_memo *models; /* of `config` */
     json_scratch scratch;
     gw_arena *event_texts; /* of the event that is being packed */
     uint64_t route_seed; /* of the choice between targets */

@@ -3,10 +3,8 @@
 
 const model_price *relay_request_price(const relay_request *r, const route_target *t)
 {
-    return r->route->is_exact
-               ? t->price
-               : price_find_of_target(r->config->prices, r->config->price_count, t->upstream_model,
-                                      r->body.model, t->provider->name);
+    return r->route->is_exact ? t->price
+                              : model_memo_price(r->core->models, r->config, t, r->body.model);
 }
 
 /* ---- what speaks against a target ---- */
@@ -96,7 +94,7 @@ gw_status relay_request_find_route(relay_request *r, gw_error *err)
 {
     route_view view = relay_request_view(r);
 
-    r->route = r->config ? relay_config_route(r->config, r->body.model) : NULL;
+    r->route = r->config ? model_memo_route(r->core->models, r->config, r->body.model) : NULL;
     if (!r->route)
         return gw_fail_field(err, GW_ERR_MODEL_NOT_FOUND, "model",
                              "The model `%.*s` does not exist or you do not have access to it.",

@@ -223,17 +223,17 @@ static gw_status read_price_books(poll_job *j, mongoc_database_t *db, config_sna
     provider_store s = {.db = {db, j->base.mongo}, .arena = arena};
     int64_t now_ms = gw_clock_wall_ms(&gw_system_clock);
     message_list first = {0}, later = {0};
-    price_book_index *x = NULL;
+    price_book_index x;
     gw_status rc = arena ? price_book_index_read(&s, &x, err)
                          : gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the configuration");
     if (rc != GW_OK)
         return rc;
-    const price_book_version *in_force = price_book_index_at(x, now_ms);
+    const price_book_version *in_force = price_book_index_at(&x, now_ms);
     if (in_force)
         rc = read_price_book(j, db, in_force, &first, err);
-    for (size_t i = 0; rc == GW_OK && i < x->n_versions; i++)
-        if (price_time_ms(x->versions[i]->effective_from) > now_ms)
-            rc = read_price_book(j, db, x->versions[i], &later, err);
+    for (size_t i = 0; rc == GW_OK && i < x.n_versions; i++)
+        if (price_time_ms(x.versions[i]->effective_from) > now_ms)
+            rc = read_price_book(j, db, x.versions[i], &later, err);
     if (first.count)
         api->price_book = (price_book_message *)(void *)first.items[0];
     api->scheduled_price_books = (price_book_message **)(void *)later.items;

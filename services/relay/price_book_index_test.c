@@ -75,11 +75,11 @@ static void a_span_has_what_was_in_force_and_what_followed(void **state)
     make(&f, (const int[]){100, 300, 200}, 3);
     for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
         price_book_span s = {.items = items};
-        char books[VERSIONS_MAX + 1] = "";
+        gw_auto_buf books = {0};
         price_book_index_span(&f.index, cases[i].from * 1000LL, cases[i].to * 1000LL, &s);
         for (size_t k = 0; k < s.count; k++)
-            strcat(books, s.items[k]->version);
-        assert_string_equal(books, cases[i].books);
+            gw_buf_append_c(&books, s.items[k]->version);
+        assert_true(gw_str_eq_c(gw_buf_str(&books), cases[i].books));
         assert_int_equal(s.starts, cases[i].starts);
     }
 }

@@ -7,6 +7,7 @@
 #include "crypto/cursor.h"
 
 #include "apirelay/relay/v1/provider_service.pb-c.h"
+#include "apirelay/usage/v1/rating_service.pb-c.h"
 
 #define SERVICE_PATH   "/apirelay.relay.v1.ProviderService/"
 #define CURSOR_FILTERS GW_STR("prices")
@@ -53,22 +54,22 @@ static gw_status read_place(const provider_op *o, int64_t *place, gw_error *err)
 static gw_status run_list(provider_op *o, provider_store *s, gw_error *err)
 {
     list_response *m = (list_response *)(void *)o->response;
-    price_book_index *x = NULL;
+    price_book_index x;
     size_t size = 0;
     gw_status rc = provider_op_page_size(o->request, &size, err);
     if (rc == GW_OK)
         rc = price_book_index_read(s, &x, err);
     if (rc != GW_OK)
         return rc;
-    int64_t place = (int64_t)x->n_versions;
+    int64_t place = (int64_t)x.n_versions;
     rc = read_place(o, &place, err);
     m->price_books = gw_arena_array(s->arena, price_book_version *, size);
     if (rc != GW_OK || !m->price_books)
         return rc != GW_OK ? rc : gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the list");
-    const price_book_version *in_force = price_book_index_at(x, s->now_ms);
-    place = GW_MIN(place, (int64_t)x->n_versions);
+    const price_book_version *in_force = price_book_index_at(&x, s->now_ms);
+    place = GW_MIN(place, (int64_t)x.n_versions);
     for (; place > 0 && m->n_price_books < size; place--) {
-        price_book_version *v = x->versions[place - 1];
+        price_book_version *v = x.versions[place - 1];
         v->in_force = v == in_force;
         m->price_books[m->n_price_books++] = v;
     }

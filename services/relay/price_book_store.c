@@ -77,18 +77,14 @@ static gw_status read_book_without_index(provider_store *s, price_book_index *x,
     return append(s, x, v) ? GW_OK : config_no_memory(err);
 }
 
-gw_status price_book_index_read(provider_store *s, price_book_index **ret, gw_error *err)
+gw_status price_book_index_read(provider_store *s, price_book_index *ret, gw_error *err)
 {
     ProtobufCMessage *found = NULL;
+    apirelay__relay__v1__price_book_index__init(ret);
     gw_status rc = config_document_find(s, &indexes, PRICE_BOOK_INDEX, &found, err);
-    if (rc != GW_OK)
-        return rc;
-    ProtobufCMessage *own =
-        found ? message_shallow_copy(s->arena, found) : message_make(s->arena, indexes.descriptor);
-    if (!own)
-        return config_no_memory(err);
-    *ret = (price_book_index *)(void *)own;
-    return found ? GW_OK : read_book_without_index(s, *ret, err);
+    if (rc == GW_OK && found)
+        *ret = *(const price_book_index *)(const void *)found;
+    return rc == GW_OK && !found ? read_book_without_index(s, ret, err) : rc;
 }
 
 gw_status price_book_read(provider_store *s, const price_book_index *x, gw_str version,
@@ -118,23 +114,23 @@ static gw_status copy_of_file(provider_store *s, ProtobufCMessage **ret, gw_erro
 gw_status price_book_get(provider_store *s, const char *version, ProtobufCMessage **ret,
                          gw_error *err)
 {
-    price_book_index *x = NULL;
+    price_book_index x;
     gw_status rc = price_book_index_read(s, &x, err);
     if (rc != GW_OK)
         return rc;
     gw_str wanted = gw_str_of(version);
-    const price_book_version *in_force = price_book_index_at(x, s->now_ms);
+    const price_book_version *in_force = price_book_index_at(&x, s->now_ms);
     bool is_files = s->file_prices &&
                     (wanted.len > 0 ? gw_str_eq_c(wanted, s->file_prices->version) : !in_force);
-    if (is_files && !price_book_index_find(x, wanted))
+    if (is_files && !price_book_index_find(&x, wanted))
         rc = copy_of_file(s, ret, err);
     else if (wanted.len == 0 && !in_force)
         rc = gw_fail(err, GW_ERR_NOT_FOUND, "there is no price book");
     else
-        rc =
-            price_book_read(s, x, wanted.len > 0 ? wanted : gw_str_of(in_force->version), ret, err);
+        rc = price_book_read(s, &x, wanted.len > 0 ? wanted : gw_str_of(in_force->version), ret,
+                             err);
     if (rc == GW_OK)
-        message_set_text(*ret, "etag", x->etag);
+        message_set_text(*ret, "etag", x.etag);
     return rc;
 }
 
@@ -197,7 +193,7 @@ gw_status price_book_put(provider_store *s, const entity_change *c, ProtobufCMes
                          gw_error *err)
 {
     static const char *const given[] = {"version", "source", "updated_by"};
-    price_book_index *x = NULL;
+    price_book_index x;
     if (!c->entity)
         return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, "priceBook", "must be given");
     for (size_t i = 0; i < GW_ARRAY_LEN(given); i++) {
@@ -208,7 +204,7 @@ gw_status price_book_put(provider_store *s, const entity_change *c, ProtobufCMes
     }
     gw_status rc = price_book_index_read(s, &x, err);
     if (rc == GW_OK)
-        rc = check_put(s, c, x, err);
+        rc = check_put(s, c, &x, err);
     if (rc != GW_OK)
         return rc;
     ProtobufCMessage *m = message_shallow_copy(s->arena, c->entity);
@@ -218,7 +214,7 @@ gw_status price_book_put(provider_store *s, const entity_change *c, ProtobufCMes
     book_of(m)->version = version;
     if (!book_of(m)->effective_from)
         book_of(m)->effective_from = book_of(m)->updated_at;
-    rc = store_price_book(s, x, book_of(m), err);
+    rc = store_price_book(s, &x, book_of(m), err);
     if (rc == GW_OK)
         rc = config_version_raise(s, err);
     if (rc == GW_OK)
@@ -239,24 +235,24 @@ static gw_status too_many(gw_error *err)
 gw_status price_book_list_of_span(provider_store *s, int64_t from_ms, int64_t to_ms,
                                   price_book_message ***ret, size_t *ret_count, gw_error *err)
 {
-    price_book_index *x = NULL;
+    price_book_index x;
     price_book_span span = {0};
     size_t count = 0, prices = 0;
     gw_status rc = price_book_index_read(s, &x, err);
     if (rc != GW_OK)
         return rc;
-    span.items = gw_arena_array(s->arena, const price_book_version *, x->n_versions + 1);
+    span.items = gw_arena_array(s->arena, const price_book_version *, x.n_versions + 1);
     price_book_message **list = gw_arena_array(s->arena, price_book_message *, PRICE_BOOKS_MAX + 1);
     if (!span.items || !list)
         return config_no_memory(err);
-    price_book_index_span(x, from_ms, to_ms, &span);
+    price_book_index_span(&x, from_ms, to_ms, &span);
     if (span.count > PRICE_BOOKS_MAX)
         return too_many(err);
     if (!span.starts && s->file_prices)
         list[count++] = (price_book_message *)(uintptr_t)s->file_prices;
     for (size_t i = 0; rc == GW_OK && i < span.count; i++) {
         ProtobufCMessage *m = NULL;
-        rc = price_book_read(s, x, gw_str_of(span.items[i]->version), &m, err);
+        rc = price_book_read(s, &x, gw_str_of(span.items[i]->version), &m, err);
         if (rc != GW_OK)
             return rc;
         list[count++] = book_of(m);

@@ -15,7 +15,7 @@
 #include "provider_store.h"
 
 /* Both are the caller's to change. Empty when there is none. */
-GW_CHECK gw_status price_book_index_read(provider_store *s, price_book_index **ret, gw_error *err);
+GW_CHECK gw_status price_book_index_read(provider_store *s, price_book_index *ret, gw_error *err);
 /* A book of the index, by its version. GW_ERR_NOT_FOUND. */
 GW_CHECK gw_status price_book_read(provider_store *s, const price_book_index *x, gw_str version,
                                    ProtobufCMessage **ret, gw_error *err);

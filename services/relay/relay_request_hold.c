@@ -32,15 +32,15 @@ static int64_t bounded_product(int64_t a, int64_t b)
                                                   : GW_MIN(product, LEDGER_UNLIMITED);
 }
 
-int64_t relay_request_most_cost(const relay_request *r, const model_price *p, int64_t completion)
+int64_t relay_request_most_cost(const relay_request *r, const model_price *p, int64_t output)
 {
     int64_t prompt = r->prompt_most;
-    token_counts t = {.prompt = prompt, .completion = completion, .images = r->images};
+    token_counts t = {.prompt = prompt, .completion = output, .images = r->images};
 
     if (!p)
         return 0;
     if (p->reasoning_per_million_nano_usd > p->completion_per_million_nano_usd)
-        t.reasoning = completion;
+        t.reasoning = output;
     if (p->cached_prompt_per_million_nano_usd > p->prompt_per_million_nano_usd)
         t.cached = prompt;
     else if (p->cache_write_per_million_nano_usd > p->prompt_per_million_nano_usd)

@@ -11,8 +11,8 @@
 #define KNOWN_MAX 10000 /* answers of a book's that are remembered */
 
 typedef Apirelay__Relay__V1__PriceBook book_message;
-typedef Apirelay__Usage__V1__RatedFigures rated_figures;
-typedef Apirelay__Usage__V1__RatedGroup rated_group;
+typedef Apirelay__Relay__V1__RatedFigures rated_figures;
+typedef Apirelay__Relay__V1__RatedGroup rated_group;
 
 typedef struct rating_book {
     int64_t from_ms;
@@ -115,7 +115,7 @@ rating *rating_new(gw_arena *a, const rating_options *o)
     r->groups = gw_map_new(NULL);
     r->list = gw_arena_array(a, rated_group *, RATING_GROUPS_ROOM + 1);
     r->books = gw_arena_array(a, rating_book, o->book_count + 1);
-    apirelay__usage__v1__rated_figures__init(&r->totals);
+    apirelay__relay__v1__rated_figures__init(&r->totals);
     bool ok = r->groups && r->list && r->books;
     for (size_t i = 0; ok && i < o->book_count; i++)
         ok = add_book(r, o->books[i]);
@@ -171,8 +171,8 @@ static rated_group *make_group(rating *r)
     rated_figures *f = gw_arena_new_of(r->arena, rated_figures);
     if (!g || !f)
         return NULL;
-    apirelay__usage__v1__rated_group__init(g);
-    apirelay__usage__v1__rated_figures__init(f);
+    apirelay__relay__v1__rated_group__init(g);
+    apirelay__relay__v1__rated_figures__init(f);
     g->figures = f;
     return g;
 }
@@ -229,7 +229,7 @@ gw_status rating_add(rating *r, const bson_t *doc, gw_error *err)
         return GW_OK;
     rating_book *book = book_at(r, row.at_ms);
     const model_price *price = book ? price_in(book, &row) : NULL;
-    rated_figures f = APIRELAY__USAGE__V1__RATED_FIGURES__INIT;
+    rated_figures f = APIRELAY__RELAY__V1__RATED_FIGURES__INIT;
     f.requests = 1;
     f.cost_nano_usd = row.cost;
     f.rated_nano_usd = price ? price_of(price, &row.tokens) : 0;

@@ -1,6 +1,6 @@
 /* RatingService: a period's rows by other prices, in order of time, as far as one call goes. */
 #include "query_op.h"
-#include "rating.h"
+#include "rating_scan.h"
 #include "time_range.h"
 #include "usage_collections.h"
 
@@ -18,44 +18,6 @@ typedef struct rate_data {
     bool has_key;
     gw_object_id key;
 } rate_data;
-
-/* One reading of the rows. */
-typedef struct rate_scan {
-    const rate_request *asked;
-    rating *rating;
-    int64_t rows, last_ms, stop_ms; /* of the monotonic clock, the last one */
-    bool is_cut; /* before the first row that is later than last_ms */
-} rate_scan;
-
-static bool is_over(const rate_scan *s)
-{
-    return s->rows >= ROWS_MAX || gw_clock_mono_ms(&gw_system_clock) >= s->stop_ms;
-}
-
-static bool is_asked_for(const rate_request *r, const bson_t *row)
-{
-    gw_str s = GW_STR("");
-    if (*r->model && !(gw_bson_str(row, "request.model", &s) && gw_str_eq_c(s, r->model)))
-        return false;
-    return *r->client_id == '\0' ||
-           (gw_bson_str(row, "clientId", &s) && gw_str_eq_c(s, r->client_id));
-}
-
-/* It ends between two times only: who goes on from there counts no row twice and misses none. */
-static gw_status take_row(void *arg, const bson_t *row, gw_error *err)
-{
-    rate_scan *s = arg;
-    int64_t at_ms = s->last_ms;
-    (void)gw_bson_date_ms(row, "timestamp", &at_ms);
-    if (at_ms != s->last_ms && s->rows > 0 && is_over(s)) {
-        s->is_cut = true;
-        s->last_ms = at_ms;
-        return gw_fail(err, GW_ERR_CANCELLED, "enough rows");
-    }
-    s->last_ms = at_ms;
-    s->rows++;
-    return is_asked_for(s->asked, row) ? rating_add(s->rating, row, err) : GW_OK;
-}
 
 static void append_query(const rate_data *d, bson_t *filter, bson_t *opts)
 {
@@ -91,12 +53,14 @@ static gw_status run_rate(query_op *o, const gw_db *db, gw_error *err)
     rate_response *m = reply_new(o->arena, &apirelay__usage__v1__rate_usage_response__descriptor);
     if (!sums || !m)
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory to price what was used");
-    rate_scan s = {.asked = r,
-                   .rating = sums,
-                   .last_ms = d->from_ms,
-                   .stop_ms = gw_clock_mono_ms(&gw_system_clock) + TIME_MAX_MS};
+    rating_scan s = {
+        .asked = r,
+        .rating = sums,
+        .clock = &gw_system_clock,
+        .bounds = {ROWS_MAX, gw_clock_mono_ms(&gw_system_clock) + TIME_MAX_MS},
+    };
     append_query(d, &filter, &opts);
-    gw_status rc = gw_db_find(db, COLLECTION_ROWS, &filter, &opts, take_row, &s, err);
+    gw_status rc = gw_db_find(db, COLLECTION_ROWS, &filter, &opts, rating_scan_row, &s, err);
     if (rc == GW_OK || s.is_cut)
         rc = rating_reply(sums, m, err);
     if (rc != GW_OK)
@@ -104,7 +68,7 @@ static gw_status run_rate(query_op *o, const gw_db *db, gw_error *err)
     m->from = reply_time(o->arena, d->from_ms);
     m->to = reply_time(o->arena, d->to_ms);
     if (s.is_cut)
-        m->next_from = reply_time(o->arena, s.last_ms);
+        m->next_from = reply_time(o->arena, s.next_ms);
     o->response = &m->base;
     return GW_OK;
 }

@@ -88,6 +88,7 @@ typedef struct row {
 static void add_row(fixture *f, row r)
 {
     gw_auto_buf json = {0};
+    long long at_ms = r.at_s * 1000;
     bson_error_t e;
     gw_error err;
 
@@ -97,10 +98,9 @@ static void add_row(fixture *f, row r)
         "\"provider\":\"%s\",\"upstreamModel\":\"%s\",\"request\":{\"model\":\"%s\"},"
         "\"billingBasis\":\"%s\",\"usage\":{\"promptTokens\":%lld,\"completionTokens\":%lld,"
         "\"totalTokens\":%lld,\"costNanoUsd\":%lld%s}}",
-        (long long)r.at_s * 1000, r.key, r.provider ? r.provider : "p",
-        r.upstream ? r.upstream : r.model, r.model, r.basis ? r.basis : "reported",
-        (long long)r.prompt, (long long)r.completion, (long long)(r.prompt + r.completion),
-        (long long)r.cost, r.usage ? r.usage : "");
+        at_ms, r.key, r.provider ? r.provider : "p", r.upstream ? r.upstream : r.model, r.model,
+        r.basis ? r.basis : "reported", (long long)r.prompt, (long long)r.completion,
+        (long long)(r.prompt + r.completion), (long long)r.cost, r.usage ? r.usage : "");
     bson_t *doc = bson_new_from_json((const uint8_t *)json.data, (ssize_t)json.len, &e);
     assert_non_null(doc);
     gw_status rc = rating_add(f->rating, doc, &err);
@@ -108,7 +108,7 @@ static void add_row(fixture *f, row r)
     assert_int_equal(rc, GW_OK);
 }
 
-static const Apirelay__Usage__V1__RatedFigures *totals(fixture *f)
+static const Apirelay__Relay__V1__RatedFigures *totals(fixture *f)
 {
     gw_error err;
 
@@ -127,7 +127,7 @@ static void a_row_is_priced_by_the_book_of_its_time(void **state)
     add_row(f, (row){.at_s = 99, .prompt = 10, .cost = 7, .model = "m"});
     add_row(f, (row){.at_s = 100, .prompt = 10, .cost = 20, .model = "m"});
     add_row(f, (row){.at_s = 200, .prompt = 10, .completion = 1, .cost = 22, .model = "m"});
-    const Apirelay__Usage__V1__RatedFigures *t = totals(f);
+    const Apirelay__Relay__V1__RatedFigures *t = totals(f);
     assert_int_equal(t->requests, 3);
     assert_int_equal(t->cost_nano_usd, 49);
     assert_int_equal(t->rated_nano_usd, 0 + 20 + 60);
@@ -169,7 +169,7 @@ static void rows_without_tokens_are_left_out(void **state)
     begin(f, false);
     add_row(f, (row){.model = "m"});
     add_row(f, (row){.model = "m", .basis = "unpriced", .prompt = 1});
-    const Apirelay__Usage__V1__RatedFigures *t = totals(f);
+    const Apirelay__Relay__V1__RatedFigures *t = totals(f);
     assert_int_equal(t->requests, 1);
     assert_int_equal(t->formerly_unpriced, 1);
     assert_int_equal(t->rated_nano_usd, 101);
@@ -220,7 +220,7 @@ static void the_answer_is_bounded_and_loses_nothing(void **state)
         (void)snprintf(model, sizeof(model), "m%d", i);
         add_row(f, (row){.prompt = 1, .cost = i, .model = model});
     }
-    const Apirelay__Usage__V1__RatedFigures *t = totals(f);
+    const Apirelay__Relay__V1__RatedFigures *t = totals(f);
     assert_int_equal(f->reply.n_groups, RATING_GROUPS_MAX + 1);
     assert_string_equal(f->reply.groups[RATING_GROUPS_MAX]->model, "");
     for (size_t i = 0; i < f->reply.n_groups; i++)

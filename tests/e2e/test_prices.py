@@ -132,6 +132,15 @@ def test_of_several_targets_a_budget_is_spent_at_those_with_a_price(suite: Suite
     assert row["attempts"] == 2 and row["usage"]["costNanoUsd"] == row["usage"]["promptTokens"] * 2000 + row["usage"]["completionTokens"] * 8000
 
 
+def test_who_changed_a_provider_or_a_route_stands_beside_it(suite: Suite) -> None:
+    provider = {"name": "signed", "kind": "local", "baseUrl": "http://127.0.0.1:9"}
+    made = suite.admin("POST", "/admin/providers", json=provider).json()["provider"]
+    route = suite.admin("POST", "/admin/models", json={"model": "signed-model", "targets": [{"provider": "signed"}]}).json()["modelRoute"]
+    assert made["updatedBy"] and made["updatedBy"] == route["updatedBy"]
+    answer = suite.admin("PATCH", "/admin/providers/signed", json={"updatedBy": "somebody else"})
+    assert answer.status_code == 400 and "is read only" in answer.text
+
+
 # ---- the book: these come last, since the file's prices are over once the API has some ----
 
 
@@ -212,6 +221,25 @@ def test_a_book_takes_force_when_its_time_comes(suite: Suite) -> None:
     assert flags[soon["version"]] and not flags[later["version"]] and not flags[now["version"]]
 
 
+def test_a_book_takes_force_while_mongodb_is_away(suite: Suite) -> None:
+    if "mongo" not in suite.processes:
+        pytest.skip("MongoDB is not the suite's to stop")
+    key = suite.make_key()["key"]
+    assert suite.chat(key, "gpt-4o").status_code == 200  # the key is known
+    soon = put(suite, price("gpt-4o", 31, 31), effectiveFrom=time_in(3))
+    suite.processes["mongo"].stop()
+    try:
+        relay = suite.processes["relay"]
+        eventually(lambda: any(e["version"] == soon["version"] for e in relay.events("price_book_took_force")), "the book of three seconds later", SECONDS)
+        answer = suite.chat(key, "gpt-4o")
+    finally:
+        suite.processes["mongo"].start()
+    assert answer.status_code == 200, answer.text
+    row = suite.row(answer.headers["x-request-id"], 30)
+    assert row["priceBookVersion"] == soon["version"] and row["usage"]["costNanoUsd"] == row["usage"]["totalTokens"] * 31
+    eventually(lambda: suite.admin("GET", "/admin/prices").status_code == 200, "the way to MongoDB", 30)
+
+
 def test_a_book_for_the_past_prices_nothing_anew(suite: Suite) -> None:
     before = in_force(suite)
     past = put(suite, price("gpt-4o", 1, 1), effectiveFrom="2020-01-01T00:00:00Z")
@@ -286,6 +314,12 @@ def test_images_requests_and_reasoning_have_their_prices(suite: Suite) -> None:
     assert usage["costNanoUsd"] == usage["promptTokens"] + (usage["completionTokens"] - 4) * 2 + 4 * 5 + 1000 + 2 * 70000
     shown = suite.shown(f"/admin/logs?requestId={row['requestId']}")["logs"][0]["usage"]
     assert int(shown["images"]) == 2
+    source = {"type": "base64", "media_type": "image/png", "data": PIXEL}
+    body = {"model": "gpt-4o", "max_tokens": 50, "messages": [{"role": "user", "content": [{"type": "image", "source": source}]}]}
+    answer = suite.post("/v1/messages", key, json=body)
+    assert answer.status_code == 200, answer.text
+    usage = suite.row(answer.headers["request-id"])["usage"]
+    assert usage["images"] == 1 and usage["costNanoUsd"] == usage["promptTokens"] + usage["completionTokens"] * 2 + 1000 + 70000
 
 
 def test_the_most_that_a_model_can_make_is_the_ceiling(suite: Suite) -> None:

@@ -133,9 +133,10 @@ class Filling:
         days: dict[str, dict[int, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
         rows = [self.traffic.row(day + n * hours * HOUR / count) for n in range(count)]
         if with_hours:
-            for identifier, sums in hours_of(rows).items():
+            of_hours = hours_of(rows)
+            for identifier, sums in of_hours.items():
                 days[identifier.partition("T")[0]][int(identifier[-2:])] = sums
-            self._insert("api_metrics_hourly", (hour_document(i, sums, self.dice) for i, sums in hours_of(rows).items()))
+            self._insert("api_metrics_hourly", (hour_document(i, sums, self.dice) for i, sums in of_hours.items()))
         else:
             for row in rows:
                 added = figures(row)

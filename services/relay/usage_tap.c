@@ -136,7 +136,8 @@ static bool has_error(yyjson_val *root)
 
 gw_status usage_tap_chunk_value(usage_tap *t, yyjson_val *chunk, tap_kind *ret, gw_error *err)
 {
-    yyjson_arr_iter choices = yyjson_arr_iter_with(yyjson_obj_get(chunk, "choices"));
+    yyjson_val *all = yyjson_obj_get(chunk, "choices");
+    yyjson_arr_iter choices = yyjson_arr_iter_with(all);
     yyjson_val *usage = yyjson_obj_get(chunk, "usage");
     yyjson_val *choice;
     bool content = false, chose = false;
@@ -146,7 +147,7 @@ gw_status usage_tap_chunk_value(usage_tap *t, yyjson_val *chunk, tap_kind *ret, 
                        "the provider sent something else than JSON objects");
     if (has_error(chunk))
         return gw_fail(err, GW_ERR_UPSTREAM_FAILED, "the provider reported a failure");
-    t->has_choices = yyjson_is_arr(yyjson_obj_get(chunk, "choices"));
+    t->has_choices = yyjson_is_arr(all);
     while ((choice = yyjson_arr_iter_next(&choices))) {
         chose = true;
         content |= add_choice(t, choice);

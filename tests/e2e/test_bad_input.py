@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -300,6 +302,9 @@ def test_a_slow_reader_does_not_make_the_relay_hold_everything(suite: Suite, sha
     assert answer is not None and answer.body.rstrip().endswith(b"[DONE]") and b"word4000" in answer.body
 
 
+IS_SANITIZED = Path(os.environ.get("BUILD_DIR", "")).name in ("asan", "tsan")
+
+
 def memory_of(suite: Suite) -> int:
     """Of the relay, resident, in bytes."""
     with open(f"/proc/{suite.processes['relay'].pid}/statm", encoding="ascii") as file:
@@ -327,5 +332,6 @@ def test_a_reader_that_stops_pauses_its_upstream(suite: Suite, shared_key: str) 
         raw.send(request_bytes("POST", CHAT, {"Authorization": f"Bearer {shared_key}"}, body))
         eventually(rests, "the relay reads no further", 60)
         assert last - before < 25_000_000
-        assert memory_of(suite) - memory < 8_000_000
+        if not IS_SANITIZED:  # they keep what is freed
+            assert memory_of(suite) - memory < 8_000_000
         assert suite.chat(shared_key).status_code == 200

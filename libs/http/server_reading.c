@@ -58,7 +58,7 @@ static void consume(connection *c, size_t len)
 static void give_head(connection *c, gw_str raw)
 {
     gw_exchange *x = c->x;
-    gw_error err;
+    GW_UNINITIALIZED gw_error err;
     if (request_accept(x, raw, &err) != GW_OK) {
         connection_answer_error(c, &err);
         return;
@@ -89,8 +89,6 @@ bool request_start_head(connection *c)
         return true;
     }
     c->state = STATE_HEAD;
-    if (!c->is_fresh)
-        set_timer(c, c->server->options.head_timeout_ms);
     return true;
 }
 
@@ -106,6 +104,9 @@ void request_read_head(connection *c)
         return;
     }
     consume(c, part.len);
+    /* One that comes whole, as most do, is not waited for. The time of a connection's first head runs from accept. */
+    if (!is_complete && x->raw_len == 0 && !c->is_fresh)
+        set_timer(c, c->server->options.head_timeout_ms);
     gw_str raw = part;
     if (!is_complete || x->raw_len > 0) {
         gw_buf_append_str(&x->raw, part);
@@ -157,7 +158,8 @@ void request_start_body(connection *c)
         return;
     }
     c->state = STATE_BODY;
-    set_timer(c, c->server->options.body_timeout_ms);
+    if (c->in.len == 0) /* else it may be here already */
+        set_timer(c, c->server->options.body_timeout_ms);
     if (x->expects_continue && c->in.len == 0) {
         static char line[] = "HTTP/1.1 100 Continue\r\n\r\n";
         uv_buf_t part = uv_buf_init(line, sizeof(line) - 1);
@@ -179,6 +181,6 @@ void request_read_body(connection *c)
         return;
     }
     consume(c, used);
-    if (!is_complete && x->body.len > had)
+    if (!is_complete && (x->body.len > had || !gw_timer_is_armed(&c->timer)))
         set_timer(c, c->server->options.body_timeout_ms);
 }

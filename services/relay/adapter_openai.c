@@ -59,7 +59,7 @@ static gw_status on_event(adapter_stream *s, const gw_sse_event *e)
         [TAP_USAGE] = ANSWER_USAGE,
     };
     tap_kind kind;
-    gw_error err;
+    GW_UNINITIALIZED gw_error err;
 
     if (s->done)
         return GW_OK;
@@ -85,7 +85,7 @@ static gw_status on_event(adapter_stream *s, const gw_sse_event *e)
 /* Some servers never send [DONE]: what counts then is that every choice said why it ended. */
 static gw_status on_end(adapter_stream *s)
 {
-    gw_error err;
+    GW_UNINITIALIZED gw_error err;
 
     if (s->done || s->tap->finished_choices >= s->job->body->choices)
         return GW_OK;
@@ -95,7 +95,7 @@ static gw_status on_end(adapter_stream *s)
 
 static gw_status on_answer(adapter_stream *s, gw_str json, gw_str *ret)
 {
-    gw_error err;
+    GW_UNINITIALIZED gw_error err;
     gw_status rc = usage_tap_answer(s->tap, json, &err);
 
     if (rc == GW_ERR_UPSTREAM_FAILED)

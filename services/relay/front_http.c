@@ -230,7 +230,7 @@ static void start_request(front_http *f, gw_exchange *x, relay_endpoint endpoint
 {
     http_caller *caller = gw_arena_new_of(gw_exchange_arena(x), http_caller);
     gw_headers headers = gw_exchange_headers(x);
-    gw_error err;
+    GW_UNINITIALIZED gw_error err;
 
     if (caller) {
         *caller =
@@ -265,7 +265,7 @@ static void on_head(gw_exchange *x, void *arg)
     gw_str method = gw_exchange_method(x);
     relay_endpoint endpoint = endpoint_find(gw_exchange_path(x), &rest);
     const endpoint_info *info = endpoint_describe(endpoint);
-    gw_error err;
+    GW_UNINITIALIZED gw_error err;
 
     if (endpoint == ENDPOINT_NONE) {
         (void)gw_fail(&err, GW_ERR_NOT_FOUND, "there is no %.*s",

@@ -35,7 +35,7 @@ void relay_request_note_offence(const relay_request *r, offence what)
 /* The key is recognised; is it one that may call at all? */
 static relay_stage check_key(relay_request *r)
 {
-    gw_error err;
+    GW_UNINITIALIZED gw_error err;
     int64_t now_ms = gw_clock_wall_ms(r->core->clock);
 
     count_lookup(r, "found");
@@ -49,7 +49,7 @@ static relay_stage check_key(relay_request *r)
 relay_stage authenticate_enter(relay_request *r)
 {
     gw_str presented;
-    gw_error err;
+    GW_UNINITIALIZED gw_error err;
 
     if (r->core->ending) {
         (void)gw_fail(&err, GW_ERR_SHUTTING_DOWN, "the gateway is shutting down");
@@ -94,7 +94,7 @@ static relay_stage after_body(const relay_request *r)
 static relay_stage take_body(relay_request *r)
 {
     size_t max_bytes = r->core->limits.body_max_bytes;
-    gw_error err;
+    GW_UNINITIALIZED gw_error err;
 
     if (!r->body_arrived)
         return STAGE_READ_BODY;
@@ -166,7 +166,7 @@ static gw_status authorize_body(relay_request *r, gw_error *err)
 static relay_stage refuse_loop(relay_request *r)
 {
     openai_error e;
-    gw_error err;
+    GW_UNINITIALIZED gw_error err;
 
     (void)gw_fail(&err, GW_ERR_FAILED_PRECONDITION,
                   "the request has passed through %d relays: a loop?", HOPS_MAX);
@@ -178,7 +178,7 @@ static relay_stage refuse_loop(relay_request *r)
 relay_stage authorize_enter(relay_request *r)
 {
     gw_str hops = gw_headers_get(r->call.headers, "x-relay-hop");
-    gw_error err;
+    GW_UNINITIALIZED gw_error err;
 
     if (hops.ptr && (!gw_str_to_int64(hops, &r->job.hop) || r->job.hop < 0))
         r->job.hop = HOPS_MAX; /* not ours: the safe reading */
@@ -225,7 +225,7 @@ static gw_status claim_slot(relay_request *r, gw_error *err)
 
 relay_stage admit_enter(relay_request *r)
 {
-    gw_error err;
+    GW_UNINITIALIZED gw_error err;
 
     if (claim_slot(r, &err) != GW_OK)
         return relay_request_fail(r, &err);

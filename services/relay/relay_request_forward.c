@@ -162,7 +162,7 @@ static gw_status write_as_before(relay_request *r, adapter_request *u, gw_error 
 static bool send_attempt(relay_request *r)
 {
     adapter_request u = {0};
-    gw_error err;
+    GW_UNINITIALIZED gw_error err;
 
     r->is_to_send = false;
     gw_status rc = write_as_before(r, &u, &err);
@@ -227,7 +227,7 @@ static void fail_upstream(relay_request *r)
         {GW_ERR_DEADLINE_EXCEEDED, "did not answer before the request's deadline"},
     };
     const char *what = "failed";
-    gw_error err;
+    GW_UNINITIALIZED gw_error err;
 
     for (size_t i = 0; i < GW_ARRAY_LEN(words); i++)
         if (words[i].code == r->upstream_rc)

@@ -96,7 +96,7 @@ static gw_status read_head(relay_request *r, int status, gw_headers headers, gw_
 static void on_head(gw_http_call *c, int status, gw_headers headers, void *arg)
 {
     relay_request *r = arg;
-    gw_error err;
+    GW_UNINITIALIZED gw_error err;
 
     (void)c;
     if (r->stage >= STAGE_SETTLE)
@@ -115,7 +115,7 @@ static void hold(relay_request *r, gw_str bytes)
 {
     bool is_error = r->mode == ANSWER_ERROR;
     size_t max = is_error ? ERROR_BODY_MAX : r->core->limits.answer_max_bytes;
-    gw_error err;
+    GW_UNINITIALIZED gw_error err;
 
     if (is_error)
         bytes = gw_str_slice(bytes, 0, max - GW_MIN(r->held.len, max));
@@ -135,7 +135,7 @@ static void hold(relay_request *r, gw_str bytes)
 static void feed(relay_request *r, gw_str bytes)
 {
     int64_t max = r->core->limits.stream_max_bytes;
-    gw_error err;
+    GW_UNINITIALIZED gw_error err;
 
     r->stream_bytes += (int64_t)bytes.len;
     if (r->stream_bytes > max) {

@@ -106,11 +106,10 @@ static void very_many_names_and_long_ones_are_right_all_the_same(void **state)
                                  &prices[0]);
         }
     }
-    memset(name, 'x', sizeof(name));
-    memcpy(name, "gpt-", 4);
-    assert_ptr_equal(model_memo_route(m, &config, gw_str_n(name, sizeof(name))), &routes[0]);
-    assert_ptr_equal(model_memo_price(m, &config, &targets[0], gw_str_n(name, sizeof(name))),
-                     &prices[0]);
+    int len = snprintf(name, sizeof(name), "gpt-%0190d", 1);
+    gw_str long_name = gw_str_n(name, (size_t)len);
+    assert_ptr_equal(model_memo_route(m, &config, long_name), &routes[0]);
+    assert_ptr_equal(model_memo_price(m, &config, &targets[0], long_name), &prices[0]);
 }
 
 int main(void)

@@ -1,0 +1,198 @@
+/* Statements of positions: those of one turn of the loop leave as one command. */
+#include "ledger_store_redis_internal.h"
+
+#include <endian.h>
+
+#define REPLY_NUMBERS 24
+
+/* Those on their way. */
+typedef struct sent_batch {
+    size_t count;
+    ledger_call *calls[];
+} sent_batch;
+
+static bool read_state(gw_str name, ledger_state *ret)
+{
+    static const struct {
+        const char *name;
+        ledger_state state;
+    } names[] = {
+        {"OK", LEDGER_OK},         {"AGAIN", LEDGER_AGAIN}, {"STALE", LEDGER_STALE},
+        {"SWITCH", LEDGER_SWITCH}, {"GONE", LEDGER_GONE},   {"WAIT", LEDGER_WAIT},
+        {"LOAD", LEDGER_LOAD},     {"SHORT", LEDGER_SHORT},
+    };
+
+    for (size_t i = 0; i < GW_ARRAY_LEN(names); i++)
+        if (gw_str_eq_c(name, names[i].name)) {
+            *ret = names[i].state;
+            return true;
+        }
+    return false;
+}
+
+static bool read_reply(const redisReply *m, int64_t seq, ledger_reply *ret)
+{
+    int64_t v[REPLY_NUMBERS];
+
+    if (m->type != REDIS_REPLY_ARRAY || m->elements != REPLY_NUMBERS + 1 ||
+        m->element[0]->type != REDIS_REPLY_STRING ||
+        !read_state(gw_str_n(m->element[0]->str, m->element[0]->len), &ret->state))
+        return false;
+    for (size_t i = 0; i < REPLY_NUMBERS; i++) {
+        if (m->element[i + 1]->type != REDIS_REPLY_INTEGER)
+            return false;
+        v[i] = m->element[i + 1]->integer;
+    }
+    ret->seq = seq;
+    ret->load = v[0];
+    ret->ready = v[1] != 0;
+    ret->fresh = v[2] != 0;
+    ret->born = v[3];
+    ret->day = v[4];
+    ret->midnight_ms = v[5];
+    ret->now_ms = v[6];
+    ret->wait_ms = v[7];
+    for (int d = 0; d < LEDGER_WINDOWS; d++) {
+        ret->lent.of[d] = v[8 + d];
+        ret->left.of[d] = v[14 + d];
+    }
+    ret->bucket_lent = v[12];
+    ret->slots_lent = v[13];
+    ret->bucket_left = v[18];
+    ret->slots_left = v[19];
+    ret->records = v[20];
+    if (v[21] < 0 || v[21] > LEDGER_SLOTS)
+        return false;
+    ret->dimension = (ledger_window)v[21];
+    ret->others = v[22];
+    ret->silent = v[23];
+    return true;
+}
+
+static void answer(ledger_call *c, gw_status rc, const redisReply *m)
+{
+    ledger_reply reply = {0};
+
+    memcpy(reply.subject, c->subject, sizeof(reply.subject));
+    memcpy(reply.holder, c->holder, sizeof(reply.holder));
+    reply.took_us = GW_MAX((gw_clock_mono_ns(&gw_system_clock) - c->sent_ns) / 1000, 1);
+    if (rc == GW_OK && !read_reply(m, c->seq, &reply))
+        rc = GW_ERR_INTERNAL;
+    c->stated(c->arg, rc, rc == GW_OK ? &reply : NULL);
+    free(c);
+}
+
+static void on_stated(void *arg, gw_status rc, const redisReply *m)
+{
+    sent_batch *b = arg;
+
+    if (rc == GW_OK && (m->type != REDIS_REPLY_ARRAY || m->elements != b->count))
+        rc = GW_ERR_INTERNAL;
+    for (size_t i = 0; i < b->count; i++)
+        answer(b->calls[i], rc, rc == GW_OK ? m->element[i] : NULL);
+    free(b);
+}
+
+static void pack(ledger_packed *p, int64_t n)
+{
+    double d = (double)n;
+    uint64_t bits;
+
+    memcpy(&bits, &d, sizeof(bits));
+    p->items[p->count++] = htole64(bits);
+}
+
+static void pack_all(ledger_packed *p, const ledger_amounts *m)
+{
+    for (int d = 0; d < LEDGER_WINDOWS; d++)
+        pack(p, m->of[d]);
+}
+
+static void pack_statement(ledger_packed *p, const ledger_statement *st)
+{
+    p->count = 0;
+    pack(p, st->seq);
+    pack(p, st->first);
+    pack(p, st->final);
+    pack(p, st->bye);
+    pack(p, st->ask);
+    pack(p, st->load);
+    pack(p, st->day);
+    pack_all(p, &st->spent);
+    pack_all(p, &st->floor);
+    pack_all(p, &st->need);
+    pack_all(p, &st->want);
+    pack_all(p, &st->late);
+    pack(p, st->cuts);
+    pack(p, st->bucket_floor);
+    pack(p, st->bucket_need);
+    pack(p, st->bucket_want);
+    pack(p, st->slot_floor);
+    pack(p, st->slot_need);
+    pack(p, st->slot_want);
+    pack(p, st->limits.generation);
+    pack_all(p, &st->limits.window);
+    pack(p, st->limits.per_minute);
+    pack(p, st->limits.in_flight);
+}
+
+void ledger_redis_drop(ledger_batch *b)
+{
+    for (size_t i = 0; i < b->count; i++)
+        free(b->calls[i]);
+    b->count = 0;
+}
+
+void ledger_redis_flush(ledger_store *s)
+{
+    ledger_redis *r = GW_CONTAINER_OF(s, ledger_redis, base);
+    ledger_batch *b = &r->batch;
+    gw_str items[LEDGER_BATCH_MAX * 4 + LEDGER_ARGUMENTS_MAX];
+    ledger_arguments head = {0};
+    size_t count = 0, keys = 2 * b->count;
+
+    if (b->count == 0)
+        return;
+    sent_batch *sent = calloc(1, sizeof(*sent) + b->count * sizeof(*sent->calls));
+    if (!sent) {
+        ledger_redis_drop(b);
+        return;
+    }
+    ledger_add_text(&head, "state");
+    ledger_add(&head, r->timers->quarantine_ms);
+    ledger_add(&head, r->timers->lease_ms);
+    ledger_add(&head, r->timers->lapse_ms);
+    for (size_t i = 0; i < b->count; i++) {
+        ledger_name_keys(b->statements[i].subject, &b->keys[i]);
+        items[count++] = gw_str_of(b->keys[i].ledger);
+        items[count++] = gw_str_of(b->keys[i].born);
+        sent->calls[sent->count++] = b->calls[i];
+    }
+    memcpy(&items[count], head.items, head.count * sizeof(*items));
+    count += head.count;
+    for (size_t i = 0; i < b->count; i++) {
+        pack_statement(&b->numbers[i], &b->statements[i]);
+        items[count++] = gw_str_of(b->statements[i].holder);
+        items[count++] = gw_str_n((const char *)b->numbers[i].items, sizeof(b->numbers[i].items));
+    }
+    b->count = 0;
+    s->state_commands++;
+    gw_redis_eval(r->redis, r->script, on_stated, sent, keys, count, items);
+}
+
+void ledger_redis_state(ledger_store *s, const ledger_statement *st, ledger_stated_fn done, void *arg)
+{
+    ledger_redis *r = GW_CONTAINER_OF(s, ledger_redis, base);
+    ledger_call *c = calloc(1, sizeof(*c));
+
+    if (!c)
+        return; /* as if it were lost: it is asked again */
+    *c = (call){
+        .stated = done, .arg = arg, .seq = st->seq, .sent_ns = gw_clock_mono_ns(&gw_system_clock)};
+    memcpy(c->subject, st->subject, sizeof(c->subject));
+    memcpy(c->holder, st->holder, sizeof(c->holder));
+    r->batch.calls[r->batch.count] = c;
+    r->batch.statements[r->batch.count++] = *st;
+    if (r->batch.count == LEDGER_BATCH_MAX)
+        ledger_redis_flush(s);
+}

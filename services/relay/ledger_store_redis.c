@@ -4,7 +4,7 @@
 
 #include <inttypes.h>
 
-#define LOOK_NUMBERS  15
+#define LOOK_NUMBERS 15
 
 /* INFO's run id is that of the Redis that runs the script, whatever the connection has been through. */
 static const char system_clock[] =
@@ -42,8 +42,8 @@ void ledger_name_keys(const char *subject, ledger_key_names *k)
 }
 
 /* A call about one ledger, whose arguments begin with its keys and the verb; NULL: no memory. */
-static ledger_call *call_new(const char *subject, const char *verb, void *arg, ledger_key_names *keys,
-                      ledger_arguments *a)
+static ledger_call *call_new(const char *subject, const char *verb, void *arg,
+                             ledger_key_names *keys, ledger_arguments *a)
 {
     ledger_call *c = calloc(1, sizeof(*c));
 
@@ -57,7 +57,8 @@ static ledger_call *call_new(const char *subject, const char *verb, void *arg, l
     return c;
 }
 
-static void call_begin(ledger_redis *r, ledger_call *c, gw_redis_reply_fn done, const ledger_arguments *a)
+static void call_begin(ledger_redis *r, ledger_call *c, gw_redis_reply_fn done,
+                       const ledger_arguments *a)
 {
     gw_redis_eval(r->redis, r->script, done, c, 2, a->count, a->items);
 }
@@ -264,7 +265,7 @@ static void born(ledger_store *s, ledger_born_fn done, void *arg)
 
     if (!c)
         return;
-    *c = (call){.born = done, .arg = arg};
+    *c = (ledger_call){.born = done, .arg = arg};
     for (unsigned i = 0; i < LEDGER_SHARDS; i++) {
         (void)snprintf(names[i], sizeof(names[i]), "ledger:{%02u}:born", i);
         items[i] = gw_str_of(names[i]);

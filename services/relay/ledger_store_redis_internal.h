@@ -11,9 +11,9 @@
 #include <stdlib.h>
 
 #define LEDGER_STATEMENT_NUMBERS 41
-#define LEDGER_BATCH_MAX 32 /* statements a command: Redis does nothing else meanwhile */
-#define LEDGER_ARGUMENTS_MAX 10 /* of a command, but for its statements */
-#define LEDGER_NUMBER_SIZE 24
+#define LEDGER_BATCH_MAX         32 /* statements a command: Redis does nothing else meanwhile */
+#define LEDGER_ARGUMENTS_MAX     10 /* of a command, but for its statements */
+#define LEDGER_NUMBER_SIZE       24
 
 /* One call under way. */
 typedef struct ledger_call {

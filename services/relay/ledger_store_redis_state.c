@@ -180,14 +180,15 @@ void ledger_redis_flush(ledger_store *s)
     gw_redis_eval(r->redis, r->script, on_stated, sent, keys, count, items);
 }
 
-void ledger_redis_state(ledger_store *s, const ledger_statement *st, ledger_stated_fn done, void *arg)
+void ledger_redis_state(ledger_store *s, const ledger_statement *st, ledger_stated_fn done,
+                        void *arg)
 {
     ledger_redis *r = GW_CONTAINER_OF(s, ledger_redis, base);
     ledger_call *c = calloc(1, sizeof(*c));
 
     if (!c)
         return; /* as if it were lost: it is asked again */
-    *c = (call){
+    *c = (ledger_call){
         .stated = done, .arg = arg, .seq = st->seq, .sent_ns = gw_clock_mono_ns(&gw_system_clock)};
     memcpy(c->subject, st->subject, sizeof(c->subject));
     memcpy(c->holder, st->holder, sizeof(c->holder));

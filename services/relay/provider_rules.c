@@ -133,6 +133,13 @@ static void check_timeout(check *c, const char *field, int64_t ms)
         violation(c, field, "must be 0 (the default) to %lld ms", PROVIDER_TIMEOUT_MAX_MS);
 }
 
+static void check_note(check *c, const char *note)
+{
+    if (strlen(note) > NOTE_MAX_LEN || gw_str_has_control(gw_str_of(note)))
+        violation(c, "note", "must be at most %d bytes of text without control characters",
+                  NOTE_MAX_LEN);
+}
+
 gw_status provider_check(const provider_message *p, const char *path, gw_json_violations *v,
                          gw_error *err)
 {
@@ -146,6 +153,7 @@ gw_status provider_check(const provider_message *p, const char *path, gw_json_vi
     check_credentials(&c, p);
     check_status(&c, p->status);
     check_transport(&c, p->transport);
+    check_note(&c, p->note);
     check_timeout(&c, "connectTimeoutMs", p->connect_timeout_ms);
     check_timeout(&c, "firstByteTimeoutMs", p->first_byte_timeout_ms);
     check_timeout(&c, "idleTimeoutMs", p->idle_timeout_ms);
@@ -233,6 +241,7 @@ gw_status route_check(const route_message *r, const char *path, gw_json_violatio
     check_targets(&c, r);
     check_tokens(&c, "defaultMaxOutputTokens", r->default_max_output_tokens);
     check_tokens(&c, "maxOutputTokens", r->max_output_tokens);
+    check_note(&c, r->note);
     if (r->n_listed_models > LISTED_MODELS_MAX)
         violation(&c, "listedModels", "must be at most %d names", LISTED_MODELS_MAX);
     for (size_t i = 0; i < r->n_listed_models; i++) {
@@ -291,9 +300,7 @@ gw_status price_book_check(const price_book_message *b, const char *path, gw_jso
         violation(&c, "version", "must be at most %d printable bytes", VERSION_MAX_LEN);
     if (b->n_prices > PRICES_MAX)
         violation(&c, "prices", "must be at most %d entries", PRICES_MAX);
-    if (*b->note && (strlen(b->note) > NOTE_MAX_LEN || gw_str_has_control(gw_str_of(b->note))))
-        violation(&c, "note", "must be at most %d bytes of text without control characters",
-                  NOTE_MAX_LEN);
+    check_note(&c, b->note);
     check_effective_from(&c, b->effective_from);
     for (size_t i = 0; i < b->n_prices && i < PRICES_MAX; i++)
         check_model_price(&c, i, b->prices[i]);

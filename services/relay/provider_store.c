@@ -245,6 +245,7 @@ gw_status entity_update(provider_store *s, entity_kind kind, const entity_change
     ProtobufCMessage *after = message_shallow_copy(s->arena, before);
     if (!after)
         return config_no_memory(err);
+    message_set_text(after, "note", ""); /* it was for the change before */
     rc = apply(e, after, c, err);
     if (rc == GW_OK)
         rc = check_rules(e, after, err);

@@ -141,6 +141,26 @@ def test_who_changed_a_provider_or_a_route_stands_beside_it(suite: Suite) -> Non
     assert answer.status_code == 400 and "is read only" in answer.text
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "change", "name"),
+    [
+        ("/admin/providers", {"name": "explained", "kind": "local", "baseUrl": "http://127.0.0.1:9"}, {"status": "disabled"}, "provider"),
+        ("/admin/models", {"model": "explained-model", "targets": [{"provider": "scripted"}]}, {"maxOutputTokens": 9}, "modelRoute"),
+    ],
+)
+def test_why_it_was_changed_is_of_the_last_change(suite: Suite, path: str, body: dict[str, Any], change: dict[str, Any], name: str) -> None:
+    made = suite.admin("POST", path, json={**body, "note": "a trial"}).json()[name]
+    one = f"{path}/{made.get('id', made.get('name'))}"
+    assert suite.shown(one)[name]["note"] == "a trial"
+    changed = suite.admin("PATCH", one, json={**change, "note": "it was too dear"})
+    assert changed.status_code == 200 and changed.json()[name]["note"] == "it was too dear", changed.text
+    assert suite.admin("PATCH", one, json=change).json()[name].get("note", "") == "", "nobody said why"
+    for bad in ("x" * 501, "two\nlines"):
+        refused = suite.admin("PATCH", one, json={"note": bad})
+        assert refused.status_code == 400 and '"field":"note"' in refused.text.replace(" ", ""), refused.text
+    assert suite.admin("DELETE", one).status_code == 200
+
+
 # ---- the book: these come last, since the file's prices are over once the API has some ----
 
 

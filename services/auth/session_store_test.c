@@ -65,8 +65,8 @@ static void what_is_no_indexed_session_is_refused(void **state)
 {
     (void)state;
     static const char *const texts[] = {"", "x", "x - agent",
-                                        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-                                        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA - capitals"};
+                                        ("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+                                         "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA - capitals")};
     for (size_t i = 0; i < GW_ARRAY_LEN(texts); i++) {
         indexed_session s;
         if (indexed_session_parse(gw_str_of(texts[i]), &s))

@@ -271,8 +271,9 @@ static void figures_are_read_as_protobuf_reads_them(void **state)
     e.ttft_ms = 0;
     event_figures f;
     size_t len = event_pack(&e, out, sizeof(out));
-    memcpy(out + len, "\xb0\x02\x87\x80\x00", 5); /* repeat_count again, 7 in three bytes */
-    assert_true(event_read_figures(gw_str_n(out, len + 5), &f));
+    static const uint8_t again[] = {0xb0, 0x02, 0x87, 0x80, 0}; /* repeat_count, 7 in three bytes */
+    memcpy(out + len, again, sizeof(again));
+    assert_true(event_read_figures(gw_str_n(out, len + sizeof(again)), &f));
     assert_int_equal(f.repeat_count, 7);
     assert_int_equal(f.prompt_tokens, INT64_MAX);
     assert_int_equal(f.completion_tokens, 300);

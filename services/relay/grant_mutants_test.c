@@ -1,8 +1,10 @@
 /* The rules of the ledger, taken out one at a time: the world (grant_world_test.c) has to notice each within 500 seeds. */
 #define GRANT_MUTANTS
-#include "grant.c" /* its symbols are defined here, so the library's are not linked */
+/* NOLINTBEGIN(bugprone-suspicious-include): their symbols are defined here, so the library's are not linked */
+#include "grant.c"
 #include "grant_book_queue.c"
 #include "grant_world_test.c"
+/* NOLINTEND(bugprone-suspicious-include) */
 
 int grant_mutant;
 

@@ -542,7 +542,7 @@ static void a_usage_that_fails_at_once_is_asked_ever_more_slowly(void **state)
     pass(d, 10000);
     assert_int_equal(t.outcome, GRANT_WAITS);
     assert_in_range(d->loads, 5, 10); /* after 100, 200, 400 ms, …, then every two seconds */
-    assert_true(d->statements <= 2 * d->loads);
+    assert_true(d->statements <= INT64_C(2) * d->loads);
     assert_int_equal(grant_book_get_figures(d->book)->failed_loads, d->loads);
     d->usage_fails = false;
     pass(d, 2500);

@@ -47,7 +47,10 @@ typedef struct desk {
 
 static ledger_memory *store_of(desk *d, const char *subject)
 {
-    return d->stores[atoi(subject + 2)];
+    int64_t key = 0;
+
+    assert_true(gw_str_to_int64(gw_str_of(subject + 2), &key));
+    return d->stores[key];
 }
 
 static void on_state(void *arg, const ledger_statement *st)
@@ -189,7 +192,7 @@ static void run(desk *d, int keys, int64_t every_ms, int64_t for_ms)
         (void)grant_book_advance(d->book, d->now);
         answer_all(d);
         for (int k = 0; k < keys; k++)
-            if ((d->now + k * 7) % every_ms < TICK_MS)
+            if ((d->now + INT64_C(7) * k) % every_ms < TICK_MS)
                 ask(d, k);
     }
 }
@@ -208,7 +211,7 @@ static void a_hundred_hot_keys_cost_hardly_a_command_a_request(void **state)
         run(d, KEYS_MAX, cases[i].every_ms, 10000);
         double each = (double)(d->commands - commands) / (double)(d->requests - requests);
         print_message("%lld requests a second: %.4f commands a request\n",
-                      (long long)(KEYS_MAX * 1000 / cases[i].every_ms), each);
+                      (long long)(INT64_C(1000) * KEYS_MAX / cases[i].every_ms), each);
         assert_true(each <= cases[i].most);
     }
     assert_int_equal(d->refused, 0);

@@ -8,6 +8,7 @@
 
 #include "testing/cmocka.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -172,6 +173,7 @@ static uint64_t draw(world *w)
 
 static int64_t between(world *w, int64_t from, int64_t to)
 {
+    /* NOLINTNEXTLINE(clang-analyzer-core.DivideZero): `from` is no more than `to` */
     return from + (int64_t)(draw(w) % (uint64_t)(to - from + 1));
 }
 
@@ -602,7 +604,8 @@ static void traffic(world *w)
         if (take(w, r, q) != GRANT_WAITS)
             on_taken(q);
     }
-    later(w, chance(w, 0.003) ? between(w, 400, 900) : between(w, 1, 2 * w->demand), TRAFFIC, -1);
+    later(w, chance(w, 0.003) ? between(w, 400, 900) : between(w, 1, INT64_C(2) * w->demand),
+          TRAFFIC, -1);
 }
 
 static void settle(world *w, request *q)
@@ -844,11 +847,12 @@ static void happen(world *w, happening *h)
         fault(w);
         break;
     case START:
-        if (!r->up)
+        if (r && !r->up)
             start_relay(w, h->relay);
         break;
     case HEAL:
-        r->cut = false;
+        if (r)
+            r->cut = false;
         break;
     case STORE_UP:
         w->store_up = true;
@@ -857,7 +861,7 @@ static void happen(world *w, happening *h)
         w->usage_up = true;
         break;
     case EDITED:
-        if (r->up && r->limits[h->key].generation < h->u.limits.generation)
+        if (r && r->up && r->limits[h->key].generation < h->u.limits.generation)
             r->limits[h->key] = h->u.limits;
         break;
     case SNAP:
@@ -1026,22 +1030,32 @@ static void run_world(world *w, unsigned seed, profile p)
 
 #ifndef GRANT_MUTANTS
 #ifdef __SANITIZE_THREAD__
-#define RUNS_BY_DEFAULT "100" /* twenty times as slow, and there is one thread */
+#define RUNS_BY_DEFAULT 100 /* twenty times as slow, and there is one thread */
 #else
-#define RUNS_BY_DEFAULT "1000"
+#define RUNS_BY_DEFAULT 1000
 #endif
+
+static unsigned wanted(const char *variable, unsigned otherwise)
+{
+    const char *text = getenv(variable);
+    int64_t n = otherwise;
+
+    if (text)
+        assert_true(gw_str_to_int64(gw_str_of(text), &n) && n > 0 && n <= UINT_MAX);
+    return (unsigned)n;
+}
 
 static void no_world_oversells_or_leaks(void **state)
 {
-    unsigned runs =
-        (unsigned)atoi(getenv("GRANT_WORLD_RUNS") ? getenv("GRANT_WORLD_RUNS") : RUNS_BY_DEFAULT);
-    unsigned from = (unsigned)atoi(getenv("GRANT_WORLD_SEED") ? getenv("GRANT_WORLD_SEED") : "1");
+    unsigned runs = wanted("GRANT_WORLD_RUNS", RUNS_BY_DEFAULT);
+    unsigned from = wanted("GRANT_WORLD_SEED", 1);
     static const char *names[] = {"net", "crash", "part", "redis", "mix"};
     unsigned bad = 0;
     int64_t cut = 0, refused = 0, unavailable = 0, extended_times = 0;
-    world *w = malloc(sizeof(*w));
+    world *w = calloc(1, sizeof(*w));
 
     (void)state;
+    assert_non_null(w);
     for (unsigned seed = from; seed < from + runs; seed++) {
         run_world(w, seed, (profile)(seed % PROFILES));
         cut += w->admitted;

@@ -205,7 +205,7 @@ static gw_status on_end(adapter_stream *s)
 static gw_status on_answer(adapter_stream *s, gw_str json, gw_str *ret)
 {
     front *f = front_of(s);
-    gw_str completion;
+    gw_str completion = {0};
     gw_status rc =
         f ? behind_of(s)->on_answer(&f->behind, json, &completion) : s->failure->error.code;
 

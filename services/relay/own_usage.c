@@ -10,7 +10,7 @@
 
 #include <stdlib.h>
 
-#define STATES_MAX (LEDGER_LEVELS * (LEDGER_SLOTS + 1))
+#define STATES_MAX ((size_t)LEDGER_LEVELS * (LEDGER_SLOTS + 1))
 
 typedef Apirelay__Usage__V1__LimitState limit_state;
 

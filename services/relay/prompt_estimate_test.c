@@ -175,7 +175,7 @@ static void the_hold_of_a_short_request_is_at_most_three_times_its_cost(void **s
         {"Привет, как дела?", 13},
         {"今日はいい天気ですね", 12},
     };
-    enum { ANSWER = 40, OUTPUT_PRICE = 4 };
+    const int64_t answer = 40, output_price = 4;
 
     (void)state;
     for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
@@ -185,7 +185,7 @@ static void the_hold_of_a_short_request_is_at_most_three_times_its_cost(void **s
                        cases[i].text);
         int64_t most = tokens_of(ENDPOINT_CHAT, json).most;
         assert_true(most >= cases[i].tokens);
-        assert_true(most + ANSWER * OUTPUT_PRICE <= 3 * (cases[i].tokens + ANSWER * OUTPUT_PRICE));
+        assert_true(most + answer * output_price <= 3 * (cases[i].tokens + answer * output_price));
     }
 }
 

@@ -30,7 +30,7 @@ static void each_rule_that_is_taken_out_is_missed(void **state)
         {"a build-up counts what positions state too", 0, WORLD_COUNTS_TWICE, REDIS},
         {"after a loss of data it is sold at once", 0, WORLD_NO_QUARANTINE, REDIS},
     };
-    world *w = malloc(sizeof(*w));
+    world *w = calloc(1, sizeof(*w));
 
     (void)state;
     for (size_t i = 0; i < GW_ARRAY_LEN(mutants); i++) {

@@ -100,7 +100,7 @@ static void add_row(fixture *f, row r)
         "\"totalTokens\":%lld,\"costNanoUsd\":%lld%s}}",
         at_ms, r.key, r.provider ? r.provider : "p", r.upstream ? r.upstream : r.model, r.model,
         r.basis ? r.basis : "reported", (long long)r.prompt, (long long)r.completion,
-        (long long)(r.prompt + r.completion), (long long)r.cost, r.usage ? r.usage : "");
+        (long long)r.prompt + (long long)r.completion, (long long)r.cost, r.usage ? r.usage : "");
     bson_t *doc = bson_new_from_json((const uint8_t *)json.data, (ssize_t)json.len, &e);
     assert_non_null(doc);
     gw_status rc = rating_add(f->rating, doc, &err);

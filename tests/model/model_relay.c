@@ -353,7 +353,7 @@ static void fill_event(world *w, usage_event *e, const uint8_t *id)
     static char key_id[] = "k1", complete[] = "complete", reported[] = "reported",
                 endpoint[] = "/v1", method[] = "POST", request_id[] = "req", route[] = "m-*";
     static char models[2][8] = {"m-1.5", "m-2"};
-    static const int64_t ages_ms[] = {3600000, 7200000, 0, 0, -9 * 60000};
+    static const int64_t ages_ms[] = {3600000, 7200000, 0, 0, INT64_C(-9) * 60000};
     size_t ages = w->slow_reads ? 2 : GW_ARRAY_LEN(ages_ms); /* two hours of one day */
     *e = (usage_event)APIRELAY__USAGE__V1__USAGE_EVENT__INIT;
     e->event_id = (ProtobufCBinaryData){.len = EVENT_ID, .data = (uint8_t *)(uintptr_t)id};

@@ -459,6 +459,7 @@ static void count_spend(world *w, int ledger, const ledger_amounts *real, int64_
         int64_t *sum = &w->real[ledger].of_day[window_index((ledger_window)d, day)].of[d];
         *sum += real->of[d];
         if (*sum > w->limit_max[ledger].of[d])
+            /* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): the names are constants */
             VIOLATED(w, "oversold: %s window %d: %lld of %lld", subjects[ledger], d,
                      (long long)*sum, (long long)w->limit_max[ledger].of[d]);
     }
@@ -774,6 +775,7 @@ static void happen(world *w, happening *h)
     bool alive = r && r->up && r->epoch == h->epoch;
     happening *next;
 
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): there is a world */
     ledger_memory_set_now(w->store, wall(w));
     switch (h->kind) {
     case ARRIVE_STATE:
@@ -1052,11 +1054,10 @@ static void no_world_oversells_or_leaks(void **state)
     static const char *names[] = {"net", "crash", "part", "redis", "mix"};
     unsigned bad = 0;
     int64_t cut = 0, refused = 0, unavailable = 0, extended_times = 0;
-    world *w = calloc(1, sizeof(*w));
+    static world the_world; /* too large for the stack */
+    world *w = &the_world;
 
     (void)state;
-    if (!w)
-        fail();
     for (unsigned seed = from; seed < from + runs; seed++) {
         run_world(w, seed, (profile)(seed % PROFILES));
         cut += w->admitted;
@@ -1067,7 +1068,6 @@ static void no_world_oversells_or_leaks(void **state)
             print_message("seed %u (%s) at %lld ms: %s\n", seed, names[seed % PROFILES],
                           (long long)w->now, w->violation);
     }
-    free(w);
     print_message(
         "%u runs: %lld cut, %lld extended, %lld refused, %lld unavailable, %u violations\n", runs,
         (long long)cut, (long long)extended_times, (long long)refused, (long long)unavailable, bad);

@@ -200,21 +200,56 @@ grant_mark grant_book_mark(const grant_take *t, int64_t now_ms)
     return m;
 }
 
+static void tell_left(const grant *g, int64_t now_ms, grant_left *ret)
+{
+    *ret = (grant_left){.limits = g->limits, .wall_ms = grant_wall_ms(g, now_ms)};
+    for (int d = 0; d < LEDGER_WINDOWS; d++)
+        ret->left.of[d] =
+            GW_MAX(g->news.left.of[d] + GW_MAX(grant_free_of(g, (ledger_window)d), 0), 0);
+    ret->bucket_left =
+        GW_MAX(g->news.bucket_left / GRANT_MICRO + GW_MAX(grant_bucket_free(g), 0), 0);
+}
+
 size_t grant_book_left(const grant_take *t, int64_t now_ms, grant_left ret[LEDGER_LEVELS])
 {
     size_t count = 0;
 
     for (size_t i = 0; i < t->part_count; i++) {
         const grant *g = &t->parts[i].entry->g;
-        if (g->news.now_ms == 0)
-            continue;
-        grant_left *l = &ret[count++];
-        *l = (grant_left){.limits = g->limits, .wall_ms = grant_wall_ms(g, now_ms)};
-        for (int d = 0; d < LEDGER_WINDOWS; d++)
-            l->left.of[d] =
-                GW_MAX(g->news.left.of[d] + GW_MAX(grant_free_of(g, (ledger_window)d), 0), 0);
-        l->bucket_left =
-            GW_MAX(g->news.bucket_left / GRANT_MICRO + GW_MAX(grant_bucket_free(g), 0), 0);
+        if (g->news.now_ms > 0)
+            tell_left(g, now_ms, &ret[count++]);
+    }
+    return count;
+}
+
+/* Of a position that is closed: as its last answer said, and what has come back since by the clock alone. */
+static void tell_closed(const grant_entry *e, int64_t now_ms, grant_left *ret)
+{
+    const ledger_reply *news = &e->g.news;
+    const ledger_limits *l = &e->g.limits;
+    int64_t passed_ms = now_ms - e->closed_ms;
+    int64_t refilled = news->bucket_left + l->per_minute * passed_ms * GRANT_MICRO / 60000;
+
+    *ret = (grant_left){.limits = *l, .wall_ms = news->now_ms + passed_ms};
+    for (int d = 0; d < LEDGER_WINDOWS; d++)
+        ret->left.of[d] =
+            ledger_same_window((ledger_window)d, news->day, ret->wall_ms / LEDGER_DAY_MS)
+                ? GW_MAX(news->left.of[d], 0)
+                : l->window.of[d];
+    ret->bucket_left = GW_MIN(GW_MAX(refilled / GRANT_MICRO, 0), l->per_minute);
+}
+
+size_t grant_book_known(const grant_book *b, const ledger_account *accounts, size_t count,
+                        int64_t now_ms, grant_left ret[LEDGER_LEVELS])
+{
+    for (size_t i = 0; i < count; i++) {
+        const grant_entry *e = gw_map_get(b->by_subject, gw_str_of(accounts[i].subject));
+        if (!e || e->g.news.now_ms == 0)
+            ret[i] = (grant_left){.limits = accounts[i].limits};
+        else if (e->closed_ms >= 0)
+            tell_closed(e, now_ms, &ret[i]);
+        else
+            tell_left(&e->g, now_ms, &ret[i]);
     }
     return count;
 }

@@ -112,10 +112,13 @@ typedef struct grant_left {
     ledger_limits limits;
     ledger_amounts left;
     int64_t bucket_left; /* requests */
-    int64_t wall_ms; /* the store's time */
+    int64_t wall_ms; /* the store's time; 0: only the limits are known */
 } grant_left;
 /* Of those of a take that was cut or refused; returns how many of them are known. */
 size_t grant_book_left(const grant_take *t, int64_t now_ms, grant_left ret[LEDGER_LEVELS]);
+/* Of ledgers that nothing is taken of, each as far as it is known; asks nobody. Returns `count`. */
+size_t grant_book_known(const grant_book *b, const ledger_account *accounts, size_t count,
+                        int64_t now_ms, grant_left ret[LEDGER_LEVELS]);
 
 void grant_book_answer(grant_book *b, const ledger_reply *r, int64_t now_ms);
 void grant_book_loaded(grant_book *b, const char *subject, int64_t now_ms);

@@ -86,10 +86,10 @@ static void see_born(grant_book *b, unsigned shard, int64_t born, int64_t now_ms
     }
 }
 
-static void on_closed(grant_entry *e, int64_t now_ms)
+static void on_closed(grant_entry *e, const ledger_reply *r, int64_t now_ms)
 {
     const ledger_limits limits = e->g.limits;
-    const ledger_reply news = e->g.news;
+    const ledger_reply news = r->state == LEDGER_OK ? *r : e->g.news;
     char subject[LEDGER_SUBJECT_SIZE];
 
     grant_book_drop_row(e);
@@ -141,7 +141,7 @@ static void obey_answer(grant_entry *e, grant_answer a, const ledger_reply *r, i
         grant_book_state(e, false, now_ms);
         break;
     case GRANT_CLOSED:
-        on_closed(e, now_ms);
+        on_closed(e, r, now_ms);
         break;
     default:
         break;

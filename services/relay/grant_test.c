@@ -663,6 +663,35 @@ static void what_is_left_is_said_so_that_less_can_be_asked_for(void **state)
     settle(d, &t, 150);
 }
 
+static void what_is_known_of_a_ledger_is_told_without_asking(void **state)
+{
+    desk *d = *state;
+    const ledger_limits l = tokens_a_day(150);
+    const ledger_account accounts[] = {account_of("k:a", &l), account_of("c:other", &l)};
+    grant_left left[LEDGER_LEVELS];
+    grant_take t;
+
+    assert_int_equal(grant_book_known(d->book, accounts, 2, d->now, left), 2);
+    assert_int_equal(left[0].wall_ms, 0);
+    assert_int_equal(left[0].limits.window.of[LEDGER_TOKENS_DAY], 150);
+    assert_int_equal(take(d, &l, &t), GRANT_CUT);
+    settle(d, &t, 30);
+    int64_t stated = d->statements;
+    assert_int_equal(grant_book_known(d->book, accounts, 2, d->now, left), 2);
+    assert_int_equal(left[0].left.of[LEDGER_TOKENS_DAY], 120);
+    assert_true(left[0].wall_ms >= WALL);
+    assert_int_equal(left[1].wall_ms, 0); /* nobody asked for it */
+    assert_int_equal(d->statements, stated);
+    pass(d, 2500); /* what was bought has gone back */
+    assert_int_equal(grant_book_known(d->book, accounts, 1, d->now, left), 1);
+    assert_int_equal(left[0].left.of[LEDGER_TOKENS_DAY], 120);
+    assert_in_range(left[0].wall_ms, WALL + 2000, WALL + 4000);
+    /* Kept over midnight, it tells the new day. */
+    assert_int_equal(
+        grant_book_known(d->book, accounts, 1, d->now + LEDGER_DAY_MS / 2, left), 1);
+    assert_int_equal(left[0].left.of[LEDGER_TOKENS_DAY], 150);
+}
+
 static void nothing_is_bought_for_a_day_that_has_ended(void **state)
 {
     desk *d = *state;
@@ -741,6 +770,7 @@ int main(void)
         TEST(a_dead_relays_position_is_closed_by_its_row),
         TEST(more_is_part_of_the_hold_and_takes_no_request_no_turn_and_no_slot),
         TEST(what_is_left_is_said_so_that_less_can_be_asked_for),
+        TEST(what_is_known_of_a_ledger_is_told_without_asking),
         TEST(nothing_is_bought_for_a_day_that_has_ended),
         TEST(one_that_waits_for_more_may_end_meanwhile),
         TEST(without_the_store_there_is_no_more),

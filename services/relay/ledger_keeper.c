@@ -405,3 +405,9 @@ size_t ledger_keeper_left(const ledger_keeper *k, const grant_take *t,
 {
     return grant_book_left(t, now_of(k), ret);
 }
+
+size_t ledger_keeper_known(const ledger_keeper *k, const key_policy *p,
+                           grant_left ret[LEDGER_LEVELS])
+{
+    return grant_book_known(k->book, p->ledgers, p->ledger_count, now_of(k), ret);
+}

@@ -61,3 +61,6 @@ void ledger_keeper_settle(ledger_keeper *k, grant_take *t, const ledger_amounts 
 grant_mark ledger_keeper_mark(const ledger_keeper *k, const grant_take *t);
 size_t ledger_keeper_left(const ledger_keeper *k, const grant_take *t,
                           grant_left ret[LEDGER_LEVELS]);
+/* grant_book_known() of the ledgers of `p`. */
+size_t ledger_keeper_known(const ledger_keeper *k, const key_policy *p,
+                           grant_left ret[LEDGER_LEVELS]);

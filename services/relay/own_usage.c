@@ -103,6 +103,19 @@ static bool list_states(relay_request *r, Apirelay__Usage__V1__GetOwnUsageRespon
     return true;
 }
 
+size_t own_usage_left(const relay_request *r, grant_left ret[LEDGER_LEVELS])
+{
+    for (size_t i = 0; i < r->own_limits->count; i++) {
+        const ledger_seen *s = &r->own_limits->seen[i];
+        ret[i] = (grant_left){
+            .limits = s->account.limits, .bucket_left = s->bucket_left, .wall_ms = s->now_ms};
+        for (int d = 0; d < LEDGER_WINDOWS; d++)
+            ret[i].left.of[d] =
+                GW_MAX(s->account.limits.window.of[d] - s->used.of[d] - s->held.of[d], 0);
+    }
+    return r->own_limits->count;
+}
+
 static void on_seen(void *arg, gw_status rc, const ledger_seen *seen, size_t count)
 {
     relay_request *r = arg;

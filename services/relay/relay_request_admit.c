@@ -43,6 +43,7 @@ static relay_stage check_key(relay_request *r)
     if (key_policy_check_state(r->policy, now_ms, &err) != GW_OK ||
         key_policy_check_address(r->policy, &r->call.client, &err) != GW_OK)
         return relay_request_fail(r, &err);
+    r->key_may_call = true;
     return r->policy->signs ? relay_request_read_signature(r) : STAGE_READ_BODY;
 }
 

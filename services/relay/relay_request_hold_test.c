@@ -84,6 +84,13 @@ size_t ledger_keeper_left(const ledger_keeper *k, const grant_take *t,
     return ledgers.left_count;
 }
 
+size_t ledger_keeper_known(const ledger_keeper *k, const key_policy *p,
+                           grant_left ret[LEDGER_LEVELS])
+{
+    (void)p;
+    return ledger_keeper_left(k, NULL, ret);
+}
+
 ledger_look *ledger_keeper_look(ledger_keeper *k, const key_policy *p, ledger_seen_fn done,
                                 void *arg)
 {
@@ -444,6 +451,35 @@ static void headers_tell_the_limit_that_least_is_left_of(void **state)
     assert_true(gw_str_eq_c(header_of(&a, "x-ratelimit-remaining-tokens"), "700"));
 }
 
+/* Refused before anything was held, or a list of models: the limits, and what is left where this relay knows it. */
+static void answers_without_a_hold_tell_what_is_known(void **state)
+{
+    fixture *f = *state;
+    relay_answer a = {0}, b = {0}, c = {0};
+    const ledger_amounts none = {
+        {LEDGER_UNLIMITED, LEDGER_UNLIMITED, LEDGER_UNLIMITED, LEDGER_UNLIMITED}};
+
+    f->policy.ledger_count = 2;
+    f->core.ledgers = (ledger_keeper *)f; /* the functions above do not look at it */
+    ledgers.left_count = 2;
+    ledgers.left[0] =
+        (grant_left){.limits = {.window = none, .per_minute = 60}, .bucket_left = 40, .wall_ms = 1};
+    ledgers.left[1] = (grant_left){.limits = {.window = none}};
+    ledgers.left[1].limits.window.of[LEDGER_TOKENS_DAY] = 1000;
+    relay_request_add_limits(&f->r, &a); /* a key that may not call is told nothing */
+    assert_int_equal(a.header_count, 0);
+    f->r.key_may_call = true;
+    relay_request_add_limits(&f->r, &b);
+    assert_true(gw_str_eq_c(header_of(&b, "x-ratelimit-remaining-requests"), "40"));
+    assert_true(gw_str_eq_c(header_of(&b, "x-ratelimit-limit-tokens"), "1000"));
+    assert_int_equal(header_of(&b, "x-ratelimit-remaining-tokens").len, 0);
+    /* A smaller limit that nothing is known of may be the tighter one. */
+    ledgers.left[1].limits.per_minute = 30;
+    relay_request_add_limits(&f->r, &c);
+    assert_true(gw_str_eq_c(header_of(&c, "x-ratelimit-limit-requests"), "30"));
+    assert_int_equal(header_of(&c, "x-ratelimit-remaining-requests").len, 0);
+}
+
 /* ---- streams that outlive their holds ---- */
 
 /* It streams under a hold for 10 + 100 tokens, at 10 + 200 nano-USD. */
@@ -613,6 +649,7 @@ int main(void)
         TEST(one_that_waits_leaves_the_queue_once),
         TEST(what_no_provider_was_asked_for_costs_nothing),
         TEST(headers_tell_the_limit_that_least_is_left_of),
+        TEST(answers_without_a_hold_tell_what_is_known),
         TEST(a_stream_within_its_ceiling_asks_for_nothing),
         TEST(a_stream_that_outlives_its_hold_has_more_held_as_long_as_there_is_some),
         TEST(one_that_says_why_it_ends_is_let_end),

@@ -90,6 +90,7 @@ struct relay_request {
     bool wait_pending;
     gw_status key_rc;
     key_policy *policy; /* NULL until the key is recognised */
+    bool key_may_call; /* from this address, now: its answers tell of its limits */
     signature_check *signature; /* NULL: unsigned */
 
     /* READ_BODY, AUTHORIZE */
@@ -246,6 +247,8 @@ void relay_request_note_offence(const relay_request *r, offence what);
 /* own_usage.c: GET /v1/usage */
 relay_stage own_usage_enter(relay_request *r);
 relay_stage own_usage_resume(relay_request *r);
+/* What is left, once the ledgers were looked at (own_limits); returns how many there are. */
+size_t own_usage_left(const relay_request *r, grant_left ret[LEDGER_LEVELS]);
 
 /* relay_request_hold.c: the limits of key, client and owner. */
 relay_stage relay_request_take_hold(relay_request *r); /* the stage to be in */
@@ -272,6 +275,8 @@ static inline void relay_request_watch_hold(relay_request *r)
 
 /* Output tokens of what was delivered, as estimated: never more than the provider was allowed. */
 int64_t relay_request_estimated_output(const relay_request *r);
+
+/* relay_request_limits.c */
 void relay_request_add_limits(relay_request *r, relay_answer *a); /* x-ratelimit-… */
 
 /* relay_request_event.c */

@@ -121,6 +121,30 @@ def test_requests_a_minute_refill_and_the_headers_say_so(suite: Suite) -> None:
     assert int(shown["limits"]["requestsPerMinute"]) == 20
 
 
+def test_answers_that_hold_nothing_have_the_headers_of_limits_too(suite: Suite) -> None:
+    key = suite.make_key(limits={"requestsPerDay": 20, "tokensPerDay": 100_000})
+    names = [f"x-ratelimit-{what}-{of}" for of in ("requests", "tokens") for what in ("limit", "remaining", "reset")]
+    fresh = suite.chat(key["key"], model="no-such-model")
+    assert fresh.status_code == 404 and fresh.headers["x-ratelimit-limit-requests"] == "20"  # this relay knows no more
+    good = suite.chat(key["key"])
+    assert good.status_code == 200 and good.headers["x-ratelimit-remaining-requests"] == "19"
+    answers = {
+        400: suite.post("/v1/chat/completions", key["key"], content=b"{"),
+        404: suite.chat(key["key"], model="no-such-model"),
+        405: suite.get("/v1/embeddings", key["key"]),
+        200: suite.get("/v1/models", key["key"]),
+    }
+    assert {answer.status_code for answer in answers.values()} == set(answers)
+    assert "x-ratelimit-limit-requests" not in answers.pop(405).headers  # asked of nobody: whose key it is was not looked at
+    for answer in answers.values():
+        told = [answer.headers.get(name) for name in names]
+        assert told[:2] == ["20", "19"] and told[3:5] == ["100000", good.headers["x-ratelimit-remaining-tokens"]], (answer.url, told)
+        assert told[2] and told[5]
+    usage = suite.get("/v1/usage", key["key"])
+    left = {state["name"]: str(state["left"]) for state in usage.json()["limitStates"]}
+    assert left == {"requestsPerDay": "19", "tokensPerDay": usage.headers["x-ratelimit-remaining-tokens"]}
+
+
 def test_a_hot_key_with_every_limit_costs_hardly_a_command_to_redis(suite: Suite) -> None:
     """Counted over both relays, once their grants have the size of the traffic; hundred keys and cold ones: grant_use_test.c."""
     limits = {"requestsPerMinute": 10**6, "requestsPerDay": 10**6, "tokensPerDay": 10**9, "tokensPerMonth": 10**9, "costLimit": 1000, "requestsInFlight": 500}

@@ -22,8 +22,8 @@ typedef struct grant_book grant_book;
 /* What the book wants done. Answers come by the calls below, never inside these. */
 typedef struct grant_book_ops {
     void (*state)(void *arg, const ledger_statement *st);
-    /* What was used without the events of build-up `load`, and the store's load with it. */
-    void (*load)(void *arg, const char *subject, int64_t load, int64_t day, bool fresh);
+    /* What was used without the events of build-up `load`, and the store's load with it. False: it has not begun, as if it had failed. */
+    bool (*load)(void *arg, const char *subject, int64_t load, int64_t day, bool fresh);
     /* A position begins: a row that outlives the process, before anything is stated. 0: there is no room. */
     int64_t (*row_open)(void *arg, const char *holder, const char *subject);
     void (*row_load)(void *arg, int64_t row, int64_t load);

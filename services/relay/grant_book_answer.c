@@ -100,6 +100,15 @@ static void on_closed(grant_entry *e, const ledger_reply *r, int64_t now_ms)
         e->closed_ms = now_ms;
 }
 
+static void note_load_failed(grant_entry *e, int64_t now_ms)
+{
+    e->book->figures.failed_loads++;
+    e->load_pause_ms =
+        e->load_pause_ms ? GW_MIN(2 * e->load_pause_ms, LOAD_PAUSE_MAX_MS) : LOAD_PAUSE_MIN_MS;
+    e->loading_until_ms = e->retry_at_ms = now_ms + e->load_pause_ms;
+    grant_book_note_busy(e);
+}
+
 static void begin_load(grant_entry *e, const ledger_reply *r, int64_t now_ms)
 {
     grant_book *b = e->book;
@@ -112,7 +121,8 @@ static void begin_load(grant_entry *e, const ledger_reply *r, int64_t now_ms)
         b->figures.fresh_loads++;
     else
         b->figures.rebuilds++;
-    b->o.ops->load(b->o.arg, e->g.subject, r->load, r->day, r->fresh);
+    if (!b->o.ops->load(b->o.arg, e->g.subject, r->load, r->day, r->fresh))
+        note_load_failed(e, now_ms);
 }
 
 static void obey_answer(grant_entry *e, grant_answer a, const ledger_reply *r, int64_t now_ms)
@@ -182,13 +192,8 @@ void grant_book_load_failed(grant_book *b, const char *subject, int64_t now_ms)
 {
     grant_entry *e = gw_map_get(b->by_subject, gw_str_of(subject));
 
-    b->figures.failed_loads++;
-    if (!e)
-        return;
-    e->load_pause_ms =
-        e->load_pause_ms ? GW_MIN(2 * e->load_pause_ms, LOAD_PAUSE_MAX_MS) : LOAD_PAUSE_MIN_MS;
-    e->loading_until_ms = e->retry_at_ms = now_ms + e->load_pause_ms;
-    grant_book_note_busy(e);
+    if (e)
+        note_load_failed(e, now_ms);
 }
 
 void grant_book_loaded(grant_book *b, const char *subject, int64_t now_ms)

@@ -34,7 +34,7 @@ typedef struct desk {
     bool away;
     char loaded[LEDGER_SUBJECT_SIZE];
     ledger_amounts used; /* says usage */
-    bool usage_fails;
+    bool usage_fails, no_memory;
     int loads;
     int64_t now;
     int told;
@@ -47,15 +47,18 @@ static void on_state(void *arg, const ledger_statement *st)
     d->last = d->unanswered[d->statements++ % STATEMENTS] = *st;
 }
 
-static void on_load(void *arg, const char *subject, int64_t load, int64_t day, bool fresh)
+static bool on_load(void *arg, const char *subject, int64_t load, int64_t day, bool fresh)
 {
     desk *d = arg;
 
     (void)fresh;
     d->loads++;
+    if (d->no_memory)
+        return false;
     if (!d->usage_fails)
         assert_int_equal(ledger_memory_load(d->store, subject, load, day, &d->used), LEDGER_LOADED);
     (void)snprintf(d->loaded, sizeof(d->loaded), "%s", subject);
+    return true;
 }
 
 static int64_t on_row_open(void *arg, const char *holder, const char *subject)
@@ -551,6 +554,25 @@ static void a_usage_that_fails_at_once_is_asked_ever_more_slowly(void **state)
     settle(d, &t, 20);
 }
 
+static void a_build_up_that_cannot_begin_is_tried_again_soon(void **state)
+{
+    desk *d = *state;
+    ledger_limits l = requests_a_day(10);
+    const ledger_account a = account_of("k:a", &l);
+    grant_take t = {.hold = {{1, 100, 100, 500}}, .done = on_told, .arg = d};
+
+    d->no_memory = true;
+    assert_int_equal(grant_book_take(d->book, &a, 1, &t, d->now), GRANT_WAITS);
+    pass(d, 10000);
+    assert_int_equal(t.outcome, GRANT_WAITS);
+    assert_in_range(d->loads, 5, 10);
+    assert_int_equal(grant_book_get_figures(d->book)->failed_loads, d->loads);
+    d->no_memory = false;
+    pass(d, 2500);
+    assert_int_equal(t.outcome, GRANT_CUT);
+    settle(d, &t, 20);
+}
+
 static void a_dead_relays_position_is_closed_by_its_row(void **state)
 {
     desk *d = *state;
@@ -767,6 +789,7 @@ int main(void)
         TEST(who_waits_for_its_key_is_not_in_the_way_at_the_client),
         TEST(limits_that_come_back_are_held_against_what_was_used_without_them),
         TEST(a_usage_that_fails_at_once_is_asked_ever_more_slowly),
+        TEST(a_build_up_that_cannot_begin_is_tried_again_soon),
         TEST(a_dead_relays_position_is_closed_by_its_row),
         TEST(more_is_part_of_the_hold_and_takes_no_request_no_turn_and_no_slot),
         TEST(what_is_left_is_said_so_that_less_can_be_asked_for),

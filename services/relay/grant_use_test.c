@@ -61,7 +61,7 @@ static void on_state(void *arg, const ledger_statement *st)
     d->out[d->out_count++] = *st;
 }
 
-static void on_load(void *arg, const char *subject, int64_t load, int64_t day, bool fresh)
+static bool on_load(void *arg, const char *subject, int64_t load, int64_t day, bool fresh)
 {
     desk *d = arg;
     const ledger_amounts nothing = {0};
@@ -69,6 +69,7 @@ static void on_load(void *arg, const char *subject, int64_t load, int64_t day, b
     (void)fresh;
     (void)ledger_memory_load(store_of(d, subject), subject, load, day, &nothing);
     (void)snprintf(d->loaded[d->loaded_count++], LEDGER_SUBJECT_SIZE, "%s", subject);
+    return true;
 }
 
 static int64_t on_row_open(void *arg, const char *holder, const char *subject)

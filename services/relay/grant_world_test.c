@@ -327,7 +327,7 @@ static void on_state(void *arg, const ledger_statement *st)
     }
 }
 
-static void on_load(void *arg, const char *subject, int64_t load, int64_t day, bool fresh)
+static bool on_load(void *arg, const char *subject, int64_t load, int64_t day, bool fresh)
 {
     book_arg *a = arg;
     happening *h = later(a->w, between(a->w, 1, 10), LOAD_USAGE, a->relay);
@@ -336,6 +336,7 @@ static void on_load(void *arg, const char *subject, int64_t load, int64_t day, b
     h->u.load.load = load;
     h->u.load.day = day;
     h->u.load.fresh = fresh;
+    return true;
 }
 
 static int64_t on_row_open(void *arg, const char *holder, const char *subject)

@@ -206,23 +206,29 @@ static void on_used(void *arg, gw_status rc, const ledger_amounts *used, const g
     } else {
         note_load_failures(k, NULL, NULL);
         count_command(k, "load");
-        k->store->ops->load(k->store, c->subject, c->load, c->day, used, on_loaded, c);
+        if (k->store->ops->load(k->store, c->subject, c->load, c->day, used, on_loaded, c))
+            return;
+        grant_book_load_failed(k->book, c->subject, now_of(k));
+        wake_within(k, 0);
+        free(c);
     }
 }
 
-static void load(void *arg, const char *subject, int64_t load_id, int64_t day, bool fresh)
+static bool load(void *arg, const char *subject, int64_t load_id, int64_t day, bool fresh)
 {
     ledger_keeper *k = arg;
     load_call *c = calloc(1, sizeof(*c));
 
     if (!c)
-        return;
+        return false;
     *c = (load_call){.keeper = k, .load = load_id, .day = day, .begun_ms = now_of(k)};
     (void)snprintf(c->subject, sizeof(c->subject), "%s", subject);
     const ledger_question q = {
         .subject = c->subject, .load = load_id, .day = day, .fresh = fresh, .wait_for_usage = true};
-    if (!ledger_usage_ask(k->o.usage, k->o.service_token, &q, on_used, c))
-        free(c);
+    if (ledger_usage_ask(k->o.usage, k->o.service_token, &q, on_used, c))
+        return true;
+    free(c);
+    return false;
 }
 
 /* ---- rows ---- */

@@ -61,8 +61,8 @@ typedef struct ledger_store_ops {
     /* Leaves with the others that are stated until flush(): a few dozen are one command. */
     void (*state)(ledger_store *s, const ledger_statement *st, ledger_stated_fn done, void *arg);
     void (*flush)(ledger_store *s);
-    /* Adds what was used before the build-up `load` began, if `day` is still the ledger's. */
-    void (*load)(ledger_store *s, const char *subject, int64_t load, int64_t day,
+    /* Adds what was used before the build-up `load` began, if `day` is still the ledger's. False when out of memory: `done` is not called then. */
+    bool (*load)(ledger_store *s, const char *subject, int64_t load, int64_t day,
                  const ledger_amounts *used, ledger_loaded_fn done, void *arg);
     void (*born)(ledger_store *s, ledger_born_fn done, void *arg);
     /* False when out of memory: `done` is not called then, else it always is. */

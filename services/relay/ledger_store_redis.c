@@ -80,7 +80,7 @@ static void on_loaded(void *arg, gw_status rc, const redisReply *m)
     free(c);
 }
 
-static void load(ledger_store *s, const char *subject, int64_t load_id, int64_t day,
+static bool load(ledger_store *s, const char *subject, int64_t load_id, int64_t day,
                  const ledger_amounts *used, ledger_loaded_fn done, void *arg)
 {
     ledger_arguments a = {0};
@@ -88,12 +88,13 @@ static void load(ledger_store *s, const char *subject, int64_t load_id, int64_t 
     ledger_call *c = call_new(subject, "load", arg, &keys, &a);
 
     if (!c)
-        return;
+        return false;
     c->loaded = done;
     ledger_add(&a, load_id);
     ledger_add(&a, day);
     add_all(&a, used);
     call_begin(GW_CONTAINER_OF(s, ledger_redis, base), c, on_loaded, &a);
+    return true;
 }
 
 /* ---- where a ledger stands ---- */

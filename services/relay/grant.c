@@ -93,65 +93,82 @@ void grant_settle(grant *g, const ledger_amounts *hold, int64_t day, const ledge
     }
 }
 
-/* Requests to have holds for until the next statement comes through. */
+/*
+ * Requests to have holds for until the next statement comes through: those of two sweeps. What has come since the last sweep counts at
+ * once, but for one: a key that becomes hot buys three times as much each time, and one that is asked with singly buys singly.
+ */
 static int64_t target_of(const grant *g, int64_t now_ms)
 {
-    if (now_ms < g->tight_until_ms || g->per_1000_sweeps < 1000)
+    if (now_ms < g->tight_until_ms)
         return 0;
-    return g->per_1000_sweeps * 2 / 1000;
+    return GW_MAX(g->per_1000_sweeps < 1000 ? 0 : 2 * g->per_1000_sweeps / 1000,
+                  2 * (g->arrivals - 1));
 }
 
-/* What of the free holds stays: all of it for those who wait, else what will be cut soon. */
-static int64_t kept(int64_t available, int64_t enough, bool lease_holds, bool someone_waits)
+/*
+ * What of the free holds stays with the position: all of it for those who wait, else what will be cut soon. After a shortage nothing
+ * does: each of many relays would keep for those who wait there what is not enough for one of them.
+ */
+typedef struct plan {
+    int64_t target;
+    bool lease_holds, keeps_all;
+} plan;
+
+static plan plan_of(const grant *g, const grant_waiting *w, bool bye, int64_t now_ms)
 {
-    if (!lease_holds || available <= 0)
-        return 0;
-    return someone_waits ? available : GW_MIN(available, enough);
+    return (plan){.target = bye ? 0 : target_of(g, now_ms),
+                  .lease_holds = now_ms < g->lease_until_ms,
+                  .keeps_all = w->head && now_ms >= g->tight_until_ms};
 }
 
-static void state_windows(const grant *g, const grant_waiting *w, int64_t target, bool lease_holds,
+static int64_t kept(const plan *p, int64_t available, int64_t enough)
+{
+    if (!p->lease_holds || available <= 0)
+        return 0;
+    return p->keeps_all ? available : GW_MIN(available, enough);
+}
+
+static void state_windows(const grant *g, const grant_waiting *w, const plan *p,
                           ledger_statement *st)
 {
     FOR_WINDOWS(d)
     {
-        int64_t enough = g->usual.of[d] * target;
-        int64_t keep =
-            kept(grant_free_of(g, (ledger_window)d), enough, lease_holds, w->head != NULL);
+        int64_t enough = g->usual.of[d] * p->target;
+        int64_t keep = kept(p, grant_free_of(g, (ledger_window)d), enough);
         st->floor.of[d] = GW_MAX(g->open.of[d], 0) + keep;
-        if (!w->head)
+        if (!st->ask)
             continue;
-        st->need.of[d] = GW_MAX(w->head->of[d] - keep, 0);
+        st->need.of[d] = w->head ? GW_MAX(w->head->of[d] - keep, 0) : 0;
         st->want.of[d] = GW_MAX(w->sum.of[d] + enough - keep, st->need.of[d]);
     }
 }
 
-static void state_bucket(const grant *g, const grant_waiting *w, int64_t target, bool lease_holds,
+static void state_bucket(const grant *g, const grant_waiting *w, const plan *p,
                          ledger_statement *st)
 {
     if (g->limits.per_minute == 0)
         return;
-    int64_t keep = kept(grant_bucket_free(g), target, lease_holds, w->head != NULL);
+    int64_t keep = kept(p, grant_bucket_free(g), p->target);
     st->bucket_floor = keep;
-    if (!w->head)
+    if (!st->ask)
         return;
     st->bucket_need = GW_MAX(w->head_count - keep, 0);
-    st->bucket_want = GW_MAX(w->count + target - keep, st->bucket_need);
+    st->bucket_want = GW_MAX(w->count + p->target - keep, st->bucket_need);
 }
 
 /* A slot comes back by itself when its request ends, so spares are never used up: a small part of all may lie idle. */
 #define SPARE_SLOTS_OF 8
 
 /* Open requests are stated whether they are limited or not: a limit that comes later finds them. */
-static void state_slots(const grant *g, const grant_waiting *w, int64_t target, bool lease_holds,
-                        ledger_statement *st)
+static void state_slots(const grant *g, const grant_waiting *w, const plan *p, ledger_statement *st)
 {
     int64_t loops = GW_MAX(g->news.records, 1);
-    int64_t spare = GW_MIN(target, g->limits.in_flight / (SPARE_SLOTS_OF * loops)), keep = 0;
+    int64_t spare = GW_MIN(p->target, g->limits.in_flight / (SPARE_SLOTS_OF * loops)), keep = 0;
 
     if (g->limits.in_flight > 0)
-        keep = kept(grant_slots_free(g), spare, lease_holds, w->head != NULL);
+        keep = kept(p, grant_slots_free(g), spare);
     st->slot_floor = g->open_count + keep;
-    if (!w->head || g->limits.in_flight == 0)
+    if (!st->ask || g->limits.in_flight == 0)
         return;
     st->slot_need = GW_MAX(w->head_count - keep, 0);
     st->slot_want = GW_MAX(w->count + spare - keep, st->slot_need);
@@ -161,14 +178,13 @@ void grant_state(grant *g, const grant_waiting *w, bool bye, const char *holder,
                  const ledger_timers *t, int64_t now_ms)
 {
     ledger_statement *st = &g->asked;
-    int64_t target = bye ? 0 : target_of(g, now_ms);
-    bool lease_holds = now_ms < g->lease_until_ms;
+    const plan p = plan_of(g, w, bye, now_ms);
 
     (void)t;
     *st = (ledger_statement){.seq = seq,
                              .first = g->first,
                              .bye = bye,
-                             .ask = w->head != NULL,
+                             .ask = w->head || (p.lease_holds && p.target > 0),
                              .load = g->load,
                              .day = g->day,
                              .spent = g->spent,
@@ -177,9 +193,9 @@ void grant_state(grant *g, const grant_waiting *w, bool bye, const char *holder,
                              .limits = g->limits};
     memcpy(st->subject, g->subject, sizeof(st->subject));
     (void)snprintf(st->holder, sizeof(st->holder), "%s", holder);
-    state_windows(g, w, target, lease_holds, st);
-    state_bucket(g, w, target, lease_holds, st);
-    state_slots(g, w, target, lease_holds, st);
+    state_windows(g, w, &p, st);
+    state_bucket(g, w, &p, st);
+    state_slots(g, w, &p, st);
     if (IS_MUTANT(MUTANT_SPEND_AS_DIFFERENCE))
         FOR_WINDOWS(d)
         {
@@ -282,9 +298,12 @@ grant_answer grant_take_reply(grant *g, const ledger_reply *r, const ledger_time
     }
 }
 
+/* Quick to rise, slow to fall. */
 void grant_note_sweep(grant *g)
 {
-    g->per_1000_sweeps = (g->per_1000_sweeps * 6 + g->arrivals * 4000) / 10;
+    int64_t now = g->arrivals * 1000, weight = now > g->per_1000_sweeps ? 8 : 4;
+
+    g->per_1000_sweeps += (now - g->per_1000_sweeps) * weight / 10;
     g->arrivals = 0;
 }
 

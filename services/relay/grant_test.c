@@ -202,6 +202,69 @@ static void a_cold_key_buys_the_single_hold_and_gives_back_what_it_did_not_need(
     assert_int_equal(d->closed, d->rows);
 }
 
+static void a_key_that_becomes_hot_buys_three_times_as_much_each_time(void **state)
+{
+    desk *d = *state;
+    ledger_limits l = requests_a_day(10000);
+    grant_take t[100];
+
+    for (size_t i = 0; i < GW_ARRAY_LEN(t); i++) {
+        d->now -= d->now % 1000; /* all of them before the first sweep */
+        assert_int_equal(take(d, &l, &t[i]), GRANT_CUT);
+    }
+    assert_in_range(d->statements, 4, 7); /* 1 for the build-up, then 1, 3, 9, 27, 81 */
+    for (size_t i = 0; i < GW_ARRAY_LEN(t); i++)
+        settle(d, &t[i], 20);
+}
+
+static void a_hot_key_is_filled_up_at_each_sweep_before_anyone_waits(void **state)
+{
+    desk *d = *state;
+    ledger_limits l = requests_a_day(10000);
+    grant_take t;
+
+    for (int i = 0; i < 40; i++) { /* ten a second */
+        assert_int_equal(take(d, &l, &t), GRANT_CUT);
+        settle(d, &t, 20);
+        pass(d, 100);
+    }
+    int64_t bought = grant_book_get_figures(d->book)->cut_bought, statements = d->statements;
+    for (int i = 0; i < 40; i++) {
+        assert_int_equal(take(d, &l, &t), GRANT_CUT);
+        settle(d, &t, 20);
+        pass(d, 100);
+    }
+    assert_int_equal(grant_book_get_figures(d->book)->cut_bought, bought);
+    assert_in_range(d->statements - statements, 3, 5); /* one a sweep */
+    assert_true(d->last.ask);
+    assert_int_equal(d->last.need.of[LEDGER_REQUESTS_DAY], 0);
+    pass(d, 2500);
+    assert_true(grant_book_is_idle(d->book));
+}
+
+/* What is nearly used up is left for who needs it. */
+static void nothing_is_bought_beforehand_after_a_shortage(void **state)
+{
+    desk *d = *state;
+    ledger_limits l = requests_a_day(LEDGER_UNLIMITED);
+    grant_take t[5];
+
+    l.window.of[LEDGER_TOKENS_DAY] = 450;
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(take(d, &l, &t[i]), GRANT_CUT);
+    assert_int_equal(take(d, &l, &t[4]), GRANT_WAITS);
+    assert_true(grant_book_get_figures(d->book)->replies[LEDGER_SHORT] > 0);
+    grant_book_forget(d->book, &t[4]);
+    for (int i = 0; i < 3; i++)
+        settle(d, &t[i], 20);
+    int64_t statements = d->statements;
+    pass(d, 2200);
+    assert_true(d->statements > statements);
+    assert_false(d->last.bye);
+    assert_false(d->last.ask);
+    settle(d, &t[3], 20);
+}
+
 static void the_last_of_a_limit_is_sold_once(void **state)
 {
     desk *d = *state;
@@ -772,6 +835,9 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(a_cold_key_buys_the_single_hold_and_gives_back_what_it_did_not_need),
+        TEST(a_key_that_becomes_hot_buys_three_times_as_much_each_time),
+        TEST(a_hot_key_is_filled_up_at_each_sweep_before_anyone_waits),
+        TEST(nothing_is_bought_beforehand_after_a_shortage),
         TEST(the_last_of_a_limit_is_sold_once),
         TEST(who_waits_is_served_by_what_a_request_of_the_same_loop_gives_back),
         TEST(a_refusal_is_remembered_so_that_a_flood_is_no_flood_of_statements),

@@ -18,6 +18,9 @@
 
 enum {
     KEYS_MAX = 100,
+    CLIENTS = 10,
+    OWNER = KEYS_MAX + CLIENTS,
+    LEDGERS,
     OUT_MAX = 4096,
     OPEN_MAX = 16384,
     BATCH = 32, /* statements a command (ledger_store_redis.c) */
@@ -30,9 +33,9 @@ static const ledger_timers timers = {.lease_ms = 3000,
                                      .wait_ms = 1000,
                                      .lapse_ms = 900000};
 
-/* As many as the memory store has ledgers: each of its own, so that none is full. */
+/* A store for each ledger: so none is full. */
 typedef struct desk {
-    ledger_memory *stores[KEYS_MAX];
+    ledger_memory *stores[LEDGERS];
     grant_book *book;
     ledger_statement out[OUT_MAX]; /* without an answer */
     size_t out_count;
@@ -43,14 +46,16 @@ typedef struct desk {
     size_t first, next;
     int64_t now, requests, refused, rows;
     int64_t commands; /* what is stated in a turn leaves together */
+    int64_t statements;
+    uint64_t random;
 } desk;
 
 static ledger_memory *store_of(desk *d, const char *subject)
 {
-    int64_t key = 0;
+    int64_t i = 0;
 
-    assert_true(gw_str_to_int64(gw_str_of(subject + 2), &key));
-    return d->stores[key];
+    assert_true(gw_str_to_int64(gw_str_of(subject + 2), &i));
+    return d->stores[i];
 }
 
 static void on_state(void *arg, const ledger_statement *st)
@@ -111,7 +116,8 @@ static int set_up(void **state)
     const grant_book_options o = {.ops = &ops, .arg = d, .timers = timers, .holder = "s.1.0"};
     d->now = NOW;
     d->book = grant_book_new(&o);
-    for (int i = 0; i < KEYS_MAX; i++) {
+    d->random = 88172645463325252U;
+    for (int i = 0; i < LEDGERS; i++) {
         d->stores[i] = ledger_memory_new(&timers);
         if (!d->stores[i])
             return -1;
@@ -127,7 +133,7 @@ static int tear_down(void **state)
     desk *d = *state;
 
     grant_book_free(d->book);
-    for (int i = 0; i < KEYS_MAX; i++)
+    for (int i = 0; i < LEDGERS; i++)
         ledger_memory_free(d->stores[i]);
     free(d);
     return 0;
@@ -141,6 +147,7 @@ static void answer_all(desk *d)
     memcpy(out, d->out, count * sizeof(*out));
     d->out_count = 0;
     d->commands += (int64_t)(count + BATCH - 1) / BATCH;
+    d->statements += (int64_t)count;
     for (size_t i = 0; i < count; i++) {
         ledger_reply r;
         ledger_memory *m = store_of(d, out[i].subject);
@@ -153,11 +160,11 @@ static void answer_all(desk *d)
     d->loaded_count = 0;
 }
 
-static void settle_old(desk *d)
+static void settle_old(desk *d, int64_t request_ms)
 {
     const ledger_amounts real = {{1, 60, 60, 300}};
 
-    for (; d->first != d->next && d->now - d->opened_ms[d->first] >= REQUEST_MS;
+    for (; d->first != d->next && d->now - d->opened_ms[d->first] >= request_ms;
          d->first = (d->first + 1) % OPEN_MAX) {
         grant_take *t = &d->open[d->first];
         if (t->outcome == GRANT_CUT)
@@ -168,28 +175,44 @@ static void settle_old(desk *d)
     }
 }
 
-static void ask(desk *d, int key)
+static ledger_account account_of(ledger_level level, int index)
 {
-    ledger_account a = {.limits = {.generation = 1,
-                                   .window = {{1000000, 1000000000, 1000000000, 1000000000000}},
-                                   .per_minute = 100000,
-                                   .in_flight = 1000}};
+    static const char kinds[LEDGER_LEVELS] = {'k', 'c', 'o'};
+    ledger_account a = {.level = level,
+                        .limits = {.generation = 1,
+                                   .window = {{1000000000, INT64_C(1000000000000),
+                                               INT64_C(10000000000000), INT64_C(1000000000000000)}},
+                                   .per_minute = LEDGER_PER_MINUTE_MAX,
+                                   .in_flight = 10000}};
+
+    (void)snprintf(a.subject, sizeof(a.subject), "%c:%d", kinds[level], index);
+    return a;
+}
+
+static void take(desk *d, const ledger_account *accounts, size_t count)
+{
     grant_take *t = &d->open[d->next];
 
-    (void)snprintf(a.subject, sizeof(a.subject), "k:%d", key);
     *t = (grant_take){.hold = {{1, 300, 300, 1500}}, .done = on_told, .arg = d};
     d->opened_ms[d->next] = d->now;
     d->next = (d->next + 1) % OPEN_MAX;
     assert_true(d->next != d->first);
-    (void)grant_book_take(d->book, &a, 1, t, d->now);
+    (void)grant_book_take(d->book, accounts, count, t, d->now);
     d->requests++;
+}
+
+static void ask(desk *d, int key)
+{
+    const ledger_account a = account_of(LEDGER_OF_KEY, key);
+
+    take(d, &a, 1);
 }
 
 /* `keys` keys with one request each `every_ms`, not all at once. */
 static void run(desk *d, int keys, int64_t every_ms, int64_t for_ms)
 {
     for (int64_t until = d->now + for_ms; d->now < until; d->now += TICK_MS) {
-        settle_old(d);
+        settle_old(d, REQUEST_MS);
         (void)grant_book_advance(d->book, d->now);
         answer_all(d);
         for (int k = 0; k < keys; k++)
@@ -203,7 +226,7 @@ static void a_hundred_hot_keys_cost_hardly_a_command_a_request(void **state)
     static const struct {
         int64_t every_ms;
         double most; /* commands a request */
-    } cases[] = {{1000, 1.1}, {250, 0.1}, {100, 0.03}, {50, 0.01}, {25, 0.005}, {10, 0.002}};
+    } cases[] = {{1000, 1.1}, {250, 0.02}, {100, 0.01}, {50, 0.004}, {25, 0.002}, {10, 0.001}};
     desk *d = *state;
 
     for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
@@ -215,6 +238,70 @@ static void a_hundred_hot_keys_cost_hardly_a_command_a_request(void **state)
                       (long long)(INT64_C(1000) * KEYS_MAX / cases[i].every_ms), each);
         assert_true(each <= cases[i].most);
     }
+    assert_int_equal(d->refused, 0);
+}
+
+static double zipf_weights(double *ret)
+{
+    double sum = 0;
+
+    for (int k = 0; k < KEYS_MAX; k++)
+        ret[k] = sum += 1.0 / (k + 1);
+    return sum;
+}
+
+static int draw_key(desk *d, const double *upto, double sum)
+{
+    int k = 0;
+
+    d->random ^= d->random << 13;
+    d->random ^= d->random >> 7;
+    d->random ^= d->random << 17;
+    double at = (double)(d->random >> 11) / (double)(UINT64_C(1) << 53) * sum;
+    while (k < KEYS_MAX - 1 && upto[k] <= at)
+        k++;
+    return k;
+}
+
+enum { TURNS_A_MS = 5, SHORT_REQUEST_MS = 4 };
+
+/* Keys by Zipf's law, their clients and their owner have limits too. Turns are short: little leaves together by chance. */
+static void run_zipf(desk *d, int per_turn, int64_t for_ms)
+{
+    double upto[KEYS_MAX], sum = zipf_weights(upto);
+
+    for (int64_t until = d->now + for_ms; d->now < until; d->now++)
+        for (int turn = 0; turn < TURNS_A_MS; turn++) {
+            settle_old(d, SHORT_REQUEST_MS);
+            (void)grant_book_advance(d->book, d->now);
+            answer_all(d);
+            for (int i = 0; i < per_turn; i++) {
+                int key = draw_key(d, upto, sum);
+                const ledger_account a[] = {
+                    account_of(LEDGER_OF_KEY, key),
+                    account_of(LEDGER_OF_CLIENT, KEYS_MAX + key % CLIENTS),
+                    account_of(LEDGER_OF_OWNER, OWNER),
+                };
+                take(d, a, GW_ARRAY_LEN(a));
+            }
+        }
+}
+
+static void keys_clients_and_an_owner_become_hot_with_few_commands(void **state)
+{
+    desk *d = *state;
+
+    static const double most[] = {0.1, 0.02, 0.01, 0.001, 0.001}; /* commands a request */
+
+    for (size_t second = 0; second < GW_ARRAY_LEN(most); second++) {
+        int64_t requests = d->requests, commands = d->commands, statements = d->statements;
+        run_zipf(d, 2, 1000);
+        double each = (double)(d->commands - commands) / (double)(d->requests - requests);
+        print_message("second %zu: %.4f commands, %.4f statements a request\n", second + 1, each,
+                      (double)(d->statements - statements) / (double)(d->requests - requests));
+        assert_true(each <= most[second]);
+    }
+    assert_true((double)d->commands / (double)d->requests <= 0.03);
     assert_int_equal(d->refused, 0);
 }
 
@@ -241,6 +328,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_hundred_hot_keys_cost_hardly_a_command_a_request, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(keys_clients_and_an_owner_become_hot_with_few_commands,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_cold_key_costs_one_command_and_a_share_of_the_sweeps,
                                         set_up, tear_down),
     };

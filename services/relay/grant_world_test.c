@@ -1,6 +1,6 @@
 /*
  * The world of the ledgers, drawn at random: relays with their real grant books, keys that may share a client with limits of its own,
- * one store (in memory), a network that loses, doubles and delays, spools, usage, and faults: kill -9, partitions, data loss of the store, edits, the end of a window. Times are
+ * one store (in memory), a network that loses, doubles and delays commands of one statement or many, spools, usage, and faults: kill -9, partitions, data loss of the store, edits, the end of a window. Times are
  * a tenth of the real ones. What must never happen is looked for at each step; once all is quiet the books must agree to the unit.
  */
 #include "grant_book.h"
@@ -22,7 +22,9 @@ enum {
     ROWS = 64,
     QUEUE = 4096,
     SNAPSHOTS = 12,
-    DAYS = 4
+    DAYS = 4,
+    OUT = 128,
+    BATCH = 32 /* statements a command (ledger_store_redis.c) */
 };
 enum { RUN_MS = 6000, QUIET_MS = 4000, HEART_MS = 100, SHIP_MS = 25, REQUEST_MAX_MS = 1200 };
 
@@ -67,6 +69,8 @@ typedef struct relay {
     spool spool;
     ledger_limits limits[LEDGERS];
     request *requests;
+    ledger_statement out[OUT]; /* leave together when what happens is over */
+    int out_count;
 } relay;
 
 typedef enum kind {
@@ -96,6 +100,7 @@ typedef struct happening {
     kind kind;
     int relay, epoch, key;
     int64_t run;
+    int64_t reply_ms; /* of a statement: until it is answered; -1: the answer is lost */
     union {
         ledger_statement st;
         ledger_reply reply;
@@ -139,7 +144,7 @@ typedef struct world {
     ledger_memory *snapshots[SNAPSHOTS];
     int64_t snapshot_at[SNAPSHOTS];
     int snapshot_next;
-    int64_t admitted, refused, unavailable, extended;
+    int64_t admitted, refused, unavailable, extended, batched;
     char violation[256];
 } world;
 
@@ -315,16 +320,42 @@ static book_arg book_args[RELAYS];
 static void on_state(void *arg, const ledger_statement *st)
 {
     book_arg *a = arg;
-    world *w = a->w;
-    bool twice = !w->quiet && chance(w, w->doubles);
+    relay *r = &a->w->relays[a->relay];
 
-    for (int i = 0; i < 1 + twice; i++) {
-        if ((!w->quiet && chance(w, w->loss)) || w->relays[a->relay].cut)
-            continue;
-        happening *h =
-            later(w, between(w, 1, 4) + (i ? between(w, 0, 180) : 0), ARRIVE_STATE, a->relay);
-        h->u.st = *st;
+    if (r->out_count == OUT)
+        VIOLATED(a->w, "more is stated at once than the test has room for");
+    else
+        r->out[r->out_count++] = *st;
+}
+
+/* One command: it comes whole or not at all, is done without anything between, and is answered whole or not at all. */
+static void send_command(world *w, int index, const ledger_statement *first, int count,
+                         int64_t delay)
+{
+    int64_t reply_ms = between(w, 1, 5);
+
+    if (!w->quiet && chance(w, w->loss))
+        reply_ms = -1;
+    for (int i = 0; i < count; i++) {
+        happening *h = later(w, delay, ARRIVE_STATE, index);
+        h->reply_ms = reply_ms;
+        h->u.st = first[i];
     }
+    w->batched += count > 1;
+}
+
+static void send_batches(world *w, int index)
+{
+    relay *r = &w->relays[index];
+
+    for (int at = 0; at < r->out_count; at += BATCH) {
+        bool twice = !w->quiet && chance(w, w->doubles);
+        for (int i = 0; i < 1 + twice; i++)
+            if ((w->quiet || !chance(w, w->loss)) && !r->cut)
+                send_command(w, index, &r->out[at], GW_MIN(r->out_count - at, BATCH),
+                             between(w, 1, 4) + (i ? between(w, 0, 180) : 0));
+    }
+    r->out_count = 0;
 }
 
 static bool on_load(void *arg, const char *subject, int64_t load, int64_t day, bool fresh)
@@ -782,12 +813,12 @@ static void happen(world *w, happening *h)
     case ARRIVE_STATE:
         if (!reaches(w, h))
             break; /* a connection does not outlive its Redis; a killed relay's last words may still arrive */
-        next = later(w, between(w, 1, 5), REPLY_STATE, h->relay);
+        next = later(w, h->reply_ms, REPLY_STATE, h->relay);
         next->epoch = h->epoch;
         ledger_memory_state(w->store, &h->u.st, &next->u.reply);
         for (int d = 0; d < LEDGER_WINDOWS; d++)
             w->late = w->late || h->u.st.late.of[d] > 0;
-        if (!w->quiet && chance(w, w->loss))
+        if (h->reply_ms < 0)
             w->queued--;
         break;
     case REPLY_STATE:
@@ -1012,6 +1043,8 @@ static void run_world(world *w, unsigned seed, profile p)
         w->now = h.at;
         w->quiet = w->now >= RUN_MS;
         happen(w, &h);
+        for (int i = 0; i < w->relay_count; i++)
+            send_batches(w, i);
         if (world_mutant == WORLD_FORGIVEN_AT_LEASE)
             forgive_the_silent(w);
         check_counted(w);
@@ -1054,7 +1087,7 @@ static void no_world_oversells_or_leaks(void **state)
     unsigned from = wanted("GRANT_WORLD_SEED", 1);
     static const char *names[] = {"net", "crash", "part", "redis", "mix"};
     unsigned bad = 0;
-    int64_t cut = 0, refused = 0, unavailable = 0, extended_times = 0;
+    int64_t cut = 0, refused = 0, unavailable = 0, extended_times = 0, batched = 0;
     static world the_world; /* too large for the stack */
     world *w = &the_world;
 
@@ -1065,16 +1098,19 @@ static void no_world_oversells_or_leaks(void **state)
         refused += w->refused;
         unavailable += w->unavailable;
         extended_times += w->extended;
+        batched += w->batched;
         if (w->violation[0] && bad++ < 10)
             print_message("seed %u (%s) at %lld ms: %s\n", seed, names[seed % PROFILES],
                           (long long)w->now, w->violation);
     }
-    print_message(
-        "%u runs: %lld cut, %lld extended, %lld refused, %lld unavailable, %u violations\n", runs,
-        (long long)cut, (long long)extended_times, (long long)refused, (long long)unavailable, bad);
+    print_message("%u runs: %lld cut, %lld extended, %lld refused, %lld unavailable, %lld batches, "
+                  "%u violations\n",
+                  runs, (long long)cut, (long long)extended_times, (long long)refused,
+                  (long long)unavailable, (long long)batched, bad);
     assert_int_equal(bad, 0);
     assert_true(cut > 100 * (int64_t)runs);
     assert_true(extended_times > 5 * (int64_t)runs);
+    assert_true(batched > 20 * (int64_t)runs);
 }
 
 int main(void)

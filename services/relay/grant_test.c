@@ -772,8 +772,7 @@ static void what_is_known_of_a_ledger_is_told_without_asking(void **state)
     assert_int_equal(left[0].left.of[LEDGER_TOKENS_DAY], 120);
     assert_in_range(left[0].wall_ms, WALL + 2000, WALL + 4000);
     /* Kept over midnight, it tells the new day. */
-    assert_int_equal(
-        grant_book_known(d->book, accounts, 1, d->now + LEDGER_DAY_MS / 2, left), 1);
+    assert_int_equal(grant_book_known(d->book, accounts, 1, d->now + LEDGER_DAY_MS / 2, left), 1);
     assert_int_equal(left[0].left.of[LEDGER_TOKENS_DAY], 150);
 }
 

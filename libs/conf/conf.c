@@ -200,17 +200,20 @@ static void load(conf_loader *l, int argc, char **argv, char **envp, void *conf)
         l->base.config_path = l->config_path.text.ptr;
         conf_read_yaml(l, l->config_path.text.ptr);
     }
-    for (size_t i = 0; i < l->table->n_fields; i++)
+    for (size_t i = 0; i < l->table->n_fields; i++) {
         settle_field(l, &l->table->fields[i], conf);
+        if (l->at_start && l->base.action == GW_CONF_RUN)
+            conf_check_file(l, &l->table->fields[i], conf);
+    }
     if (l->table->check)
         l->table->check(conf, l->errs);
 }
 
-gw_status gw_conf_load(const gw_conf_table *t, int argc, char **argv, char **envp, void *ret_struct,
-                       gw_conf_errors *errs)
+static gw_status load_all(const gw_conf_table *t, int argc, char **argv, char **envp, bool at_start,
+                          void *ret_struct, gw_conf_errors *errs)
 {
     *errs = (gw_conf_errors){0};
-    conf_loader l = {.table = t, .errs = errs, .arena = gw_arena_new()};
+    conf_loader l = {.table = t, .errs = errs, .arena = gw_arena_new(), .at_start = at_start};
     void *conf = calloc(1, t->struct_size);
     if (l.arena && conf)
         load(&l, argc, argv, envp, conf);
@@ -231,6 +234,12 @@ gw_status gw_conf_load(const gw_conf_table *t, int argc, char **argv, char **env
         gw_conf_free(t, conf);
     free(conf);
     return rc;
+}
+
+gw_status gw_conf_load(const gw_conf_table *t, int argc, char **argv, char **envp, void *ret_struct,
+                       gw_conf_errors *errs)
+{
+    return load_all(t, argc, argv, envp, false, ret_struct, errs);
 }
 
 void gw_conf_free(const gw_conf_table *t, void *conf)
@@ -272,7 +281,7 @@ bool gw_conf_start(const gw_conf_table *t, int argc, char **argv, void *ret_stru
                    int *ret_exit_status)
 {
     gw_conf_errors errs;
-    gw_status rc = gw_conf_load(t, argc, argv, environ, ret_struct, &errs);
+    gw_status rc = load_all(t, argc, argv, environ, true, ret_struct, &errs);
     if (rc != GW_OK) {
         if (rc == GW_ERR_NO_MEMORY)
             (void)fprintf(stderr, "%s: out of memory while reading the settings\n", t->service);

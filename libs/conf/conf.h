@@ -63,7 +63,7 @@ typedef enum gw_conf_type {
     GW_CONF_DURATION, /* int64_t ms: 250ms 60s 5m 2h 7d, or 0 */
     GW_CONF_BYTES, /* int64_t: 1024 64KiB 32MiB 2GiB 1TiB, also kB MB GB TB */
     GW_CONF_SECRET, /* const char *: see above; NULL when not set */
-    GW_CONF_PATH, /* const char *: not empty; whether it exists is not checked */
+    GW_CONF_PATH, /* const char *: not empty; whether it exists is checked with CONF_FILE only */
     GW_CONF_URL, /* const char *: absolute URL (gw_url_parse); printed without its userinfo */
     GW_CONF_LIST, /* gw_conf_list: comma separated, in the file also a sequence */
     GW_CONF_CIDRS, /* gw_conf_cidrs: the same, of "10.0.0.0/8" or bare addresses */
@@ -76,6 +76,8 @@ enum {
     CONF_RELOADABLE = 2, /* a reload may change it: gw_conf_adopt(); not for secrets */
     CONF_WATCHED = 4, /* a PATH whose content is read anew when it changes */
     CONF_FOLDER = 8, /* a PATH of a folder that is made at start */
+    CONF_FILE =
+        16, /* a PATH of a file that is read: not to be there is a mistake at the start; a reload keeps what was */
 };
 
 typedef struct gw_conf_list {
@@ -157,7 +159,7 @@ GW_CHECK gw_status gw_conf_load(const gw_conf_table *t, int argc, char **argv, c
 void gw_conf_free(const gw_conf_table *t, void *conf); /* wipes secrets; zeroes the struct */
 
 /*
- * What a main() does with them: loads from argv and environ. False when the process is to end with
+ * What a main() does with them: loads from argv and environ, and sees whether each CONF_FILE can be opened. False when the process is to end with
  * *ret_exit_status: 0 after
  * --help, --print-docs or --print-config (on stdout), 2 after mistakes (on stderr); nothing is to
  * be freed then.

@@ -27,6 +27,18 @@ static ssize_t read_all(int fd, char *out, size_t size)
     return (ssize_t)len;
 }
 
+void conf_check_file(conf_loader *l, const gw_conf_field *f, const void *conf)
+{
+    const char *path = f->flags & CONF_FILE ? gw_conf_path(f, conf) : NULL;
+    if (!path)
+        return;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        conf_mistake(l, f, "cannot open %s: %s", path, strerror(errno));
+    else
+        close(fd);
+}
+
 bool conf_read_file(conf_loader *l, const gw_conf_field *f, const char *path, size_t max,
                     char **ret, size_t *ret_len)
 {

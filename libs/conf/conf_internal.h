@@ -25,6 +25,7 @@ typedef struct conf_loader {
     gw_arena *arena;
     gw_conf_errors *errs;
     bool no_memory;
+    bool at_start;
     gw_conf_base base;
     conf_text *texts[CONF_SOURCES]; /* each n_fields long */
     conf_text config_path;
@@ -55,6 +56,9 @@ void conf_read_yaml(conf_loader *l, const char *path);
 /* Whole file of at most `max` bytes, NUL-terminated, malloc'ed. False with a mistake added. */
 bool conf_read_file(conf_loader *l, const gw_conf_field *f, const char *path, size_t max,
                     char **ret, size_t *ret_len);
+
+/* A mistake when a CONF_FILE that is set cannot be opened. */
+void conf_check_file(conf_loader *l, const gw_conf_field *f, const void *conf);
 
 /* Parses `text` into the struct; a mistake when it is not allowed. */
 void conf_store(conf_loader *l, const gw_conf_field *f, const conf_text *text, void *conf);

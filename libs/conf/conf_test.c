@@ -608,6 +608,37 @@ static void start_ends_the_process_where_it_should(void **state)
     assert_int_equal(status, 2);
 }
 
+static void a_start_opens_the_files_that_it_is_to_read(void **state)
+{
+    (void)state;
+    test_conf conf;
+    int status = -1;
+    int err = dup(2);
+    char said[512] = "";
+    FILE *out = tmpfile();
+    assert_non_null(out);
+    assert_int_equal(setenv("RELAY_REDIS_PASSWORD", "hunter2", 1), 0);
+    auto_loaded reloaded = load(ARGS("--list-file=/nowhere/at-all"), ENV());
+    assert_int_equal(reloaded.rc, GW_OK); /* whoever reads it again keeps what was */
+    assert_true(gw_conf_start(&test_conf_table, 2, ARGS("--list-file=/dev/null"), &conf, &status));
+    gw_conf_free(&test_conf_table, &conf);
+    dup2(fileno(out), 2);
+    bool started = gw_conf_start(&test_conf_table, 3, ARGS("--list-file=/nowhere/at-all", "--nope"),
+                                 &conf, &status);
+    dup2(err, 2);
+    close(err);
+    rewind(out);
+    size_t len = fread(said, 1, sizeof(said) - 1, out);
+    (void)fclose(out);
+    assert_int_equal(unsetenv("RELAY_REDIS_PASSWORD"), 0);
+    assert_false(started);
+    assert_int_equal(status, 2);
+    assert_true(len > 0);
+    assert_non_null(
+        strstr(said, "relay: list_file: cannot open /nowhere/at-all: No such file or directory\n"));
+    assert_non_null(strstr(said, "2 mistakes"));
+}
+
 static void settings_that_do_not_go_together_are_reported_with_all_others(void **state)
 {
     (void)state;
@@ -628,6 +659,7 @@ int main(void)
         cmocka_unit_test(bad_values_are_named_with_what_is_allowed),
         cmocka_unit_test(all_mistakes_are_reported_together),
         cmocka_unit_test(settings_that_do_not_go_together_are_reported_with_all_others),
+        cmocka_unit_test(a_start_opens_the_files_that_it_is_to_read),
         cmocka_unit_test(only_strange_variables_with_the_prefix_are_mistakes),
         cmocka_unit_test(positional_arguments_come_back_in_order),
         cmocka_unit_test(a_flag_given_twice_is_a_mistake),

@@ -130,7 +130,9 @@ GW_CHECK gw_status gw_service_open_tls(gw_service *s, const gw_tls_paths *paths,
 
 /* GW_CONF_CHECK of every service, alone or called from its own. */
 void gw_service_check_conf(const void *conf, gw_conf_errors *errs);
-/* Adds what is wrong with redis_cert_file, redis_key_file and redis_ca_file beside redis_url (may be NULL). */
+/* Adds a mistake when `uri` (may be NULL) is none of MongoDB's. */
+void gw_service_check_mongo(const char *uri, gw_conf_errors *errs);
+/* The same of redis_url (may be NULL), and what is wrong with redis_cert_file, redis_key_file and redis_ca_file beside it. */
 void gw_service_check_redis(const char *url, const gw_tls_paths *tls, gw_conf_errors *errs);
 /* The same of a service that reads a cursor secret. */
 void gw_service_check_cursor_key(const void *conf, const char *cursor_key_file,

@@ -40,10 +40,23 @@ void gw_service_check_conf(const void *conf, gw_conf_errors *errs)
     check_peers(&c, errs);
 }
 
+static bool begins_with(const char *url, const char *scheme)
+{
+    return strncmp(url, scheme, strlen(scheme)) == 0;
+}
+
+void gw_service_check_mongo(const char *uri, gw_conf_errors *errs)
+{
+    if (uri && !begins_with(uri, "mongodb://") && !begins_with(uri, "mongodb+srv://"))
+        gw_conf_wrong(errs, "mongo_uri", "has to begin with mongodb:// or mongodb+srv://");
+}
+
 void gw_service_check_redis(const char *url, const gw_tls_paths *tls, gw_conf_errors *errs)
 {
     static const char needed[] = "a redis_url that begins with rediss://";
-    const char *secure = url && strncmp(url, "rediss://", strlen("rediss://")) == 0 ? url : NULL;
+    const char *secure = url && begins_with(url, "rediss://") ? url : NULL;
+    if (url && !secure && !begins_with(url, "redis://"))
+        gw_conf_wrong(errs, "redis_url", "has to begin with redis:// or rediss://");
     gw_conf_needs(errs, "redis_cert_file", tls->cert_file, "redis_key_file", tls->key_file);
     gw_conf_needs(errs, "redis_key_file", tls->key_file, "redis_cert_file", tls->cert_file);
     gw_conf_needs(errs, "redis_cert_file", tls->cert_file, needed, secure);

@@ -112,28 +112,8 @@ static void begin(void *arg)
     gw_mongo_submit(s->auth->mongo, &s->job);
 }
 
-static gw_status check_options(const setup_options *o, gw_error *err)
-{
-    gw_violations v = {0};
-    gw_str id;
-    if (!o->owner_username != !o->owner_password)
-        return gw_fail(err, GW_ERR_INVALID_ARGUMENT,
-                       "AUTH_OWNER_USERNAME and AUTH_OWNER_PASSWORD belong together");
-    if (o->owner_username) {
-        admin_check_username(o->owner_username, &v);
-        admin_check_password(o->owner_password, &v);
-    }
-    if (o->bootstrap_admin_key && !admin_key_parse(gw_str_of(o->bootstrap_admin_key), &id))
-        gw_violations_add(&v, "AUTH_BOOTSTRAP_ADMIN_KEY",
-                          "must be lcadm_ and 44 characters of base62");
-    return gw_violations_status(&v, err);
-}
-
 gw_status setup_new(auth *a, const setup_options *o, setup **ret, gw_error *err)
 {
-    gw_status rc = check_options(o, err);
-    if (rc != GW_OK)
-        return rc;
     setup *s = calloc(1, sizeof(*s));
     if (!s)
         return gw_fail(err, GW_ERR_NO_MEMORY, "setup");

@@ -13,11 +13,11 @@
 typedef struct setup setup;
 
 typedef struct setup_options {
-    const char *owner_username, *owner_password; /* NULL: none; borrowed */
-    const char *bootstrap_admin_key; /* NULL: none; borrowed */
+    /* NULL: none; checked with the settings; borrowed */
+    const char *owner_username, *owner_password;
+    const char *bootstrap_admin_key;
 } setup_options;
 
-/* GW_ERR_INVALID_ARGUMENT when the settings cannot make an owner or a key. */
 GW_CHECK gw_status setup_new(auth *a, const setup_options *o, setup **ret, gw_error *err);
 /* After gw_mongo_free: no step runs. */
 void setup_free(setup *s);

@@ -7,6 +7,7 @@
 static void check(const void *conf, gw_conf_errors *errs)
 {
     const relay_conf *c = conf;
+    const gw_tls_paths redis = {c->redis_cert_file, c->redis_key_file, c->redis_ca_file};
     gw_conf_needs(errs, "listen_tls_cert_file", c->listen_tls_cert_file, "listen_tls_key_file",
                   c->listen_tls_key_file);
     gw_conf_needs(errs, "listen_tls_key_file", c->listen_tls_key_file, "listen_tls_cert_file",
@@ -15,11 +16,11 @@ static void check(const void *conf, gw_conf_errors *errs)
                   c->upstream_key_file);
     gw_conf_needs(errs, "upstream_key_file", c->upstream_key_file, "upstream_cert_file",
                   c->upstream_cert_file);
-    gw_conf_needs(errs, "redis_cert_file", c->redis_cert_file, "redis_key_file", c->redis_key_file);
-    gw_conf_needs(errs, "redis_key_file", c->redis_key_file, "redis_cert_file", c->redis_cert_file);
     if (c->breaker_open_ms < BREAKER_OPEN_MIN_MS)
         gw_conf_wrong(errs, "breaker_open_ms", "must be at least %d ms", BREAKER_OPEN_MIN_MS);
     gw_service_check_conf(conf, errs);
+    gw_service_check_mongo(c->mongo_uri, errs);
+    gw_service_check_redis(c->redis_url, &redis, errs);
     gw_service_check_cursor_key(conf, c->cursor_key_file, errs);
 }
 

@@ -7,6 +7,7 @@ static void check(const void *conf, gw_conf_errors *errs)
     const usage_conf *c = conf;
     const gw_tls_paths redis = {c->redis_cert_file, c->redis_key_file, c->redis_ca_file};
     gw_service_check_conf(conf, errs);
+    gw_service_check_mongo(c->mongo_uri, errs);
     gw_service_check_redis(c->redis_url, &redis, errs);
     gw_service_check_cursor_key(conf, c->cursor_key_file, errs);
 }

@@ -166,7 +166,9 @@ def test_service_tokens_are_exchanged_without_a_gap(stack: Suite) -> None:
         eventually(lambda: process.events("service_tokens_reload_failed"), f"{service} refuses the file", SEES_SECONDS)
     assert everything_works()
     write_tokens(stack, old)
-    eventually(lambda: len(stack.processes["relay"].events("service_tokens_reloaded")) >= 4, "the first tokens again", SEES_SECONDS)
+    for service in SERVICES:  # who presents one and who takes it
+        process = stack.processes[service]
+        eventually(lambda: len(process.events("service_tokens_reloaded")) >= 4, f"the first tokens again in {service}", SEES_SECONDS)
     for service in SERVICES:
         text = stack.processes[service].text()
         assert not any(token in text for token in (*old.values(), *new.values())), f"{service} logs a token"
@@ -236,3 +238,24 @@ def test_a_settings_file_with_every_mistake_names_each_of_them(service: str, tmp
         assert sum(name in line for line in lines) == 1, name
     assert KNOWN_SECRET not in done.stderr
     assert f"{len(lines) - 1} mistakes in the settings" in lines[-1]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_start_names_every_file_that_is_not_there_and_every_store_that_is_none(service: str, tmp_path: Path) -> None:
+    """In one go with the rest, before anything is opened: not the first of them as a failed start."""
+    page = (TOP / "docs/generated" / f"{service}.md").read_text()
+    files = [env for env, kind in ROW.findall(page) if env.endswith("_FILE") and kind == "PATH"]
+    assert len(files) >= 4, "the page was not understood"
+    env = {name: str(tmp_path / name) for name in files} | {prefix_of(service) + "LOG_LEVEL": "loud"}
+    expected = [f"{name.removeprefix(prefix_of(service)).lower()}: cannot open {tmp_path / name}: No such file or directory" for name in files]
+    if service != "admin-gw":
+        env |= {prefix_of(service) + "MONGO_URI": "http://127.0.0.1:1/", prefix_of(service) + "REDIS_URL": "https://127.0.0.1:1/"}
+        expected += ["mongo_uri: has to begin with mongodb:// or mongodb+srv://", "redis_url: has to begin with redis:// or rediss://"]
+    if service == "auth":
+        env |= {"AUTH_OWNER_USERNAME": "Not A Name", "AUTH_OWNER_PASSWORD": "short", "AUTH_BOOTSTRAP_ADMIN_KEY": "lcadm_none"}
+        expected += ["owner_username: must match", "owner_password: must have", "bootstrap_admin_key: must be"]
+    done = subprocess.run([str(BIN / service)], env=env, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 2, done.stderr
+    for mistake in (*expected, 'log_level: "loud"'):
+        assert f"{service}: {mistake}" in done.stderr, f"{mistake} is missing:\n{done.stderr}"
+    assert "start_failed" not in done.stderr

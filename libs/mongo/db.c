@@ -83,8 +83,12 @@ gw_status gw_db_insert(const gw_db *d, const char *collection, const bson_t *doc
     return ok ? GW_OK : gw_mongo_fail(err, &e, &reply, what(text, "insert into", collection));
 }
 
-static gw_status update_one(const gw_db *d, const char *collection, const bson_t *filter,
-                            const bson_t *update, bool upsert, int64_t *ret_matched, gw_error *err)
+typedef bool (*update_fn)(mongoc_collection_t *c, const bson_t *filter, const bson_t *update,
+                          const bson_t *opts, bson_t *reply, bson_error_t *e);
+
+static gw_status run_update(const gw_db *d, update_fn run, const char *collection,
+                            const bson_t *filter, const bson_t *update, bool upsert,
+                            int64_t *ret_matched, gw_error *err)
 {
     gw_db_auto_bson opts = BSON_INITIALIZER, reply;
     bson_error_t e;
@@ -92,7 +96,7 @@ static gw_status update_one(const gw_db *d, const char *collection, const bson_t
     gw_mongo_append_durable(d->mongo, &opts);
     BSON_APPEND_BOOL(&opts, "upsert", upsert);
     mongoc_collection_t *c = mongoc_database_get_collection(d->database, collection);
-    bool ok = mongoc_collection_update_one(c, filter, update, &opts, &reply, &e);
+    bool ok = run(c, filter, update, &opts, &reply, &e);
     mongoc_collection_destroy(c);
     if (!ok)
         return gw_mongo_fail(err, &e, &reply, what(text, "update", collection));
@@ -106,15 +110,24 @@ static gw_status update_one(const gw_db *d, const char *collection, const bson_t
 gw_status gw_db_update_one(const gw_db *d, const char *collection, const bson_t *filter,
                            const bson_t *update, int64_t *ret_matched, gw_error *err)
 {
-    return update_one(d, collection, filter, update, false, ret_matched, err);
+    return run_update(d, mongoc_collection_update_one, collection, filter, update, false,
+                      ret_matched, err);
+}
+
+gw_status gw_db_update_many(const gw_db *d, const char *collection, const bson_t *filter,
+                            const bson_t *update, int64_t *ret_matched, gw_error *err)
+{
+    return run_update(d, mongoc_collection_update_many, collection, filter, update, false,
+                      ret_matched, err);
 }
 
 gw_status gw_db_upsert_one(const gw_db *d, const char *collection, const bson_t *filter,
                            const bson_t *update, gw_error *err)
 {
-    gw_status rc = update_one(d, collection, filter, update, true, NULL, err);
+    gw_status rc =
+        run_update(d, mongoc_collection_update_one, collection, filter, update, true, NULL, err);
     /* Two upserts at once: one inserts, the other gets 11000 and finds the document now. */
-    return rc == GW_ERR_ALREADY_EXISTS ? update_one(d, collection, filter, update, false, NULL, err)
+    return rc == GW_ERR_ALREADY_EXISTS ? gw_db_update_one(d, collection, filter, update, NULL, err)
                                        : rc;
 }
 

@@ -31,7 +31,10 @@ GW_CHECK gw_status gw_db_insert(const gw_db *d, const char *collection, const bs
 /* `ret_matched` may be NULL. */
 GW_CHECK gw_status gw_db_update_one(const gw_db *d, const char *collection, const bson_t *filter,
                                     const bson_t *update, int64_t *ret_matched, gw_error *err);
-/* The same, inserting what the filter and the update make when nothing matches; repeated once on the race for the insert. */
+/* The same for every document that matches. */
+GW_CHECK gw_status gw_db_update_many(const gw_db *d, const char *collection, const bson_t *filter,
+                                     const bson_t *update, int64_t *ret_matched, gw_error *err);
+/* Of one, inserting what the filter and the update make when nothing matches; repeated once on the race for the insert. */
 GW_CHECK gw_status gw_db_upsert_one(const gw_db *d, const char *collection, const bson_t *filter,
                                     const bson_t *update, gw_error *err);
 GW_CHECK gw_status gw_db_delete(const gw_db *d, const char *collection, const bson_t *filter,

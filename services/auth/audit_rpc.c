@@ -113,12 +113,25 @@ static void verify_log(gw_rpc_call *call, const ProtobufCMessage *request, void 
 
 /* ---- acts of other services ---- */
 
+/* What the relay's own admins' acts are of. */
+static bool is_relays(gw_str action)
+{
+    static const char *const areas[] = {"ledger.", "provider.", "model_route.", "price_book."};
+    for (size_t i = 0; i < GW_ARRAY_LEN(areas); i++) {
+        if (gw_str_starts_with(action, gw_str_of(areas[i])))
+            return true;
+    }
+    return false;
+}
+
 static void check_act(const Apirelay__Auth__V1__RecordActRequest *r, gw_violations *v)
 {
     if (strcmp(r->actor_kind, "admin") != 0 && strcmp(r->actor_kind, "admin_key") != 0)
         gw_violations_add(v, "actorKind", "must be one of admin|admin_key");
-    if (!gw_str_starts_with(gw_str_of(r->action), GW_STR("ledger.")) || strlen(r->action) > 64)
-        gw_violations_add(v, "action", "must begin with ledger. and have at most 64 bytes");
+    if (!is_relays(gw_str_of(r->action)) || strlen(r->action) > 64)
+        gw_violations_add(v, "action",
+                          "must begin with ledger., provider., model_route. or price_book. and "
+                          "have at most 64 bytes");
     if (strcmp(r->phase, "intent") != 0 && strcmp(r->phase, "result") != 0)
         gw_violations_add(v, "phase", "must be one of intent|result");
     if (strlen(r->payload_json) > ACT_PAYLOAD_MAX)

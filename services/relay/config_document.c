@@ -96,6 +96,12 @@ gw_status config_document_insert(provider_store *s, const config_collection *c, 
     return gw_db_insert(&s->db, c->name, &doc, err);
 }
 
+static gw_status changed_meanwhile(const config_collection *c, gw_error *err)
+{
+    return gw_fail_field(err, GW_ERR_ABORTED, "etag", "the %s was changed at the same time",
+                         c->what);
+}
+
 gw_status config_document_replace(provider_store *s, const config_collection *c, const char *id,
                                   const char *etag, const ProtobufCMessage *m, gw_error *err)
 {
@@ -112,8 +118,16 @@ gw_status config_document_replace(provider_store *s, const config_collection *c,
     rc = gw_db_update_one(&s->db, c->name, &filter, &update, &matched, err);
     if (rc == GW_ERR_ALREADY_EXISTS)
         return gw_fail_field(err, rc, c->key_field, "there is such a %s already", c->what);
-    if (rc == GW_OK && matched == 0)
-        rc = gw_fail_field(err, GW_ERR_ABORTED, "etag", "the %s was changed at the same time",
-                           c->what);
-    return rc;
+    return rc == GW_OK && matched == 0 ? changed_meanwhile(c, err) : rc;
+}
+
+gw_status config_document_remove(provider_store *s, const config_collection *c, const char *id,
+                                 const char *etag, gw_error *err)
+{
+    gw_db_auto_bson filter = BSON_INITIALIZER;
+    int64_t deleted = 0;
+    BSON_APPEND_UTF8(&filter, "_id", id);
+    BSON_APPEND_UTF8(&filter, "etag", etag);
+    gw_status rc = gw_db_delete(&s->db, c->name, &filter, &deleted, err);
+    return rc == GW_OK && deleted == 0 ? changed_meanwhile(c, err) : rc;
 }

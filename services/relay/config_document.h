@@ -30,6 +30,9 @@ GW_CHECK gw_status config_document_insert(provider_store *s, const config_collec
 GW_CHECK gw_status config_document_replace(provider_store *s, const config_collection *c,
                                            const char *id, const char *etag,
                                            const ProtobufCMessage *m, gw_error *err);
+/* GW_ERR_ABORTED when the document no longer has this etag. */
+GW_CHECK gw_status config_document_remove(provider_store *s, const config_collection *c,
+                                          const char *id, const char *etag, gw_error *err);
 GW_CHECK gw_status config_version_raise(provider_store *s, gw_error *err);
 
 /* Sets what every write sets: a new etag, the source, the time, who. False when out of memory. */

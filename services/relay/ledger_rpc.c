@@ -2,18 +2,14 @@
 
 #include "message_fields.h"
 
-#include "access/access.h"
 #include "core/violations.h"
 #include "json/json.h"
 
-#include "apirelay/auth/v1/admin_service.pb-c.h"
 #include "apirelay/relay/v1/ledger_service.pb-c.h"
 
 #include <stdlib.h>
 
 #define SERVICE_PATH      "/apirelay.relay.v1.LedgerService/"
-#define RECORD_PATH       "/apirelay.auth.v1.AuditService/RecordAct"
-#define RECORD_WAIT_MS    5000
 #define PAGE_SIZE_DEFAULT 50
 #define PAGE_SIZE_MAX     500
 #define LOOK_MAX          5000 /* ledgers a page looks at */
@@ -38,6 +34,7 @@ typedef struct ledger_op {
     char cursor[CURSOR_MAX + 1];
     gw_status rc;
     /* forgive */
+    audit_act act;
     const char *ledger, *holder;
     ledger_forgiven how;
     silent_position *was;
@@ -259,37 +256,6 @@ static void on_list(gw_rpc_call *call, const ProtobufCMessage *request, void *ar
 
 /* ---- forgive ---- */
 
-static void record(ledger_op *o, const char *phase, const char *outcome, const char *payload,
-                   gw_rpc_done_fn done)
-{
-    Apirelay__Auth__V1__RecordActRequest m = APIRELAY__AUTH__V1__RECORD_ACT_REQUEST__INIT;
-    const gw_caller *c = gw_rpc_call_caller(o->call);
-    gw_str request_id = gw_rpc_call_metadata(o->call, "x-request-id");
-    const gw_rpc_call_options options = {
-        .path = RECORD_PATH,
-        .response = &apirelay__auth__v1__record_act_response__descriptor,
-        .credential = o->rpc->service_token,
-        .deadline_ms = RECORD_WAIT_MS,
-    };
-
-    m.actor_kind = (char *)(uintptr_t)(c->key_id.len ? "admin_key" : "admin");
-    m.actor_id = gw_arena_strdup(o->arena, c->key_id.len ? c->key_id : c->id);
-    m.actor_name = gw_arena_strdup(o->arena, c->name);
-    m.address = gw_arena_strdup(o->arena, gw_access_peer_address(gw_rpc_call_peer(o->call)));
-    m.request_id = gw_arena_strdup(o->arena, request_id.len <= 64 ? request_id : GW_STR(""));
-    m.action = (char *)(uintptr_t) "ledger.forgive";
-    m.target = (char *)(uintptr_t)o->ledger;
-    m.phase = (char *)(uintptr_t)phase;
-    m.outcome = (char *)(uintptr_t)outcome;
-    m.payload_json = (char *)(uintptr_t)payload;
-    if (!m.actor_id || !m.actor_name || !m.address || !m.request_id ||
-        !gw_rpc_unary(o->rpc->auth, &options, &m.base, done, o)) {
-        gw_error err;
-        (void)gw_fail(&err, GW_ERR_NO_MEMORY, "no memory for the audit log");
-        done(o, err.code, NULL, &err);
-    }
-}
-
 static void answer_forgive(ledger_op *o)
 {
     Apirelay__Relay__V1__ForgiveResponse m = APIRELAY__RELAY__V1__FORGIVE_RESPONSE__INIT;
@@ -308,16 +274,9 @@ static void answer_forgive(ledger_op *o)
     }
 }
 
-static void on_result_recorded(void *arg, gw_status rc, const ProtobufCMessage *response,
-                               const gw_error *err)
+static void on_act_ended(audit_act *a)
 {
-    ledger_op *o = arg;
-
-    (void)response;
-    if (rc != GW_OK) /* it is done all the same, and its intent stands */
-        gw_log_error(o->rpc->log, "audit_result_lost", gw_kv("action", "ledger.forgive"),
-                     gw_kv("target", o->ledger), gw_kv_error(err));
-    answer_forgive(o);
+    answer_forgive(GW_CONTAINER_OF(a, ledger_op, act));
 }
 
 static void on_forgiven(void *arg, gw_status rc, ledger_forgiven how, const ledger_silent *was)
@@ -338,23 +297,18 @@ static void on_forgiven(void *arg, gw_status rc, ledger_forgiven how, const ledg
         else if (gw_json_write(&o->was->base, &json, &err) != GW_OK)
             gw_buf_clear(&json);
     }
-    record(o, "result", rc == GW_OK ? outcomes[how] : gw_status_describe(rc)->name,
-           json.data ? json.data : "", on_result_recorded);
+    audit_act_end(&o->act, rc == GW_OK ? outcomes[how] : gw_status_describe(rc)->name,
+                  json.data ? json.data : "");
 }
 
-static void on_intent_recorded(void *arg, gw_status rc, const ProtobufCMessage *response,
-                               const gw_error *err)
+static void on_act_begun(audit_act *a, gw_status rc, const gw_error *err)
 {
-    ledger_op *o = arg;
+    ledger_op *o = GW_CONTAINER_OF(a, ledger_op, act);
 
-    (void)response;
-    if (rc != GW_OK) {
-        gw_error own = *err;
-        (void)gw_error_prefix(&own, "nothing was done, the audit log cannot be written");
-        fail(o, &own);
-    } else if (!o->rpc->store->ops->forgive(o->rpc->store, o->ledger, o->holder, on_forgiven, o)) {
+    if (rc != GW_OK)
+        fail(o, err);
+    else if (!o->rpc->store->ops->forgive(o->rpc->store, o->ledger, o->holder, on_forgiven, o))
         fail_as(o, GW_ERR_NO_MEMORY, "no memory for the request");
-    }
 }
 
 static void check_forgive(const Apirelay__Relay__V1__ForgiveRequest *r, gw_violations *v)
@@ -386,10 +340,16 @@ static void on_forgive(gw_rpc_call *call, const ProtobufCMessage *request, void 
     check_forgive(r, &v);
     if (!passes(o, &v))
         return;
+    o->act = (audit_act){.link = o->rpc->audit,
+                         .call = call,
+                         .action = "ledger.forgive",
+                         .target = o->ledger,
+                         .begun = on_act_begun,
+                         .ended = on_act_ended};
     if (gw_json_write(request, &json, &err) != GW_OK)
         fail(o, &err);
     else
-        record(o, "intent", "", json.data, on_intent_recorded);
+        audit_act_begin(&o->act, json.data);
 }
 
 const gw_rpc_handler ledger_rpc_handlers[] = {

@@ -8,19 +8,15 @@
  */
 #pragma once
 
+#include "audit_act.h"
 #include "ledger_store.h"
 
-#include "log/log.h"
 #include "redis/redis.h"
-#include "rpc/client.h"
-#include "rpc/server.h"
 
 typedef struct ledger_rpc {
     gw_redis *redis; /* not that of the ledgers at work: they do not wait for lists */
     ledger_store *store; /* on `redis`; freed after it */
-    gw_rpc_channel *auth;
-    gw_str service_token; /* presented to auth */
-    gw_log *log;
+    const audit_link *audit;
 } ledger_rpc;
 
 /* Handlers for gw_rpc_server_add(); `arg` is a ledger_rpc that outlives the server. */

@@ -26,14 +26,31 @@ static gw_status run_get(provider_op *o, provider_store *s, gw_error *err)
     return rc;
 }
 
+/* The audit log has what the list of books will say of it; the book stays readable under its version. */
+static gw_status plan_put(provider_op *o, provider_store *s, const entity_change *c, gw_error *err)
+{
+    price_book_plan *p = gw_arena_new_of(s->arena, price_book_plan);
+    gw_status rc = p ? price_book_plan_put(s, c, p, err)
+                     : gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the price book");
+    if (rc != GW_OK)
+        return rc;
+    o->data = p;
+    o->target = p->book->version;
+    o->payload = provider_op_payload(s->arena, &p->entry->base);
+    provider_op_set(o, "price_book", &p->book->base);
+    return GW_OK;
+}
+
 static gw_status run_put(provider_op *o, provider_store *s, gw_error *err)
 {
-    ProtobufCMessage *m = NULL;
     const ProtobufCMessage *book = message_child(o->request, "price_book");
-    entity_change c = {.id = "", .etag = provider_op_etag(o->request, book), .entity = book};
-    gw_status rc = price_book_put(s, &c, &m, err);
-    provider_op_set(o, "price_book", m);
-    return rc;
+    const entity_change c = {.id = "", .etag = provider_op_etag(o->request, book), .entity = book};
+    return plan_put(o, s, &c, err);
+}
+
+static gw_status apply_put(provider_op *o, provider_store *s, gw_error *err)
+{
+    return price_book_write(s, o->data, err);
 }
 
 /* ---- which there are ---- */
@@ -146,13 +163,10 @@ static gw_status run_import(provider_op *o, provider_store *s, gw_error *err)
     m->added = changes.added;
     m->changed = changes.changed;
     m->removed = changes.removed;
-    ProtobufCMessage *stored = &book->base;
-    entity_change c = {.id = "", .etag = r->etag, .entity = &book->base};
+    const entity_change c = {.id = "", .etag = r->etag, .entity = &book->base};
     o->changes_nothing = r->dry_run;
-    if (!r->dry_run)
-        rc = price_book_put(s, &c, &stored, err);
-    provider_op_set(o, "price_book", rc == GW_OK ? stored : NULL);
-    return rc;
+    provider_op_set(o, "price_book", &book->base);
+    return r->dry_run ? GW_OK : plan_put(o, s, &c, err);
 }
 
 /* ---- the past by other prices ---- */
@@ -286,10 +300,12 @@ static void finish_rerate(provider_op *o)
 /* ---- the handlers ---- */
 
 static const provider_op_kind get_prices = {.run = run_get};
-static const provider_op_kind put_prices = {.run = run_put, .changes = true};
+static const provider_op_kind put_prices = {
+    .run = run_put, .apply = apply_put, .action = "price_book.put"};
 static const provider_op_kind list_prices = {.run = run_list};
 static const provider_op_kind export_prices = {.run = run_export};
-static const provider_op_kind import_prices = {.run = run_import, .changes = true};
+static const provider_op_kind import_prices = {
+    .run = run_import, .apply = apply_put, .action = "price_book.import"};
 static const provider_op_kind rerate = {.run = run_rerate, .finish = finish_rerate};
 PROVIDER_HANDLER(get_prices)
 PROVIDER_HANDLER(put_prices)

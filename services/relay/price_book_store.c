@@ -147,14 +147,15 @@ static char *make_version(provider_store *s)
 }
 
 /* The version under its own name first, then in the index: a crash between leaves a document that nobody asks for. */
-static gw_status store_price_book(provider_store *s, price_book_index *x, price_book_message *b,
-                                  gw_error *err)
+gw_status price_book_write(provider_store *s, price_book_plan *p, gw_error *err)
 {
+    price_book_index *x = &p->index;
+    price_book_message *b = p->book;
     const char *before = x->etag;
     gw_status rc = config_document_insert(s, &books, b->version, &b->base, err);
     if (rc != GW_OK)
         return rc;
-    if (!append(s, x, entry_of(s, b)) || !config_document_stamp(s, &x->base))
+    if (!append(s, x, p->entry) || !config_document_stamp(s, &x->base))
         return config_no_memory(err);
     if (*before)
         rc = config_document_replace(s, &indexes, PRICE_BOOK_INDEX, before, &x->base, err);
@@ -165,7 +166,7 @@ static gw_status store_price_book(provider_store *s, price_book_index *x, price_
                            "the price book was changed at the same time");
     if (rc == GW_OK)
         b->etag = x->etag;
-    return rc;
+    return rc == GW_OK ? config_version_raise(s, err) : rc;
 }
 
 static gw_status check_put(provider_store *s, const entity_change *c, const price_book_index *x,
@@ -189,11 +190,11 @@ static gw_status check_put(provider_store *s, const entity_change *c, const pric
     return GW_OK;
 }
 
-gw_status price_book_put(provider_store *s, const entity_change *c, ProtobufCMessage **ret,
-                         gw_error *err)
+gw_status price_book_plan_put(provider_store *s, const entity_change *c, price_book_plan *ret,
+                              gw_error *err)
 {
     static const char *const given[] = {"version", "source", "updated_by"};
-    price_book_index x;
+    price_book_index *x = &ret->index;
     if (!c->entity)
         return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, "priceBook", "must be given");
     for (size_t i = 0; i < GW_ARRAY_LEN(given); i++) {
@@ -202,9 +203,9 @@ gw_status price_book_put(provider_store *s, const entity_change *c, ProtobufCMes
         if (*message_text(c->entity, given[i]))
             return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, name, "is given by the relay");
     }
-    gw_status rc = price_book_index_read(s, &x, err);
+    gw_status rc = price_book_index_read(s, x, err);
     if (rc == GW_OK)
-        rc = check_put(s, c, &x, err);
+        rc = check_put(s, c, x, err);
     if (rc != GW_OK)
         return rc;
     ProtobufCMessage *m = message_shallow_copy(s->arena, c->entity);
@@ -214,12 +215,9 @@ gw_status price_book_put(provider_store *s, const entity_change *c, ProtobufCMes
     book_of(m)->version = version;
     if (!book_of(m)->effective_from)
         book_of(m)->effective_from = book_of(m)->updated_at;
-    rc = store_price_book(s, &x, book_of(m), err);
-    if (rc == GW_OK)
-        rc = config_version_raise(s, err);
-    if (rc == GW_OK)
-        *ret = m;
-    return rc;
+    ret->book = book_of(m);
+    ret->entry = entry_of(s, ret->book);
+    return ret->entry ? GW_OK : config_no_memory(err);
 }
 
 /* ---- the books of a period ---- */

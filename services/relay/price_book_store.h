@@ -23,8 +23,17 @@ GW_CHECK gw_status price_book_read(provider_store *s, const price_book_index *x,
 /* version "" = the one in force now, the file's when none of the API is. Its etag is the index's. */
 GW_CHECK gw_status price_book_get(provider_store *s, const char *version, ProtobufCMessage **ret,
                                   gw_error *err);
-GW_CHECK gw_status price_book_put(provider_store *s, const entity_change *c, ProtobufCMessage **ret,
-                                  gw_error *err);
+
+/* A book that may be stored, and the index that will name it. */
+typedef struct price_book_plan {
+    price_book_index index; /* as it is stored */
+    price_book_message *book; /* with its version */
+    price_book_version *entry; /* what the index will say of it */
+} price_book_plan;
+GW_CHECK gw_status price_book_plan_put(provider_store *s, const entity_change *c,
+                                       price_book_plan *ret, gw_error *err);
+/* Sets the book's etag. GW_ERR_ABORTED when another one was stored since the plan. */
+GW_CHECK gw_status price_book_write(provider_store *s, price_book_plan *p, gw_error *err);
 
 /* The books by which a request of a time in [from, to) was priced, or would be now that later ones are known; by time. */
 #define PRICE_BOOKS_MAX  100

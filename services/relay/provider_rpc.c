@@ -23,16 +23,6 @@ static const char *id_of(const provider_op *o)
     return message_text(o->request, o->kind->entity == ENTITY_PROVIDER ? "name" : "id");
 }
 
-static gw_status create(provider_op *o, provider_store *s, gw_error *err)
-{
-    ProtobufCMessage *m = NULL;
-    entity_change c = {
-        .id = "", .etag = "", .entity = message_child(o->request, member_of(o->kind->entity))};
-    gw_status rc = entity_create(s, o->kind->entity, &c, &m, err);
-    provider_op_set(o, member_of(o->kind->entity), m);
-    return rc;
-}
-
 static gw_status get(provider_op *o, provider_store *s, gw_error *err)
 {
     ProtobufCMessage *m = NULL;
@@ -41,26 +31,81 @@ static gw_status get(provider_op *o, provider_store *s, gw_error *err)
     return rc;
 }
 
+/* The audit log has the version as the history will have it; of a very long route only who, when and why. */
+static const char *describe(provider_store *s, const config_version *v)
+{
+    const char *whole = provider_op_payload(s->arena, &v->base);
+    config_version head = *v;
+    head.provider = NULL;
+    head.model_route = NULL;
+    return whole ? whole : provider_op_payload(s->arena, &head.base);
+}
+
+typedef gw_status (*plan_fn)(provider_store *s, entity_kind kind, const entity_change *c,
+                             entity_plan *ret, gw_error *err);
+
+static gw_status plan(provider_op *o, provider_store *s, plan_fn make, const entity_change *c,
+                      gw_error *err)
+{
+    entity_plan *p = gw_arena_new_of(s->arena, entity_plan);
+    gw_status rc = p ? make(s, o->kind->entity, c, p, err)
+                     : gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the request");
+    if (rc != GW_OK)
+        return rc;
+    o->data = p;
+    o->target = p->id;
+    o->payload = describe(s, p->version);
+    if (p->after)
+        provider_op_set(o, member_of(o->kind->entity), p->after);
+    return GW_OK;
+}
+
+static gw_status create(provider_op *o, provider_store *s, gw_error *err)
+{
+    const entity_change c = {
+        .id = "", .etag = "", .entity = message_child(o->request, member_of(o->kind->entity))};
+    return plan(o, s, entity_plan_create, &c, err);
+}
+
 static gw_status update(provider_op *o, provider_store *s, gw_error *err)
 {
-    ProtobufCMessage *m = NULL;
     const ProtobufCMessage *entity = message_child(o->request, member_of(o->kind->entity));
     const Google__Protobuf__FieldMask *mask =
         (const Google__Protobuf__FieldMask *)(const void *)message_child(o->request, "update_mask");
-    entity_change c = {.id = id_of(o),
-                       .etag = provider_op_etag(o->request, entity),
-                       .entity = entity,
-                       .paths = mask ? mask->paths : NULL,
-                       .path_count = mask ? mask->n_paths : 0};
-    gw_status rc = entity_update(s, o->kind->entity, &c, &m, err);
-    provider_op_set(o, member_of(o->kind->entity), m);
-    return rc;
+    const entity_change c = {.id = id_of(o),
+                             .etag = provider_op_etag(o->request, entity),
+                             .entity = entity,
+                             .paths = mask ? mask->paths : NULL,
+                             .path_count = mask ? mask->n_paths : 0};
+    return plan(o, s, entity_plan_update, &c, err);
 }
 
 static gw_status delete_entity(provider_op *o, provider_store *s, gw_error *err)
 {
-    entity_change c = {.id = id_of(o), .etag = message_text(o->request, "etag")};
-    return entity_delete(s, o->kind->entity, &c, err);
+    const entity_change c = {.id = id_of(o),
+                             .etag = message_text(o->request, "etag"),
+                             .note = message_text(o->request, "note")};
+    return plan(o, s, entity_plan_delete, &c, err);
+}
+
+static gw_status restore(provider_op *o, provider_store *s, gw_error *err)
+{
+    const entity_change c = {.id = id_of(o),
+                             .etag = message_text(o->request, "etag"),
+                             .note = message_text(o->request, "note"),
+                             .version = *(const int64_t *)message_field(
+                                 (ProtobufCMessage *)(uintptr_t)o->request, "version")};
+    return plan(o, s, entity_plan_restore, &c, err);
+}
+
+static gw_status apply(provider_op *o, provider_store *s, gw_error *err)
+{
+    const entity_plan *p = o->data;
+    gw_status rc = entity_write(s, p, err);
+    if (rc == GW_OK)
+        o->result_payload =
+            gw_arena_printf(s->arena, "{\"version\":%lld}", (long long)p->version->version).ptr;
+    return rc;
 }
 
 static gw_status list(provider_op *o, provider_store *s, gw_error *err)
@@ -98,20 +143,26 @@ static gw_status list(provider_op *o, provider_store *s, gw_error *err)
 
 /* ---- the handlers, one a line ---- */
 
-#define HANDLER(name, of, may_change, act)                                                         \
-    static const provider_op_kind name = {.run = act, .entity = of, .changes = may_change};        \
+#define READING(name, of, act)                                                                     \
+    static const provider_op_kind name = {.run = act, .entity = of};                               \
+    PROVIDER_HANDLER(name)
+#define CHANGE(name, of, act, named)                                                               \
+    static const provider_op_kind name = {                                                         \
+        .run = act, .apply = apply, .entity = of, .action = named};                                \
     PROVIDER_HANDLER(name)
 
-HANDLER(create_provider, ENTITY_PROVIDER, true, create)
-HANDLER(get_provider, ENTITY_PROVIDER, false, get)
-HANDLER(list_providers, ENTITY_PROVIDER, false, list)
-HANDLER(update_provider, ENTITY_PROVIDER, true, update)
-HANDLER(delete_provider, ENTITY_PROVIDER, true, delete_entity)
-HANDLER(create_route, ENTITY_ROUTE, true, create)
-HANDLER(get_route, ENTITY_ROUTE, false, get)
-HANDLER(list_routes, ENTITY_ROUTE, false, list)
-HANDLER(update_route, ENTITY_ROUTE, true, update)
-HANDLER(delete_route, ENTITY_ROUTE, true, delete_entity)
+CHANGE(create_provider, ENTITY_PROVIDER, create, "provider.create")
+READING(get_provider, ENTITY_PROVIDER, get)
+READING(list_providers, ENTITY_PROVIDER, list)
+CHANGE(update_provider, ENTITY_PROVIDER, update, "provider.update")
+CHANGE(delete_provider, ENTITY_PROVIDER, delete_entity, "provider.delete")
+CHANGE(restore_provider, ENTITY_PROVIDER, restore, "provider.restore")
+CHANGE(create_route, ENTITY_ROUTE, create, "model_route.create")
+READING(get_route, ENTITY_ROUTE, get)
+READING(list_routes, ENTITY_ROUTE, list)
+CHANGE(update_route, ENTITY_ROUTE, update, "model_route.update")
+CHANGE(delete_route, ENTITY_ROUTE, delete_entity, "model_route.delete")
+CHANGE(restore_route, ENTITY_ROUTE, restore, "model_route.restore")
 
 const gw_rpc_handler provider_rpc_handlers[] = {
     {.path = SERVICE_PATH "CreateProvider", .start = on_create_provider},
@@ -119,11 +170,13 @@ const gw_rpc_handler provider_rpc_handlers[] = {
     {.path = SERVICE_PATH "ListProviders", .start = on_list_providers},
     {.path = SERVICE_PATH "UpdateProvider", .start = on_update_provider},
     {.path = SERVICE_PATH "DeleteProvider", .start = on_delete_provider},
+    {.path = SERVICE_PATH "RestoreProvider", .start = on_restore_provider},
     {.path = SERVICE_PATH "CreateModelRoute", .start = on_create_route},
     {.path = SERVICE_PATH "GetModelRoute", .start = on_get_route},
     {.path = SERVICE_PATH "ListModelRoutes", .start = on_list_routes},
     {.path = SERVICE_PATH "UpdateModelRoute", .start = on_update_route},
     {.path = SERVICE_PATH "DeleteModelRoute", .start = on_delete_route},
+    {.path = SERVICE_PATH "RestoreModelRoute", .start = on_restore_route},
     {.path = NULL},
 };
 

@@ -5,10 +5,8 @@
  */
 #pragma once
 
+#include "audit_act.h"
 #include "config_store.h"
-
-#include "rpc/client.h"
-#include "rpc/server.h"
 
 typedef struct provider_rpc {
     gw_mongo *mongo;
@@ -17,10 +15,13 @@ typedef struct provider_rpc {
     gw_log *log;
     gw_rpc_channel *usage; /* prices the past anew; NULL: there is none */
     const gw_str *service_token; /* ours, for usage, as it is when it is used */
+    const audit_link *audit;
+    int64_t history_keep_ms; /* provider_store.h */
 } provider_rpc;
 
 /* Handlers for gw_rpc_server_add(); `arg` is a provider_rpc that outlives the server. */
 extern const gw_rpc_handler provider_rpc_handlers[];
+extern const gw_rpc_handler history_rpc_handlers[];
 extern const gw_rpc_handler price_book_rpc_handlers[];
 /* Makes the indexes once MongoDB is up. */
 void provider_rpc_prepare(provider_rpc *p);

@@ -140,6 +140,13 @@ static void check_note(check *c, const char *note)
                   NOTE_MAX_LEN);
 }
 
+gw_status note_check(const char *note, gw_error *err)
+{
+    check c = {.path = "", .err = err};
+    check_note(&c, note);
+    return c.rc;
+}
+
 gw_status provider_check(const provider_message *p, const char *path, gw_json_violations *v,
                          gw_error *err)
 {

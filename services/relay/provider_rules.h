@@ -21,6 +21,8 @@ typedef Apirelay__Relay__V1__PriceBook price_book_message;
 #define PROVIDER_TIMEOUT_MAX_MS (24LL * 3600 * 1000)
 #define PRICE_MAX_NANO_USD      9000000000000000LL
 
+/* Of what has no message with a note in it; its field is "note". */
+GW_CHECK gw_status note_check(const char *note, gw_error *err);
 GW_CHECK gw_status provider_check(const provider_message *p, const char *path,
                                   gw_json_violations *v, gw_error *err);
 /* The providers that targets name are checked when the snapshot is built, not here. */

@@ -1,3 +1,4 @@
+/* The plans of changes: what may be changed, and into what. */
 #include "provider_store_internal.h"
 
 #include "config_store.h"
@@ -114,8 +115,49 @@ static gw_status refuse_read_only(const entity *e, const ProtobufCMessage *m, gw
     return gw_violations_status(&v, err);
 }
 
-gw_status entity_create(provider_store *s, entity_kind kind, const entity_change *c,
-                        ProtobufCMessage **ret, gw_error *err)
+/* What is stored is stated in full, so that a later default changes nothing that exists. */
+static void state_defaults(entity_kind kind, ProtobufCMessage *m)
+{
+    const char *field = kind == ENTITY_PROVIDER ? "transport" : "unsupported_params";
+    if (*message_text(m, "status") == '\0')
+        message_set_text(m, "status", "active");
+    if (*message_text(m, field) == '\0')
+        message_set_text(m, field, kind == ENTITY_PROVIDER ? "own" : "refuse");
+}
+
+static bool give_id(provider_store *s, ProtobufCMessage *m)
+{
+    gw_object_id id;
+    char *hex = gw_arena_alloc(s->arena, GW_OBJECT_ID_HEX_SIZE);
+    if (!hex)
+        return false;
+    gw_object_id_make(&id, s->now_ms);
+    gw_object_id_format(&id, hex);
+    message_set_text(m, "id", hex);
+    return true;
+}
+
+/* The rules, and then the plan: `after` has its stamp. */
+static gw_status finish_plan(provider_store *s, entity_kind kind, const char *change,
+                             const ProtobufCMessage *before, ProtobufCMessage *after,
+                             entity_plan *ret, gw_error *err)
+{
+    const entity *e = entity_of(kind);
+    gw_status rc = check_rules(e, after, err);
+    if (rc == GW_OK)
+        rc = check_targets_exist(s, kind, after, err);
+    if (rc != GW_OK)
+        return rc;
+    *ret = (entity_plan){.kind = kind,
+                         .id = message_text(after, e->id_field),
+                         .before = before,
+                         .after = after,
+                         .version = config_version_of(s, kind, change, after)};
+    return ret->version ? GW_OK : config_no_memory(err);
+}
+
+gw_status entity_plan_create(provider_store *s, entity_kind kind, const entity_change *c,
+                             entity_plan *ret, gw_error *err)
 {
     const entity *e = entity_of(kind);
     if (!c->entity)
@@ -125,37 +167,11 @@ gw_status entity_create(provider_store *s, entity_kind kind, const entity_change
     ProtobufCMessage *m = message_shallow_copy(s->arena, c->entity);
     if (rc != GW_OK)
         return rc;
-    if (!m || !config_document_stamp(s, m))
+    if (!m || !config_document_stamp(s, m) || (kind == ENTITY_ROUTE && !give_id(s, m)))
         return config_no_memory(err);
     *(Google__Protobuf__Timestamp **)message_field(m, "created_at") = config_timestamp(s);
-    if (*message_text(m, "status") == '\0')
-        message_set_text(m, "status", "active");
-    if (kind == ENTITY_PROVIDER && *message_text(m, "transport") == '\0')
-        message_set_text(m, "transport", "own");
-    if (kind == ENTITY_ROUTE && *message_text(m, "unsupported_params") == '\0')
-        message_set_text(m, "unsupported_params", "refuse");
-    if (kind == ENTITY_ROUTE) {
-        gw_object_id id;
-        char *hex = gw_arena_alloc(s->arena, GW_OBJECT_ID_HEX_SIZE);
-        if (!hex)
-            return config_no_memory(err);
-        gw_object_id_make(&id, s->now_ms);
-        gw_object_id_format(&id, hex);
-        message_set_text(m, "id", hex);
-    }
-    rc = check_rules(e, m, err);
-    if (rc == GW_OK)
-        rc = check_targets_exist(s, kind, m, err);
-    if (rc == GW_OK)
-        rc = config_document_insert(s, &e->c, message_text(m, e->id_field), m, err);
-    if (rc == GW_ERR_ALREADY_EXISTS)
-        return gw_fail_field(err, rc, e->c.key_field, "there is a %s \"%.100s\" already", e->c.what,
-                             entity_sort_key(kind, m));
-    if (rc == GW_OK)
-        rc = config_version_raise(s, err);
-    if (rc == GW_OK)
-        *ret = m;
-    return rc;
+    state_defaults(kind, m);
+    return finish_plan(s, kind, "create", NULL, m, ret, err);
 }
 
 /* ---- update ---- */
@@ -231,8 +247,8 @@ static gw_status check_origin(const entity_change *c, const ProtobufCMessage *be
                          "must be given anew when the scheme, host or port of baseUrl changes");
 }
 
-gw_status entity_update(provider_store *s, entity_kind kind, const entity_change *c,
-                        ProtobufCMessage **ret, gw_error *err)
+gw_status entity_plan_update(provider_store *s, entity_kind kind, const entity_change *c,
+                             entity_plan *ret, gw_error *err)
 {
     const entity *e = entity_of(kind);
     ProtobufCMessage *before = NULL;
@@ -247,21 +263,11 @@ gw_status entity_update(provider_store *s, entity_kind kind, const entity_change
         return config_no_memory(err);
     message_set_text(after, "note", ""); /* it was for the change before */
     rc = apply(e, after, c, err);
-    if (rc == GW_OK)
-        rc = check_rules(e, after, err);
     if (rc == GW_OK && kind == ENTITY_PROVIDER)
         rc = check_origin(c, before, after, err);
-    if (rc == GW_OK)
-        rc = check_targets_exist(s, kind, after, err);
     if (rc == GW_OK && !config_document_stamp(s, after))
         rc = config_no_memory(err);
-    if (rc == GW_OK)
-        rc = config_document_replace(s, &e->c, c->id, message_text(before, "etag"), after, err);
-    if (rc == GW_OK)
-        rc = config_version_raise(s, err);
-    if (rc == GW_OK)
-        *ret = after;
-    return rc;
+    return rc == GW_OK ? finish_plan(s, kind, "update", before, after, ret, err) : rc;
 }
 
 /* ---- delete ---- */
@@ -281,23 +287,84 @@ static gw_status refuse_if_used(provider_store *s, const char *name, gw_error *e
     return rc;
 }
 
-gw_status entity_delete(provider_store *s, entity_kind kind, const entity_change *c, gw_error *err)
+gw_status entity_plan_delete(provider_store *s, entity_kind kind, const entity_change *c,
+                             entity_plan *ret, gw_error *err)
 {
-    const entity *e = entity_of(kind);
     ProtobufCMessage *found = NULL;
     gw_status rc = find_to_change(s, kind, c, &found, err);
+    if (rc == GW_OK)
+        rc = note_check(c->note, err);
     if (rc == GW_OK && kind == ENTITY_PROVIDER)
         rc = refuse_if_used(s, c->id, err);
     if (rc != GW_OK)
         return rc;
-    gw_db_auto_bson filter = BSON_INITIALIZER;
-    BSON_APPEND_UTF8(&filter, "_id", c->id);
-    rc = gw_db_delete(&s->db, e->c.name, &filter, NULL, err);
-    return rc == GW_OK ? config_version_raise(s, err) : rc;
+    ProtobufCMessage *last = message_shallow_copy(s->arena, found);
+    if (!last || !config_document_stamp(s, last))
+        return config_no_memory(err);
+    message_set_text(last, "note", c->note);
+    config_version *v = config_version_of(s, kind, "delete", last);
+    if (!v)
+        return config_no_memory(err);
+    v->provider = NULL; /* what it was, the version before says */
+    v->model_route = NULL;
+    *ret = (entity_plan){.kind = kind, .id = c->id, .before = found, .version = v};
+    return GW_OK;
 }
 
-gw_status provider_store_ensure_indexes(mongoc_database_t *db, gw_error *err)
+/* ---- restore ---- */
+
+static gw_status check_fixed(const entity *e, const ProtobufCMessage *stored,
+                             const ProtobufCMessage *m, gw_error *err)
 {
-    return gw_mongo_ensure_indexes(
-        db, ROUTES_COLLECTION, "[{\"name\":\"model\",\"key\":{\"model\":1},\"unique\":true}]", err);
+    for (size_t i = 0; stored && i < GW_ARRAY_LEN(e->fixed) && e->fixed[i]; i++) {
+        if (strcmp(message_text(stored, e->fixed[i]), message_text(m, e->fixed[i])) != 0)
+            return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, "version",
+                                 "has another %s, which is fixed after creation", e->fixed[i]);
+    }
+    return GW_OK;
+}
+
+/* The version to restore, and what is stored now (NULL: nothing). */
+static gw_status find_to_restore(provider_store *s, entity_kind kind, const entity_change *c,
+                                 ProtobufCMessage **stored, config_version **ret, gw_error *err)
+{
+    const entity *e = entity_of(kind);
+    entity_history h;
+    gw_status rc = config_document_find(s, &e->c, c->id, stored, err);
+    if (rc == GW_OK)
+        rc = entity_history_read(s, kind, c->id, *stored, &h, err);
+    if (rc == GW_OK && h.count == 0)
+        rc = entity_not_found(e, c->id, err);
+    if (rc == GW_OK && *c->etag && (!*stored || strcmp(c->etag, message_text(*stored, "etag"))))
+        rc = gw_fail_field(err, GW_ERR_ABORTED, "etag", "the %s has changed since it was read",
+                           e->c.what);
+    if (rc == GW_OK)
+        rc = note_check(c->note, err);
+    return rc == GW_OK ? entity_history_find(s, &h, c->version, ret, err) : rc;
+}
+
+gw_status entity_plan_restore(provider_store *s, entity_kind kind, const entity_change *c,
+                              entity_plan *ret, gw_error *err)
+{
+    ProtobufCMessage *stored = NULL;
+    config_version *v = NULL;
+    gw_status rc = find_to_restore(s, kind, c, &stored, &v, err);
+    if (rc != GW_OK)
+        return rc;
+    const ProtobufCMessage *was =
+        message_child(&v->base, kind == ENTITY_PROVIDER ? "provider" : "model_route");
+    if (!was)
+        return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, "version", "is of a deletion");
+    rc = check_fixed(entity_of(kind), stored, was, err);
+    ProtobufCMessage *m = message_shallow_copy(s->arena, was);
+    if (rc != GW_OK)
+        return rc;
+    if (!m || !config_document_stamp(s, m))
+        return config_no_memory(err);
+    message_set_text(m, "note", c->note);
+    state_defaults(kind, m);
+    rc = finish_plan(s, kind, "restore", stored, m, ret, err);
+    if (rc == GW_OK)
+        ret->version->restored_version = c->version;
+    return rc;
 }

@@ -4,7 +4,7 @@
 #pragma once
 
 #include "config_document.h"
-#include "provider_store.h"
+#include "entity_history.h"
 
 typedef struct entity {
     config_collection c;

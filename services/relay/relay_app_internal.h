@@ -29,6 +29,7 @@ typedef struct relay_app {
     gw_schema *schema;
     gw_access_checker *access;
     chat_authorizer chat_access;
+    audit_link audit;
     provider_rpc providers;
     ledger_rpc silent;
     recorder *recorder;

@@ -236,6 +236,7 @@ static void adjust_core(relay_app *a)
     target_health_configure(a->core.health, conf->breaker_failures, conf->breaker_open_ms);
     l->max_in_flight = GW_MIN(conf->max_inflight, a->inflight_bound);
     model_catalog_set_refresh(a->catalog, conf->model_list_refresh_ms);
+    a->providers.history_keep_ms = conf->history_retention_days * GW_MS_PER_DAY;
     ledger_keeper_set_request_max(a->ledgers, conf->request_timeout_ms + conf->drain_max_ms);
     a->front.trusted_proxies = conf->trusted_proxies.items;
     a->front.trusted_proxy_count = conf->trusted_proxies.n;
@@ -270,11 +271,12 @@ static gw_status open_providers(relay_app *a, gw_error *err)
 {
     gw_auto_buf secret = {0};
 
-    a->providers = (provider_rpc){.mongo = a->mongo,
-                                  .config = a->config,
-                                  .log = a->log,
-                                  .usage = a->usage,
-                                  .service_token = &a->core.service_token};
+    a->providers.mongo = a->mongo;
+    a->providers.config = a->config;
+    a->providers.log = a->log;
+    a->providers.usage = a->usage;
+    a->providers.service_token = &a->core.service_token;
+    a->providers.audit = &a->audit;
     gw_status rc = gw_service_cursor_secret(a->service, a->conf->cursor_key_file, &secret, err);
     if (rc == GW_OK)
         rc = gw_hkdf_sha256(secret.data, secret.len, GW_STR("provider list cursors"),
@@ -289,10 +291,7 @@ static gw_status open_providers(relay_app *a, gw_error *err)
 
 static gw_status open_silent(relay_app *a, gw_error *err)
 {
-    a->silent = (ledger_rpc){.redis = a->redis,
-                             .auth = a->auth,
-                             .service_token = gw_service_own_token(a->service),
-                             .log = a->log};
+    a->silent = (ledger_rpc){.redis = a->redis, .audit = &a->audit};
     return ledger_store_redis_new(a->redis, ledger_keeper_timers(a->ledgers), NULL,
                                   &a->silent.store, err);
 }
@@ -319,6 +318,8 @@ static gw_status open_rpc(relay_app *a, gw_error *err)
     gw_status rc = gw_access_checker_new(a->loop, &access, &a->access, err);
     if (rc != GW_OK)
         return rc;
+    a->audit =
+        (audit_link){.auth = a->auth, .service_token = &a->core.service_token, .log = a->log};
     a->chat_access.others = gw_access_authorizer(a->access);
     options.schema = a->schema;
     options.authorizer = chat_rpc_authorizer(&a->chat_access);
@@ -331,6 +332,8 @@ static gw_status open_rpc(relay_app *a, gw_error *err)
         rc = gw_rpc_server_add(a->rpc, chat_rpc_handlers, &a->core, err);
     if (rc == GW_OK)
         rc = gw_rpc_server_add(a->rpc, provider_rpc_handlers, &a->providers, err);
+    if (rc == GW_OK)
+        rc = gw_rpc_server_add(a->rpc, history_rpc_handlers, &a->providers, err);
     if (rc == GW_OK)
         rc = gw_rpc_server_add(a->rpc, price_book_rpc_handlers, &a->providers, err);
     if (rc == GW_OK)
@@ -423,7 +426,6 @@ void relay_app_reload(void *app)
     gw_http_server_adjust(a->http, &options);
     key_cache_adjust(a->keys, gw_service_own_token(a->service), a->conf->key_stale_max_ms);
     ledger_keeper_set_service_token(a->ledgers, gw_service_own_token(a->service));
-    a->silent.service_token = gw_service_own_token(a->service);
     origin_set_set_service_token(a->origins, gw_service_own_token(a->service));
     offence_book_set_service_token(a->offences, gw_service_own_token(a->service));
     reload_master_keys(a);

@@ -26,6 +26,7 @@ ADDED = {
     "POST /admin/providers", "GET /admin/providers", "GET /admin/providers/{name}", "PUT /admin/providers/{name}",
     "PATCH /admin/providers/{name}", "DELETE /admin/providers/{name}",
     "POST /admin/models", "GET /admin/models", "GET /admin/models/{id}", "PUT /admin/models/{id}", "PATCH /admin/models/{id}", "DELETE /admin/models/{id}", "POST /admin/models/try",
+    *(f"{method} /admin/{each}/{path}" for each in ("providers/{name}", "models/{id}") for method, path in (("GET", "versions"), ("GET", "versions/{version}"), ("POST", "restore"))),
     "GET /admin/prices", "PUT /admin/prices", "GET /admin/prices/versions", "GET /admin/prices/export", "POST /admin/prices/import",
     "POST /admin/prices/rerate",
     "GET /admin/metrics/stream", "POST /admin/accounting/rebuild", "GET /admin/accounting/spools", "POST /admin/accounting/spools/{id}/lost", "GET /admin/accounting/losses",
@@ -76,7 +77,7 @@ def test_every_route_is_served_and_in_the_openapi_document(suite: Suite) -> None
     document = httpx.get(f"{suite.admin_url}/openapi.json").json()
     for method, path in bindings():
         assert method.lower() in document["paths"][in_words_of_json(path)], (method, path)
-        target = path.replace("{id}", "0" * 24).replace("{name}", "nobody").replace("{api_key_id}", "0" * 24).replace("{kind}", "clients")
+        target = path.replace("{id}", "0" * 24).replace("{name}", "nobody").replace("{api_key_id}", "0" * 24).replace("{kind}", "clients").replace("{version}", "1")
         answer = httpx.request(method, suite.admin_url + target, json={} if method in ("POST", "PUT", "PATCH") else None)
         assert answer.status_code in (401, 400), (method, path, answer.text)  # it exists, and wants to know who asks
 

@@ -267,8 +267,9 @@ static int run(gw_service *s)
     if (base.n_args == 0) {
         serve(s);
     } else if (!s->kind->command || !s->kind->command(s, &exit_status)) {
-        (void)fprintf(stderr, "%s: unknown command '%s' (--help)\n", s->kind->conf->service,
-                      base.args[0]);
+        const gw_conf_table *t = s->kind->conf;
+        (void)fprintf(stderr, "%s: unknown command '%s'; there is %s (--help)\n", t->service,
+                      base.args[0], t->usage[0] ? t->usage : "none");
         exit_status = EXIT_USAGE;
     }
     return exit_status;

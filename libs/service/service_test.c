@@ -312,7 +312,7 @@ static void a_command_runs_instead_and_an_unknown_one_is_a_mistake(void **state)
     expect_exit(f, 7);
     (void)close(f->log_fd);
     start(f, "sing");
-    await(f, "unknown command 'sing'");
+    await(f, "unknown command 'sing'; there is ");
     expect_exit(f, 2);
 }
 

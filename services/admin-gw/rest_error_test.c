@@ -40,6 +40,23 @@ static void violations_come_first_and_all_of_them(void **state)
                    "\"reason\":\"INVALID_ARGUMENT\",\"domain\":\"apirelay\"}]}}");
 }
 
+static void the_message_says_which_field_is_meant_once(void **state)
+{
+    static const char named[] =
+        "{\"error\":{\"code\":400,\"status\":\"INVALID_ARGUMENT\","
+        "\"message\":\"name: must have 1-200 characters\",\"details\":["
+        "{\"@type\":\"type.googleapis.com/google.rpc.BadRequest\",\"fieldViolations\":["
+        "{\"field\":\"name\",\"description\":\"must have 1-200 characters\"}]},"
+        "{\"@type\":\"type.googleapis.com/google.rpc.ErrorInfo\","
+        "\"reason\":\"INVALID_ARGUMENT\",\"domain\":\"apirelay\"}]}}";
+    gw_error err = {0};
+    (void)state;
+    (void)gw_fail_field(&err, GW_ERR_INVALID_ARGUMENT, "name", "must have 1-200 characters");
+    assert_written(&err, NULL, "", named);
+    (void)gw_fail_field(&err, GW_ERR_INVALID_ARGUMENT, "name", "name: must have 1-200 characters");
+    assert_written(&err, NULL, "", named);
+}
+
 static void the_status_is_that_of_the_table(void **state)
 {
     static const struct {
@@ -69,6 +86,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_error_is_written_as_aip_193_has_it),
         cmocka_unit_test(violations_come_first_and_all_of_them),
+        cmocka_unit_test(the_message_says_which_field_is_meant_once),
         cmocka_unit_test(the_status_is_that_of_the_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -275,6 +275,17 @@ static gw_status require_both(const found_members *f, member one, member other, 
     return rc == GW_OK ? require(f, other, err) : rc;
 }
 
+/* It is written anew on the way up: what a provider would refuse would not get there. */
+static gw_status check_stream_options(yyjson_val *options, gw_error *err)
+{
+    yyjson_val *asked = yyjson_obj_get(options, "include_usage");
+
+    if (!asked || yyjson_is_bool(asked) || yyjson_is_null(asked))
+        return GW_OK;
+    return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, "stream_options.include_usage",
+                         "'stream_options.include_usage' must be a boolean");
+}
+
 static gw_status take_members(openai_body *b, relay_endpoint endpoint, const found_members *f,
                               gw_error *err)
 {
@@ -296,6 +307,8 @@ static gw_status take_members(openai_body *b, relay_endpoint endpoint, const fou
         rc = require(f, MEMBER_input, err);
     if (rc == GW_OK)
         rc = check_no_output(b, endpoint, f, err);
+    if (rc == GW_OK)
+        rc = check_stream_options(f->value[MEMBER_stream_options], err);
     if (rc != GW_OK)
         return rc;
     b->model_at = f->at[MEMBER_model];

@@ -10,6 +10,7 @@
 
 #include <stdlib.h>
 
+#define QUERY_MAX  16 /* parameters: more than the message has fields */
 #define STATES_MAX ((size_t)LEDGER_LEVELS * (LEDGER_SLOTS + 1))
 
 typedef Apirelay__Usage__V1__LimitState limit_state;
@@ -172,25 +173,37 @@ static void on_usage(void *arg, gw_status rc, const ProtobufCMessage *response, 
     relay_request_wake(r);
 }
 
+static bool was_given(const ProtobufCFieldDescriptor *const *given, size_t count,
+                      const ProtobufCFieldDescriptor *field)
+{
+    for (size_t i = 0; i < count; i++)
+        if (given[i] == field)
+            return true;
+    return count == QUERY_MAX; /* more than there are */
+}
+
 static gw_status read_query(relay_request *r, ProtobufCMessage *m, gw_error *err)
 {
     gw_str rest = r->call.query, name, value;
+    const ProtobufCFieldDescriptor *given[QUERY_MAX];
+    size_t count = 0;
 
     while (gw_query_next(&rest, &name, &value)) {
         ProtobufCMessage *owner;
         const ProtobufCFieldDescriptor *field;
+        char parameter[64];
         if (!gw_percent_decode(r->arena, name, true, &name) ||
             !gw_percent_decode(r->arena, value, true, &value))
             return gw_fail(err, GW_ERR_INVALID_ARGUMENT, "the query string is not well formed");
-        gw_status rc = gw_json_field_by_path(m, name, &owner, &field, err);
-        if (rc != GW_OK) {
-            char parameter[64];
-            (void)snprintf(parameter, sizeof(parameter), "%.*s",
-                           GW_STR_ARG(gw_str_slice(name, 0, 60)));
+        (void)snprintf(parameter, sizeof(parameter), "%.*s", GW_STR_ARG(gw_str_slice(name, 0, 60)));
+        if (gw_json_field_by_path(m, name, &owner, &field, err) != GW_OK)
             return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, parameter,
                                  "unknown query parameter '%s'", parameter);
-        }
-        rc = gw_json_set_from_text(owner, field, value, err);
+        if (was_given(given, count, field))
+            return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, parameter, "'%s' is given twice",
+                                 parameter);
+        given[count++] = field;
+        gw_status rc = gw_json_set_from_text(owner, field, value, err);
         if (rc != GW_OK)
             return rc;
     }
@@ -257,8 +270,12 @@ static relay_stage fail_usage(relay_request *r)
 {
     gw_error err;
 
-    if (r->upstream_rc == GW_ERR_INVALID_ARGUMENT || r->upstream_rc == GW_ERR_OUT_OF_RANGE)
-        return relay_request_fail(r, &r->troubles->upstream_err); /* the caller's own query */
+    if (r->upstream_rc == GW_ERR_INVALID_ARGUMENT || r->upstream_rc == GW_ERR_OUT_OF_RANGE) {
+        err = r->troubles->upstream_err; /* the caller's own query */
+        if (err.field[0])
+            (void)gw_error_prefix(&err, "'%s'", err.field);
+        return relay_request_fail(r, &err);
+    }
     (void)gw_fail(&err, GW_ERR_UNAVAILABLE, "usage cannot be read right now");
     return relay_request_fail(r, &err);
 }

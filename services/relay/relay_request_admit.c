@@ -148,9 +148,23 @@ static gw_status read_stream_mode(relay_request *r, gw_error *err)
     return GW_OK;
 }
 
+/* No JSON, as it is compressed? Bodies are read as they are. */
+static gw_status explain_body(const relay_request *r, gw_status rc, gw_error *err)
+{
+    gw_str coding = gw_headers_get(r->call.headers, "content-encoding");
+
+    if (rc != GW_ERR_INVALID_JSON || coding.len == 0 ||
+        gw_str_eq_nocase(coding, GW_STR("identity")))
+        return rc;
+    return gw_fail(err, GW_ERR_UNSUPPORTED_MEDIA_TYPE,
+                   "a body of content-encoding %.*s is not read: send it as it is",
+                   GW_STR_ARG(gw_str_slice(coding, 0, 40)));
+}
+
 static gw_status authorize_body(relay_request *r, gw_error *err)
 {
     gw_status rc = openai_body_read(r->arena, r->call.endpoint, r->raw_body, &r->body, err);
+    rc = explain_body(r, rc, err);
 
     if (rc == GW_OK)
         rc = read_stream_mode(r, err);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 from pathlib import Path
@@ -135,9 +136,38 @@ BODIES: dict[str, tuple[bytes, int, str, str | None]] = {
     "max_tokens zero": (b'{"model":"gpt-4o","messages":[],"max_tokens":0}', 400, "invalid_value", "max_tokens"),
     "max_tokens negative": (b'{"model":"gpt-4o","messages":[],"max_tokens":-1}', 400, "invalid_value", "max_tokens"),
     "max_tokens huge": (b'{"model":"gpt-4o","messages":[],"max_tokens":1e400}', 400, "invalid_json", None),
+    "include_usage of a wrong type": (b'{"model":"gpt-4o","messages":[],"stream":true,"stream_options":{"include_usage":"yes"}}', 400, "invalid_value", "stream_options.include_usage"),
     "n of a wrong type": (b'{"model":"gpt-4o","messages":[],"n":1.5}', 400, "invalid_value", "n"),
     "unknown model": (b'{"model":"who","messages":[]}', 404, "model_not_found", "model"),
 }
+
+
+def test_a_compressed_body_is_415_and_not_bad_json(suite: Suite, shared_key: str) -> None:
+    for path in (CHAT, "/v1/embeddings"):
+        packed = suite.post(path, shared_key, content=gzip.compress(json.dumps(GOOD).encode()), headers={"Content-Encoding": "gzip"})
+        error = assert_openai_error(packed, 415, "unsupported_media_type")
+        assert "gzip" in error["message"]
+    assert suite.post(CHAT, shared_key, json=GOOD, headers={"Content-Encoding": "identity"}).status_code == 200
+    assert_openai_error(suite.post(CHAT, shared_key, content=b"{", headers={"Content-Encoding": "identity"}), 400, "invalid_json")
+
+
+@pytest.mark.parametrize(
+    ("query", "param"),
+    [
+        ("from=2026-11-01T00:00:00Z&from=2026-11-02T00:00:00Z", "from"),
+        ("groupBy=model&%67roupBy=model", "groupBy"),
+        ("groupBy=key", "groupBy"),
+        ("interval=minute", "interval"),
+        ("timeZone=Nowhere/AtAll", "timeZone"),
+        ("from=yesterday", "from"),
+        ("from=2026-11-02T00:00:00Z&to=2026-11-01T00:00:00Z", "to"),
+        ("apiKeyId=000000000000000000000000", "apiKeyId"),
+        ("nothing=1", "nothing"),
+    ],
+)
+def test_a_query_of_ones_own_usage_that_is_wrong_names_its_parameter(suite: Suite, shared_key: str, query: str, param: str) -> None:
+    error = assert_openai_error(suite.get(f"/v1/usage?{query}", shared_key), 400, "invalid_value")
+    assert error["param"] == param
 
 
 @pytest.mark.parametrize("case", BODIES, ids=str)

@@ -127,11 +127,10 @@ static gw_status read_before(provider_store *s, price_list *ret, gw_error *err)
     return rc == GW_ERR_NOT_FOUND ? GW_OK : rc;
 }
 
-static gw_status check_import(const price_book_message *b, gw_error *err)
+static gw_status check_import(provider_store *s, const price_book_message *b, gw_error *err)
 {
-    gw_violations further = {0};
-    gw_status rc = price_book_check(b, "", &further, err);
-    return rc == GW_OK ? price_book_check_repeats(b, "", &further, err) : rc;
+    gw_status rc = price_book_check(b, "", s->further, err);
+    return rc == GW_OK ? price_book_check_repeats(b, "", s->further, err) : rc;
 }
 
 static gw_status run_import(provider_op *o, provider_store *s, gw_error *err)
@@ -144,13 +143,13 @@ static gw_status run_import(provider_op *o, provider_store *s, gw_error *err)
     price_changes changes;
     if (!book)
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the price book");
-    if (r->n_prices == 0) /* an empty file is a mistake; who wants an empty book puts it */
+    if (r->n_prices == 0) /* an empty file is a mistake */
         return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, "prices", "must be given");
     book->prices = r->prices;
     book->n_prices = r->n_prices;
     book->effective_from = r->effective_from;
     book->note = r->note;
-    gw_status rc = check_import(book, err); /* before the merge: paths are the caller's */
+    gw_status rc = check_import(s, book, err); /* before the merge: paths are the caller's */
     if (rc == GW_OK)
         rc = read_before(s, &before, err);
     if (rc == GW_OK)
@@ -211,7 +210,7 @@ static gw_status take_books(provider_store *s, const rerate_request *r, rate_req
         return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, "priceBook",
                              "may not be given with version");
     if (r->price_book) {
-        rc = check_import(r->price_book, err);
+        rc = check_import(s, r->price_book, err);
         return rc == GW_OK ? take_one_book(s, r->price_book, ret, err) : rc;
     }
     if (*r->version) {

@@ -173,12 +173,14 @@ static gw_status check_put(provider_store *s, const entity_change *c, const pric
                            gw_error *err)
 {
     const price_book_message *b = (const price_book_message *)(const void *)c->entity;
-    gw_violations further = {0};
-    gw_status rc = price_book_check(b, "", &further, err);
+    gw_status rc = price_book_check(b, "", s->further, err);
     if (rc == GW_OK)
-        rc = price_book_check_repeats(b, "", &further, err);
+        rc = price_book_check_repeats(b, "", s->further, err);
     if (rc != GW_OK)
         return rc;
+    /* A body that was cut or forgotten: without prices no key that has a budget is served. */
+    if (b->n_prices == 0)
+        return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, "prices", "must be given");
     if (*c->etag && strcmp(c->etag, x->etag) != 0)
         return gw_fail_field(err, GW_ERR_ABORTED, "etag",
                              "the price book has changed since it was read");

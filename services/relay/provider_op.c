@@ -9,7 +9,7 @@
 #define PAGE_SIZE_DEFAULT 50
 #define PAGE_SIZE_MAX     500
 
-static provider_store store_of(const provider_op *o, mongoc_database_t *db)
+static provider_store store_of(provider_op *o, mongoc_database_t *db)
 {
     return (provider_store){
         .db = {db, o->rpc->mongo},
@@ -19,6 +19,7 @@ static provider_store store_of(const provider_op *o, mongoc_database_t *db)
         .by = o->by ? o->by : "",
         .now_ms = o->now_ms,
         .history_keep_ms = o->history_keep_ms,
+        .further = &o->further,
     };
 }
 
@@ -42,7 +43,7 @@ void provider_op_answer(provider_op *o)
 
 void provider_op_fail(provider_op *o, const gw_error *err)
 {
-    gw_rpc_fail(o->call, err);
+    gw_rpc_fail_all(o->call, err, &o->further);
     free(o);
 }
 

@@ -44,6 +44,7 @@ struct provider_op {
     gw_error error;
     config_store_wait wait; /* until what was written is in force */
     ProtobufCMessage *response;
+    gw_violations further; /* beside the error that it fails with */
 };
 
 /* `kind` outlives the op. */

@@ -37,19 +37,6 @@ const entity *entity_of(entity_kind kind)
 
 static const char *const read_only[] = {"id", "source", "created_at", "updated_at", "updated_by"};
 
-/* Several mistakes become one message that names them all. */
-static gw_status check_rules(const entity *e, const ProtobufCMessage *m, gw_error *err)
-{
-    gw_violations further = {0}, all = {0};
-    gw_status rc = e->check(m, &further, err);
-    if (rc != GW_ERR_INVALID_ARGUMENT || further.count == 0)
-        return rc;
-    gw_violations_add(&all, err->field, "%.159s", err->message);
-    for (size_t i = 0; i < further.count; i++)
-        gw_violations_add(&all, further.items[i].field, "%s", further.items[i].description);
-    return gw_violations_status(&all, err);
-}
-
 /* ---- before a change ---- */
 
 /* The stored entity to change: what only the file has cannot be changed over the API. */
@@ -101,7 +88,8 @@ static gw_status check_targets_exist(provider_store *s, entity_kind kind, const 
     return rc;
 }
 
-static gw_status refuse_read_only(const entity *e, const ProtobufCMessage *m, gw_error *err)
+static gw_status refuse_read_only(provider_store *s, const entity *e, const ProtobufCMessage *m,
+                                  gw_error *err)
 {
     gw_violations v = {0};
     for (size_t i = 0; i < GW_ARRAY_LEN(read_only); i++) {
@@ -112,7 +100,7 @@ static gw_status refuse_read_only(const entity *e, const ProtobufCMessage *m, gw
         if (f && message_has(m, f))
             gw_violations_add(&v, name, "is read only");
     }
-    return gw_violations_status(&v, err);
+    return gw_violations_split(&v, err, s->further);
 }
 
 /* What is stored is stated in full, so that a later default changes nothing that exists. */
@@ -143,7 +131,7 @@ static gw_status finish_plan(provider_store *s, entity_kind kind, const char *ch
                              entity_plan *ret, gw_error *err)
 {
     const entity *e = entity_of(kind);
-    gw_status rc = check_rules(e, after, err);
+    gw_status rc = e->check(after, s->further, err);
     if (rc == GW_OK)
         rc = check_targets_exist(s, kind, after, err);
     if (rc != GW_OK)
@@ -163,7 +151,7 @@ gw_status entity_plan_create(provider_store *s, entity_kind kind, const entity_c
     if (!c->entity)
         return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT,
                              kind == ENTITY_ROUTE ? "modelRoute" : "provider", "must be given");
-    gw_status rc = refuse_read_only(e, c->entity, err);
+    gw_status rc = refuse_read_only(s, e, c->entity, err);
     ProtobufCMessage *m = message_shallow_copy(s->arena, c->entity);
     if (rc != GW_OK)
         return rc;
@@ -199,7 +187,8 @@ static void apply_field(const entity *e, ProtobufCMessage *to, const ProtobufCMe
         message_copy_field(to, from, f);
 }
 
-static gw_status apply(const entity *e, ProtobufCMessage *to, const entity_change *c, gw_error *err)
+static gw_status apply(provider_store *s, const entity *e, ProtobufCMessage *to,
+                       const entity_change *c, gw_error *err)
 {
     gw_violations v = {0};
     for (size_t i = 0; i < c->path_count; i++) {
@@ -214,7 +203,7 @@ static gw_status apply(const entity *e, ProtobufCMessage *to, const entity_chang
         if (message_has(c->entity, f))
             apply_field(e, to, c->entity, f, f->name, &v);
     }
-    return gw_violations_status(&v, err);
+    return gw_violations_split(&v, err, s->further);
 }
 
 /* By the mask, or without one by having a value. */
@@ -262,7 +251,7 @@ gw_status entity_plan_update(provider_store *s, entity_kind kind, const entity_c
     if (!after)
         return config_no_memory(err);
     message_set_text(after, "note", ""); /* it was for the change before */
-    rc = apply(e, after, c, err);
+    rc = apply(s, e, after, c, err);
     if (rc == GW_OK && kind == ENTITY_PROVIDER)
         rc = check_origin(c, before, after, err);
     if (rc == GW_OK && !config_document_stamp(s, after))

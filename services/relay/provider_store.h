@@ -27,6 +27,7 @@ typedef struct provider_store {
     const char *by; /* who asks: updated_by of what is written */
     int64_t now_ms;
     int64_t history_keep_ms; /* of versions that are in force no more */
+    gw_violations *further; /* what is wrong beside the error that a call returns */
 } provider_store;
 
 typedef enum entity_kind { ENTITY_PROVIDER, ENTITY_ROUTE } entity_kind;

@@ -102,6 +102,29 @@ def test_a_route_that_breaks_the_rules_is_refused_by_field(suite: Suite, case: s
     assert violations[0]["field"].removeprefix("modelRoute.") == field.removeprefix("modelRoute."), violations
 
 
+def test_every_mistake_is_a_violation_of_its_own(suite: Suite) -> None:
+    """Not one that is named and others in the text of its message."""
+    wrong = {
+        "POST /admin/providers": ({"name": "A B", "kind": "pigeon", "baseUrl": "ftp://x"}, {"name", "kind", "baseUrl"}),
+        "POST /admin/models": ({"targets": [{"weight": -1}]}, {"model", "targets[0].provider", "targets[0].weight"}),
+        "PUT /admin/prices": ({"prices": [{"model": "a", "promptPerMillionNanoUsd": -1}, {}]}, {"prices[0].promptPerMillionNanoUsd", "prices[1].model"}),
+    }
+    for route, (body, fields) in wrong.items():
+        answer = suite.admin(*route.split(), json=body)
+        assert answer.status_code == 400, answer.text
+        violations = answer.json()["error"]["details"][0]["fieldViolations"]
+        assert fields <= {v["field"] for v in violations}, (route, violations)
+        assert not any("; " in v["description"] for v in violations), violations
+
+
+def test_a_price_book_is_not_emptied_by_a_body_that_says_nothing(suite: Suite) -> None:
+    before = suite.shown("/admin/prices")
+    for body in ({}, {"note": "why"}, {"prices": []}):
+        answer = suite.admin("PUT", "/admin/prices", json=body)
+        assert answer.status_code == 400 and answer.json()["error"]["details"][0]["fieldViolations"][0]["field"] == "prices", answer.text
+    assert suite.shown("/admin/prices") == before
+
+
 def test_more_credentials_do_not_follow_a_provider_to_another_host(suite: Suite, admin: RpcClient) -> None:
     name = make_provider(suite, moreCredentials=["env:RELAY_CREDENTIAL_SECOND"])
     moved = {"baseUrl": "http://127.0.0.2:1/v1", "credential": "env:RELAY_CREDENTIAL_SCRIPTED"}

@@ -8,137 +8,57 @@
 --   born   KEYS born of any shards   ARGV verb; their births, and the time
 --
 -- In front of this text stands one function, clock(): ms since 1970 and the run id of this Redis. Numbers are doubles: amounts stay
--- below 2^53. All writes of a call are in one effect, so that a copy of Redis has all of it or nothing. What is read and written with
--- each statement is packed as little-endian doubles: as texts it costs Redis two and a half times as much.
+-- below 2^53. All writes of a call are in one effect, so that a copy of Redis has all of it or nothing.
+--
+-- What is read, written and answered with each statement is packed as little-endian doubles: as texts it costs Redis two and a half
+-- times as much. Each call runs this text from its top and makes its functions anew, with all that they refer to: what few calls need
+-- is inside seldom().
 
-local DAY, UNLIMITED, RECORDS, TOMBSTONE = 86400000, 2 ^ 53, 64, 60000
-local floor, min, max = math.floor, math.min, math.max
 local now, run = clock()
-
-local function num(s) return tonumber(s) or 0 end
-local function doubles(count) return '<' .. string.rep('d', count) end
+local DAY, UNLIMITED = 86400000, 2 ^ 53
+local floor, min, max = math.floor, math.min, math.max
 
 local function born_of(key)
   local b = redis.call('HMGET', key, 'run', 'at')
-  if b[1] == run then return num(b[2]) end
+  if b[1] == run then return tonumber(b[2]) or 0 end
   redis.call('HSET', key, 'run', run, 'at', string.format('%.0f', now))
   return now
 end
 
--- Months since year 0 of a day since 1970: years begin in March, so that the leap day is the last.
-local function month_of(day)
-  local z = day + 719468
-  local era = floor(z / 146097)
-  local d = z - era * 146097
-  local y = floor((d - floor(d / 1460) + floor(d / 36524) - floor(d / 146096)) / 365)
-  local of_year = d - (365 * y + floor(y / 4) - floor(y / 100))
-  local m = floor((5 * of_year + 2) / 153)
-  return (y + era * 400) * 12 + m
-end
-
-local function same(w, a, b)
-  return a == b or (w > 2 and month_of(a) == month_of(b))
-end
-
--- A record, the field r:<holder>: seq at dead void sold day S1..S4 out1..out4 cuts lent slots
-local RECORD = doubles(17)
-
+-- A record, the field r:<holder>: 17 doubles.
 local function read_record(text)
   if not text then return nil end
-  local f = { struct.unpack(RECORD, text) }
-  return { seq = f[1], at = f[2], dead = f[3], void = f[4], sold = f[5], day = f[6],
-    S = { f[7], f[8], f[9], f[10] }, out = { f[11], f[12], f[13], f[14] }, cuts = f[15], b = f[16], f = f[17] }
+  local seq, at, dead, void, sold, day, S1, S2, S3, S4, out1, out2, out3, out4, cuts, b, f = struct.unpack('<ddddddddddddddddd', text)
+  return { seq = seq, at = at, dead = dead, void = void, sold = sold, day = day, S = { S1, S2, S3, S4 },
+    out = { out1, out2, out3, out4 }, cuts = cuts, b = b, f = f }
 end
 
-local function write_record(r)
+local function record_text(r)
   local S, out = r.S, r.out
-  return struct.pack(RECORD, r.seq, r.at, r.dead, r.void, r.sold, r.day, S[1], S[2], S[3], S[4], out[1], out[2], out[3], out[4],
-    r.cuts, r.b, r.f)
+  return struct.pack('<ddddddddddddddddd', r.seq, r.at, r.dead, r.void, r.sold, r.day, S[1], S[2], S[3], S[4], out[1], out[2],
+    out[3], out[4], r.cuts, r.b, r.f)
 end
 
--- The rest of a ledger, the field l: ld bn wt fr rd dy t1..t4 lv bt bo gn nr ft og oa, 6 limits.
--- ft: slots lent; og of them by records that had to go, the last one at oa.
-local LEDGER = doubles(24)
-
+-- The rest of a ledger, the field l: 24 doubles. ft: slots lent; og of them by records that had to go, the last one at oa.
 local function read_ledger(key, holder)
-  local v = redis.call('HMGET', key, 'l', 'r:' .. (holder or ''))
+  local v = redis.call('HMGET', key, 'l', 'r:' .. holder)
   if not v[1] then return nil end
-  local f = { struct.unpack(LEDGER, v[1]) }
-  return { key = key, ld = f[1], bn = f[2], wt = f[3], fr = f[4], rd = f[5], dy = f[6], t = { f[7], f[8], f[9], f[10] }, lv = f[11],
-    bt = f[12], bo = f[13], gn = f[14], nr = f[15], ft = f[16], og = f[17], oa = f[18],
-    lm = { f[19], f[20], f[21], f[22], f[23], f[24] } }, read_record(v[2])
+  local ld, bn, wt, fr, rd, dy, t1, t2, t3, t4, lv, bt, bo, gn, nr, ft, og, oa, lm1, lm2, lm3, lm4, lm5, lm6 =
+    struct.unpack('<dddddddddddddddddddddddd', v[1])
+  return { key = key, ld = ld, bn = bn, wt = wt, fr = fr, rd = rd, dy = dy, t = { t1, t2, t3, t4 }, lv = lv, bt = bt, bo = bo, gn = gn,
+    nr = nr, ft = ft, og = og, oa = oa, lm = { lm1, lm2, lm3, lm4, lm5, lm6 } }, read_record(v[2])
 end
 
 local function write_ledger(L, holder, r)
   local t, lm = L.t, L.lm
-  local text = struct.pack(LEDGER, L.ld, L.bn, L.wt, L.fr, L.rd, L.dy, t[1], t[2], t[3], t[4], L.lv, L.bt, L.bo, L.gn, L.nr, L.ft,
-    L.og, L.oa, lm[1], lm[2], lm[3], lm[4], lm[5], lm[6])
+  local text = struct.pack('<dddddddddddddddddddddddd', L.ld, L.bn, L.wt, L.fr, L.rd, L.dy, t[1], t[2], t[3], t[4], L.lv, L.bt,
+    L.bo, L.gn, L.nr, L.ft, L.og, L.oa, lm[1], lm[2], lm[3], lm[4], lm[5], lm[6])
   if r then
-    redis.call('HSET', L.key, 'l', text, 'r:' .. holder, write_record(r))
+    redis.call('HSET', L.key, 'l', text, 'r:' .. holder, record_text(r))
   else
     redis.call('HSET', L.key, 'l', text)
   end
   if L.keep then redis.call('PEXPIRE', L.key, L.nr > 0 and 35 * DAY or DAY) end
-end
-
--- Calls fn(holder, record) for each record; what it returns is written back.
-local function each_record(L, fn)
-  local all = redis.call('HGETALL', L.key)
-  for i = 1, #all, 2 do
-    if string.sub(all[i], 1, 2) == 'r:' then
-      local r = read_record(all[i + 1])
-      if fn(string.sub(all[i], 3), r) then redis.call('HSET', L.key, all[i], write_record(r)) end
-    end
-  end
-end
-
-local function new_ledger(key, born, load)
-  return { key = key, ld = max(now * 1000, load + 1), bn = born, wt = now, fr = 0, rd = 0, dy = 0, t = { 0, 0, 0, 0 }, lv = 0, bt = now,
-    bo = 0, gn = -1, lm = { UNLIMITED, UNLIMITED, UNLIMITED, UNLIMITED, 0, 0 }, nr = 0, ft = 0, og = 0, oa = now, keep = true }
-end
-
--- The data is older than this Redis: what is lent is still lent, what was spent comes back with the rollups.
-local function rebuild(L, born, quarantine)
-  L.ld, L.bn, L.wt, L.fr, L.rd, L.keep = max(now * 1000, L.ld + 1), born, born + quarantine, 0, 0, true
-  L.t, L.lv, L.bt, L.bo, L.ft = { 0, 0, 0, 0 }, 0, now, 0, L.og
-  each_record(L, function(_, r)
-    for w = 1, 4 do
-      if same(w, r.day, L.dy) then L.t[w] = L.t[w] + r.out[w] else r.out[w] = 0 end
-      r.S[w] = 0
-    end
-    r.day, r.cuts, r.b, r.void = L.dy, 0, 0, 1
-    L.ft = L.ft + r.f
-    return true
-  end)
-end
-
--- Limits that are new to a ledger nobody has a position with: there may have been none meanwhile, and nothing counted.
-local function begin_anew(L)
-  L.ld, L.fr, L.rd, L.t, L.keep = max(now * 1000, L.ld + 1), 0, 0, { 0, 0, 0, 0 }, true
-end
-
-local ROOM = 14 -- fields: beyond it the dead are looked for
-
-local function make_room(L)
-  if redis.call('HLEN', L.key) < ROOM then return end
-  local count, oldest, last = 0, nil, nil
-  local gone = {}
-  each_record(L, function(holder, r)
-    if r.dead == 1 and r.at + TOMBSTONE < now then
-      gone[#gone + 1] = holder
-    else
-      count = count + 1
-      if not last or r.at < last.at then oldest, last = holder, r end
-    end
-    return false
-  end)
-  if count >= RECORDS then
-    gone[#gone + 1] = oldest
-    if last.dead == 0 then L.nr = L.nr - 1 end
-    L.bo = L.bo - last.b
-    if last.f > 0 then L.og, L.oa = L.og + last.f, now end
-  end
-  for _, holder in ipairs(gone) do redis.call('HDEL', L.key, 'r:' .. holder) end
 end
 
 local function refill(L)
@@ -148,21 +68,231 @@ local function refill(L)
   L.bt = max(now, L.bt)
 end
 
--- Slots of records that had to go: their requests have ended by now.
-local function forget_gone(L, lapse)
-  if L.og == 0 or L.oa + lapse >= now then return end
-  L.ft, L.og = L.ft - L.og, 0
+-- What few calls need, made when it is.
+local made
+local function seldom()
+  if made then return made end
+  local RECORDS, TOMBSTONE = 64, 60000
+  made = {}
+  local function num(s) return tonumber(s) or 0 end
+
+  -- Months since year 0 of a day since 1970: years begin in March, so that the leap day is the last.
+  local function month_of(day)
+    local z = day + 719468
+    local era = floor(z / 146097)
+    local d = z - era * 146097
+    local y = floor((d - floor(d / 1460) + floor(d / 36524) - floor(d / 146096)) / 365)
+    local of_year = d - (365 * y + floor(y / 4) - floor(y / 100))
+    local m = floor((5 * of_year + 2) / 153)
+    return (y + era * 400) * 12 + m
+  end
+
+  local function same(w, a, b)
+    return a == b or (w > 2 and month_of(a) == month_of(b))
+  end
+
+  -- Calls fn(holder, record) for each record; what it returns is written back.
+  local function each_record(L, fn)
+    local all = redis.call('HGETALL', L.key)
+    for i = 1, #all, 2 do
+      if string.sub(all[i], 1, 2) == 'r:' then
+        local r = read_record(all[i + 1])
+        if fn(string.sub(all[i], 3), r) then redis.call('HSET', L.key, all[i], record_text(r)) end
+      end
+    end
+  end
+
+  local function new_ledger(key, born, load)
+    return { key = key, ld = max(now * 1000, load + 1), bn = born, wt = now, fr = 0, rd = 0, dy = 0, t = { 0, 0, 0, 0 }, lv = 0, bt = now,
+      bo = 0, gn = -1, lm = { UNLIMITED, UNLIMITED, UNLIMITED, UNLIMITED, 0, 0 }, nr = 0, ft = 0, og = 0, oa = now, keep = true }
+  end
+
+  -- The data is older than this Redis: what is lent is still lent, what was spent comes back with the rollups.
+  local function rebuild(L, born, quarantine)
+    L.ld, L.bn, L.wt, L.fr, L.rd, L.keep = max(now * 1000, L.ld + 1), born, born + quarantine, 0, 0, true
+    L.t, L.lv, L.bt, L.bo, L.ft = { 0, 0, 0, 0 }, 0, now, 0, L.og
+    each_record(L, function(_, r)
+      for w = 1, 4 do
+        if same(w, r.day, L.dy) then L.t[w] = L.t[w] + r.out[w] else r.out[w] = 0 end
+        r.S[w] = 0
+      end
+      r.day, r.cuts, r.b, r.void = L.dy, 0, 0, 1
+      L.ft = L.ft + r.f
+      return true
+    end)
+  end
+
+  -- Limits that are new to a ledger nobody has a position with: there may have been none meanwhile, and nothing counted.
+  local function begin_anew(L)
+    L.ld, L.fr, L.rd, L.t, L.keep = max(now * 1000, L.ld + 1), 0, 0, { 0, 0, 0, 0 }, true
+  end
+
+  local ROOM = 14 -- fields: beyond it the dead are looked for
+
+  local function make_room(L)
+    if redis.call('HLEN', L.key) < ROOM then return end
+    local count, oldest, last = 0, nil, nil
+    local gone = {}
+    each_record(L, function(holder, r)
+      if r.dead == 1 and r.at + TOMBSTONE < now then
+        gone[#gone + 1] = holder
+      else
+        count = count + 1
+        if not last or r.at < last.at then oldest, last = holder, r end
+      end
+      return false
+    end)
+    if count >= RECORDS then
+      gone[#gone + 1] = oldest
+      if last.dead == 0 then L.nr = L.nr - 1 end
+      L.bo = L.bo - last.b
+      if last.f > 0 then L.og, L.oa = L.og + last.f, now end
+    end
+    for _, holder in ipairs(gone) do redis.call('HDEL', L.key, 'r:' .. holder) end
+  end
+
+  local function roll(L, day)
+    local to = floor(now / DAY)
+    local day_now = max(to, L.dy)
+    if day <= to + 1 then day_now = max(day_now, day) end
+    if day_now == L.dy then return end
+    for w = 1, 4 do
+      if not same(w, day_now, L.dy) then L.t[w] = 0 end
+    end
+    L.dy, L.keep = day_now, true
+  end
+
+  -- Bucket tokens of silent relays are past use; their slots much later, when each request has ended.
+  local function sweep(L, holder, lease, lapse)
+    each_record(L, function(h, r)
+      if h == holder or r.dead == 1 then return false end
+      local void, lapsed = r.b > 0 and r.at + lease < now, r.f > 0 and r.at + lapse < now
+      if void then r.cuts, L.bo, r.b, r.void = r.cuts + r.b, L.bo - r.b, 0, 1 end
+      if lapsed then L.ft, r.f = L.ft - r.f, 0 end
+      return void or lapsed
+    end)
+  end
+
+  -- And how many of them have been silent for longer than any request lives.
+  local function lent_to_others(L, holder, w, lapse)
+    local sum, silent = 0, 0
+    each_record(L, function(h, r)
+      if h ~= holder and r.dead == 0 then
+        local has = 0
+        if w == 6 then has = r.f elseif w == 5 then has = r.b elseif same(w, r.day, L.dy) then has = r.out[w] end
+        sum = sum + has
+        if has > 0 and r.at + lapse < now then silent = silent + 1 end
+      end
+      return false
+    end)
+    return sum, silent
+  end
+
+  local SLOT_RETRY = 1000 -- nobody knows when a request ends
+
+  local function ms_to_reset(L, w)
+    if w == 6 then return SLOT_RETRY end
+    if w == 5 then return math.ceil(max(0, 1000000 - L.lv) * 60000 / (max(L.lm[5], 1) * 1000000)) end
+    local day = L.dy + 1
+    if w > 2 then
+      while month_of(day) == month_of(L.dy) do day = day + 1 end
+    end
+    return day * DAY - now
+  end
+
+  local function load()
+    local born = born_of(KEYS[2])
+    local L = read_ledger(KEYS[1], '')
+    if not L or L.ld ~= num(ARGV[2]) or L.bn ~= born then return 'OLD' end
+    if L.rd == 1 then return 'OK' end
+    if now < L.wt then return 'WAIT' end
+    roll(L, floor(now / DAY))
+    if L.dy ~= num(ARGV[3]) then
+      write_ledger(L)
+      return 'OLD'
+    end
+    for w = 1, 4 do L.t[w] = L.t[w] + num(ARGV[3 + w]) end
+    L.rd = 1
+    write_ledger(L)
+    return 'OK'
+  end
+
+  local function look()
+    local L, b = read_ledger(KEYS[1], ''), redis.call('HMGET', KEYS[2], 'run', 'at')
+    if not L or b[1] ~= run or num(b[2]) ~= L.bn then return { 0, 0, 0, now, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 } end
+    roll(L, floor(now / DAY))
+    refill(L)
+    local lent = { 0, 0, 0, 0 }
+    each_record(L, function(_, r)
+      for w = 1, 4 do
+        if same(w, r.day, L.dy) then lent[w] = lent[w] + r.out[w] end
+      end
+      return false
+    end)
+    return { 1, L.rd, L.ld, now, L.t[1], L.t[2], L.t[3], L.t[4], lent[1], lent[2], lent[3], lent[4], L.lv, L.bo, L.ft }
+  end
+
+  -- What a record holds in the windows that are now, and a slot; empty when nothing.
+  local function held(L, r)
+    local out, any = {}, r.b > 0 or r.f > 0
+    for w = 1, 4 do
+      out[w] = same(w, r.day, L.dy) and r.out[w] or 0
+      any = any or out[w] > 0
+    end
+    return any and out or nil
+  end
+
+  local function silent()
+    local lapse, L = num(ARGV[2]), read_ledger(KEYS[1], '')
+    local found = {}
+    if not L then return found end
+    roll(L, floor(now / DAY))
+    each_record(L, function(holder, r)
+      local out = r.dead == 0 and r.at + lapse < now and held(L, r)
+      if out then found[#found + 1] = { holder, r.at, out[1], out[2], out[3], out[4], r.f } end
+      return false
+    end)
+    return found
+  end
+
+  -- The record stays, with nothing in it: should the relay come back, it states what it has spent beyond what we know.
+  local function forgive()
+    local lapse, quarantine, holder = num(ARGV[2]), num(ARGV[3]), ARGV[4]
+    local born = born_of(KEYS[2])
+    local L, r = read_ledger(KEYS[1], holder)
+    if not r or r.dead == 1 then return { 'NONE' } end
+    if r.at + lapse >= now then return { 'HEARD' } end
+    if L.bn ~= born then
+      rebuild(L, born, quarantine)
+      r = read_record(redis.call('HGET', KEYS[1], 'r:' .. holder))
+    end
+    roll(L, floor(now / DAY))
+    local out, slots = held(L, r), r.f
+    if not out then return { 'NONE' } end
+    for w = 1, 4 do L.t[w], r.out[w] = L.t[w] - out[w], 0 end
+    r.cuts, L.bo, r.b, r.void = r.cuts + r.b, L.bo - r.b, 0, 1
+    L.ft, r.f = L.ft - slots, 0
+    write_ledger(L, holder, r)
+    return { 'OK', r.at, out[1], out[2], out[3], out[4], slots }
+  end
+
+  local function born()
+    local out = {}
+    for i = 1, #KEYS do out[i] = born_of(KEYS[i]) end
+    out[#out + 1] = now
+    return out
+  end
+
+  made = { same = same, new_ledger = new_ledger, rebuild = rebuild, begin_anew = begin_anew, make_room = make_room, roll = roll,
+    sweep = sweep, lent_to_others = lent_to_others, ms_to_reset = ms_to_reset,
+    load = load, look = look, silent = silent, forgive = forgive, born = born }
+  return made
 end
 
-local function roll(L, day)
-  local to = floor(now / DAY)
-  local day_now = max(to, L.dy)
-  if day <= to + 1 then day_now = max(day_now, day) end
-  if day_now == L.dy then return end
-  for w = 1, 4 do
-    if not same(w, day_now, L.dy) then L.t[w] = 0 end
-  end
-  L.dy, L.keep = day_now, true
+if ARGV[1] ~= 'state' then return seldom()[ARGV[1]]() end
+
+local function same(w, a, b)
+  return a == b or (w > 2 and seldom().same(w, a, b))
 end
 
 local function believe(L, r, a)
@@ -195,32 +325,6 @@ local function lacking(L, a)
   return nil
 end
 
--- Bucket tokens of silent relays are past use; their slots much later, when each request has ended.
-local function sweep(L, holder, lease, lapse)
-  each_record(L, function(h, r)
-    if h == holder or r.dead == 1 then return false end
-    local void, lapsed = r.b > 0 and r.at + lease < now, r.f > 0 and r.at + lapse < now
-    if void then r.cuts, L.bo, r.b, r.void = r.cuts + r.b, L.bo - r.b, 0, 1 end
-    if lapsed then L.ft, r.f = L.ft - r.f, 0 end
-    return void or lapsed
-  end)
-end
-
--- And how many of them have been silent for longer than any request lives.
-local function lent_to_others(L, holder, w, lapse)
-  local sum, silent = 0, 0
-  each_record(L, function(h, r)
-    if h ~= holder and r.dead == 0 then
-      local has = 0
-      if w == 6 then has = r.f elseif w == 5 then has = r.b elseif same(w, r.day, L.dy) then has = r.out[w] end
-      sum = sum + has
-      if has > 0 and r.at + lapse < now then silent = silent + 1 end
-    end
-    return false
-  end)
-  return sum, silent
-end
-
 local function sell(L, r, a)
   local share = 4 * max(L.nr, 1)
   for w = 1, 4 do
@@ -241,73 +345,26 @@ local function sell(L, r, a)
   r.sold = 1
 end
 
-local SLOT_RETRY = 1000 -- nobody knows when a request ends
-
-local function ms_to_reset(L, w)
-  if w == 6 then return SLOT_RETRY end
-  if w == 5 then return math.ceil(max(0, 1000000 - L.lv) * 60000 / (max(L.lm[5], 1) * 1000000)) end
-  local day = L.dy + 1
-  if w > 2 then
-    while month_of(day) == month_of(L.dy) do day = day + 1 end
-  end
-  return day * DAY - now
+local function statement(holder, text)
+  local seq, first, final, bye, ask, load, day, S1, S2, S3, S4, f1, f2, f3, f4, n1, n2, n3, n4, w1, w2, w3, w4, l1, l2, l3, l4, cuts,
+    bfloor, bneed, bwant, ffloor, fneed, fwant, gen, lm1, lm2, lm3, lm4, lm5, lm6 =
+    struct.unpack('<ddddddddddddddddddddddddddddddddddddddddd', text)
+  return { holder = holder, seq = seq, first = first == 1, final = final == 1, bye = bye == 1, ask = ask == 1, load = load, day = day,
+    S = { S1, S2, S3, S4 }, floor = { f1, f2, f3, f4 }, need = { n1, n2, n3, n4 }, want = { w1, w2, w3, w4 },
+    late = { l1, l2, l3, l4 }, cuts = cuts, bfloor = bfloor, bneed = bneed, bwant = bwant, ffloor = ffloor, fneed = fneed, fwant = fwant,
+    gen = gen, lm = { lm1, lm2, lm3, lm4, lm5, lm6 } }
 end
 
-local STATEMENT = doubles(41)
-
-local function statement(which)
-  local at = 3 + 2 * which
-  local v = { struct.unpack(STATEMENT, ARGV[at + 1]) }
-  local function four(i) return { v[i], v[i + 1], v[i + 2], v[i + 3] } end
-  return { holder = ARGV[at], seq = v[1], first = v[2] == 1, final = v[3] == 1, bye = v[4] == 1, ask = v[5] == 1, load = v[6],
-    day = v[7], S = four(8), floor = four(12), need = four(16), want = four(20), late = four(24), cuts = v[28], bfloor = v[29],
-    bneed = v[30], bwant = v[31], ffloor = v[32], fneed = v[33], fwant = v[34], gen = v[35],
-    lm = { v[36], v[37], v[38], v[39], v[40], v[41] } }
-end
-
-local function state(key, born_key, a)
-  local quarantine, lease, lapse = num(ARGV[2]), num(ARGV[3]), num(ARGV[4])
-  local born = born_of(born_key)
-  local L, r = read_ledger(key, a.holder)
-  if not L then
-    L = new_ledger(key, born, a.load)
-    if a.first and not a.final and now >= born + quarantine then
-      L.fr = 1
-    else
-      L.wt = max(born + quarantine, now + (a.first and 0 or quarantine))
-    end
-  elseif L.bn ~= born then
-    rebuild(L, born, quarantine)
-    r = read_record(redis.call('HGET', key, 'r:' .. a.holder))
-  end
-  roll(L, a.day)
-  if a.gen > L.gn then
-    local starts = L.gn < 0 and L.fr == 1
-    if L.gn >= 0 and L.nr == 0 and a.first and a.load == 0 then begin_anew(L) end
-    L.gn, L.lm = a.gen, a.lm
-    if starts then L.lv, L.bt = L.lm[5] * 1000000, now end
-  end
-  refill(L)
-  forget_gone(L, lapse)
-
-  local function answer(name, wait, w, others, silent)
-    write_ledger(L, a.holder, r)
-    local out = { 0, 0, 0, 0 }
-    for i = 1, 4 do -- an ended window's are nobody's
-      if r and same(i, r.day, L.dy) then out[i] = r.out[i] end
-    end
-    return { name, L.ld, L.rd, L.fr, L.bn, L.dy, (L.dy + 1) * DAY - now, now, wait or 0, out[1], out[2], out[3], out[4], r and r.b or 0,
-      r and r.f or 0, L.lm[1] - L.t[1], L.lm[2] - L.t[2], L.lm[3] - L.t[3], L.lm[4] - L.t[4], L.lv, L.lm[6] - L.ft, L.nr,
-      (w or 1) - 1, others or 0, silent or 0 }
-  end
-
-  if r and a.seq < r.seq then return answer('STALE') end
+-- What is to be answered: the state, ms to wait, the dimension that is short, what of it others have, how many of them are silent.
+local function decide(L, r, a, lease, lapse)
+  local OK, AGAIN, STALE, SWITCH, GONE, WAIT, LOAD, SHORT = 0, 1, 2, 3, 4, 5, 6, 7 -- ledger_state of ledger.h
+  if r and a.seq < r.seq then return STALE, r end
   -- Before the repetition is known as one: a record that survived a loss of data has another load's figures.
-  if a.load ~= L.ld and (a.load ~= 0 or not a.first) then return answer('SWITCH') end
-  if r and a.seq == r.seq then return answer((r.sold == 1 or r.dead == 1) and 'OK' or 'AGAIN') end
-  if (not r or r.dead == 1) and not a.first then return answer('GONE') end
+  if a.load ~= L.ld and (a.load ~= 0 or not a.first) then return SWITCH, r end
+  if r and a.seq == r.seq then return (r.sold == 1 or r.dead == 1) and OK or AGAIN, r end
   if not r or r.dead == 1 then
-    if not r then make_room(L) end
+    if not a.first then return GONE, r end
+    if not r then seldom().make_room(L) end
     r = { seq = 0, at = now, dead = 0, void = 0, sold = 0, day = L.dy, S = { 0, 0, 0, 0 }, out = { 0, 0, 0, 0 }, cuts = 0, b = 0,
       f = 0 }
     L.nr, L.keep = L.nr + 1, true
@@ -319,108 +376,65 @@ local function state(key, born_key, a)
   end
   if a.bye or not a.ask then
     r.sold = 1
-    return answer('OK')
+    return OK, r
   end
-  if now < L.wt then return answer('WAIT', L.wt - now) end
-  if L.rd == 0 and min(L.lm[1], L.lm[2], L.lm[3], L.lm[4]) < UNLIMITED then return answer('LOAD') end
+  if now < L.wt then return WAIT, r, L.wt - now end
+  if L.rd == 0 and min(L.lm[1], L.lm[2], L.lm[3], L.lm[4]) < UNLIMITED then return LOAD, r end
   local w = lacking(L, a)
   if w == 5 or w == 6 then
     write_ledger(L, a.holder, r)
-    sweep(L, a.holder, lease, lapse)
+    seldom().sweep(L, a.holder, lease, lapse)
     refill(L)
     w = lacking(L, a)
   end
-  if w then return answer('SHORT', ms_to_reset(L, w), w, lent_to_others(L, a.holder, w, lapse)) end
+  if w then return SHORT, r, seldom().ms_to_reset(L, w), w, seldom().lent_to_others(L, a.holder, w, lapse) end
   sell(L, r, a)
-  return answer('OK')
+  return OK, r
 end
 
-local function load()
-  local born = born_of(KEYS[2])
-  local L = read_ledger(KEYS[1])
-  if not L or L.ld ~= num(ARGV[2]) or L.bn ~= born then return 'OLD' end
-  if L.rd == 1 then return 'OK' end
-  if now < L.wt then return 'WAIT' end
-  roll(L, floor(now / DAY))
-  if L.dy ~= num(ARGV[3]) then
-    write_ledger(L)
-    return 'OLD'
-  end
-  for w = 1, 4 do L.t[w] = L.t[w] + num(ARGV[3 + w]) end
-  L.rd = 1
-  write_ledger(L)
-  return 'OK'
-end
-
-local function look()
-  local L, b = read_ledger(KEYS[1]), redis.call('HMGET', KEYS[2], 'run', 'at')
-  if not L or b[1] ~= run or num(b[2]) ~= L.bn then return { 0, 0, 0, now, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 } end
-  roll(L, floor(now / DAY))
-  refill(L)
-  local lent = { 0, 0, 0, 0 }
-  each_record(L, function(_, r)
-    for w = 1, 4 do
-      if same(w, r.day, L.dy) then lent[w] = lent[w] + r.out[w] end
+local function state(key, born_key, a)
+  local quarantine, lease, lapse = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+  local born = born_of(born_key)
+  local L, r = read_ledger(key, a.holder)
+  if not L then
+    L = seldom().new_ledger(key, born, a.load)
+    if a.first and not a.final and now >= born + quarantine then
+      L.fr = 1
+    else
+      L.wt = max(born + quarantine, now + (a.first and 0 or quarantine))
     end
-    return false
-  end)
-  return { 1, L.rd, L.ld, now, L.t[1], L.t[2], L.t[3], L.t[4], lent[1], lent[2], lent[3], lent[4], L.lv, L.bo, L.ft }
-end
-
--- What a record holds in the windows that are now, and a slot; empty when nothing.
-local function held(L, r)
-  local out, any = {}, r.b > 0 or r.f > 0
-  for w = 1, 4 do
-    out[w] = same(w, r.day, L.dy) and r.out[w] or 0
-    any = any or out[w] > 0
+  elseif L.bn ~= born then
+    seldom().rebuild(L, born, quarantine)
+    r = read_record(redis.call('HGET', key, 'r:' .. a.holder))
   end
-  return any and out or nil
-end
-
-local function silent()
-  local lapse, L = num(ARGV[2]), read_ledger(KEYS[1])
-  local found = {}
-  if not L then return found end
-  roll(L, floor(now / DAY))
-  each_record(L, function(holder, r)
-    local out = r.dead == 0 and r.at + lapse < now and held(L, r)
-    if out then found[#found + 1] = { holder, r.at, out[1], out[2], out[3], out[4], r.f } end
-    return false
-  end)
-  return found
-end
-
--- The record stays, with nothing in it: should the relay come back, it states what it has spent beyond what we know.
-local function forgive()
-  local lapse, quarantine, holder = num(ARGV[2]), num(ARGV[3]), ARGV[4]
-  local born = born_of(KEYS[2])
-  local L, r = read_ledger(KEYS[1], holder)
-  if not r or r.dead == 1 then return { 'NONE' } end
-  if r.at + lapse >= now then return { 'HEARD' } end
-  if L.bn ~= born then
-    rebuild(L, born, quarantine)
-    r = read_record(redis.call('HGET', KEYS[1], 'r:' .. holder))
+  if L.dy ~= a.day or L.dy ~= floor(now / DAY) then seldom().roll(L, a.day) end
+  if a.gen > L.gn then
+    local starts = L.gn < 0 and L.fr == 1
+    if L.gn >= 0 and L.nr == 0 and a.first and a.load == 0 then seldom().begin_anew(L) end
+    L.gn, L.lm = a.gen, a.lm
+    if starts then L.lv, L.bt = L.lm[5] * 1000000, now end
   end
-  roll(L, floor(now / DAY))
-  local out, slots = held(L, r), r.f
-  if not out then return { 'NONE' } end
-  for w = 1, 4 do L.t[w], r.out[w] = L.t[w] - out[w], 0 end
-  r.cuts, L.bo, r.b, r.void = r.cuts + r.b, L.bo - r.b, 0, 1
-  L.ft, r.f = L.ft - slots, 0
-  write_ledger(L, holder, r)
-  return { 'OK', r.at, out[1], out[2], out[3], out[4], slots }
+  refill(L)
+  if L.og > 0 and L.oa + lapse < now then L.ft, L.og = L.ft - L.og, 0 end -- of records that had to go: their requests have ended by now
+
+  local name, wait, w, held, silent
+  name, r, wait, w, held, silent = decide(L, r, a, lease, lapse)
+  write_ledger(L, a.holder, r)
+  local o1, o2, o3, o4, b, f = 0, 0, 0, 0, 0, 0
+  if r then
+    local out, day, dy = r.out, r.day, L.dy -- an ended window's are nobody's
+    if day == dy then o1, o2, o3, o4 = out[1], out[2], out[3], out[4]
+    elseif same(3, day, dy) then o3, o4 = out[3], out[4] end
+    b, f = r.b, r.f
+  end
+  local t, lm = L.t, L.lm
+  return struct.pack('<ddddddddddddddddddddddddd', name, L.ld, L.rd, L.fr, L.bn, L.dy, (L.dy + 1) * DAY - now, now, wait or 0, o1, o2,
+    o3, o4, b, f, lm[1] - t[1], lm[2] - t[2], lm[3] - t[3], lm[4] - t[4], L.lv, lm[6] - L.ft, L.nr, (w or 1) - 1, held or 0,
+    silent or 0)
 end
 
-if ARGV[1] == 'silent' then return silent() end
-if ARGV[1] == 'forgive' then return forgive() end
-if ARGV[1] == 'state' then
-  local replies = {}
-  for i = 1, #KEYS / 2 do replies[i] = state(KEYS[2 * i - 1], KEYS[2 * i], statement(i)) end
-  return replies
+local replies = {}
+for i = 1, #KEYS / 2 do
+  replies[i] = state(KEYS[2 * i - 1], KEYS[2 * i], statement(ARGV[3 + 2 * i], ARGV[4 + 2 * i]))
 end
-if ARGV[1] == 'look' then return look() end
-if ARGV[1] == 'load' then return load() end
-local out = {}
-for i = 1, #KEYS do out[i] = born_of(KEYS[i]) end
-out[#out + 1] = now
-return out
+return replies

@@ -6,12 +6,14 @@
 
 #define LOOK_NUMBERS 15
 
-/* INFO's run id is that of the Redis that runs the script, whatever the connection has been through. */
+/* INFO's run id is that of the Redis that runs the script, whatever the connection has been through; and it knows the time. */
 static const char system_clock[] =
     "local function clock()\n"
-    "  local t = redis.call('TIME')\n"
-    "  local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')\n"
-    "  return t[1] * 1000 + math.floor(t[2] / 1000), run\n"
+    "  local info = redis.call('INFO', 'server')\n"
+    "  local _, at = string.find(info, 'run_id:', 1, true)\n"
+    "  local _, time = string.find(info, 'server_time_usec:', 1, true)\n"
+    "  return math.floor(tonumber(string.match(info, '^%d+', time + 1)) / 1000), string.sub(info, "
+    "at + 1, at + 40)\n"
     "end\n";
 
 void ledger_add_text(ledger_arguments *a, const char *text)

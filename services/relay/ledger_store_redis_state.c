@@ -3,7 +3,8 @@
 
 #include <endian.h>
 
-#define REPLY_NUMBERS 24
+#define REPLY_NUMBERS 25
+#define NUMBER_MAX    1e18
 
 /* Those on their way. */
 typedef struct sent_batch {
@@ -11,61 +12,54 @@ typedef struct sent_batch {
     ledger_call *calls[];
 } sent_batch;
 
-static bool read_state(gw_str name, ledger_state *ret)
+/* Little-endian doubles, of amounts below 2^53. */
+static bool unpack(const redisReply *m, int64_t ret[REPLY_NUMBERS])
 {
-    static const struct {
-        const char *name;
-        ledger_state state;
-    } names[] = {
-        {"OK", LEDGER_OK},         {"AGAIN", LEDGER_AGAIN}, {"STALE", LEDGER_STALE},
-        {"SWITCH", LEDGER_SWITCH}, {"GONE", LEDGER_GONE},   {"WAIT", LEDGER_WAIT},
-        {"LOAD", LEDGER_LOAD},     {"SHORT", LEDGER_SHORT},
-    };
-
-    for (size_t i = 0; i < GW_ARRAY_LEN(names); i++)
-        if (gw_str_eq_c(name, names[i].name)) {
-            *ret = names[i].state;
-            return true;
-        }
-    return false;
+    if (m->type != REDIS_REPLY_STRING || m->len != REPLY_NUMBERS * sizeof(uint64_t))
+        return false;
+    for (size_t i = 0; i < REPLY_NUMBERS; i++) {
+        uint64_t bits;
+        double d;
+        memcpy(&bits, m->str + i * sizeof(bits), sizeof(bits));
+        bits = le64toh(bits);
+        memcpy(&d, &bits, sizeof(d));
+        if (!(d >= -NUMBER_MAX && d <= NUMBER_MAX)) /* not a number is neither */
+            return false;
+        ret[i] = (int64_t)d;
+    }
+    return true;
 }
 
 static bool read_reply(const redisReply *m, int64_t seq, ledger_reply *ret)
 {
     int64_t v[REPLY_NUMBERS];
 
-    if (m->type != REDIS_REPLY_ARRAY || m->elements != REPLY_NUMBERS + 1 ||
-        m->element[0]->type != REDIS_REPLY_STRING ||
-        !read_state(gw_str_n(m->element[0]->str, m->element[0]->len), &ret->state))
+    if (!unpack(m, v) || v[0] < 0 || v[0] >= LEDGER_STATES)
         return false;
-    for (size_t i = 0; i < REPLY_NUMBERS; i++) {
-        if (m->element[i + 1]->type != REDIS_REPLY_INTEGER)
-            return false;
-        v[i] = m->element[i + 1]->integer;
-    }
+    ret->state = (ledger_state)v[0];
     ret->seq = seq;
-    ret->load = v[0];
-    ret->ready = v[1] != 0;
-    ret->fresh = v[2] != 0;
-    ret->born = v[3];
-    ret->day = v[4];
-    ret->midnight_ms = v[5];
-    ret->now_ms = v[6];
-    ret->wait_ms = v[7];
+    ret->load = v[1];
+    ret->ready = v[2] != 0;
+    ret->fresh = v[3] != 0;
+    ret->born = v[4];
+    ret->day = v[5];
+    ret->midnight_ms = v[6];
+    ret->now_ms = v[7];
+    ret->wait_ms = v[8];
     for (int d = 0; d < LEDGER_WINDOWS; d++) {
-        ret->lent.of[d] = v[8 + d];
-        ret->left.of[d] = v[14 + d];
+        ret->lent.of[d] = v[9 + d];
+        ret->left.of[d] = v[15 + d];
     }
-    ret->bucket_lent = v[12];
-    ret->slots_lent = v[13];
-    ret->bucket_left = v[18];
-    ret->slots_left = v[19];
-    ret->records = v[20];
-    if (v[21] < 0 || v[21] > LEDGER_SLOTS)
+    ret->bucket_lent = v[13];
+    ret->slots_lent = v[14];
+    ret->bucket_left = v[19];
+    ret->slots_left = v[20];
+    ret->records = v[21];
+    if (v[22] < 0 || v[22] > LEDGER_SLOTS)
         return false;
-    ret->dimension = (ledger_window)v[21];
-    ret->others = v[22];
-    ret->silent = v[23];
+    ret->dimension = (ledger_window)v[22];
+    ret->others = v[23];
+    ret->silent = v[24];
     return true;
 }
 

@@ -533,6 +533,50 @@ static void redis_own_clock_and_run_id_are_used_without_a_test(void **state)
     ledger_memory_free(c.model);
 }
 
+/* What stands before the script answers in its place. */
+static void an_answer_that_is_none_is_an_error(void **state)
+{
+    static const char
+        *const
+            cases[] =
+                {
+                    "'OK'",
+                    "{}",
+                    "{ 'OK' }",
+                    "{ 1 }",
+                    "{ string.rep('x', 25 * 8 - 1) }",
+                    "{ struct.pack('<d', 8) .. string.rep('\\0', 24 * 8) }", /* no such state */
+                    "{ struct.pack('<d', -1) .. string.rep('\\0', 24 * 8) }",
+                    "{ string.rep('\\0', 22 * 8) .. struct.pack('<d', 9) .. string.rep('\\0', 2 * "
+                    "8) }", /* dimension */
+                    "{ string.rep('\\0', 8) .. struct.pack('<d', 1e300) .. string.rep('\\0', 23 * "
+                    "8) }",
+                    "{ string.rep('\\0', 8) .. struct.pack('<d', 0/0) .. string.rep('\\0', 23 * 8) "
+                    "}",
+                    "{ string.rep('\\0', 25 * 8), string.rep('\\0', 25 * 8) }", /* one was asked */
+                };
+    world *w = *state;
+    contract c;
+
+    start_contract(w, &c);
+    ledger_store_free(c.store);
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        char text[200];
+        const ledger_statement st = first_of(&c, "s.1.0", 1);
+        (void)snprintf(text, sizeof(text), "do return %s end\n", cases[i]);
+        assert_int_equal(ledger_store_redis_new(w->redis, &timers, text, &c.store, NULL), GW_OK);
+        c.store->ops->state(c.store, &st, on_stated, &c);
+        c.store->ops->flush(c.store);
+        assert_true(wait_until(w, is_answered_now, &c));
+        if (c.rc != GW_ERR_INTERNAL)
+            fail_msg("%s is an answer", cases[i]);
+        c.answered = false;
+        ledger_store_free(c.store);
+    }
+    c.store = NULL;
+    end_contract(w, &c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -545,6 +589,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_shortage_tells_of_relays_that_are_silent,
                                         set_up_world_with_server, tear_down_world),
         cmocka_unit_test_setup_teardown(statements_that_leave_together_are_done_in_their_order,
+                                        set_up_world_with_server, tear_down_world),
+        cmocka_unit_test_setup_teardown(an_answer_that_is_none_is_an_error,
                                         set_up_world_with_server, tear_down_world),
         cmocka_unit_test_setup_teardown(redis_own_clock_and_run_id_are_used_without_a_test,
                                         set_up_world_with_server, tear_down_world),

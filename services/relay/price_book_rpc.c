@@ -163,9 +163,12 @@ static gw_status run_import(provider_op *o, provider_store *s, gw_error *err)
     m->changed = changes.changed;
     m->removed = changes.removed;
     const entity_change c = {.id = "", .etag = r->etag, .entity = &book->base};
-    o->changes_nothing = r->dry_run;
-    provider_op_set(o, "price_book", &book->base);
-    return r->dry_run ? GW_OK : plan_put(o, s, &c, err);
+    rc = plan_put(o, s, &c, err);
+    if (rc == GW_OK && r->dry_run) {
+        o->changes_nothing = true;
+        provider_op_set(o, "price_book", &book->base); /* without a version */
+    }
+    return rc;
 }
 
 /* ---- the past by other prices ---- */

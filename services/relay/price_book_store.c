@@ -192,20 +192,29 @@ static gw_status check_put(provider_store *s, const entity_change *c, const pric
     return GW_OK;
 }
 
-gw_status price_book_plan_put(provider_store *s, const entity_change *c, price_book_plan *ret,
-                              gw_error *err)
+static gw_status refuse_given(provider_store *s, const ProtobufCMessage *m, gw_error *err)
 {
-    static const char *const given[] = {"version", "source", "updated_by"};
-    price_book_index *x = &ret->index;
-    if (!c->entity)
-        return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, "priceBook", "must be given");
+    static const char *const given[] = {"version", "source", "updated_at", "updated_by"};
+    gw_violations v = {0};
     for (size_t i = 0; i < GW_ARRAY_LEN(given); i++) {
         char name[GW_JSON_NAME_SIZE];
         gw_json_name(given[i], name);
-        if (*message_text(c->entity, given[i]))
-            return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, name, "is given by the relay");
+        if (message_has(m,
+                        protobuf_c_message_descriptor_get_field_by_name(m->descriptor, given[i])))
+            gw_violations_add(&v, name, "is given by the relay");
     }
-    gw_status rc = price_book_index_read(s, x, err);
+    return gw_violations_split(&v, err, s->further);
+}
+
+gw_status price_book_plan_put(provider_store *s, const entity_change *c, price_book_plan *ret,
+                              gw_error *err)
+{
+    price_book_index *x = &ret->index;
+    if (!c->entity)
+        return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, "priceBook", "must be given");
+    gw_status rc = refuse_given(s, c->entity, err);
+    if (rc == GW_OK)
+        rc = price_book_index_read(s, x, err);
     if (rc == GW_OK)
         rc = check_put(s, c, x, err);
     if (rc != GW_OK)

@@ -3,18 +3,31 @@
 
 #include "config_store.h"
 #include "message_fields.h"
+#include "write_rules.h"
 
 #include "core/clock.h"
 #include "core/id.h"
 
 static gw_status check_provider(const ProtobufCMessage *m, gw_violations *v, gw_error *err)
 {
-    return provider_check((const provider_message *)(const void *)m, "", v, err);
+    const provider_message *p = (const void *)m;
+    gw_violations further = {0};
+    gw_status rc = provider_check(p, "", v, err);
+    if (rc != GW_OK)
+        return rc;
+    provider_write_check(p, &further);
+    return gw_violations_split(&further, err, v);
 }
 
 static gw_status check_route(const ProtobufCMessage *m, gw_violations *v, gw_error *err)
 {
-    return route_check((const route_message *)(const void *)m, "", v, err);
+    const route_message *r = (const void *)m;
+    gw_violations further = {0};
+    gw_status rc = route_check(r, "", v, err);
+    if (rc != GW_OK)
+        return rc;
+    route_write_check(r, &further);
+    return gw_violations_split(&further, err, v);
 }
 
 static const entity entities[] = {
@@ -64,7 +77,8 @@ static gw_status find_to_change(provider_store *s, entity_kind kind, const entit
 
 /* ---- create ---- */
 
-static gw_status check_target_exists(provider_store *s, size_t i, const char *name, gw_error *err)
+static gw_status check_target_exists(provider_store *s, size_t i, const char *name,
+                                     gw_violations *v, gw_error *err)
 {
     ProtobufCMessage *found = NULL;
     char field[48];
@@ -74,18 +88,19 @@ static gw_status check_target_exists(provider_store *s, size_t i, const char *na
     if (rc != GW_OK || found)
         return rc;
     snprintf(field, sizeof(field), "targets[%zu].provider", i);
-    return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, field, "there is no provider \"%.63s\"",
-                         name);
+    gw_violations_add(v, field, "there is no provider \"%.63s\"", name);
+    return GW_OK;
 }
 
 static gw_status check_targets_exist(provider_store *s, entity_kind kind, const ProtobufCMessage *m,
                                      gw_error *err)
 {
     const route_message *r = (const void *)m;
+    gw_violations v = {0};
     gw_status rc = GW_OK;
     for (size_t i = 0; kind == ENTITY_ROUTE && i < r->n_targets && rc == GW_OK; i++)
-        rc = check_target_exists(s, i, r->targets[i]->provider, err);
-    return rc;
+        rc = check_target_exists(s, i, r->targets[i]->provider, &v, err);
+    return rc == GW_OK ? gw_violations_split(&v, err, s->further) : rc;
 }
 
 static gw_status refuse_read_only(provider_store *s, const entity *e, const ProtobufCMessage *m,
@@ -174,10 +189,12 @@ static bool is_in(const char *name, const char *const *names, size_t count)
 }
 
 static void apply_field(const entity *e, ProtobufCMessage *to, const ProtobufCMessage *from,
-                        const ProtobufCFieldDescriptor *f, const char *path, gw_violations *v)
+                        const ProtobufCFieldDescriptor *f, gw_violations *v)
 {
+    char path[GW_JSON_NAME_SIZE];
     if (strcmp(f->name, "etag") == 0)
         return; /* a condition, not a change */
+    gw_json_name(f->name, path);
     if (is_in(f->name, read_only, GW_ARRAY_LEN(read_only)))
         gw_violations_add(v, path, "is read only");
     else if (is_in(f->name, e->fixed, GW_ARRAY_LEN(e->fixed)) &&
@@ -194,14 +211,14 @@ static gw_status apply(provider_store *s, const entity *e, ProtobufCMessage *to,
     for (size_t i = 0; i < c->path_count; i++) {
         const ProtobufCFieldDescriptor *f = message_field_of_path(e->c.descriptor, c->paths[i]);
         if (f)
-            apply_field(e, to, c->entity, f, c->paths[i], &v);
+            apply_field(e, to, c->entity, f, &v);
         else
             gw_violations_add(&v, c->paths[i], "is no field of a %s", e->c.what);
     }
     for (unsigned i = 0; c->path_count == 0 && i < e->c.descriptor->n_fields; i++) {
         const ProtobufCFieldDescriptor *f = &e->c.descriptor->fields[i];
         if (message_has(c->entity, f))
-            apply_field(e, to, c->entity, f, f->name, &v);
+            apply_field(e, to, c->entity, f, &v);
     }
     return gw_violations_split(&v, err, s->further);
 }
@@ -210,8 +227,11 @@ static gw_status apply(provider_store *s, const entity *e, ProtobufCMessage *to,
 static bool is_stated(const entity_change *c, const char *field, bool has_value)
 {
     bool stated = c->path_count == 0 && has_value;
-    for (size_t i = 0; i < c->path_count; i++)
-        stated = stated || is_in(c->paths[i], &field, 1);
+    for (size_t i = 0; i < c->path_count; i++) {
+        const ProtobufCFieldDescriptor *f =
+            message_field_of_path(c->entity->descriptor, c->paths[i]);
+        stated = stated || (f && strcmp(f->name, field) == 0);
+    }
     return stated;
 }
 
@@ -261,19 +281,53 @@ gw_status entity_plan_update(provider_store *s, entity_kind kind, const entity_c
 
 /* ---- delete ---- */
 
+static gw_status still_named(gw_str model, gw_error *err)
+{
+    return gw_fail(err, GW_ERR_FAILED_PRECONDITION,
+                   "model route \"" GW_STR_FMT "\" still names this provider", GW_STR_ARG(model));
+}
+
+static bool names(const route_message *r, const char *provider)
+{
+    for (size_t i = 0; i < r->n_targets; i++) {
+        if (strcmp(r->targets[i]->provider, provider) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A route of the settings file counts unless one of the API stands in its place. */
+static gw_status refuse_if_files(provider_store *s, const char *name, gw_error *err)
+{
+    for (size_t i = 0; i < s->file->n_models; i++) {
+        const route_message *r = s->file->models[i];
+        gw_db_auto_bson filter = BSON_INITIALIZER;
+        gw_db_auto_doc doc = NULL;
+        if (!names(r, name))
+            continue;
+        BSON_APPEND_UTF8(&filter, "model", r->model);
+        gw_status rc = gw_db_find_one(&s->db, ROUTES_COLLECTION, &filter, NULL, &doc, err);
+        if (rc != GW_OK || !doc)
+            return rc != GW_OK ? rc : still_named(gw_str_of(r->model), err);
+    }
+    return GW_OK;
+}
+
+/* One of the settings file of the same name takes the place of what is deleted: then nobody misses it. */
 static gw_status refuse_if_used(provider_store *s, const char *name, gw_error *err)
 {
     gw_db_auto_bson filter = BSON_INITIALIZER;
     gw_db_auto_doc doc = NULL;
     gw_str model;
+    if (entity_in_file(s, ENTITY_PROVIDER, name))
+        return GW_OK;
     BSON_APPEND_UTF8(&filter, "targets.provider", name);
     gw_status rc = gw_db_find_one(&s->db, ROUTES_COLLECTION, &filter, NULL, &doc, err);
-    if (rc == GW_OK && doc && !gw_bson_str(doc, "model", &model))
-        model = GW_STR("?");
-    if (rc == GW_OK && doc)
-        rc = gw_fail(err, GW_ERR_FAILED_PRECONDITION,
-                     "model route \"" GW_STR_FMT "\" still names this provider", GW_STR_ARG(model));
-    return rc;
+    if (rc != GW_OK)
+        return rc;
+    if (doc)
+        return still_named(gw_bson_str(doc, "model", &model) ? model : GW_STR("?"), err);
+    return refuse_if_files(s, name, err);
 }
 
 gw_status entity_plan_delete(provider_store *s, entity_kind kind, const entity_change *c,

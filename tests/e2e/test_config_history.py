@@ -138,7 +138,7 @@ def test_without_an_audit_entry_nothing_changes(suite: Suite) -> None:
             ("POST", "/admin/providers/unaudited/restore", {"version": 1}),
             ("PATCH", f"/admin/models/{route['id']}", {"status": "disabled"}),
             ("DELETE", f"/admin/models/{route['id']}", None),
-            ("PUT", "/admin/prices", {"prices": []}),
+            ("PUT", "/admin/prices", {"prices": [{"model": "never"}]}),
         ):
             answer = suite.admin(method, path, json=body)
             assert answer.status_code >= 500 and "nothing was done, the audit log cannot be written" in answer.text, answer.text

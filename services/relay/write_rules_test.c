@@ -1,0 +1,101 @@
+#include "write_rules.h"
+
+#include "testing/cmocka.h"
+
+static provider_message provider_at(const char *url)
+{
+    provider_message p = APIRELAY__RELAY__V1__PROVIDER__INIT;
+    p.base_url = (char *)(uintptr_t)url;
+    return p;
+}
+
+static void an_address_that_is_never_connected_to_is_no_base_url(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *url;
+        size_t mistakes;
+    } cases[] = {
+        {"http://169.254.169.254/v1", 1}, {"https://[fe80::1]:8443/v1", 1}, {"http://0.0.0.0/", 1},
+        {"http://224.0.0.1/", 1},         {"http://127.0.0.1:1/", 0},       {"http://10.0.0.1/", 0},
+        {"https://8.8.8.8/v1", 0},        {"https://api.example.com/", 0},  {"no URL at all", 0},
+    };
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        provider_message p = provider_at(cases[i].url);
+        gw_violations v = {0};
+        provider_write_check(&p, &v);
+        if (v.count != cases[i].mistakes)
+            fail_msg("%s: %zu", cases[i].url, v.count);
+    }
+}
+
+static void a_base_url_has_an_end(void **state)
+{
+    (void)state;
+    char url[2002] = "http://h/";
+    gw_violations v = {0};
+    memset(url + strlen(url), 'a', 2000 - strlen("http://h/"));
+    provider_message p = provider_at(url);
+    provider_write_check(&p, &v);
+    assert_int_equal(v.count, 0);
+    url[2000] = 'a';
+    provider_write_check(&p, &v);
+    assert_int_equal(v.count, 1);
+    assert_string_equal(v.items[0].field, "baseUrl");
+}
+
+static void a_credential_is_named_once(void **state)
+{
+    (void)state;
+    char a[] = "env:RELAY_CREDENTIAL_A", b[] = "env:RELAY_CREDENTIAL_B";
+    char *more[] = {b, a, b};
+    provider_message p = provider_at("http://h/");
+    gw_violations v = {0};
+    p.credential = a;
+    p.more_credentials = more;
+    p.n_more_credentials = 1;
+    provider_write_check(&p, &v);
+    assert_int_equal(v.count, 0);
+    p.n_more_credentials = 3;
+    provider_write_check(&p, &v);
+    assert_int_equal(v.count, 2);
+    assert_string_equal(v.items[0].field, "moreCredentials[1]");
+    assert_string_equal(v.items[1].field, "moreCredentials[2]");
+}
+
+static void a_route_of_a_name_may_not_ask_for_it_twice(void **state)
+{
+    (void)state;
+    Apirelay__Relay__V1__RouteTarget own = APIRELAY__RELAY__V1__ROUTE_TARGET__INIT, named = own;
+    Apirelay__Relay__V1__RouteTarget *targets[] = {&own, &named};
+    route_message r = APIRELAY__RELAY__V1__MODEL_ROUTE__INIT;
+    char provider[] = "p", other[] = "q", name[] = "m", glob[] = "m*";
+    gw_violations v = {0};
+    own.provider = named.provider = provider;
+    named.upstream_model = name;
+    r.model = name;
+    r.targets = targets;
+    r.n_targets = 2;
+    route_write_check(&r, &v);
+    assert_int_equal(v.count, 1);
+    assert_string_equal(v.items[0].field, "targets[1]");
+    v.count = 0;
+    named.provider = other;
+    route_write_check(&r, &v);
+    assert_int_equal(v.count, 0);
+    named.provider = provider;
+    r.model = glob;
+    route_write_check(&r, &v);
+    assert_int_equal(v.count, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_address_that_is_never_connected_to_is_no_base_url),
+        cmocka_unit_test(a_base_url_has_an_end),
+        cmocka_unit_test(a_credential_is_named_once),
+        cmocka_unit_test(a_route_of_a_name_may_not_ask_for_it_twice),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -59,6 +59,10 @@ gw_status edge_check_change(const edge_rules *e, gw_headers h, bool has_body, gw
     if ((has_body || type.ptr) && !gw_content_type_is(type, "application/json"))
         return gw_fail(err, GW_ERR_UNSUPPORTED_MEDIA_TYPE,
                        "the content type must be application/json");
+    gw_str coding = gw_headers_get(h, "content-encoding");
+    if (has_body && coding.len > 0 && !gw_str_eq_nocase(coding, GW_STR("identity")))
+        return gw_fail(err, GW_ERR_UNSUPPORTED_MEDIA_TYPE,
+                       "a body with a content-encoding is not read: send it as it is");
     return GW_OK;
 }
 

@@ -26,7 +26,7 @@ GW_CHECK gw_status edge_check_host(const edge_rules *e, gw_headers h, gw_error *
 
 /*
  * For changes. GW_ERR_PERMISSION_DENIED for another site's Origin (or a browser that says
- * cross-site), GW_ERR_UNSUPPORTED_MEDIA_TYPE for a body that is not JSON.
+ * cross-site), GW_ERR_UNSUPPORTED_MEDIA_TYPE for a body that is not JSON, or compressed.
  */
 GW_CHECK gw_status edge_check_change(const edge_rules *e, gw_headers h, bool has_body,
                                      gw_error *err);

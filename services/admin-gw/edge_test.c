@@ -43,6 +43,29 @@ static gw_status check(const char *origin, const char *type, const char *site, b
     return edge_check_change(&rules, (gw_headers){.items = items, .count = n}, has_body, &err);
 }
 
+static void a_compressed_body_is_not_taken(void **state)
+{
+    static const struct {
+        const char *coding;
+        bool has_body;
+        gw_status rc;
+    } cases[] = {
+        {"gzip", true, GW_ERR_UNSUPPORTED_MEDIA_TYPE},
+        {"Identity", true, GW_OK},
+        {"gzip", false, GW_OK}, /* of nothing */
+    };
+    (void)state;
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        gw_header items[] = {{GW_STR("Host"), GW_STR("localhost:8081")},
+                             {GW_STR("Content-Type"), GW_STR("application/json")},
+                             {GW_STR("Content-Encoding"), gw_str_of(cases[i].coding)}};
+        gw_error err;
+        gw_headers h = {.items = items, .count = GW_ARRAY_LEN(items)};
+        if (edge_check_change(&rules, h, cases[i].has_body, &err) != cases[i].rc)
+            fail_msg("case %zu", i);
+    }
+}
+
 static void a_change_comes_from_our_own_pages_as_json(void **state)
 {
     static const struct {
@@ -111,6 +134,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_hosts_of_the_list_are_served),
         cmocka_unit_test(a_change_comes_from_our_own_pages_as_json),
+        cmocka_unit_test(a_compressed_body_is_not_taken),
         cmocka_unit_test(only_admins_credentials_are_forwarded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -295,20 +295,37 @@ void rest_front_end_all(rest_front *front)
     }
 }
 
+static const char *error_id_of(const rest_front *front, const rest_exchange *e)
+{
+    return e ? e->request_id : front->error_id;
+}
+
 /* What the HTTP server refuses by itself. */
 static void write_error(gw_exchange *x, const gw_error *err, gw_buf *body,
                         const char **content_type, void *arg)
 {
     rest_exchange *e = x ? gw_exchange_data(x) : NULL;
-    (void)arg;
+    rest_front *front = arg;
     *content_type = "application/json";
     if (e)
         e->status = gw_status_describe(err->code)->http_status;
-    rest_error_write(err, NULL, e ? gw_str_of(e->request_id) : GW_STR(""), body);
+    else
+        gw_request_id(front->error_id);
+    rest_error_write(err, NULL, gw_str_of(error_id_of(front, e)), body);
+}
+
+static size_t error_headers(gw_exchange *x, gw_header *out, size_t max, void *arg)
+{
+    const rest_exchange *e = x ? gw_exchange_data(x) : NULL;
+    if (max == 0)
+        return 0;
+    *out = (gw_header){GW_STR("x-request-id"), gw_str_of(error_id_of(arg, e))};
+    return 1;
 }
 
 const gw_http_handler_ops rest_front_ops = {.on_head = on_head,
                                             .on_body = on_body,
                                             .on_drained = on_drained,
                                             .on_closed = on_closed,
-                                            .write_error = write_error};
+                                            .write_error = write_error,
+                                            .error_headers = error_headers};

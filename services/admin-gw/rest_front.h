@@ -14,6 +14,7 @@
  */
 #pragma once
 
+#include "core/id.h"
 #include "core/list.h"
 #include "edge.h"
 #include "http/server.h"
@@ -36,6 +37,8 @@ typedef struct rest_front { /* filled by the owner, outlives the server */
     gw_metrics_shard *metrics;
     gw_list exchanges; /* own; empty, by gw_list_init(), at first */
     bool is_ending; /* own */
+    char error_id
+        [GW_REQUEST_ID_SIZE]; /* own: of what the server refused before it was an exchange */
 } rest_front;
 
 /* Ends every stream, whose caller is told that we are shutting down, and refuses further ones. */

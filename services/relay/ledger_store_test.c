@@ -536,25 +536,22 @@ static void redis_own_clock_and_run_id_are_used_without_a_test(void **state)
 /* What stands before the script answers in its place. */
 static void an_answer_that_is_none_is_an_error(void **state)
 {
-    static const char
-        *const
-            cases[] =
-                {
-                    "'OK'",
-                    "{}",
-                    "{ 'OK' }",
-                    "{ 1 }",
-                    "{ string.rep('x', 25 * 8 - 1) }",
-                    "{ struct.pack('<d', 8) .. string.rep('\\0', 24 * 8) }", /* no such state */
-                    "{ struct.pack('<d', -1) .. string.rep('\\0', 24 * 8) }",
-                    "{ string.rep('\\0', 22 * 8) .. struct.pack('<d', 9) .. string.rep('\\0', 2 * "
-                    "8) }", /* dimension */
-                    "{ string.rep('\\0', 8) .. struct.pack('<d', 1e300) .. string.rep('\\0', 23 * "
-                    "8) }",
-                    "{ string.rep('\\0', 8) .. struct.pack('<d', 0/0) .. string.rep('\\0', 23 * 8) "
-                    "}",
-                    "{ string.rep('\\0', 25 * 8), string.rep('\\0', 25 * 8) }", /* one was asked */
-                };
+    static const char *const cases[] = {
+        "'OK'",
+        "{}",
+        "{ 'OK' }",
+        "{ 1 }",
+        "{ string.rep('x', 25 * 8 - 1) }",
+        "{ struct.pack('<d', 8) .. string.rep('\\0', 24 * 8) }", /* no such state */
+        "{ struct.pack('<d', -1) .. string.rep('\\0', 24 * 8) }",
+        "{ string.rep('\\0', 22 * 8) .. struct.pack('<d', 9) .. string.rep('\\0', 2 * "
+        "8) }", /* dimension */
+        "{ string.rep('\\0', 8) .. struct.pack('<d', 1e300) .. string.rep('\\0', 23 * "
+        "8) }",
+        "{ string.rep('\\0', 8) .. struct.pack('<d', 0/0) .. string.rep('\\0', 23 * 8) "
+        "}",
+        "{ string.rep('\\0', 25 * 8), string.rep('\\0', 25 * 8) }", /* one was asked */
+    };
     world *w = *state;
     contract c;
 

@@ -84,6 +84,19 @@ def test_a_request_id_is_on_every_answer_and_ours(stack: Suite) -> None:
     assert len(seen) == 4
 
 
+def test_what_is_no_request_has_an_id_too(stack: Suite) -> None:
+    ids = set()
+    for sent in (b"GET /admin/session HTTP/1.1\r\n\r\n", request_bytes("GET", "/admin/session", {"X-Large": "a" * 40_000})):
+        with stack.raw("admin") as raw:
+            raw.send(sent)
+            answer = raw.answer()
+        assert answer is not None and answer.status in (400, 431)
+        told = next(d["requestId"] for d in answer.json()["error"]["details"] if "requestId" in d)
+        assert told == answer.header("x-request-id")
+        ids.add(told)
+    assert len(ids) == 2
+
+
 def test_secrets_in_paths_and_queries_stay_out_of_its_log(stack: Suite) -> None:
     answers = [
         stack.admin("GET", f"{KEYS}?q=canary-in-query"),

@@ -18,6 +18,12 @@ void grant_init(grant *g, const char *subject, const ledger_limits *limits, int6
     (void)snprintf(g->subject, sizeof(g->subject), "%s", subject);
 }
 
+void grant_set_limits(grant *g, const ledger_limits *limits)
+{
+    g->limits = *limits;
+    g->lease_until_ms = INT64_MIN;
+}
+
 int64_t grant_free_of(const grant *g, ledger_window w)
 {
     return g->lent.of[w] - (g->spent.of[w] - g->stated.of[w]) - g->open.of[w];
@@ -257,7 +263,8 @@ static void believe_reply(grant *g, const ledger_reply *r, const ledger_timers *
     g->slots_lent = r->slots_lent;
     int64_t ends_ms =
         IS_MUTANT(MUTANT_LEASE_PAST_MIDNIGHT) ? t->lease_ms : GW_MIN(t->lease_ms, r->midnight_ms);
-    g->lease_until_ms = g->asked_ms + ends_ms;
+    bool is_old = g->asked.limits.generation < g->limits.generation; /* sold under those before */
+    g->lease_until_ms = is_old ? INT64_MIN : g->asked_ms + ends_ms;
 }
 
 grant_answer grant_take_reply(grant *g, const ledger_reply *r, const ledger_timers *t,

@@ -41,6 +41,9 @@ typedef struct grant {
 
 void grant_init(grant *g, const char *subject, const ledger_limits *limits, int64_t now_ms);
 
+/* Newer ones: what was bought under the limits before goes back with the next statement, before anything is cut from it. */
+void grant_set_limits(grant *g, const ledger_limits *limits);
+
 int64_t grant_free_of(const grant *g, ledger_window w);
 int64_t grant_bucket_free(const grant *g);
 int64_t grant_slots_free(const grant *g);

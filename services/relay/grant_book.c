@@ -86,7 +86,7 @@ static bool join(grant_book *b, const ledger_account *accounts, size_t count, gr
         gw_list_init(&p->node);
         e->takes++;
         if (accounts[i].limits.generation > e->g.limits.generation)
-            e->g.limits = accounts[i].limits;
+            grant_set_limits(&e->g, &accounts[i].limits);
         e->g.arrivals++;
         e->g.used_ms = now_ms;
     }

@@ -265,6 +265,36 @@ static void nothing_is_bought_beforehand_after_a_shortage(void **state)
     settle(d, &t[3], 20);
 }
 
+static void what_was_bought_under_limits_that_were_lowered_goes_back(void **state)
+{
+    desk *d = *state;
+    ledger_limits l = requests_a_day(1000);
+    ledger_totals totals;
+    grant_take t[4];
+
+    for (int i = 0; i < 40; i++) {
+        assert_int_equal(take(d, &l, &t[0]), GRANT_CUT);
+        settle(d, &t[0], 20);
+        pass(d, 100);
+    }
+    assert_true(ledger_memory_totals(d->store, "k:a", &totals));
+    assert_true(totals.taken.of[LEDGER_REQUESTS_DAY] >
+                50); /* it has some for the next two seconds */
+    l = requests_a_day(42);
+    l.generation = 2;
+    d->away = true;
+    assert_int_equal(take(d, &l, &t[0]), GRANT_WAITS); /* although there is enough */
+    d->away = false;
+    pass(d, 50);
+    assert_int_equal(t[0].outcome, GRANT_CUT);
+    assert_int_equal(take(d, &l, &t[1]), GRANT_CUT);
+    (void)take(d, &l, &t[2]);
+    pass(d, 2500);
+    assert_int_equal(t[2].outcome, GRANT_REFUSED);
+    settle(d, &t[0], 20);
+    settle(d, &t[1], 20);
+}
+
 static void the_last_of_a_limit_is_sold_once(void **state)
 {
     desk *d = *state;
@@ -837,6 +867,7 @@ int main(void)
         TEST(a_key_that_becomes_hot_buys_three_times_as_much_each_time),
         TEST(a_hot_key_is_filled_up_at_each_sweep_before_anyone_waits),
         TEST(nothing_is_bought_beforehand_after_a_shortage),
+        TEST(what_was_bought_under_limits_that_were_lowered_goes_back),
         TEST(the_last_of_a_limit_is_sold_once),
         TEST(who_waits_is_served_by_what_a_request_of_the_same_loop_gives_back),
         TEST(a_refusal_is_remembered_so_that_a_flood_is_no_flood_of_statements),

@@ -136,6 +136,7 @@ static gw_status open_ledgers(relay_app *a, gw_error *err)
     o.left_count = recorder_left_positions(a->recorder, &o.left);
     o.timers.lease_ms = conf->ledger_lease_ms;
     o.timers.quarantine_ms = conf->ledger_quarantine_ms;
+    o.timers.wait_ms = conf->admit_wait_ms;
     gw_status rc = redis_options(a, &o.redis, err);
     return rc == GW_OK ? ledger_keeper_new(a->loop, &o, &a->ledgers, err) : rc;
 }

@@ -3,6 +3,7 @@
 #include "service/service.h"
 
 #define BREAKER_OPEN_MIN_MS 100
+#define LEASE_MIN_MS        500 /* a statement that is lost is repeated within it */
 
 static void check(const void *conf, gw_conf_errors *errs)
 {
@@ -18,6 +19,12 @@ static void check(const void *conf, gw_conf_errors *errs)
                   c->upstream_cert_file);
     if (c->breaker_open_ms < BREAKER_OPEN_MIN_MS)
         gw_conf_wrong(errs, "breaker_open_ms", "must be at least %d ms", BREAKER_OPEN_MIN_MS);
+    if (c->ledger_lease_ms < LEASE_MIN_MS)
+        gw_conf_wrong(errs, "ledger_lease_ms", "must be at least %d ms", LEASE_MIN_MS);
+    if (c->ledger_quarantine_ms <= c->ledger_lease_ms)
+        gw_conf_wrong(errs, "ledger_quarantine_ms",
+                      "must be longer than ledger_lease_ms: what was lent before Redis lost data "
+                      "is still spent");
     gw_service_check_conf(conf, errs);
     gw_service_check_mongo(c->mongo_uri, errs);
     gw_service_check_redis(c->redis_url, &redis, errs);

@@ -259,3 +259,18 @@ def test_a_start_names_every_file_that_is_not_there_and_every_store_that_is_none
     for mistake in (*expected, 'log_level: "loud"'):
         assert f"{service}: {mistake}" in done.stderr, f"{mistake} is missing:\n{done.stderr}"
     assert "start_failed" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("lease", "quarantine", "mistake"),
+    [
+        ("100ms", "7s", "ledger_lease_ms: must be at least 500 ms"),
+        ("3s", "3s", "ledger_quarantine_ms: must be longer than ledger_lease_ms"),
+        ("10s", "7s", "ledger_quarantine_ms: must be longer than ledger_lease_ms"),
+    ],
+)
+def test_timers_with_which_ledgers_would_be_oversold_are_mistakes(lease: str, quarantine: str, mistake: str) -> None:
+    env = {"RELAY_LEDGER_LEASE": lease, "RELAY_LEDGER_QUARANTINE": quarantine, "RELAY_LOG_LEVEL": "loud"}
+    done = subprocess.run([str(BIN / "relay")], env=env, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 2, done.stderr
+    assert f"relay: {mistake}" in done.stderr, done.stderr

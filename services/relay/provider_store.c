@@ -146,6 +146,7 @@ static gw_status finish_plan(provider_store *s, entity_kind kind, const char *ch
                              entity_plan *ret, gw_error *err)
 {
     const entity *e = entity_of(kind);
+    state_defaults(kind, after);
     gw_status rc = e->check(after, s->further, err);
     if (rc == GW_OK)
         rc = check_targets_exist(s, kind, after, err);
@@ -173,7 +174,6 @@ gw_status entity_plan_create(provider_store *s, entity_kind kind, const entity_c
     if (!m || !config_document_stamp(s, m) || (kind == ENTITY_ROUTE && !give_id(s, m)))
         return config_no_memory(err);
     *(Google__Protobuf__Timestamp **)message_field(m, "created_at") = config_timestamp(s);
-    state_defaults(kind, m);
     return finish_plan(s, kind, "create", NULL, m, ret, err);
 }
 
@@ -281,55 +281,6 @@ gw_status entity_plan_update(provider_store *s, entity_kind kind, const entity_c
 
 /* ---- delete ---- */
 
-static gw_status still_named(gw_str model, gw_error *err)
-{
-    return gw_fail(err, GW_ERR_FAILED_PRECONDITION,
-                   "model route \"" GW_STR_FMT "\" still names this provider", GW_STR_ARG(model));
-}
-
-static bool names(const route_message *r, const char *provider)
-{
-    for (size_t i = 0; i < r->n_targets; i++) {
-        if (strcmp(r->targets[i]->provider, provider) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* A route of the settings file counts unless one of the API stands in its place. */
-static gw_status refuse_if_files(provider_store *s, const char *name, gw_error *err)
-{
-    for (size_t i = 0; i < s->file->n_models; i++) {
-        const route_message *r = s->file->models[i];
-        gw_db_auto_bson filter = BSON_INITIALIZER;
-        gw_db_auto_doc doc = NULL;
-        if (!names(r, name))
-            continue;
-        BSON_APPEND_UTF8(&filter, "model", r->model);
-        gw_status rc = gw_db_find_one(&s->db, ROUTES_COLLECTION, &filter, NULL, &doc, err);
-        if (rc != GW_OK || !doc)
-            return rc != GW_OK ? rc : still_named(gw_str_of(r->model), err);
-    }
-    return GW_OK;
-}
-
-/* One of the settings file of the same name takes the place of what is deleted: then nobody misses it. */
-static gw_status refuse_if_used(provider_store *s, const char *name, gw_error *err)
-{
-    gw_db_auto_bson filter = BSON_INITIALIZER;
-    gw_db_auto_doc doc = NULL;
-    gw_str model;
-    if (entity_in_file(s, ENTITY_PROVIDER, name))
-        return GW_OK;
-    BSON_APPEND_UTF8(&filter, "targets.provider", name);
-    gw_status rc = gw_db_find_one(&s->db, ROUTES_COLLECTION, &filter, NULL, &doc, err);
-    if (rc != GW_OK)
-        return rc;
-    if (doc)
-        return still_named(gw_bson_str(doc, "model", &model) ? model : GW_STR("?"), err);
-    return refuse_if_files(s, name, err);
-}
-
 gw_status entity_plan_delete(provider_store *s, entity_kind kind, const entity_change *c,
                              entity_plan *ret, gw_error *err)
 {
@@ -338,7 +289,7 @@ gw_status entity_plan_delete(provider_store *s, entity_kind kind, const entity_c
     if (rc == GW_OK)
         rc = note_check(c->note, err);
     if (rc == GW_OK && kind == ENTITY_PROVIDER)
-        rc = refuse_if_used(s, c->id, err);
+        rc = provider_refuse_if_used(s, c->id, err);
     if (rc != GW_OK)
         return rc;
     ProtobufCMessage *last = message_shallow_copy(s->arena, found);
@@ -405,7 +356,6 @@ gw_status entity_plan_restore(provider_store *s, entity_kind kind, const entity_
     if (!m || !config_document_stamp(s, m))
         return config_no_memory(err);
     message_set_text(m, "note", c->note);
-    state_defaults(kind, m);
     rc = finish_plan(s, kind, "restore", stored, m, ret, err);
     if (rc == GW_OK)
         ret->version->restored_version = c->version;

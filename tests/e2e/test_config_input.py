@@ -103,6 +103,22 @@ def test_a_change_names_what_is_read_only_as_the_body_does(suite: Suite) -> None
     assert suite.admin("PATCH", f"/admin/models/{made['id']}", json={"model": "whole-*", **json.loads(answer.request.content)}).status_code == 200, "a glob asks for many"
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "name", "defaults"),
+    [
+        ("/admin/providers", provider(name="cleared", status="disabled", transport="curl"), "provider", {"status": "active", "transport": "own"}),
+        ("/admin/models", route(model="cleared", status="disabled", unsupportedParams="drop"), "modelRoute", {"status": "active", "unsupportedParams": "refuse"}),
+    ],
+)
+def test_what_is_cleared_is_its_default_again(suite: Suite, path: str, body: dict[str, Any], name: str, defaults: dict[str, str]) -> None:
+    made = suite.admin("POST", path, json=body).json()[name]
+    assert {field: made[field] for field in defaults} == {field: body[field] for field in defaults}
+    one = f"{path}/{made.get('id', made.get('name'))}"
+    cleared = suite.admin("PATCH", one, json=dict.fromkeys(defaults)).json()[name]
+    assert {field: cleared[field] for field in defaults} == defaults == {field: suite.shown(one)[name][field] for field in defaults}
+    assert suite.admin("DELETE", one).status_code == 200
+
+
 def test_over_grpc_all_of_it_is_told_too(suite: Suite) -> None:
     with suite.rpc("relay", suite.admin_key) as relay:
         with pytest.raises(grpc.RpcError) as e:

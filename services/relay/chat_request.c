@@ -173,9 +173,10 @@ gw_status chat_object_read(gw_str text, yyjson_mut_doc *doc, yyjson_mut_val **re
     /* Without YYJSON_READ_INSITU the text is only read: const is cast away for the signature. */
     yyjson_doc *parsed =
         yyjson_read_opts((char *)(uintptr_t)text.ptr, text.len, YYJSON_READ_NOFLAG, NULL, &why);
-    bool is_object = yyjson_is_obj(yyjson_doc_get_root(parsed));
+    yyjson_val *root = yyjson_doc_get_root(parsed);
+    bool is_object = yyjson_is_obj(root) && !json_is_too_deep(root);
 
-    *ret = is_object ? yyjson_val_mut_copy(doc, yyjson_doc_get_root(parsed)) : NULL;
+    *ret = is_object ? yyjson_val_mut_copy(doc, root) : NULL;
     yyjson_doc_free(parsed);
     if (why.code == YYJSON_READ_ERROR_MEMORY_ALLOCATION || (is_object && !*ret))
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory to read a tool's JSON");

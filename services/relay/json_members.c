@@ -84,3 +84,21 @@ bool json_members_next(json_members *m, json_span *ret_value)
     ret_value->to = m->at = skip_value(m->text, at);
     return true;
 }
+
+/* A document's values stand one behind the other, each container before what is in it. */
+bool json_is_too_deep(yyjson_val *v)
+{
+    const yyjson_val *ends[JSON_DEPTH_MAX]; /* of the containers that v is in */
+    size_t depth = 0;
+
+    for (yyjson_val *end = v ? unsafe_yyjson_get_next(v) : NULL; v < end; v++) {
+        while (depth > 0 && v >= ends[depth - 1])
+            depth--;
+        if (!yyjson_is_ctn(v))
+            continue;
+        if (depth == JSON_DEPTH_MAX)
+            return true;
+        ends[depth++] = unsafe_yyjson_get_next(v);
+    }
+    return false;
+}

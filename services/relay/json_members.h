@@ -26,6 +26,11 @@ bool json_members_next(json_members *m, json_span *ret_value);
 /* Offset behind the object's opening brace. */
 size_t json_members_start(gw_str text);
 
+#define JSON_DEPTH_MAX 128 /* of bodies: providers' own parsers break at a thousand, or break off */
+
+/* Whether arrays and objects stand in one another more than JSON_DEPTH_MAX deep; no recursion. */
+bool json_is_too_deep(yyjson_val *v);
+
 /* The text of a JSON string, GW_STR_NULL of anything else: yyjson_get_len() also counts arrays. */
 static inline gw_str json_string(yyjson_val *v)
 {

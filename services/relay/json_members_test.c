@@ -47,12 +47,44 @@ static void cut_texts_end_quietly(void **state)
     }
 }
 
+static bool nested_is_too_deep(size_t depth, const char *beside)
+{
+    gw_auto_buf text = {0};
+
+    gw_buf_appendf(&text, "[%s", beside);
+    for (size_t i = 1; i < depth; i++)
+        gw_buf_append_c(&text, i % 2 ? "{\"a\":" : "[");
+    gw_buf_append_c(&text, "1");
+    for (size_t i = depth; i-- > 1;)
+        gw_buf_append_c(&text, i % 2 ? "}" : "]");
+    gw_buf_append_c(&text, "]");
+    yyjson_doc *doc = yyjson_read(text.data, text.len, YYJSON_READ_NOFLAG);
+    assert_non_null(doc);
+    bool too_deep = json_is_too_deep(yyjson_doc_get_root(doc));
+    yyjson_doc_free(doc);
+    return too_deep;
+}
+
+static void depth_is_counted_not_containers(void **state)
+{
+    (void)state;
+    assert_false(nested_is_too_deep(1, ""));
+    assert_false(nested_is_too_deep(JSON_DEPTH_MAX, ""));
+    assert_true(nested_is_too_deep(JSON_DEPTH_MAX + 1, ""));
+    assert_true(nested_is_too_deep(100000, ""));
+    /* What has ended before does not count. */
+    assert_false(nested_is_too_deep(JSON_DEPTH_MAX, "[[[]]],{\"b\":{}},"));
+    assert_true(nested_is_too_deep(JSON_DEPTH_MAX + 1, "[[[]]],{\"b\":{}},"));
+    assert_false(json_is_too_deep(NULL));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_are_found_where_they_stand),
         cmocka_unit_test(an_empty_object_has_no_members),
         cmocka_unit_test(cut_texts_end_quietly),
+        cmocka_unit_test(depth_is_counted_not_containers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

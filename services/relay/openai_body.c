@@ -385,6 +385,9 @@ gw_status openai_body_read(gw_arena *arena, relay_endpoint endpoint, gw_str raw,
     b.root = yyjson_doc_get_root(doc);
     if (!yyjson_is_obj(b.root))
         return gw_fail(err, GW_ERR_INVALID_JSON, "the body is not a JSON object (at byte 0)");
+    if (json_is_too_deep(b.root))
+        return gw_fail(err, GW_ERR_INVALID_JSON, "the body is nested more than %d deep",
+                       JSON_DEPTH_MAX);
     gw_status rc = find_members(&b, &found, err);
     if (rc == GW_OK)
         rc = take_members(&b, endpoint, &found, err);

@@ -180,12 +180,26 @@ def test_a_body_that_cannot_be_acted_on_is_refused_and_says_where(suite: Suite, 
         assert "byte" in error["message"]
 
 
-def test_deep_nesting_does_no_harm(suite: Suite, shared_key: str) -> None:
+def test_deep_nesting_is_refused_and_no_matter_of_a_providers(suite: Suite, shared_key: str) -> None:
+    """A provider whose parser breaks off over it would look like one that fails, to everybody."""
+    deep = {depth: "[" * depth + "]" * depth for depth in (100, 1_000, 500_000)}
+    before = len(suite.upstream_log()) + len(suite.upstream_log(of="anthropic"))
     for depth in (1_000, 500_000):
-        body = b'{"model":"gpt-4o","messages":' + b"[" * depth + b"]" * depth + b"}"
-        answer = suite.post(CHAT, shared_key, content=body, headers={"Content-Type": "application/json"})
-        assert 400 <= answer.status_code < 500 or answer.status_code == 502, answer.text
-    assert suite.chat(shared_key).status_code == 200
+        for body in (
+            f'{{"model":"gpt-4o","messages":{deep[depth]}}}',
+            f'{{"model":"gpt-4o","messages":[{{"role":"user","content":"Hello"}}],"metadata":{{"a":{deep[depth]}}}}}',
+            f'{{"model":"claude-sonnet-4-6","messages":[{{"role":"user","content":"Hello"}}],"tools":{deep[depth]}}}',
+        ):
+            answer = suite.post(CHAT, shared_key, content=body.encode(), headers={"Content-Type": "application/json"})
+            assert "nested" in assert_openai_error(answer, 400, "invalid_json")["message"]
+    arguments = json.dumps(f'{{"a":{deep[1_000]}}}')
+    call = f'{{"id":"1","type":"function","function":{{"name":"f","arguments":{arguments}}}}}'
+    called = f'{{"role":"assistant","tool_calls":[{call}]}},{{"role":"tool","tool_call_id":"1","content":"x"}}'
+    body = f'{{"model":"claude-sonnet-4-6","messages":[{{"role":"user","content":"Hello"}},{called}]}}'
+    assert_openai_error(suite.post(CHAT, shared_key, content=body.encode(), headers={"Content-Type": "application/json"}), 400, "invalid_value")
+    assert len(suite.upstream_log()) + len(suite.upstream_log(of="anthropic")) == before
+    within = f'{{"model":"gpt-4o","messages":[{{"role":"user","content":"Hello"}}],"metadata":{{"a":{deep[100]}}}}}'
+    assert suite.post(CHAT, shared_key, content=within.encode(), headers={"Content-Type": "application/json"}).status_code == 200
 
 
 # ---- upstream ----

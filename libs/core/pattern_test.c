@@ -65,12 +65,27 @@ static void patterns_without_wildcards_are_exact(void **state)
     assert_false(gw_glob_is_exact(GW_STR("gpt-?")));
 }
 
+static void the_more_special_of_two_patterns_ranks_higher(void **state)
+{
+    (void)state;
+    static const char *const falling[] = {"gpt-4o-mini", "gpt-4o-????", "gpt-4o*", "gpt-*-mini",
+                                          "gpt-?",       "g*t-4o-mini", "*-4o*",   "*"};
+    for (size_t i = 1; i < GW_ARRAY_LEN(falling); i++) {
+        gw_str special = gw_str_of(falling[i - 1]), general = gw_str_of(falling[i]);
+        if (gw_glob_rank(special) <= gw_glob_rank(general))
+            fail_msg("%s before %s", falling[i], falling[i - 1]);
+        assert_true(gw_glob_rank(general) > 0);
+        assert_true(gw_glob_rank(general) <= gw_glob_rank_max(general.len));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(globs_match_as_a_reader_expects),
         cmocka_unit_test(many_stars_end_in_reasonable_time),
         cmocka_unit_test(patterns_without_wildcards_are_exact),
+        cmocka_unit_test(the_more_special_of_two_patterns_ranks_higher),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

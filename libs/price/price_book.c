@@ -59,25 +59,19 @@ static const model_price *find_exact(const model_price *prices, size_t count, gw
     return best;
 }
 
-/* How specific a glob is; 0 = does not apply. */
-static size_t glob_rank(const model_price *p, gw_str model, gw_str provider)
-{
-    return is_for(p, provider) && gw_glob_match(p->model, model)
-               ? p->model.len * 2 + (p->provider.len > 0)
-               : 0;
-}
-
 static const model_price *find_glob(const model_price *prices, size_t count, gw_str model,
                                     gw_str provider)
 {
     const model_price *best = NULL;
-    size_t best_rank = 0;
+    uint64_t best_rank = 0;
     for (size_t i = 0; i < count; i++) {
-        if (prices[i].model.len * 2 + 1 <= best_rank)
-            continue; /* too short to be more specific */
-        size_t rank = glob_rank(&prices[i], model, provider);
-        if (rank > best_rank) {
-            best = &prices[i];
+        const model_price *p = &prices[i];
+        uint64_t named = p->provider.len > 0;
+        if ((uint64_t)gw_glob_rank_max(p->model.len) * 2 + named <= best_rank)
+            continue; /* too short to be more special */
+        uint64_t rank = (uint64_t)gw_glob_rank(p->model) * 2 + named;
+        if (rank > best_rank && is_for(p, provider) && gw_glob_match(p->model, model)) {
+            best = p;
             best_rank = rank;
         }
     }

@@ -37,8 +37,8 @@ typedef struct token_counts {
 /* Saturates at INT64_MAX. Counts that contradict each other (cached > prompt) are clamped. */
 int64_t price_of(const model_price *p, const token_counts *t);
 
-/* Best match: exact name before glob, longer glob first, named provider before any. NULL: the model
- * is unpriced. */
+/* Best match, as of routes: exact name before glob, more special glob first (gw_glob_rank), named provider before any. NULL: the
+ * model is unpriced. */
 const model_price *price_find(const model_price *prices, size_t count, gw_str model,
                               gw_str provider);
 

@@ -76,13 +76,20 @@ static void the_most_specific_price_is_found(void **state)
         {.model = {"gpt-4o*", 7}, .request_nano_usd = 3},
         {.model = {"gpt-4o-mini", 11}, .request_nano_usd = 4},
         {.model = {"gpt-*", 5}, .provider = {"azure", 5}, .request_nano_usd = 5},
+        {.model = {"*-mini-of-some-day", 18}, .request_nano_usd = 6},
     };
     static const struct {
         const char *model, *provider;
         int64_t found;
     } cases[] = {
-        {"gpt-4o-mini", "openai", 4}, {"gpt-4o", "openai", 3}, {"gpt-5", "openai", 2},
-        {"gpt-5", "azure", 5},        {"llama", "local", 1},
+        {"gpt-4o-mini", "openai", 4},
+        {"gpt-4o", "openai", 3},
+        {"gpt-5", "openai", 2},
+        {"gpt-5", "azure", 5},
+        {"llama", "local", 1},
+        {"gpt-4o-mini-of-some-day", "openai",
+         3}, /* the longest text before the star, as of routes */
+        {"o9-mini-of-some-day", "openai", 6},
     };
     for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
         const model_price *p = price_find(book, GW_ARRAY_LEN(book), gw_str_of(cases[i].model),

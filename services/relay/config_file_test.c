@@ -150,6 +150,32 @@ static void every_kind_has_its_own_path_and_timeouts(void **state)
     protobuf_c_message_free_unpacked((ProtobufCMessage *)(uintptr_t)file, NULL);
 }
 
+static void of_overlapping_globs_the_more_special_wins(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"gpt-4o-mini", "gpt-*-mini"}, {"gpt-4o", "gpt-*"}, {"gpt-x", "gpt-?"},
+        {"o3-mini", "*-mini"},         {"o3", "*"},
+    };
+    const relay_config_file *file =
+        read_good("providers:\n"
+                  "  - {name: a, kind: local, baseUrl: 'http://a'}\n"
+                  "models:\n"
+                  "  - {model: '*', targets: [{provider: a}]}\n"
+                  "  - {model: '*-mini', targets: [{provider: a}]}\n"
+                  "  - {model: 'gpt-*', targets: [{provider: a}]}\n"
+                  "  - {model: 'gpt-?', targets: [{provider: a}], status: active}\n"
+                  "  - {model: 'gpt-*-mini', targets: [{provider: a}]}\n");
+    relay_config *c = build(&file, 1, NULL, NULL);
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        gw_str found = relay_config_route(c, gw_str_of(cases[i][0]))->pattern;
+        if (!gw_str_eq_c(found, cases[i][1]))
+            fail_msg("%s: " GW_STR_FMT, cases[i][0], GW_STR_ARG(found));
+    }
+    relay_config_unref(c);
+    protobuf_c_message_free_unpacked((ProtobufCMessage *)(uintptr_t)file, NULL);
+}
+
 static void a_later_layer_wins_by_name(void **state)
 {
     (void)state;
@@ -334,6 +360,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_good_file_becomes_a_snapshot),
         cmocka_unit_test(every_kind_has_its_own_path_and_timeouts),
+        cmocka_unit_test(of_overlapping_globs_the_more_special_wins),
         cmocka_unit_test(a_later_layer_wins_by_name),
         cmocka_unit_test(what_is_missing_is_reported_and_the_rest_goes_on),
         cmocka_unit_test(targets_stand_by_tier_and_have_their_providers_timeouts),

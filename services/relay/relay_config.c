@@ -248,18 +248,13 @@ static void build_route(builder *b, model_route *r, const route_message *m)
                                : r->targets[0].provider->name;
 }
 
-/* Exact names first, then by the text before the first `*`, longest first; names break ties, so that the order is total. */
+/* The more special first; names break ties, so that the order is total. */
 static int by_precedence(const void *a, const void *b)
 {
     gw_str x = ((const model_route *)a)->pattern, y = ((const model_route *)b)->pattern;
-    bool x_is_exact = ((const model_route *)a)->is_exact;
-    if (x_is_exact != ((const model_route *)b)->is_exact)
-        return x_is_exact ? -1 : 1;
-    if (!x_is_exact) {
-        ptrdiff_t x_text = gw_str_find(x, '*'), y_text = gw_str_find(y, '*');
-        if (x_text != y_text)
-            return x_text > y_text ? -1 : 1;
-    }
+    uint32_t x_rank = gw_glob_rank(x), y_rank = gw_glob_rank(y);
+    if (x_rank != y_rank)
+        return x_rank > y_rank ? -1 : 1;
     return gw_str_cmp(x, y);
 }
 

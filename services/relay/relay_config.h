@@ -73,7 +73,7 @@ struct relay_config {
     gw_str version; /* price book version and a digest of the rest */
     const provider_config *providers;
     size_t provider_count;
-    const model_route *routes; /* in order of precedence: exact before glob, longer glob first */
+    const model_route *routes; /* in order of precedence: gw_glob_rank(), highest first */
     size_t route_count;
     const model_price *prices;
     size_t price_count;

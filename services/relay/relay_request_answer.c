@@ -7,7 +7,8 @@ static void add(relay_answer *a, const char *name, gw_str value)
         a->headers[a->header_count++] = (gw_header){gw_str_of(name), value};
 }
 
-#define EXPOSED "x-request-id, retry-after, x-relay-attempts, x-relay-ignored-params, "
+#define EXPOSED                                                                                    \
+    "x-request-id, retry-after, x-should-retry, x-relay-attempts, x-relay-ignored-params, "
 #define OPENAI_EXPOSED                                                                             \
     "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "     \
     "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens"

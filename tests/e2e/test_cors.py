@@ -83,6 +83,21 @@ def test_a_browser_may_read_refusals_too(suite: Suite, key: dict[str, Any]) -> N
     assert answer.status_code == 404 and answer.headers["access-control-allow-origin"] == OURS
 
 
+def test_every_header_that_is_ours_can_be_read_by_a_page(suite: Suite) -> None:
+    """The SDKs in a browser obey `x-should-retry` and `retry-after` only where they see them."""
+    limited = suite.make_key(limits={"requestsPerDay": 1, "tokensPerDay": 100_000}, security={"domains": [OURS]})
+    asked = {"Origin": OURS, "X-Relay-End-User": "somebody"}
+    good, refused = (suite.chat(limited["key"], headers=asked) for _ in range(2))
+    failed = suite.chat(suite.make_key(security={"domains": [OURS]})["key"], "gpt-4o+fail-status-401", headers=asked)
+    claude = suite.post("/v1/messages", limited["key"], headers=asked, json={"model": "claude-sonnet-4-6", "max_tokens": 5, "messages": []})
+    assert (good.status_code, refused.status_code, failed.status_code, claude.status_code) == (200, 429, 502, 429)
+    assert refused.headers["x-should-retry"] == failed.headers["x-should-retry"] == "false"
+    for answer in (good, refused, failed, claude):
+        shown = {name.strip() for name in answer.headers["access-control-expose-headers"].split(",")}
+        ours = {name for name in answer.headers if name.startswith(("x-r", "x-should", "retry-", "request-", "anthropic-"))}
+        assert ours and ours <= shown, ours - shown
+
+
 def test_neither_credentials_nor_a_wildcard_are_ever_allowed(suite: Suite, key: dict[str, Any]) -> None:
     cookie = {"Origin": OURS, "Cookie": "a=b", "Access-Control-Request-Method": "POST"}
     answers = [preflight(suite, OURS), suite.chat(key["key"], headers=cookie), httpx.options(suite.relay_url + CHAT, headers=cookie, verify=suite.verify)]

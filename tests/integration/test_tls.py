@@ -257,4 +257,4 @@ def test_a_start_with_files_that_do_not_do_says_all_that_is_wrong(stack: TlsSuit
     assert strange.returncode == 1 and "does not fit the certificate" in strange.stderr
 
     away = start(listen_tls_cert_file="/nonexistent/cert.pem", upstream_ca_file="/nonexistent/ca.pem")
-    assert away.returncode == 1 and "/nonexistent/ca.pem" in away.stderr
+    assert away.returncode == 2 and "/nonexistent/ca.pem" in away.stderr and "/nonexistent/cert.pem" in away.stderr

@@ -69,8 +69,10 @@ static const model_price *find_glob(const model_price *prices, size_t count, gw_
         uint64_t named = p->provider.len > 0;
         if ((uint64_t)gw_glob_rank_max(p->model.len) * 2 + named <= best_rank)
             continue; /* too short to be more special */
+        if (!is_for(p, provider) || !gw_glob_match(p->model, model))
+            continue;
         uint64_t rank = (uint64_t)gw_glob_rank(p->model) * 2 + named;
-        if (rank > best_rank && is_for(p, provider) && gw_glob_match(p->model, model)) {
+        if (rank > best_rank) {
             best = p;
             best_rank = rank;
         }

@@ -4,7 +4,7 @@ find_package(Threads REQUIRED)
 
 foreach(dependency IN ITEMS
     "grpc:grpc" "protobufc:libprotobuf-c" "mongoc:libmongoc-1.0" "hiredis:hiredis" "curl:libcurl" "openssl:openssl"
-    "argon2:libargon2" "uv:libuv" "llhttp:libllhttp" "yyjson:yyjson" "lmdb:lmdb" "yaml:yaml-0.1" "cmocka:cmocka")
+    "argon2:libargon2" "uv:libuv" "llhttp:libllhttp" "yyjson:yyjson" "yaml:yaml-0.1" "cmocka:cmocka")
   string(REPLACE ":" ";" pair ${dependency})
   list(GET pair 0 name)
   list(GET pair 1 module)

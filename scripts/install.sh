@@ -4,7 +4,7 @@ readonly PACKAGES=(
     build-essential ca-certificates cmake ninja-build pkg-config ccache git
     protobuf-compiler libprotobuf-dev protobuf-c-compiler libprotobuf-c-dev libgrpc-dev
     libmongoc-dev libhiredis-dev libcurl4-openssl-dev libssl-dev libargon2-dev
-    libuv1-dev liblmdb-dev libyaml-dev libcmocka-dev
+    libuv1-dev libyaml-dev libcmocka-dev
     redis-server python3 python3-venv curl openssl procps
 )
 readonly LINT_PACKAGES=(clang-14 clang-format clang-tidy)

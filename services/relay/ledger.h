@@ -136,8 +136,8 @@ typedef struct ledger_reply {
 } ledger_reply;
 
 /*
- * A position's row: what is needed to close it after its relay was killed. Written before the first statement leaves, its sums in
- * the transaction of each event.
+ * A position's row: what is needed to close it after its relay was killed. Written before the first statement leaves; its sums follow
+ * from the events in the spool.
  */
 typedef struct ledger_row {
     int64_t id; /* > 0, never used twice within a spool */

@@ -1,6 +1,6 @@
 /*
- * Position table: the rows of this relay's positions (ledger.h), in a shared mapping that survives kill -9. What each had spent is in
- * the spool, in the transaction of the events (spool.h); a row says that there is a position, whose, and under which load id.
+ * Position table: the rows of this relay's positions (ledger.h), in a shared mapping that survives kill -9. What each had spent follows
+ * from the events in the spool (spool.h); a row says that there is a position, whose, and under which load id.
  *
  * An id names a row and its use, and is never given twice within the table: id % POSITION_ROWS is the row. A table of another
  * spool says nothing about ours: it is emptied, and its positions stay counted.

@@ -2,8 +2,7 @@
  * Recorder: usage events from the request path into the flight table, the spool and on to usage
  * (USAGE.md).
  *
- *     claim ─▶ open ─▶ progress … ─▶ done ─▶ (writer thread commits to LMDB) ─▶ (ingest client
- * sends, acked) ─▶ deleted
+ *     claim ─▶ open ─▶ progress … ─▶ done ─▶ (writer thread commits it) ─▶ (ingest client sends, acked) ─▶ gone
  *
  * The request path only stores into a shared mapping: no system call, no wait, no allocation. A
  * process killed with -9 loses nothing that was stored: at the next start DONE slots are appended

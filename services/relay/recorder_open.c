@@ -54,6 +54,11 @@ static gw_status open_files(recorder *r, gw_error *err)
     if (how.unreadable)
         gw_log_error(r->o.log, "spool_unreadable", gw_kv("kept_as", (const char *)how.aside),
                      gw_kv("last_tail", flight_table_noted_tail(r->table)), gw_kv_error(&how.why));
+    else if (flight_table_noted_tail(r->table) > spool_get_info(r->spool)->tail)
+        gw_log_error(r->o.log, "spool_tail_lost",
+                     gw_kv("last_tail", flight_table_noted_tail(r->table)),
+                     gw_kv("tail", spool_get_info(r->spool)->tail));
+    flight_table_note_tail(r->table, spool_get_info(r->spool)->tail);
     recorder_use_spool_id(r, spool_get_info(r->spool));
     spool_name(r, r->spool_name);
     rc = position_table_open(r->o.dir, gw_str_of(r->spool_name), &r->positions, err);
@@ -105,7 +110,7 @@ static gw_status make_writer(recorder *r, gw_error *err)
     return spool_writer_new(r->loop, &w, &r->writer, err);
 }
 
-/* What a killed relay left behind, in one transaction. */
+/* What a killed relay left behind, in one commit. */
 static void recover(recorder *r)
 {
     int64_t found[FLIGHT_FOUND_TORN + 1] = {0};

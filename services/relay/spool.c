@@ -1,67 +1,14 @@
 #include "spool_internal.h"
 
-#include "position_table.h"
-
-#include "core/id.h"
-
 #include "apirelay/usage/v1/event.pb-c.h"
 
-#include <stdlib.h>
+#include <assert.h>
 
-#define DELETE_MAX 20000 /* events a transaction: bounds its dirty pages */
-
-typedef struct event_key {
-    uint8_t bytes[8];
-} event_key;
-
-static event_key key_of(int64_t number)
+void spool_publish(spool *s, const spool_meta *m)
 {
-    event_key k;
-    for (int i = 0; i < 8; i++)
-        k.bytes[i] = (uint8_t)((uint64_t)number >> (56 - 8 * i));
-    return k;
-}
-
-int64_t spool_number_of(const MDB_val *key)
-{
-    uint64_t number = 0;
-    for (size_t i = 0; i < key->mv_size && i < 8; i++)
-        number = number << 8 | ((const uint8_t *)key->mv_data)[i];
-    return (int64_t)number;
-}
-
-gw_status spool_mdb_error(gw_error *err, const char *what, int code)
-{
-    bool damaged = code == MDB_CORRUPTED || code == MDB_PAGE_NOTFOUND || code == MDB_INVALID ||
-                   code == MDB_VERSION_MISMATCH || code == MDB_PANIC || code == MDB_NOTFOUND ||
-                   code == MDB_INCOMPATIBLE;
-    return gw_fail(err, damaged ? GW_ERR_DATA_LOSS : GW_ERR_IO, "spool: cannot %s: %s", what,
-                   mdb_strerror(code));
-}
-
-MDB_val spool_val(const void *bytes, size_t len)
-{
-    /* LMDB does not write through the pointer of a put. */
-    return (MDB_val){.mv_size = len, .mv_data = (void *)(uintptr_t)bytes};
-}
-
-int spool_put_meta(const spool_env *e, MDB_txn *txn, const spool_meta *m)
-{
-    MDB_val key = spool_val("spool", 5), value = spool_val(m, sizeof(*m));
-    return mdb_put(txn, e->meta, &key, &value, 0);
-}
-
-int64_t spool_events_bytes(const spool_env *e, MDB_txn *txn)
-{
-    MDB_stat st;
-    if (mdb_stat(txn, e->events, &st) != 0)
-        return 0;
-    return (int64_t)((st.ms_branch_pages + st.ms_leaf_pages + st.ms_overflow_pages) * st.ms_psize);
-}
-
-void spool_publish(spool *s, const spool_meta *m, int64_t bytes)
-{
+    spool_log_lock(s->log);
     s->meta = *m;
+    spool_log_unlock(s->log);
     memcpy(s->info.id, m->id, sizeof(m->id));
     memcpy(s->info.boot, m->boot, sizeof(m->boot));
     memcpy(s->info.acked_event_id, m->acked_event_id, sizeof(m->acked_event_id));
@@ -69,7 +16,7 @@ void spool_publish(spool *s, const spool_meta *m, int64_t bytes)
     s->info.tail = m->tail;
     s->info.acked = m->acked;
     s->info.opens = m->opens;
-    s->info.bytes = bytes;
+    s->info.bytes = spool_log_bytes(s->log, m->base + m->acked);
 }
 
 const spool_info *spool_get_info(const spool *s)
@@ -79,218 +26,135 @@ const spool_info *spool_get_info(const spool *s)
 
 uint64_t spool_committed(const spool *s, uint32_t slot)
 {
-    return slot < s->slots ? s->committed[slot] : 0;
-}
-
-bool spool_has_garbage(const spool *s)
-{
-    return s->deleted < s->meta.acked;
+    return slot < s->state.slots ? s->state.generations[slot] : 0;
 }
 
 /* ---- writing ---- */
 
-int spool_put_block(const spool *s, const spool_env *e, MDB_txn *txn, uint32_t block)
+/* How many of the events fit a record of so many bytes; one always does. */
+static uint32_t count_that_fits(const spool_event *events, size_t count, uint32_t room)
 {
-    const uint64_t *generations = s->writing + (size_t)block * SPOOL_BLOCK_SLOTS;
-    MDB_val key = spool_val(&block, sizeof(block)),
-            value = spool_val(generations, SPOOL_BLOCK_SLOTS * sizeof(*generations));
-    return mdb_put(txn, e->generations, &key, &value, 0);
-}
-
-static int put_dirty_blocks(spool *s, MDB_txn *txn)
-{
-    int code = 0;
-    for (uint32_t i = 0; code == 0 && i < s->blocks; i++) {
-        if (s->dirty_blocks[i])
-            code = spool_put_block(s, &s->env, txn, i);
-        s->dirty_blocks[i] = false;
+    size_t bytes = sizeof(spool_record) + sizeof(uint64_t);
+    uint32_t n = 0;
+    while (n < count) {
+        assert(events[n].bytes.len <= EVENT_MAX_BYTES);
+        bytes += sizeof(spool_entry) + events[n].bytes.len;
+        if (bytes > room)
+            break;
+        n++;
     }
-    return code;
+    return n;
 }
 
-static void note_generation(spool *s, const spool_event *event)
+static void make_record(spool *s, const spool_event *events, uint32_t count, const spool_meta *m)
 {
-    if (event->slot >= s->slots)
-        return;
-    s->writing[event->slot] = event->generation;
-    s->dirty_blocks[event->slot / SPOOL_BLOCK_SLOTS] = true;
-}
-
-/* The transaction is over: what it wrote is what is committed, or the other way round. */
-static void settle_generations(spool *s, const spool_change *c, bool is_committed)
-{
-    for (size_t i = 0; i < c->count; i++) {
-        uint32_t slot = c->events[i].slot;
-        if (slot < s->slots && is_committed)
-            s->committed[slot] = s->writing[slot];
-        else if (slot < s->slots)
-            s->writing[slot] = s->committed[slot];
+    spool_record r = {.count = count, .meta = *m};
+    uint8_t *entries = s->record + sizeof(r), *at = entries + count * sizeof(spool_entry);
+    for (uint32_t i = 0; i < count; i++) {
+        const spool_event *event = &events[i];
+        spool_entry e = {.slot = event->slot,
+                         .len = (uint32_t)event->bytes.len,
+                         .generation = event->generation};
+        memcpy(entries + i * sizeof(e), &e, sizeof(e));
+        memcpy(at, event->bytes.ptr, event->bytes.len);
+        at += event->bytes.len;
     }
+    r.body_bytes = (uint32_t)(at - entries);
+    memcpy(s->record, &r, sizeof(r));
 }
 
-static int add_to_position(MDB_cursor *positions, const ledger_event *spent, ledger_level level)
+/* What was appended is on disk: from now on it counts. */
+static gw_status commit(spool *s, const spool_event *events, size_t count, const spool_meta *m,
+                        gw_error *err)
 {
-    ledger_row_sums sums = {0};
-    uint32_t row = (uint32_t)(spent->row[level] % POSITION_ROWS);
-    MDB_val key = spool_val(&row, sizeof(row)), value;
-    int code = mdb_cursor_get(positions, &key, &value, MDB_SET);
-    bool is_there = code == 0;
-    if (is_there && value.mv_size == sizeof(sums))
-        memcpy(&sums, value.mv_data, sizeof(sums));
-    else if (code != 0 && code != MDB_NOTFOUND)
-        return code;
-    ledger_row_add(&sums, spent->row[level], spent->load[level], spent->day, &spent->spent);
-    value = spool_val(&sums, sizeof(sums));
-    return mdb_cursor_put(positions, &key, &value, is_there ? MDB_CURRENT : 0);
-}
-
-/* What positions have spent, by the events that are on disk: the same transaction has both. */
-static int add_to_positions(MDB_cursor *positions, const ledger_event *spent)
-{
-    int code = 0;
-    for (int level = 0; code == 0 && level < LEDGER_LEVELS; level++)
-        if (spent->row[level] > 0)
-            code = add_to_position(positions, spent, (ledger_level)level);
-    return code;
-}
-
-static int append_all(spool *s, MDB_cursor *events, MDB_cursor *positions, const spool_change *c,
-                      spool_meta *m)
-{
-    for (size_t i = 0; i < c->count; i++) {
-        const spool_event *event = &c->events[i];
-        event_key k = key_of(m->base + ++m->tail);
-        MDB_val key = spool_val(k.bytes, sizeof(k.bytes));
-        MDB_val value = spool_val(event->bytes.ptr, event->bytes.len);
-        int code = mdb_cursor_put(events, &key, &value, MDB_APPEND);
-        if (code == 0)
-            code = add_to_positions(positions, &event->spent);
-        if (code != 0)
-            return code;
-        note_generation(s, event);
-    }
-    return 0;
-}
-
-static int append(spool *s, MDB_txn *txn, const spool_change *c, spool_meta *m)
-{
-    MDB_cursor *events, *positions;
-    int code = mdb_cursor_open(txn, s->env.events, &events);
-    if (code != 0)
-        return code;
-    code = mdb_cursor_open(txn, s->env.positions, &positions);
-    if (code == 0) {
-        code = append_all(s, events, positions, c, m);
-        mdb_cursor_close(positions);
-    }
-    mdb_cursor_close(events);
-    return code == 0 ? put_dirty_blocks(s, txn) : code;
-}
-
-/* The id stands first in a packed event. */
-static bool event_id_in(const MDB_val *value, uint8_t id[SPOOL_EVENT_ID_SIZE])
-{
-    const uint8_t *b = value->mv_data;
-    if (value->mv_size < 2 + SPOOL_EVENT_ID_SIZE || b[0] != 0x0a || b[1] != SPOOL_EVENT_ID_SIZE)
-        return false;
-    memcpy(id, b + 2, SPOOL_EVENT_ID_SIZE);
-    return true;
-}
-
-static int note_acked(const spool_env *e, MDB_txn *txn, int64_t acked, spool_meta *m)
-{
-    if (acked <= m->acked)
-        return 0;
-    event_key k = key_of(m->base + acked);
-    MDB_val key = spool_val(k.bytes, sizeof(k.bytes)), value;
-    int code = mdb_get(txn, e->events, &key, &value);
-    if (code != 0)
-        return code;
-    m->acked = acked;
-    if (!event_id_in(&value, m->acked_event_id))
-        memset(m->acked_event_id, 0, sizeof(m->acked_event_id));
-    return 0;
-}
-
-static int delete_acked(const spool_env *e, MDB_txn *txn, const spool_meta *m, int64_t *deleted)
-{
-    MDB_cursor *cursor;
-    MDB_val key, value;
-    int code = mdb_cursor_open(txn, e->events, &cursor);
-    if (code != 0)
-        return code;
-    code = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
-    int n = 0;
-    while (code == 0 && spool_number_of(&key) <= m->base + m->acked && n++ < DELETE_MAX) {
-        *deleted = spool_number_of(&key) - m->base;
-        code = mdb_cursor_del(cursor, 0);
-        if (code == 0)
-            code = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
-    }
-    if (code == MDB_NOTFOUND || (code == 0 && spool_number_of(&key) > m->base + m->acked)) {
-        *deleted = m->acked;
-        code = 0;
-    }
-    mdb_cursor_close(cursor);
-    return code;
-}
-
-static int write_all(spool *s, MDB_txn *txn, const spool_change *c, spool_meta *m, int64_t *deleted)
-{
-    int code = c->count ? append(s, txn, c, m) : 0;
-    if (code == 0)
-        code = note_acked(&s->env, txn, c->acked, m);
-    if (code == 0 && *deleted < m->acked)
-        code = delete_acked(&s->env, txn, m, deleted);
-    m->registered = m->registered || c->registered;
-    return code == 0 ? spool_put_meta(&s->env, txn, m) : code;
-}
-
-static gw_status write_in(spool *s, MDB_txn *txn, const spool_change *c, gw_error *err)
-{
-    spool_meta m = s->meta;
-    int64_t deleted = s->deleted;
-    int code = write_all(s, txn, c, &m, &deleted);
-    if (code != 0) {
-        mdb_txn_abort(txn);
-        return spool_mdb_error(err, "write", code);
-    }
-    int64_t bytes = spool_events_bytes(&s->env, txn);
-    code = mdb_txn_commit(txn);
-    if (code != 0)
-        return spool_mdb_error(err, "commit", code);
-    s->deleted = deleted;
-    spool_publish(s, &m, bytes);
+    gw_status rc = spool_log_sync(s->log, err);
+    if (rc != GW_OK)
+        return rc;
+    for (size_t i = 0; i < count; i++)
+        spool_state_note(&s->state, events[i].slot, events[i].generation, &events[i].spent);
+    spool_publish(s, m);
     return GW_OK;
+}
+
+/* A new segment; what is in the old one is committed first. */
+static gw_status begin_segment(spool *s, const spool_event *events, size_t count,
+                               const spool_meta *m, gw_error *err)
+{
+    gw_status rc = count ? commit(s, events, count, m, err) : GW_OK;
+    return rc == GW_OK ? spool_log_roll(s->log, &s->meta, &s->state, err) : rc;
+}
+
+static gw_status append(spool *s, const spool_event *events, uint32_t count, spool_meta *m,
+                        gw_error *err)
+{
+    m->tail += count;
+    make_record(s, events, count, m);
+    return spool_log_append(s->log, s->record, err);
+}
+
+/* Records one after the other, one at least. */
+static gw_status write_all(spool *s, const spool_change *c, spool_meta *m, gw_error *err)
+{
+    size_t committed = 0, appended = 0;
+    do {
+        uint32_t room = spool_log_room(s->log, c->count > 0);
+        uint32_t n = count_that_fits(c->events + appended, c->count - appended, room);
+        gw_status rc;
+        if (room == 0) {
+            rc = begin_segment(s, c->events + committed, appended - committed, m, err);
+            committed = appended;
+        } else {
+            rc = append(s, c->events + appended, n, m, err);
+            appended += n;
+        }
+        if (rc != GW_OK)
+            return rc;
+    } while (appended < c->count || s->log->written == s->log->durable);
+    return commit(s, c->events + committed, appended - committed, m, err);
+}
+
+static gw_status note_acked(spool *s, int64_t acked, spool_meta *m, gw_error *err)
+{
+    gw_str event;
+    if (acked <= m->acked)
+        return GW_OK;
+    gw_status rc = spool_log_find(s->log, &s->acking, m->base + acked, err);
+    if (rc != GW_OK)
+        return rc;
+    m->acked = acked;
+    if (!spool_cursor_peek(&s->acking, &event) || !spool_event_id(event, m->acked_event_id))
+        memset(m->acked_event_id, 0, sizeof(m->acked_event_id));
+    return GW_OK;
+}
+
+static gw_status write_change(spool *s, const spool_change *c, spool_meta *m, gw_error *err)
+{
+    gw_status rc = write_all(s, c, m, err);
+    if (rc == GW_OK) {
+        spool_log_recycle(s->log, s->meta.base + s->meta.acked);
+        s->info.bytes = spool_log_bytes(s->log, s->meta.base + s->meta.acked);
+    } else {
+        spool_log_retract(s->log);
+    }
+    return rc;
 }
 
 gw_status spool_write(spool *s, const spool_change *c, gw_error *err)
 {
-    if (!s->env.env) {
-        gw_status rc = spool_reopen(s, err);
-        if (rc != GW_OK)
-            return rc;
-    }
-    MDB_txn *txn;
-    int code = mdb_txn_begin(s->env.env, NULL, 0, &txn);
-    if (code != 0)
-        return spool_mdb_error(err, "begin a transaction", code);
-    gw_status rc = write_in(s, txn, c, err);
-    settle_generations(s, c, rc == GW_OK);
-    return rc;
+    gw_status rc = s->log ? GW_OK : spool_reopen(s, err);
+    if (rc != GW_OK)
+        return rc;
+    spool_meta m = s->meta;
+    rc = note_acked(s, c->acked, &m, err);
+    m.registered = m.registered || c->registered;
+    return rc == GW_OK ? write_change(s, c, &m, err) : rc;
 }
 
 gw_status spool_restart(spool *s, gw_error *err)
 {
-    if (!s->env.env) {
-        gw_status rc = spool_reopen(s, err);
-        if (rc != GW_OK)
-            return rc;
-    }
-    MDB_txn *txn;
-    int code = mdb_txn_begin(s->env.env, NULL, 0, &txn);
-    if (code != 0)
-        return spool_mdb_error(err, "begin a transaction", code);
+    gw_status rc = s->log ? GW_OK : spool_reopen(s, err);
+    if (rc != GW_OK)
+        return rc;
     spool_meta m = s->meta;
     spool_name(&m);
     m.base += m.acked;
@@ -298,92 +162,89 @@ gw_status spool_restart(spool *s, gw_error *err)
     m.acked = 0;
     m.registered = 0;
     memset(m.acked_event_id, 0, sizeof(m.acked_event_id));
-    int64_t deleted = s->deleted - s->meta.acked; /* < 0: acked ones are still there, below seq 1 */
-    code = spool_put_meta(&s->env, txn, &m);
-    if (code != 0) {
-        mdb_txn_abort(txn);
-        return spool_mdb_error(err, "write", code);
-    }
-    code = mdb_txn_commit(txn);
-    if (code != 0)
-        return spool_mdb_error(err, "commit", code);
-    s->deleted = deleted;
-    s->base = m.base;
-    spool_publish(s, &m, s->info.bytes);
-    return GW_OK;
+    return write_change(s, &(spool_change){0}, &m, err);
 }
 
 /* ---- reading ---- */
 
-static int fill(MDB_cursor *cursor, int64_t base, int64_t seq, uint32_t max_bytes, spool_frame *f)
+/* As many as the record that the cursor stands in has and the frame takes; false when the frame is full. */
+static bool take_events(spool_cursor *c, uint32_t max_bytes, spool_frame *f)
 {
-    event_key k = key_of(base + seq);
-    MDB_val key = spool_val(k.bytes, sizeof(k.bytes)), value;
-    int code = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-    uint32_t max = GW_MIN(max_bytes, SPOOL_FRAME_BYTES);
-    while (code == 0 && f->count < SPOOL_FRAME_EVENTS && f->bytes + value.mv_size <= max) {
-        if (spool_number_of(&key) != base + seq + f->count)
-            return MDB_CORRUPTED; /* a gap: never skip */
+    gw_str event;
+    while (f->count < SPOOL_FRAME_EVENTS) {
+        if (!spool_cursor_peek(c, &event))
+            return true;
+        if (f->bytes + event.len > max_bytes)
+            return false;
+        spool_cursor_step(c, &event);
         uint8_t *at = f->data + f->bytes;
-        memcpy(at, value.mv_data, value.mv_size);
-        f->events[f->count++] = (ProtobufCBinaryData){.len = value.mv_size, .data = at};
-        f->bytes += (uint32_t)value.mv_size;
-        code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+        memcpy(at, event.ptr, event.len);
+        f->events[f->count++] = (ProtobufCBinaryData){.len = event.len, .data = at};
+        f->bytes += (uint32_t)event.len;
     }
-    return code == MDB_NOTFOUND ? 0 : code;
+    return false;
+}
+
+static gw_status fill(spool *s, int64_t seq, uint32_t max_bytes, spool_frame *f, gw_error *err)
+{
+    if (seq <= s->meta.acked)
+        return gw_fail(err, GW_ERR_DATA_LOSS, "spool: event %lld is acked already", (long long)seq);
+    bool has_room = true;
+    while (has_room && seq + f->count <= s->meta.tail) {
+        gw_status rc = spool_log_find(s->log, &s->reading, s->meta.base + seq + f->count, err);
+        if (rc != GW_OK)
+            return f->count > 0 || spool_log_is_reused(s->log, s->meta.base + seq) ? GW_OK : rc;
+        has_room = take_events(&s->reading, GW_MIN(max_bytes, SPOOL_FRAME_BYTES), f);
+    }
+    return GW_OK;
 }
 
 gw_status spool_read(spool *s, int64_t seq, uint32_t max_bytes, spool_frame *f, gw_error *err)
 {
-    MDB_txn *txn;
-    MDB_cursor *cursor;
     f->first_seq = seq;
     f->count = f->bytes = 0;
-    if (!s->env.env)
+    if (!s->log)
         return gw_fail(err, GW_ERR_IO, "spool: closed");
-    int code = mdb_txn_begin(s->env.env, NULL, MDB_RDONLY, &txn);
-    if (code != 0)
-        return spool_mdb_error(err, "begin a read", code);
-    code = mdb_cursor_open(txn, s->env.events, &cursor);
-    if (code == 0) {
-        code = fill(cursor, s->base, seq, max_bytes, f);
-        mdb_cursor_close(cursor);
-    }
-    mdb_txn_abort(txn);
-    return code == 0 ? GW_OK : spool_mdb_error(err, "read", code);
+    spool_log_lock(s->log);
+    gw_status rc = fill(s, seq, max_bytes, f, err);
+    spool_log_unlock(s->log);
+    return rc;
 }
 
 gw_status spool_read_position(spool *s, int64_t id, ledger_row_sums *ret, gw_error *err)
 {
-    MDB_txn *txn;
-    uint32_t row = (uint32_t)(id % POSITION_ROWS);
-    *ret = (ledger_row_sums){0};
-    int code = mdb_txn_begin(s->env.env, NULL, MDB_RDONLY, &txn);
-    if (code != 0)
-        return spool_mdb_error(err, "begin a read", code);
-    MDB_val key = spool_val(&row, sizeof(row)), value;
-    code = mdb_get(txn, s->env.positions, &key, &value);
-    if (code == 0 && value.mv_size == sizeof(*ret))
-        memcpy(ret, value.mv_data, sizeof(*ret));
-    mdb_txn_abort(txn);
-    return code == 0 || code == MDB_NOTFOUND ? GW_OK : spool_mdb_error(err, "read", code);
+    (void)err;
+    *ret = s->state.sums ? s->state.sums[id % POSITION_ROWS] : (ledger_row_sums){0};
+    return GW_OK;
+}
+
+int64_t spool_next(const spool *s, int64_t seq)
+{
+    int64_t number = spool_log_next(s->log, s->meta.base + seq);
+    return number == INT64_MAX ? number : number - s->meta.base;
+}
+
+static bool event_at(spool *s, int64_t seq, gw_str *ret)
+{
+    return seq > s->meta.acked && seq <= s->meta.tail &&
+           spool_log_find(s->log, &s->reading, s->meta.base + seq, NULL) == GW_OK &&
+           spool_cursor_peek(&s->reading, ret);
 }
 
 bool spool_find(spool *s, int64_t seq, uint8_t ret_id[SPOOL_EVENT_ID_SIZE],
                 int64_t *ret_timestamp_ms)
 {
-    MDB_txn *txn;
-    if (!s->env.env || mdb_txn_begin(s->env.env, NULL, MDB_RDONLY, &txn) != 0)
+    gw_str event;
+    Apirelay__Usage__V1__UsageEvent *e = NULL;
+    if (!s->log)
         return false;
-    event_key k = key_of(s->base + seq);
-    MDB_val key = spool_val(k.bytes, sizeof(k.bytes)), value;
-    bool found = mdb_get(txn, s->env.events, &key, &value) == 0 && event_id_in(&value, ret_id);
-    Apirelay__Usage__V1__UsageEvent *e =
-        found ? apirelay__usage__v1__usage_event__unpack(NULL, value.mv_size, value.mv_data) : NULL;
-    if (e) {
-        *ret_timestamp_ms = e->timestamp_ms;
-        apirelay__usage__v1__usage_event__free_unpacked(e, NULL);
-    }
-    mdb_txn_abort(txn);
-    return e != NULL;
+    spool_log_lock(s->log);
+    if (event_at(s, seq, &event) && spool_event_id(event, ret_id))
+        e = apirelay__usage__v1__usage_event__unpack(NULL, event.len, (const uint8_t *)event.ptr);
+    spool_log_unlock(s->log);
+    if (!e)
+        return false;
+    *ret_timestamp_ms = e->timestamp_ms;
+    apirelay__usage__v1__usage_event__free_unpacked(e, NULL);
+    return true;
 }

@@ -1,14 +1,9 @@
 /*
- * Spool: committed usage events on disk until usage has claimed them (USAGE.md); one LMDB environment in `<dir>/spool`.
+ * Spool: committed usage events on disk until usage has claimed them (USAGE.md); a log of segments in `<dir>/spool` (spool_log.h).
  *
- *     events   key u64 big endian = seq + base ─▶ packed UsageEvent      (MDB_APPEND: no gaps)
- *     generations  u32 block ─▶ the last generation committed of each of 64 slots, in the same transaction as its event
- *     slots    u32 slot ─▶ u64 likewise, of a relay that had no blocks: read, never written
- *     positions u32 row ─▶ what the position has spent by its events, in their transaction (ledger.h)
- *     meta     "spool" ─▶ id, boot, base, tail, acked, …
- *
- * Each commit is fsynced. A seq is never given twice under one id. A spool that starts again under a new id (usage lost its claims)
- * keeps its events where they are: `base` moves, and with it every seq.
+ * A commit is one record, written and fsynced once: the events, of each the slot and generation of the flight table that it came from, and
+ * what is registered and acked. What positions have spent follows from the events (ledger.h). A seq is never given twice under one id. A
+ * spool that starts again under a new id (usage lost its claims) keeps its events where they are: `base` moves, and with it every seq.
  *
  * Thread: the writer's; spool_read() and spool_find() also on one other thread while no spool_restart() or spool_replace() runs.
  */
@@ -39,7 +34,7 @@ typedef struct spool_info {
     int64_t acked; /* newest seq known to be claimed */
     uint8_t acked_event_id[SPOOL_EVENT_ID_SIZE]; /* zero when acked is 0 */
     uint32_t opens; /* times opened, this one included */
-    int64_t bytes; /* pages of the events */
+    int64_t bytes; /* of the records with events that are not acked */
 } spool_info;
 
 typedef struct spool_opened {
@@ -61,7 +56,7 @@ typedef struct spool_event {
     gw_str bytes;
     uint32_t slot;
     uint64_t generation;
-    ledger_event spent; /* what it says to the ledger; no rows: nothing */
+    ledger_event spent; /* what ledger_event_read() says of it; no rows: nothing */
 } spool_event;
 
 typedef struct spool_change {
@@ -71,10 +66,11 @@ typedef struct spool_change {
     bool registered;
 } spool_change;
 
-/* One transaction, durable when it returns GW_OK; on GW_ERR_IO nothing has changed. */
+/*
+ * Durable when it returns GW_OK. On GW_ERR_IO some of the first events may be in it all the same, when they did not fit one segment:
+ * see spool_committed(); nothing else has changed.
+ */
 GW_CHECK gw_status spool_write(spool *s, const spool_change *c, gw_error *err);
-/* Events ≤ acked are still on disk: a transaction deletes only so many. */
-bool spool_has_garbage(const spool *s);
 
 typedef struct spool_frame {
     int64_t first_seq;
@@ -84,8 +80,8 @@ typedef struct spool_frame {
 } spool_frame;
 
 /*
- * Fills the frame with events from `seq` on, at most `max_bytes` of them; none when there are none. One short read transaction.
- * GW_ERR_DATA_LOSS when the spool cannot be read or has a gap.
+ * Fills the frame with events from `seq` on, at most `max_bytes` of them; none when there are none.
+ * GW_ERR_DATA_LOSS when they cannot be read or are acked already.
  */
 GW_CHECK gw_status spool_read(spool *s, int64_t seq, uint32_t max_bytes, spool_frame *f,
                               gw_error *err);
@@ -102,10 +98,14 @@ GW_CHECK gw_status spool_restart(spool *s, gw_error *err);
 GW_CHECK gw_status spool_replace(spool *s, const char *reason, char aside[SPOOL_ASIDE_SIZE],
                                  gw_error *err);
 /*
- * For a spool that answers GW_ERR_DATA_LOSS. LMDB refuses everything after a meta page that it could not write: then it is opened
- * anew, as the disk has it (`aside` is ""); what was being written may be in it or not: see spool_committed(). Else it is replaced.
+ * For a spool that answers GW_ERR_DATA_LOSS: it is replaced. One that could not be opened after a replacement that failed half-way is
+ * opened (`aside` is "").
  */
 GW_CHECK gw_status spool_repair(spool *s, char aside[SPOOL_ASIDE_SIZE], gw_error *err);
 
-/* For spool_tool: opens the environment `path` for reading only. */
+/* For spool_tool: opens the folder `path` for reading only; a relay may be writing there. */
 GW_CHECK gw_status spool_open_readonly(const char *path, spool **ret, gw_error *err);
+/* The same after it answered GW_ERR_DATA_LOSS: what can be read. There may be gaps between the events. */
+GW_CHECK gw_status spool_open_damaged(const char *path, spool **ret, gw_error *err);
+/* The first seq from `seq` on that may be there; INT64_MAX when none is. */
+int64_t spool_next(const spool *s, int64_t seq);

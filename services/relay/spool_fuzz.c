@@ -1,87 +1,131 @@
 /*
- * A spool whose pages are LMDB's but whose values are anybody's: the input's first bytes lie over its meta value, the rest is
- * events, each with its length in a byte before it. It is opened and read to its end, or refused.
+ * A spool whose bytes are anybody's. The input's first byte says how: even, the rest is laid over a segment and the state as it is,
+ * each piece with its place before it; odd, what the pieces spoil has its sums made right again, so that what is behind them is reached.
+ * It is opened and read to its end, or refused.
  */
 #include "spool_internal.h"
 
+#include "core/crc32c.h"
 #include "testing/fuzz.h"
 
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-#define EVENTS_MAX 16
+#define EVENTS        12
+#define SEGMENT_BYTES (32U << 10)
+#define SPOILT_BYTES  4096U /* of the segment */
+#define READ_MAX      4096
 
 static char folder[] = "/dev/shm/spool_fuzz_XXXXXX";
-static char path[64];
+static uint8_t sound[SPOILT_BYTES];
+static uint64_t log_id;
+
+static void path_of(const char *name, char out[96])
+{
+    (void)snprintf(out, 96, "%s/%s", folder, name);
+}
 
 static void forget_folder(void)
 {
-    static const char *const names[] = {"data.mdb", "lock.mdb"};
-    char name[96];
-
-    for (size_t i = 0; i < GW_ARRAY_LEN(names); i++) {
-        (void)snprintf(name, sizeof(name), "%s/%s", path, names[i]);
-        (void)unlink(name);
+    char path[96];
+    for (const char *const *name = (const char *const[]){"000000.log", "state.0", NULL}; *name;
+         name++) {
+        path_of(*name, path);
+        (void)unlink(path);
     }
-    (void)rmdir(path);
     (void)rmdir(folder);
 }
 
-/* An environment of its own for writing, as spool_open() would make it, but never synced. */
-static spool_env *writer(void)
+/* Three records of four events, the first of which has an id. */
+static void write_records(spool_log *l, spool_meta *m)
 {
-    static spool_env e;
-    MDB_txn *txn;
-
-    if (e.env)
-        return &e;
-    fuzz_require(mkdtemp(folder) != NULL && atexit(forget_folder) == 0);
-    (void)snprintf(path, sizeof(path), "%s/spool", folder);
-    fuzz_require(mkdir(path, 0700) == 0 && mdb_env_create(&e.env) == 0);
-    fuzz_require(mdb_env_set_maxdbs(e.env, 3) == 0);
-    fuzz_require(mdb_env_open(e.env, path, MDB_NOTLS | MDB_NOSYNC, 0600) == 0);
-    fuzz_require(mdb_txn_begin(e.env, NULL, 0, &txn) == 0);
-    fuzz_require(mdb_dbi_open(txn, "events", MDB_CREATE, &e.events) == 0);
-    fuzz_require(mdb_dbi_open(txn, "slots", MDB_CREATE | MDB_INTEGERKEY, &e.slots) == 0);
-    fuzz_require(mdb_dbi_open(txn, "meta", MDB_CREATE, &e.meta) == 0);
-    fuzz_require(mdb_txn_commit(txn) == 0);
-    return &e;
-}
-
-static void put(MDB_txn *txn, MDB_dbi db, gw_str key_bytes, gw_str value_bytes)
-{
-    MDB_val key = spool_val(key_bytes.ptr, key_bytes.len);
-    MDB_val value = spool_val(value_bytes.ptr, value_bytes.len);
-    fuzz_require(mdb_put(txn, db, &key, &value, 0) == 0);
-}
-
-static size_t put_events(MDB_txn *txn, const spool_env *e, gw_str rest)
-{
-    size_t count = 0;
-
-    while (rest.len > 0 && count < EVENTS_MAX) {
-        size_t len = (uint8_t)rest.ptr[0];
-        uint8_t key[8] = {0};
-        key[7] = (uint8_t)++count;
-        put(txn, e->events, gw_str_n(key, sizeof(key)), gw_str_slice(rest, 1, 1 + len));
-        rest = gw_str_slice(rest, 1 + len, rest.len);
+    static uint8_t record[SPOOL_RECORD_MAX + 8];
+    gw_error err;
+    for (int i = 0; i < 3; i++) {
+        uint8_t event[14] = {0x0a, 12, (uint8_t)i};
+        spool_record r = {.count = 4, .body_bytes = 4 * (sizeof(spool_entry) + sizeof(event))};
+        m->tail += 4;
+        r.meta = *m;
+        memcpy(record, &r, sizeof(r));
+        for (uint32_t k = 0; k < 4; k++) {
+            spool_entry e = {.slot = k, .len = sizeof(event), .generation = (uint64_t)i + 1};
+            memcpy(record + sizeof(r) + k * sizeof(e), &e, sizeof(e));
+            memcpy(record + sizeof(r) + 4 * sizeof(e) + k * sizeof(event), event, sizeof(event));
+        }
+        fuzz_require(spool_log_append(l, record, &err) == GW_OK);
+        fuzz_require(spool_log_sync(l, &err) == GW_OK);
     }
-    return count;
+}
+
+static void make_spool(void)
+{
+    char path[96];
+    spool_state none = {0};
+    spool_meta m = {0};
+    spool_log *l = NULL;
+    gw_error err;
+    fuzz_require(mkdtemp(folder) != NULL && atexit(forget_folder) == 0);
+    fuzz_require(spool_log_make(folder, SEGMENT_BYTES, &m, &none, &err) == GW_OK);
+    fuzz_require(spool_log_open(folder, SEGMENT_BYTES, NULL, &l, &m, &err) == GW_OK);
+    log_id = l->id;
+    write_records(l, &m);
+    spool_log_free(l);
+    path_of("000000.log", path);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    fuzz_require(fd >= 0 && pread(fd, sound, sizeof(sound), 0) == (ssize_t)sizeof(sound));
+    (void)close(fd);
+}
+
+/* Pieces: u16 where, u8 how many, the bytes. */
+static void spoil(uint8_t *bytes, gw_str pieces)
+{
+    while (pieces.len > 3) {
+        const uint8_t *p = (const uint8_t *)pieces.ptr;
+        size_t at = (size_t)(p[0] | p[1] << 8) % SPOILT_BYTES, len = p[2];
+        gw_str piece = gw_str_slice(pieces, 3, 3 + len);
+        memcpy(bytes + at, piece.ptr, GW_MIN(piece.len, SPOILT_BYTES - at));
+        pieces = gw_str_slice(pieces, 3 + piece.len, pieces.len);
+    }
+}
+
+static void make_right(uint8_t *bytes)
+{
+    spool_head h;
+    memcpy(&h, bytes, sizeof(h));
+    h.log = log_id;
+    h.size = SEGMENT_BYTES;
+    h.number = 1;
+    spool_head_seal(&h);
+    memcpy(bytes, &h, sizeof(h));
+    for (uint32_t at = SPOOL_FIRST; at + sizeof(spool_record) <= SPOILT_BYTES;) {
+        spool_record r;
+        memcpy(&r, bytes + at, sizeof(r));
+        if (r.mark == 0)
+            return;
+        if (r.body_bytes > SPOILT_BYTES - at - sizeof(r)) {
+            r.body_bytes = SPOILT_BYTES - at - (uint32_t)sizeof(r);
+            memcpy(bytes + at, &r, sizeof(r));
+        }
+        spool_record_seal(bytes + at, spool_mark_of(log_id, 1));
+        at += spool_record_bytes(&r);
+    }
 }
 
 static void write_spool(gw_str input)
 {
-    const spool_env *e = writer();
-    spool_meta m = {.format = SPOOL_FORMAT};
-    size_t over = GW_MIN(input.len, sizeof(m));
-    MDB_txn *txn;
-
-    fuzz_require(mdb_txn_begin(e->env, NULL, 0, &txn) == 0);
-    fuzz_require(mdb_drop(txn, e->events, 0) == 0);
-    m.tail = (int64_t)put_events(txn, e, gw_str_slice(input, over, input.len));
-    for (size_t i = 0; i < over; i++)
-        ((uint8_t *)&m)[i] ^= (uint8_t)input.ptr[i]; /* zeroes leave it sound */
-    put(txn, e->meta, GW_STR("spool"), gw_str_n(&m, sizeof(m)));
-    fuzz_require(mdb_txn_commit(txn) == 0);
+    static uint8_t bytes[SPOILT_BYTES];
+    char path[96];
+    memcpy(bytes, sound, sizeof(bytes));
+    spoil(bytes, gw_str_slice(input, 1, input.len));
+    if (input.len > 0 && input.ptr[0] % 2 == 1)
+        make_right(bytes);
+    path_of("000000.log", path);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    fuzz_require(fd >= 0 && pwrite(fd, bytes, sizeof(bytes), 0) == (ssize_t)sizeof(bytes));
+    (void)close(fd);
 }
 
 static void read_spool(spool *s)
@@ -90,24 +134,41 @@ static void read_spool(spool *s)
     const spool_info *info = spool_get_info(s);
     uint8_t id[SPOOL_EVENT_ID_SIZE];
     int64_t time_ms;
-    int64_t found = 0;
     gw_error err = {0};
 
-    fuzz_require(info->acked >= 0 && info->tail >= info->acked);
-    for (int64_t seq = info->acked + 1; seq <= info->tail && seq <= info->acked + EVENTS_MAX; seq++)
+    fuzz_require(info->acked >= 0 && info->tail >= info->acked && info->bytes >= 0);
+    for (int64_t seq = info->acked; seq <= info->tail + 1 && seq <= info->acked + EVENTS + 1; seq++)
         if (spool_find(s, seq, id, &time_ms))
-            found++;
-    fuzz_require(found <= info->tail - info->acked);
+            fuzz_require(seq > info->acked && seq <= info->tail);
     int64_t next = info->acked + 1;
-    while (spool_read(s, next, SPOOL_FRAME_BYTES, &frame, &err) == GW_OK && frame.count > 0) {
-        fuzz_require(frame.count <= SPOOL_FRAME_EVENTS && frame.bytes <= SPOOL_FRAME_BYTES);
+    for (int i = 0; i < READ_MAX && next <= info->tail; i++) {
+        /* What was opened is whole: all of it can be read. */
+        fuzz_require(spool_read(s, next, SPOOL_FRAME_BYTES, &frame, &err) == GW_OK);
+        fuzz_require(frame.count > 0 && frame.count <= SPOOL_FRAME_EVENTS);
         size_t bytes = 0;
-        for (uint32_t i = 0; i < frame.count; i++)
-            bytes += frame.events[i].len;
-        fuzz_require(bytes == frame.bytes);
+        for (uint32_t k = 0; k < frame.count; k++)
+            bytes += frame.events[k].len;
+        fuzz_require(bytes == frame.bytes && bytes <= SPOOL_FRAME_BYTES);
         next += frame.count;
     }
-    fuzz_require(next <= info->tail + 1);
+    fuzz_require(next == info->tail + 1);
+}
+
+static void read_what_is_left(spool *s)
+{
+    static spool_frame frame;
+    const spool_info *info = spool_get_info(s);
+    gw_error err = {0};
+    int64_t seq = spool_next(s, info->acked + 1);
+
+    for (int i = 0; i < READ_MAX && seq <= info->tail; i++) {
+        if (spool_read(s, seq, SPOOL_FRAME_BYTES, &frame, &err) != GW_OK)
+            return;
+        fuzz_require(frame.count > 0);
+        int64_t next = spool_next(s, seq + frame.count);
+        fuzz_require(next > seq);
+        seq = next;
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -115,12 +176,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     spool *s = NULL;
     gw_error err = {0};
 
+    if (log_id == 0)
+        make_spool();
     write_spool(gw_str_n(data, size));
-    gw_status rc = spool_open_readonly(path, &s, &err);
+    gw_status rc = spool_open_readonly(folder, &s, &err);
     if (rc == GW_OK)
         read_spool(s);
     else
         fuzz_require(s == NULL && err.message[0]);
+    spool_free(s);
+    s = NULL;
+    if (spool_open_damaged(folder, &s, &err) == GW_OK)
+        read_what_is_left(s);
     spool_free(s);
     return 0;
 }

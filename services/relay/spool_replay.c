@@ -20,7 +20,7 @@ typedef struct replay {
 static bool has_spool(const char *dir)
 {
     char path[4352];
-    (void)snprintf(path, sizeof(path), "%.4096s/spool/data.mdb", dir);
+    (void)snprintf(path, sizeof(path), "%.4096s/spool/state.0", dir);
     return access(path, F_OK) == 0;
 }
 

@@ -111,7 +111,8 @@ static void export_events(tool *t, spool *s, const char *name)
         return say_error(t, name, &err);
     }
     hex(i->id, sizeof(i->id), id);
-    for (int64_t seq = i->acked + 1; seq <= i->tail; seq += f->count) {
+    for (int64_t seq = spool_next(s, i->acked + 1); seq <= i->tail;
+         seq = spool_next(s, seq + f->count)) {
         if (spool_read(s, seq, SPOOL_FRAME_BYTES, f, &err) != GW_OK)
             return say_error(t, name, &err);
         for (uint32_t k = 0; k < f->count; k++)
@@ -125,18 +126,26 @@ static void export_events(tool *t, spool *s, const char *name)
 
 static bool is_spool(const char *path)
 {
-    char data[PATH_SIZE + 16];
-    (void)snprintf(data, sizeof(data), "%s/data.mdb", path);
-    return access(data, F_OK) == 0;
+    static const char *const files[] = {"state.0", "state.1", "000000.log"};
+    char file[PATH_SIZE + 16];
+    for (size_t i = 0; i < GW_ARRAY_LEN(files); i++) {
+        (void)snprintf(file, sizeof(file), "%s/%s", path, files[i]);
+        if (access(file, F_OK) == 0)
+            return true;
+    }
+    return false;
 }
 
 static void open_one(tool *t, const char *path, const char *name, visit_spool visit)
 {
     gw_auto(spool) s = NULL;
     gw_error err;
-    if (spool_open_readonly(path, &s, &err) != GW_OK)
+    gw_status rc = spool_open_readonly(path, &s, &err);
+    if (rc != GW_OK)
         say_error(t, name, &err);
-    else
+    if (rc == GW_ERR_DATA_LOSS)
+        rc = spool_open_damaged(path, &s, &err);
+    if (rc == GW_OK)
         visit(t, s, name);
 }
 

@@ -4,7 +4,8 @@
  *     inspect   one JSON object a spool found in DIR: id, boot, positions, sizes, times; and the flight table's slots
  *     export    each event that is not claimed, one JSON object a line: {"spool", "seq", "event"}
  *
- * DIR is a relay's spool directory, or one environment in it (`spool.0a1b2c3d4e.conflict`). Nothing is changed.
+ * DIR is a relay's spool directory, or one spool in it (`spool.0a1b2c3d4e.conflict`). Nothing is changed. Of one that is
+ * damaged what can be read is shown, and the damage on stderr.
  */
 #pragma once
 

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #define IDLE_BEFORE_SLEEP_MS 100
-#define DELETE_INTERVAL_MS   500 /* deletions alone are not worth an fsync each */
+#define ACK_INTERVAL_MS      500 /* an ack alone is not worth an fsync each */
 #define RETRY_MIN_MS         100
 #define RETRY_MAX_MS         2000
 
@@ -38,7 +38,7 @@ struct spool_writer {
     /* the thread's own */
     spool_event *pending; /* DONE and not committed; their bytes stay in the slots */
     size_t pending_count;
-    int64_t last_commit_ms, last_busy_ms, last_delete_ms;
+    int64_t last_commit_ms, last_busy_ms, last_record_ms;
     int64_t retry_at_ms, retry_delay_ms; /* after a failure */
     writer_report state;
     bool news;
@@ -193,12 +193,13 @@ static bool commit(spool_writer *w)
                       .acked = atomic_load(&w->acked),
                       .registered = atomic_load(&w->registered)};
     w->last_commit_ms = now;
-    w->last_delete_ms = now;
+    w->last_record_ms = now;
     if (w->pending_count)
         w->last_busy_ms = now;
     gw_fault_point("spool.commit");
     if (spool_write(w->o.spool, &c, &err) != GW_OK) {
         note_failure(w, &err);
+        release_committed(w); /* of what does not fit one segment the first part may be there */
         return false;
     }
     gw_fault_point("spool.committed");
@@ -208,14 +209,13 @@ static bool commit(spool_writer *w)
     return true;
 }
 
-static bool wants_delete(const spool_writer *w)
+static bool wants_record(const spool_writer *w)
 {
     const spool_info *i = spool_get_info(w->o.spool);
-    return atomic_load(&w->acked) > i->acked || spool_has_garbage(w->o.spool) ||
-           (atomic_load(&w->registered) && !i->registered);
+    return atomic_load(&w->acked) > i->acked || (atomic_load(&w->registered) && !i->registered);
 }
 
-/* When the next transaction is due; INT64_MAX when there is nothing for it. */
+/* When the next commit is due; INT64_MAX when there is nothing for it. */
 static int64_t commit_due_ms(const spool_writer *w)
 {
     int64_t due = INT64_MAX;
@@ -223,8 +223,8 @@ static int64_t commit_due_ms(const spool_writer *w)
         return due; /* a new spool is on its way */
     if (w->pending_count)
         due = w->last_commit_ms + w->o.sync_interval_ms;
-    else if (wants_delete(w))
-        due = w->last_delete_ms + DELETE_INTERVAL_MS;
+    else if (wants_record(w))
+        due = w->last_record_ms + ACK_INTERVAL_MS;
     return due != INT64_MAX && w->state.disk_failed ? GW_MAX(due, w->retry_at_ms) : due;
 }
 
@@ -328,7 +328,7 @@ void spool_writer_turn(spool_writer *w)
 static void commit_last(spool_writer *w)
 {
     collect(w);
-    if ((w->pending_count || wants_delete(w)) && !w->state.damaged)
+    if ((w->pending_count || wants_record(w)) && !w->state.damaged)
         (void)commit(w);
 }
 

@@ -1,9 +1,9 @@
 /*
- * Spool writer: the thread that commits DONE slots to the spool, frees them, and deletes what usage has claimed.
+ * Spool writer: the thread that commits DONE slots to the spool, frees them, and says in the spool what usage has claimed.
  *
- *     lane ─ index ─▶ done ring ─▶ one transaction ─▶ slot FREE ─ index ─▶ freed ring ─▶ lane
+ *     lane ─ index ─▶ done ring ─▶ one commit ─▶ slot FREE ─ index ─▶ freed ring ─▶ lane
  *
- * One transaction every sync interval, or when the previous fsync returned, and only when there is something. A commit that fails
+ * One commit every sync interval, or when the previous fsync returned, and only when there is something. A commit that fails
  * leaves the slots DONE and is tried again. Idle, the thread sleeps until a lane, which sees its flag, wakes it.
  *
  * Thread: start, stop and commands on the loop that made it; spool_writer_wake() any.

@@ -65,11 +65,49 @@ static void write_file(const char *dir, const char *name, const uint8_t *bytes, 
     }
 }
 
+/* The spool's files in one: of each its name, its length and its bytes. */
+typedef struct packed_file {
+    char name[24];
+    size_t len;
+} packed_file;
+
+static void pack_file(image *i, const char *folder, const char *name)
+{
+    packed_file f = {0};
+    uint8_t *bytes = read_file(folder, name, &f.len);
+    (void)snprintf(f.name, sizeof(f.name), "%.23s", name);
+    i->data = realloc(i->data, i->data_len + sizeof(f) + f.len);
+    if (!i->data)
+        abort();
+    memcpy(i->data + i->data_len, &f, sizeof(f));
+    if (f.len)
+        memcpy(i->data + i->data_len + sizeof(f), bytes, f.len);
+    i->data_len += sizeof(f) + f.len;
+    free(bytes);
+}
+
+static void unpack_files(const image *i, const char *folder)
+{
+    for (size_t at = 0; at < i->data_len;) {
+        packed_file f;
+        memcpy(&f, i->data + at, sizeof(f));
+        write_file(folder, f.name, i->data + at + sizeof(f), f.len);
+        at += sizeof(f) + f.len;
+    }
+}
+
 image image_read(const char *dir)
 {
     image i = {0};
+    char folder[256];
     i.flight = read_file(dir, "flight", &i.flight_len);
-    i.data = read_file(dir, "spool/data.mdb", &i.data_len);
+    (void)snprintf(folder, sizeof(folder), "%s/spool", dir);
+    DIR *d = opendir(folder);
+    for (struct dirent *e; d && (e = readdir(d));)
+        if (e->d_name[0] != '.')
+            pack_file(&i, folder, e->d_name);
+    if (d)
+        (void)closedir(d);
     return i;
 }
 
@@ -86,7 +124,7 @@ void image_write(const image *i, char ret_dir[IMAGE_DIR_SIZE])
     (void)snprintf(path, sizeof(path), "%s/spool", ret_dir);
     (void)mkdir(path, 0700);
     write_file(ret_dir, "flight", i->flight, i->flight_len);
-    write_file(path, "data.mdb", i->data, i->data_len);
+    unpack_files(i, path);
 }
 
 void image_remove_dir(const char *path)

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #define SLOT_HISTORY  4
-#define SPOOL_MAX     (16 << 20)
+#define SPOOL_MAX     (256 << 10) /* in segments of 32 KiB: a course fills some */
 #define SYNC_MS       5
 #define UNANSWERED    16
 #define POINTS_A_STEP 6
@@ -46,7 +46,7 @@ static image at_death;
 static bool died;
 static long syncs; /* fdatasync()s so far */
 
-/* ---- the system under LMDB and the services ---- */
+/* ---- the system under the spool and the services ---- */
 
 int fdatasync(int fd)
 {
@@ -214,7 +214,7 @@ void relay_node_kill(world *w, relay_node *r, bool at_a_point)
     end_process(w, r);
 }
 
-/* Of the table's pages any older state may come back, slot by slot; what LMDB committed stays. */
+/* Of the table's pages any older state may come back, slot by slot; what the spool committed stays. */
 void relay_node_lose_power(world *w, relay_node *r)
 {
     if (!r->recorder)

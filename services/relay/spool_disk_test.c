@@ -1,0 +1,550 @@
+/*
+ * The spool on a disk that fails, fills up and loses what was not synced: the test's own pwrite(), fdatasync() and posix_fallocate() are
+ * between the two.
+ */
+#include "recorder_test_kit.h"
+#include "spool_internal.h"
+
+#include "core/id.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#define SLOTS  8
+#define ROWS   3
+#define SECTOR 512
+#define SEEDS  25
+#define STEPS  120
+
+/* ---- the disk ---- */
+
+typedef struct unsynced {
+    char path[256];
+    off_t at;
+    size_t len;
+    uint8_t *before;
+} unsynced;
+
+static struct disk {
+    bool is_full, fails_sync, keeps_log;
+    int64_t bytes_left; /* that can be written before a write is cut short; < 0: any */
+    int64_t syncs, allocations;
+    unsynced *log;
+    size_t count;
+} disk;
+
+static void name_of(int fd, char out[256])
+{
+    char link[64];
+    (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, out, 255);
+    out[n > 0 ? n : 0] = '\0';
+}
+
+static void note_write(int fd, off_t at, size_t len)
+{
+    unsynced w = {.at = at, .len = len, .before = calloc(1, len)};
+    name_of(fd, w.path);
+    assert_non_null(w.before);
+    int reading = open(w.path, O_RDONLY | O_CLOEXEC);
+    assert_true(reading >= 0);
+    assert_true(pread(reading, w.before, len, at) >= 0);
+    (void)close(reading);
+    disk.log = realloc(disk.log, (disk.count + 1) * sizeof(*disk.log));
+    assert_non_null(disk.log);
+    disk.log[disk.count++] = w;
+}
+
+ssize_t pwrite(int fd, const void *bytes, size_t len, off_t at)
+{
+    size_t n = len;
+    if (disk.bytes_left >= 0 && disk.bytes_left < (int64_t)len)
+        n = (size_t)disk.bytes_left;
+    if (disk.bytes_left >= 0)
+        disk.bytes_left -= (int64_t)n;
+    if (disk.keeps_log && n > 0)
+        note_write(fd, at, n);
+    if (n == 0 && len > 0) {
+        errno = EIO;
+        return -1;
+    }
+    return syscall(SYS_pwrite64, fd, bytes, n, at);
+}
+
+static int sync_it(int fd)
+{
+    char path[256];
+    if (disk.fails_sync) {
+        errno = EIO;
+        return -1;
+    }
+    disk.syncs++;
+    name_of(fd, path);
+    size_t kept = 0;
+    for (size_t i = 0; i < disk.count; i++) {
+        if (strcmp(disk.log[i].path, path) != 0)
+            disk.log[kept++] = disk.log[i];
+        else
+            free(disk.log[i].before);
+    }
+    disk.count = kept;
+    return 0;
+}
+int fdatasync(int fd)
+{
+    return sync_it(fd);
+}
+int fsync(int fd)
+{
+    return sync_it(fd);
+}
+
+int posix_fallocate(int fd, off_t at, off_t len)
+{
+    disk.allocations++;
+    return disk.is_full ? ENOSPC : ftruncate(fd, at + len) == 0 ? 0 : errno;
+}
+
+/* Of what was written since the last sync any sectors may be lost. */
+static void lose_power(void)
+{
+    disk.keeps_log = false;
+    while (disk.count > 0) {
+        unsynced w = disk.log[--disk.count];
+        int fd = open(w.path, O_RDWR | O_CLOEXEC);
+        for (size_t i = 0; fd >= 0 && i < w.len;) {
+            size_t n = GW_MIN(SECTOR - (size_t)(w.at + (off_t)i) % SECTOR, w.len - i);
+            if (gw_random_below(2))
+                assert_int_equal(syscall(SYS_pwrite64, fd, w.before + i, n, w.at + (off_t)i), n);
+            i += n;
+        }
+        if (fd >= 0)
+            (void)close(fd);
+        free(w.before);
+    }
+}
+
+static int setup(void **state)
+{
+    disk = (struct disk){.bytes_left = -1};
+    return kit_setup(state);
+}
+
+static int teardown(void **state)
+{
+    while (disk.count > 0)
+        free(disk.log[--disk.count].before);
+    free(disk.log);
+    disk = (struct disk){.bytes_left = -1};
+    return kit_teardown(state);
+}
+
+/* ---- events ---- */
+
+static spool *open_spool(const kit *k)
+{
+    spool *s = NULL;
+    spool_opened how;
+    gw_error err = {0};
+    if (spool_open(k->dir, 0, SLOTS, &s, &how, &err) != GW_OK)
+        fail_msg("%s", err.message);
+    if (how.unreadable)
+        fail_msg("%s", how.why.message);
+    return s;
+}
+
+typedef struct made_event {
+    uint8_t bytes[EVENT_MAX_BYTES];
+    size_t len;
+} made_event;
+
+/* Its id holds its number, its size and its row follow from it. */
+static spool_event make_event(made_event *m, int64_t number)
+{
+    uint8_t id[12] = {0};
+    static char agent[1000];
+    char text[1000];
+    memset(agent, 'a', sizeof(agent) - 1);
+    memcpy(id, &number, sizeof(number));
+    usage_event e = kit_event(id, 10);
+    (void)snprintf(text, sizeof(text), "%.*s", (int)(number * 37 % 900), agent);
+    e.user_agent = text;
+    e.grant_id = number % ROWS + 1;
+    e.key_load_id = 7;
+    m->len = event_pack(&e, m->bytes, sizeof(m->bytes));
+    spool_event event = {.bytes = gw_str_n(m->bytes, m->len),
+                         .slot = (uint32_t)(number % SLOTS),
+                         .generation = (uint64_t)number};
+    assert_true(ledger_event_read(event.bytes, &event.spent));
+    return event;
+}
+
+/* `count` events with the numbers from `first` on. */
+static gw_status write_events(spool *s, int64_t first, size_t count, int64_t acked)
+{
+    made_event *made = calloc(count + 1, sizeof(*made));
+    spool_event *events = calloc(count + 1, sizeof(*events));
+    gw_error err;
+    assert_true(made && events);
+    for (size_t i = 0; i < count; i++)
+        events[i] = make_event(&made[i], first + (int64_t)i);
+    gw_status rc =
+        spool_write(s, &(spool_change){.events = events, .count = count, .acked = acked}, &err);
+    free(made);
+    free(events);
+    return rc;
+}
+
+static int64_t end_of(const spool *s)
+{
+    return spool_meta_end(&s->meta);
+}
+
+/* Every event that is not acked is what it was, and the rest of the state follows from how many there have been. */
+static void check_all(spool *s)
+{
+    spool_frame *f = malloc(sizeof(*f));
+    gw_error err = {0};
+    int64_t seq = s->meta.acked + 1;
+    assert_non_null(f);
+    for (; seq <= s->meta.tail; seq += f->count) {
+        if (spool_read(s, seq, SPOOL_FRAME_BYTES, f, &err) != GW_OK)
+            fail_msg("%s", err.message);
+        assert_true(f->count > 0);
+        for (uint32_t i = 0; i < f->count; i++) {
+            made_event m;
+            spool_event e = make_event(&m, s->meta.base + seq + i);
+            assert_int_equal(f->events[i].len, e.bytes.len);
+            assert_memory_equal(f->events[i].data, e.bytes.ptr, e.bytes.len);
+        }
+    }
+    assert_int_equal(seq, s->meta.tail + 1);
+    free(f);
+    int64_t end = end_of(s);
+    for (int64_t number = GW_MAX(end - SLOTS + 1, 1); number <= end; number++)
+        assert_int_equal(spool_committed(s, (uint32_t)(number % SLOTS)), number);
+    for (int64_t row = 1; row <= ROWS; row++) {
+        ledger_row_sums sums;
+        int64_t first = row == 1 ? ROWS : row - 1; /* the first number of that row */
+        assert_int_equal(spool_read_position(s, row, &sums, NULL), GW_OK);
+        assert_int_equal(sums.spent.of[LEDGER_REQUESTS_DAY],
+                         end < first ? 0 : (end - first) / ROWS + 1);
+    }
+}
+
+/* ---- one fault at a time ---- */
+
+static void segment_path(const kit *k, unsigned file, char out[128])
+{
+    (void)snprintf(out, 128, "%s/spool/%06u.log", k->dir, file);
+}
+
+static void copy_file(const char *from, const char *to, size_t len)
+{
+    char *bytes = calloc(1, len);
+    int in = open(from, O_RDONLY | O_CLOEXEC), out = open(to, O_WRONLY | O_CLOEXEC);
+    assert_true(bytes && in >= 0 && out >= 0);
+    assert_true(read(in, bytes, len) > 0);
+    assert_true(write(out, bytes, len) > 0);
+    (void)close(in);
+    (void)close(out);
+    free(bytes);
+}
+
+/* Of the last record only the first `n` bytes reached the disk. */
+static void a_last_record_cut_at_any_byte_is_the_end(void **state)
+{
+    kit *k = *state;
+    char path[128], kept[160];
+    spool *s = open_spool(k);
+    assert_int_equal(write_events(s, 1, 5, 0), GW_OK);
+    uint32_t from = s->log->written, size = s->log->segments[0]->size;
+    assert_int_equal(write_events(s, 6, 2, 0), GW_OK);
+    uint32_t to = s->log->written;
+    spool_free(s);
+    segment_path(k, 0, path);
+    (void)snprintf(kept, sizeof(kept), "%s/kept", k->dir);
+    (void)close(open(kept, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    copy_file(path, kept, size);
+    uint8_t noise[4096];
+    memset(noise, 0x5a, sizeof(noise));
+    assert_true(to - from <= sizeof(noise));
+    for (uint32_t at = from; at < to; at++) {
+        copy_file(kept, path, size);
+        int fd = open(path, O_WRONLY | O_CLOEXEC);
+        /* Seven bytes of padding may say anything. */
+        bool is_padding = at >= to - 7;
+        assert_int_equal(pwrite(fd, noise, to - at, at), to - at);
+        (void)close(fd);
+        s = open_spool(k);
+        assert_true(end_of(s) == 5 || (end_of(s) == 7 && is_padding));
+        assert_int_equal(write_events(s, end_of(s) + 1, 2, 0), GW_OK);
+        check_all(s);
+        spool_free(s);
+    }
+}
+
+static void a_bit_that_flipped_is_noticed_wherever_it_is(void **state)
+{
+    kit *k = *state;
+    char path[128];
+    spool *s = open_spool(k);
+    spool_opened how;
+    gw_error err;
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(write_events(s, 1 + 3 * i, 3, 0), GW_OK);
+    uint32_t last = s->log->segments[0]->marks[s->log->segments[0]->mark_count - 1].offset;
+    uint32_t to = s->log->written;
+    spool_free(s);
+    segment_path(k, 0, path);
+    for (uint32_t at = 0; at < to; at += 3) {
+        uint8_t byte, flipped;
+        spool_log *l = NULL;
+        spool_meta m;
+        char folder[128];
+        int fd = open(path, O_RDWR | O_CLOEXEC);
+        assert_int_equal(pread(fd, &byte, 1, at), 1);
+        flipped = byte ^ (uint8_t)(1U << at % 8);
+        assert_int_equal(pwrite(fd, &flipped, 1, at), 1);
+        (void)snprintf(folder, sizeof(folder), "%s/spool", k->dir);
+        gw_status rc = spool_log_open(folder, 0, NULL, &l, &m, &err);
+        /* Of the last record none can say whether it had been written whole. Up to seven bytes behind a record mean nothing. */
+        if (rc == GW_OK)
+            assert_true(at >= last ? spool_meta_end(&m) >= 9 : spool_meta_end(&m) == 12);
+        else
+            assert_true(rc == GW_ERR_DATA_LOSS && at < to);
+        bool is_padding = rc == GW_OK && at < last;
+        spool_log_free(l);
+        assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+        (void)close(fd);
+        if (is_padding)
+            assert_int_equal(byte, 0);
+    }
+    (void)how;
+    s = open_spool(k);
+    check_all(s);
+    spool_free(s);
+}
+
+static void of_a_damaged_spool_the_rest_can_be_read(void **state)
+{
+    kit *k = *state;
+    char path[128], folder[128];
+    gw_error err;
+    spool *s = open_spool(k), *left = NULL;
+    spool_frame *f = malloc(sizeof(*f));
+    assert_non_null(f);
+    while (s->log->count < 4)
+        assert_int_equal(write_events(s, end_of(s) + 1, 10, 0), GW_OK);
+    int64_t tail = s->meta.tail, lost_after = s->log->segments[0]->last,
+            back_at = s->log->segments[2]->before + 1;
+    segment_path(k, s->log->segments[1]->file, path);
+    spool_free(s);
+    assert_int_equal(remove(path), 0);
+    (void)snprintf(folder, sizeof(folder), "%s/spool", k->dir);
+    assert_int_equal(spool_open_readonly(folder, &left, &err), GW_ERR_DATA_LOSS);
+    assert_int_equal(spool_open_damaged(folder, &left, &err), GW_OK);
+    assert_int_equal(spool_get_info(left)->tail, tail);
+    int64_t read = 0;
+    for (int64_t seq = spool_next(left, 1); seq <= tail; seq = spool_next(left, seq + f->count)) {
+        assert_true(seq <= lost_after || seq >= back_at);
+        assert_int_equal(spool_read(left, seq, SPOOL_FRAME_BYTES, f, &err), GW_OK);
+        read += f->count;
+    }
+    assert_int_equal(read, tail - (back_at - 1 - lost_after));
+    spool_free(left);
+    free(f);
+}
+
+static unsigned count_files(const kit *k)
+{
+    unsigned n = 0;
+    for (unsigned file = 0; file < 200; file++) {
+        char path[128];
+        segment_path(k, file, path);
+        n += access(path, F_OK) == 0;
+    }
+    return n;
+}
+
+static void acked_segments_are_used_again(void **state)
+{
+    kit *k = *state;
+    spool *s = open_spool(k);
+    int64_t allocations = 0;
+    for (int i = 0; i < 200; i++) {
+        assert_int_equal(write_events(s, end_of(s) + 1, 20, s->meta.tail), GW_OK);
+        if (i == 50)
+            allocations = disk.allocations;
+    }
+    assert_true(s->log->segments[s->log->count - 1]->number > 40);
+    assert_int_equal(disk.allocations, allocations);
+    assert_true(count_files(k) <= 2 + SPOOL_SPARES);
+    check_all(s);
+    spool_free(s);
+    s = open_spool(k);
+    assert_int_equal(end_of(s), 4000);
+    check_all(s);
+    spool_free(s);
+}
+
+static void each_commit_is_one_sync(void **state)
+{
+    kit *k = *state;
+    spool *s = open_spool(k);
+    int64_t before = disk.syncs;
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(write_events(s, end_of(s) + 1, 1, s->meta.tail), GW_OK);
+    assert_int_equal(disk.syncs - before, 5);
+    spool_free(s);
+}
+
+static void what_does_not_fit_a_full_disk_comes_when_there_is_room(void **state)
+{
+    kit *k = *state;
+    spool *s = open_spool(k);
+    disk.is_full = true;
+    assert_int_equal(write_events(s, 1, 500, 0), GW_ERR_IO);
+    int64_t there = end_of(s);
+    assert_true(there > 0 && there < 500); /* of more than a segment the first part is there */
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(write_events(s, there + 1, 500 - (size_t)there, 0), GW_ERR_IO);
+    assert_int_equal(end_of(s), there);
+    check_all(s);
+    assert_int_equal(write_events(s, 0, 0, there), GW_OK); /* a claim still counts */
+    assert_int_equal(s->meta.acked, there);
+    spool_free(s);
+    s = open_spool(k);
+    assert_int_equal(s->meta.acked, there);
+    disk.is_full = false;
+    assert_int_equal(write_events(s, there + 1, 500 - (size_t)there, there), GW_OK);
+    check_all(s);
+    spool_free(s);
+}
+
+static void claims_make_room_on_a_full_disk(void **state)
+{
+    kit *k = *state;
+    spool *s = open_spool(k);
+    while (s->log->count < 4)
+        assert_int_equal(write_events(s, end_of(s) + 1, 10, 0), GW_OK);
+    disk.is_full = true;
+    gw_status rc;
+    do
+        rc = write_events(s, end_of(s) + 1, 1, 0);
+    while (rc == GW_OK);
+    assert_int_equal(rc, GW_ERR_IO);
+    assert_int_equal(write_events(s, 0, 0, s->meta.tail - 3), GW_OK);
+    for (int i = 0; i < 300; i++) /* for ever, as long as it is claimed */
+        assert_int_equal(write_events(s, end_of(s) + 1, 3, s->meta.tail - 3), GW_OK);
+    check_all(s);
+    spool_free(s);
+}
+
+static void a_sync_that_fails_changes_nothing(void **state)
+{
+    kit *k = *state;
+    spool *s = open_spool(k);
+    gw_error err;
+    assert_int_equal(write_events(s, 1, 10, 0), GW_OK);
+    disk.fails_sync = true;
+    assert_int_equal(write_events(s, 11, 4, 5), GW_ERR_IO);
+    assert_int_equal(spool_restart(s, &err), GW_ERR_IO);
+    assert_int_equal(end_of(s), 10);
+    assert_int_equal(s->meta.acked, 0);
+    disk.fails_sync = false;
+    assert_int_equal(write_events(s, 11, 2, 3), GW_OK); /* over what is left of the four */
+    check_all(s);
+    spool_free(s);
+    s = open_spool(k);
+    assert_int_equal(end_of(s), 12);
+    check_all(s);
+    spool_free(s);
+}
+
+/* ---- any of them, in any order ---- */
+
+typedef struct course {
+    kit *k;
+    spool *s;
+    int64_t end, acked, base; /* what was said to be committed */
+} course;
+
+static void note_committed(course *c)
+{
+    c->end = end_of(c->s);
+    c->base = c->s->meta.base;
+    c->acked = c->s->meta.acked;
+}
+
+static void reopen(course *c)
+{
+    disk.fails_sync = disk.is_full = disk.keeps_log = false;
+    disk.bytes_left = -1;
+    c->s = open_spool(c->k);
+    /* What failed may be there, and nothing that had succeeded may be missing. */
+    assert_true(end_of(c->s) >= c->end);
+    assert_true(c->s->meta.base + c->s->meta.acked >= c->base + c->acked);
+    check_all(c->s);
+    note_committed(c);
+    disk.keeps_log = true;
+}
+
+static void step(course *c)
+{
+    static const size_t counts[] = {0, 1, 1, 3, 12, 60, 200};
+    gw_error err;
+    int64_t waiting = c->s->meta.tail - c->s->meta.acked;
+    int64_t acked = c->s->meta.acked;
+    disk.is_full = gw_random_below(8) == 0;
+    disk.fails_sync = gw_random_below(10) == 0;
+    disk.bytes_left = gw_random_below(10) == 0 ? (int64_t)gw_random_below(30000) : -1;
+    if (gw_random_below(2))
+        acked += (int64_t)gw_random_below((uint64_t)waiting + 1);
+    if (gw_random_below(30) == 0)
+        (void)!spool_restart(c->s, &err);
+    else
+        (void)!write_events(c->s, end_of(c->s) + 1, counts[gw_random_below(GW_ARRAY_LEN(counts))],
+                            acked);
+    note_committed(c);
+}
+
+static void what_was_committed_survives_everything(void **state)
+{
+    for (int seed = 0; seed < SEEDS; seed++) {
+        course c = {.k = *state};
+        reopen(&c);
+        for (int i = 0; i < STEPS; i++) {
+            step(&c);
+            if (gw_random_below(12) != 0)
+                continue;
+            spool_free(c.s);
+            if (gw_random_below(2))
+                lose_power();
+            reopen(&c);
+        }
+        disk.keeps_log = false;
+        spool_free(c.s);
+        kit_remove_tree(c.k->dir);
+        assert_int_equal(mkdir(c.k->dir, 0700), 0);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+        TEST(a_last_record_cut_at_any_byte_is_the_end),
+        TEST(a_bit_that_flipped_is_noticed_wherever_it_is),
+        TEST(of_a_damaged_spool_the_rest_can_be_read),
+        TEST(acked_segments_are_used_again),
+        TEST(each_commit_is_one_sync),
+        TEST(what_does_not_fit_a_full_disk_comes_when_there_is_room),
+        TEST(claims_make_room_on_a_full_disk),
+        TEST(a_sync_that_fails_changes_nothing),
+        TEST(what_was_committed_survives_everything),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

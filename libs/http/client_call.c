@@ -343,6 +343,8 @@ void gw_http_call_work(gw_http_call *call)
 {
     if (call->has_ended)
         tell_end(call);
+    else if (call->is_put_off)
+        gw_http_conn_send(GW_CONTAINER_OF(call->carrier, gw_http_conn, carrier));
     else if (!call->paused && call->carrier)
         call->carrier->ops->resume(call->carrier);
 }

@@ -167,7 +167,7 @@ static void retry(gw_http_conn *conn)
     gw_log_debug(conn->client->log, "upstream_request_retried",
                  gw_kv("upstream", (const char *)conn->origin->authority));
     call->was_retried = true;
-    call->request_is_sent = false;
+    call->request_is_sent = call->is_put_off = false;
     conn->call = NULL;
     gw_status rc = gw_http_conn_open(conn->origin, call, &err);
     gw_http_conn_close(conn);

@@ -281,9 +281,31 @@ static void a_call_can_be_cancelled_at_every_stage(void **state)
     kit_assert_ok(&kept);
     gw_buf_clear(&kept.body);
     kept.dones = kept.heads = 0;
+    size_t requests = k->server.requests;
     send_with(k, &kept, (gw_http_timeouts){0});
+    assert_false(gw_http_call_was_sent(kept.call)); /* before the turn ends */
     cancel_it(&kept);
     assert_cancelled(k, &kept);
+    assert_int_equal(k->server.requests, requests);
+}
+
+static void a_request_that_is_put_off_may_be_paused_and_resumed(void **state)
+{
+    kit *k = *state;
+    kit_auto_call first = {0}, paused = {0};
+    script(k, ok_answer, false);
+    kit_get(k, &first);
+    kit_assert_ok(&first); /* its connection is kept: the next request has one at once */
+    send_with(k, &paused, (gw_http_timeouts){0});
+    gw_http_pause(paused.call);
+    gw_http_resume(paused.call);
+    gw_http_pause(paused.call);
+    while (k->server.requests < 2)
+        kit_turn(k);
+    assert_int_equal(paused.heads, 0);
+    gw_http_resume(paused.call);
+    kit_run(k);
+    kit_assert_ok(&paused);
 }
 
 static void cancelling_in_mid_upload_lets_the_body_go(void **state)
@@ -455,6 +477,7 @@ int main(void)
         KIT_TEST_BOTH(a_paused_answer_loses_nothing),
         KIT_TEST_BOTH(a_paused_call_reads_nothing_and_its_idle_time_does_not_run),
         KIT_TEST_BOTH(a_call_can_be_cancelled_at_every_stage),
+        KIT_TEST(a_request_that_is_put_off_may_be_paused_and_resumed),
         KIT_TEST_BOTH(cancelling_in_mid_upload_lets_the_body_go),
         KIT_TEST_BOTH(closing_the_client_cancels_what_is_in_flight),
         KIT_TEST_BOTH(private_addresses_need_the_allow_list),

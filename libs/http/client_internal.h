@@ -128,6 +128,7 @@ struct gw_http_call {
     bool is_head_method;
     bool paused;
     bool was_sent;
+    bool is_put_off; /* on a connection that sends it when the loop's turn ends */
     bool request_is_sent; /* all of it is with the kernel */
     bool was_retried;
     bool has_ended; /* no callback but on_done any more */
@@ -218,7 +219,12 @@ static inline uv_stream_t *gw_http_conn_stream(gw_http_conn *conn)
 }
 
 /* client_send.c */
-void gw_http_conn_start(gw_http_conn *conn, gw_http_call *call); /* sends the request */
+/*
+ * The call has the connection; its request goes out when the loop's turn ends, with those of all others that came in it: who waits for
+ * them is woken once, and the code that reads and the code that writes do not push each other out of the caches.
+ */
+void gw_http_conn_start(gw_http_conn *conn, gw_http_call *call);
+void gw_http_conn_send(gw_http_conn *conn); /* what was put off */
 void gw_http_conn_flush_tls(gw_http_conn *conn);
 size_t gw_http_conn_unsent(const gw_http_conn *conn);
 

@@ -157,6 +157,16 @@ void gw_http_conn_start(gw_http_conn *conn, gw_http_call *call)
     gw_http_call_enter(call, GW_HTTP_AWAITING);
     if (call->paused)
         gw_http_conn_stop_reading(conn);
+    call->is_put_off = true;
+    gw_http_client_schedule(conn->client, call);
+}
+
+void gw_http_conn_send(gw_http_conn *conn)
+{
+    gw_http_call *call = conn->call;
+    call->is_put_off = false;
+    if (!call->paused) /* it may have been, meanwhile */
+        gw_http_conn_read_on(conn);
     if (conn->tls)
         pump_tls(conn);
     else

@@ -102,6 +102,7 @@ static void free_when_closed(gw_http_server *s)
         return;
     gw_list_each_safe (node, &s->spares)
         free_exchange(GW_CONTAINER_OF(node, gw_exchange, spare_node));
+    server_free_spare_writers(s);
     gw_buf_fini(&s->scratch);
     server_close_tls(s);
     void (*closed)(void *arg) = s->closed;
@@ -261,6 +262,7 @@ gw_status gw_http_server_new(gw_loop *l, const gw_http_server_options *o,
     s->log = log;
     gw_list_init(&s->connections);
     gw_list_init(&s->spares);
+    gw_list_init(&s->spare_writers);
     int rc = uv_tcp_init_ex(gw_loop_uv(l), &s->listener, address.ss_family);
     if (rc != 0) {
         free(s);

@@ -49,6 +49,7 @@ static void release_exchange(connection *c, bool complete)
 
 static void close_now(connection *c)
 {
+    connection_flush(c);
     if (!c->x) /* else an answer is cut, and must look so */
         connection_say_goodbye(c);
     c->state = STATE_CLOSING;
@@ -204,6 +205,8 @@ static void advance(connection *c)
     c->is_advancing = false;
     settle_input(c);
     settle_reading(c);
+    if (c->writer && c->writer->is_gathering)
+        connection_schedule(c);
 }
 
 static void run_scheduled(void *arg)
@@ -213,6 +216,8 @@ static void run_scheduled(void *arg)
     if (c->state == STATE_CLOSED) {
         free_connection(c);
     } else if (c->state < STATE_CLOSING) {
+        connection_flush(c);
+        connection_tell_drained(c);
         c->in = gw_buf_str(&c->leftover);
         advance(c);
     }

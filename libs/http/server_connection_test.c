@@ -197,6 +197,60 @@ static void a_close_ends_every_exchange_incomplete(void **state)
     kit_wait(k, c->is_ended && d->is_ended);
 }
 
+static void what_is_written_in_a_turn_of_the_loop_leaves_together(void **state)
+{
+    kit *k = *state;
+    kit_client *c = kit_client_new(k);
+    kit_send(c, GET("/hold"));
+    kit_wait(k, k->held);
+    gw_exchange *x = k->held;
+    size_t reads = c->reads;
+    gw_exchange_start(x, &(gw_response_head){.status = 200}, -1);
+    gw_exchange_write(x, &GW_STR("one"), 1);
+    gw_exchange_write(x, &GW_STR("two"), 1);
+    assert_true(gw_exchange_has_started(x));
+    assert_true(gw_exchange_queued_bytes(x) > 0);
+    gw_exchange_end(x);
+    kit_wait(k, kit_saw(c, "3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n"));
+    assert_int_equal(c->reads, reads + 1);
+    assert_int_equal(k->completed, 1);
+}
+
+/* More than is gathered does not overtake what was. */
+static void large_and_small_writes_keep_their_order(void **state)
+{
+    kit *k = *state;
+    kit_client *c = kit_client_new(k);
+    kit_send(c, GET("/hold"));
+    kit_wait(k, k->held);
+    gw_auto_free char *block = malloc(100000);
+    assert_non_null(block);
+    memset(block, 'y', 100000);
+    gw_exchange_start(k->held, &(gw_response_head){.status = 200}, 100006);
+    gw_exchange_write(k->held, &GW_STR("one"), 1);
+    gw_exchange_write(k->held, &(gw_str){block, 100000}, 1);
+    gw_exchange_write(k->held, &GW_STR("two"), 1);
+    gw_exchange_end(k->held);
+    kit_wait(k, k->completed == 1 && kit_saw(c, "ytwo"));
+    kit_assert_saw(c, "\r\n\r\noney");
+    assert_int_equal(kit_count(c, "y"), 100000);
+}
+
+static void an_answer_that_is_cut_has_what_was_written_before(void **state)
+{
+    kit *k = *state;
+    kit_client *c = kit_client_new(k);
+    kit_send(c, GET("/hold"));
+    kit_wait(k, k->held);
+    gw_exchange_start(k->held, &(gw_response_head){.status = 200}, -1);
+    gw_exchange_write(k->held, &GW_STR("so far"), 1);
+    gw_exchange_abort(k->held);
+    kit_wait(k, c->is_ended);
+    kit_assert_saw(c, "6\r\nso far\r\n");
+    assert_false(kit_saw(c, "\r\n0\r\n"));
+    assert_int_equal(k->completed, 0);
+}
+
 int main(void)
 {
 #define PLAIN(name) cmocka_unit_test_setup_teardown(name, setup, kit_teardown)
@@ -209,6 +263,9 @@ int main(void)
         PLAIN(one_connection_too_many_is_told_so),
         CASE(a_client_that_leaves_is_noticed_while_the_handler_works),
         CASE(a_client_that_leaves_in_mid_answer_or_mid_body_is_noticed),
+        CASE(what_is_written_in_a_turn_of_the_loop_leaves_together),
+        CASE(large_and_small_writes_keep_their_order),
+        CASE(an_answer_that_is_cut_has_what_was_written_before),
         CASE(a_slow_reader_congests_and_drains),
         CASE(a_reader_that_takes_nothing_is_closed),
         CASE(a_large_whole_answer_reaches_a_slow_reader),

@@ -6,7 +6,7 @@
  *   server_reading.c     a request's way in: head, admission of the body, body
  *   server_request.c     llhttp's callbacks and the checks of a head
  *   server_exchange.c    what a handler reads and answers
- *   server_write.c       the way out: try at once, queue what the socket does not take
+ *   server_write.c       the way out: gathered for a turn of the loop, then tried, then queued
  *   server_tls.c         TLS between the socket and all of these
  *
  * A connection's states:
@@ -96,7 +96,10 @@ struct gw_exchange {
     gw_str head_waiting; /* goes out with the first write */
 };
 
-typedef struct writer { /* there while bytes wait for the socket */
+typedef struct
+    writer { /* there while bytes wait: for the end of the loop's turn, or for the socket */
+    gw_list spare_node; /* in the server's spare_writers */
+    bool is_gathering; /* nothing was tried yet */
     uv_write_t request;
     gw_buf in_flight;
     gw_buf waiting;
@@ -159,6 +162,8 @@ struct gw_http_server {
     size_t body_bytes; /* held by all exchanges */
     gw_list spares; /* exchanges with their arenas */
     size_t spare_count;
+    gw_list spare_writers; /* with the memory of what they gathered */
+    size_t spare_writer_count;
     gw_buf scratch; /* an answer's head while it is written */
     int64_t date_s;
     char date[DATE_SIZE]; /* "Date: …\r\n" of that second */
@@ -204,10 +209,14 @@ void connection_answer_error(connection *c, const gw_error *err);
 /* server_write.c */
 void connection_write(connection *c, uv_buf_t *parts, unsigned count);
 void connection_write_raw(connection *c, uv_buf_t *parts, unsigned count); /* as they go out */
+void connection_flush(connection *c); /* what was gathered, as far as the socket takes it */
+void connection_tell_drained(
+    connection *c); /* the handler, when it waits for that; from the loop */
 size_t connection_queued_bytes(const connection *c);
 void connection_watch_writing(connection *c); /* sets the write timer when bytes wait */
 void connection_on_write_timer(connection *c);
 void connection_free_writer(connection *c);
+void server_free_spare_writers(gw_http_server *s);
 
 /* server_tls.c */
 GW_CHECK gw_status server_open_tls(gw_http_server *s, gw_error *err); /* when options ask for it */

@@ -44,6 +44,7 @@ typedef struct kit_client {
     uv_connect_t connect;
     gw_list node;
     gw_buf in;
+    size_t reads; /* that brought something */
     gw_tls *tls; /* NULL: plain */
     gw_error err; /* of TLS */
     bool is_secure; /* the handshake is done */
@@ -299,6 +300,7 @@ static inline void kit_take_cipher(kit_client *c, gw_str bytes)
 static inline void kit_on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *b)
 {
     kit_client *c = s->data;
+    c->reads += n > 0;
     if (n > 0 && c->tls)
         kit_take_cipher(c, gw_str_n(b->base, (size_t)n));
     else if (n > 0)

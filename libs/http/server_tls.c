@@ -42,7 +42,7 @@ static void give_cipher(connection *c)
  * and reads nothing, must not fill our memory. */
 static void give_unasked(connection *c)
 {
-    if (c->writer)
+    if (c->writer && !c->writer->is_gathering)
         c->unasked_bytes += gw_tls_output(c->tls).len;
     if (c->unasked_bytes > UNASKED_MAX_BYTES)
         connection_break(c);

@@ -13,12 +13,6 @@ void openai_error_from(openai_error *e, const gw_error *err)
     e->code = gw_str_of(info->openai_code);
 }
 
-void openai_error_override(openai_error *e, int http_status, const char *code)
-{
-    e->http_status = http_status;
-    e->code = gw_str_of(code);
-}
-
 static void append_nullable(gw_buf *out, gw_str s)
 {
     if (s.ptr)
@@ -121,6 +115,8 @@ static gw_status status_of_upstream(int status)
         return GW_ERR_UPSTREAM_TIMEOUT;
     case 429:
         return GW_ERR_UPSTREAM_RATE_LIMITED;
+    case 508: /* RFC 5842 §7.2: it is a relay, and found the circle */
+        return GW_ERR_LOOP_DETECTED;
     case 503:
     case 529:
         return GW_ERR_UPSTREAM_UNAVAILABLE;

@@ -25,8 +25,6 @@ typedef struct openai_error {
 
 /* The failure that our error table describes. `err` is copied. */
 void openai_error_from(openai_error *e, const gw_error *err);
-/* Only its error, in the words of the table, with a status and code that the table has no row for. */
-void openai_error_override(openai_error *e, int http_status, const char *code);
 
 /* Appends the JSON object. */
 void openai_error_write(const openai_error *e, gw_buf *out);

@@ -180,14 +180,11 @@ static gw_status authorize_body(relay_request *r, gw_error *err)
 /* Relays that point at each other would ask in a circle until the deadline. */
 static relay_stage refuse_loop(relay_request *r)
 {
-    openai_error e;
     GW_UNINITIALIZED gw_error err;
 
-    (void)gw_fail(&err, GW_ERR_FAILED_PRECONDITION,
-                  "the request has passed through %d relays: a loop?", HOPS_MAX);
-    openai_error_from(&e, &err);
-    openai_error_override(&e, 508, "loop_detected");
-    return relay_request_fail_with(r, &e);
+    (void)gw_fail(&err, GW_ERR_LOOP_DETECTED, "the request has passed through %d relays: a loop?",
+                  HOPS_MAX);
+    return relay_request_fail(r, &err);
 }
 
 relay_stage authorize_enter(relay_request *r)

@@ -60,7 +60,7 @@ static attempt_failure failure_of(const relay_request *r)
 {
     gw_status why = r->troubles->failure.error.code;
 
-    if (why == GW_ERR_NO_MEMORY || r->hold_is_spent)
+    if (why == GW_ERR_NO_MEMORY || why == GW_ERR_LOOP_DETECTED || r->hold_is_spent)
         return FAILURE_FINAL;
     if (!r->upstream_ended && !r->call_upstream) /* it could not be asked */
         return FAILURE_OF_TARGET;

@@ -135,7 +135,10 @@ static bool note_credential(relay_request *r, target_name t)
 /* An answer that refuses is an answer, unless it is the provider that is at its end. */
 static void note_status(relay_request *r, target_name t)
 {
-    if (r->upstream_status >= 500 || r->upstream_status == 408)
+    bool is_at_its_end =
+        r->upstream_status >= 500 && r->troubles->failure.error.code != GW_ERR_LOOP_DETECTED;
+
+    if (is_at_its_end || r->upstream_status == 408)
         note_failure(r, t);
     else
         tell(r, t, target_health_answered(r->core->health, t));

@@ -115,6 +115,7 @@ const char *gw_http_reason(int status)
         REASON(503, "Service Unavailable")
         REASON(504, "Gateway Timeout")
         REASON(505, "HTTP Version Not Supported")
+        REASON(508, "Loop Detected")
 #undef REASON
     default:
         return "";

@@ -20,21 +20,22 @@ from soak import run_soak  # noqa: E402
 from stages import run_stages  # noqa: E402
 from tables import print_table  # noqa: E402
 from tests_of_speed import TESTS  # noqa: E402
+from training import run_training  # noqa: E402
 
 
 def arguments() -> argparse.Namespace:
     p = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
-    p.add_argument("names", nargs="*", metavar="name", help=f"what to run: {', '.join(TESTS)}, soak, stages; all of speed when none is given")
+    p.add_argument("names", nargs="*", metavar="name", help=f"what to run: {', '.join(TESTS)}, soak, stages, training; all of speed when none is given")
     p.add_argument("--smoke", action="store_true", help="a minute: every variant answers and every counter adds up; no figures")
     p.add_argument("--table", type=Path, metavar="FILE", help="show the table of an earlier run, and measure nothing")
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--seconds", type=float, default=4.0, help="that count, of each measurement")
     p.add_argument("--soak-seconds", type=float, default=300.0)
     p.add_argument("--accept-busy", action="store_true", help="do not repeat what was measured while the machine was busy")
-    p.add_argument("--build", type=Path, default=TOP / "build" / "release", help=argparse.SUPPRESS)
+    p.add_argument("--build", type=Path, default=TOP / "build" / "trained", help=argparse.SUPPRESS)
     p.add_argument("--nginx", default="nginx", help=argparse.SUPPRESS)
     options = p.parse_args()
-    unknown = [name for name in options.names if name not in TESTS and name not in ("soak", "stages")]
+    unknown = [name for name in options.names if name not in TESTS and name not in ("soak", "stages", "training")]
     if unknown:
         p.error(f"no test is called {', '.join(unknown)}")
     return options
@@ -70,6 +71,8 @@ def main() -> int:
                 ok = run_soak(bench, options.soak_seconds) and ok
             elif name == "stages":
                 run_stages(lab)
+            elif name == "training":
+                run_training(lab)
             else:
                 ok = run_test(bench, name) and ok
     print_table(journal.rows)

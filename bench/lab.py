@@ -49,6 +49,7 @@ ALL_LIMITS = {
     "costLimit": 1_000_000,
     "requestsInFlight": 10_000,
 }
+HOT_KEYS = 100
 CLIENTS, OWNER = 10, "650000000000000000000001"  # an owner is a user of LibreChat
 DEFAULTS = {"MAX_INFLIGHT": "1000", "CONNECTIONS_MAX": "0"}  # room as by default: memory is looked at
 

@@ -17,7 +17,7 @@ import httpx
 
 from harness.ports import eventually, free_ports
 from harness.process import Process
-from lab import ALL_LIMITS, MEASURED_CORE, MODEL, OTHER_CORE, SHARED, STAGES_OFF, TLS_MODEL
+from lab import ALL_LIMITS, HOT_KEYS, MEASURED_CORE, MODEL, OTHER_CORE, SHARED, STAGES_OFF, TLS_MODEL
 from measure import Bench
 from overview import run_overview
 
@@ -25,7 +25,7 @@ CONNECTIONS = 64
 FIXED_SHARE = 0.5  # of what nginx does in the closed loop: loaded, and still far from full
 PAGE = resource.getpagesize()
 KEYS = 100_000
-HOT_KEYS, COLD_KEYS = 100, 1000
+COLD_KEYS = 1000
 LIMITS_RATE = 10_000
 SCALE_RATE = 8000
 TRANSLATE_RATE = 3000

@@ -2,17 +2,11 @@
  * What of a limit can be used at its end: relays that share a hot key whose holds are five times what is spent, on a store in memory that
  * answers at once. What one of them bought beforehand must not be what the others lack.
  */
-#include "grant_book.h"
-#include "ledger_store_memory.h"
-
-#include "testing/cmocka.h"
+#include "grant_test_kit.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define NOW        INT64_C(1000)
-#define WALL       (INT64_C(20452) * LEDGER_DAY_MS + LEDGER_DAY_MS / 2)
-#define TICK_MS    5
 #define REQUEST_MS 200
 
 enum {
@@ -23,13 +17,6 @@ enum {
     SPENT = 100,
     LIMIT = 400 * HOLD,
 };
-
-static const ledger_timers timers = {.lease_ms = 3000,
-                                     .quarantine_ms = 7000,
-                                     .retry_ms = 200,
-                                     .sweep_ms = 1000,
-                                     .wait_ms = 1000,
-                                     .lapse_ms = 900000};
 
 typedef struct request {
     grant_take take;
@@ -79,24 +66,6 @@ static int64_t on_row_open(void *arg, const char *holder, const char *subject)
     return ++the_room.rows;
 }
 
-static void on_row_load(void *arg, int64_t row, int64_t load)
-{
-    (void)arg;
-    (void)row;
-    (void)load;
-}
-
-static void on_row_close(void *arg, int64_t row)
-{
-    (void)arg;
-    (void)row;
-}
-
-static void on_told(void *arg)
-{
-    (void)arg; /* looked at when its time is over */
-}
-
 static int set_up(void **state)
 {
     static const grant_book_ops ops = {.state = on_state,
@@ -106,11 +75,9 @@ static int set_up(void **state)
                                        .row_close = on_row_close};
     room *m = &the_room;
 
-    *m = (room){.now = NOW, .store = ledger_memory_new(&timers)};
+    *m = (room){.now = NOW, .store = new_store()};
     if (!m->store)
         return -1;
-    ledger_memory_set_now(m->store, WALL - 60000);
-    (void)ledger_memory_born(m->store);
     for (int i = 0; i < RELAYS; i++) {
         grant_book_options o = {.ops = &ops, .arg = &m->relays[i], .timers = timers};
         (void)snprintf(o.holder, sizeof(o.holder), "s%d.1.0", i);

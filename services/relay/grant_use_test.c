@@ -2,18 +2,12 @@
  * How many commands to Redis the ledgers cost, counted and not timed: keys at a steady rate on one loop, every limit set, the store in
  * memory.
  */
-#include "grant_book.h"
-#include "ledger_store_memory.h"
-
-#include "testing/cmocka.h"
+#include "grant_test_kit.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define NOW        INT64_C(1000)
-#define WALL       (INT64_C(20452) * LEDGER_DAY_MS + LEDGER_DAY_MS / 2)
-#define TICK_MS    5
 #define REQUEST_MS 400
 
 enum {
@@ -25,13 +19,6 @@ enum {
     OPEN_MAX = 16384,
     BATCH = 32, /* statements a command (ledger_store_redis.c) */
 };
-
-static const ledger_timers timers = {.lease_ms = 3000,
-                                     .quarantine_ms = 7000,
-                                     .retry_ms = 200,
-                                     .sweep_ms = 1000,
-                                     .wait_ms = 1000,
-                                     .lapse_ms = 900000};
 
 /* A store for each ledger: so none is full. */
 typedef struct desk {
@@ -84,24 +71,6 @@ static int64_t on_row_open(void *arg, const char *holder, const char *subject)
     return ++((desk *)arg)->rows;
 }
 
-static void on_row_load(void *arg, int64_t row, int64_t load)
-{
-    (void)arg;
-    (void)row;
-    (void)load;
-}
-
-static void on_row_close(void *arg, int64_t row)
-{
-    (void)arg;
-    (void)row;
-}
-
-static void on_told(void *arg)
-{
-    (void)arg; /* looked at when its time is over */
-}
-
 static int set_up(void **state)
 {
     static const grant_book_ops ops = {.state = on_state,
@@ -118,11 +87,9 @@ static int set_up(void **state)
     d->book = grant_book_new(&o);
     d->random = 88172645463325252U;
     for (int i = 0; i < LEDGERS; i++) {
-        d->stores[i] = ledger_memory_new(&timers);
+        d->stores[i] = new_store();
         if (!d->stores[i])
             return -1;
-        ledger_memory_set_now(d->stores[i], WALL - 60000);
-        (void)ledger_memory_born(d->stores[i]);
     }
     *state = d;
     return d->book ? 0 : -1;

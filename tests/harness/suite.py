@@ -362,8 +362,13 @@ class Suite:
         return httpx.request(method, self.admin_url + path, headers=headers, timeout=30, verify=self.verify, **kwargs)
 
     def shown(self, path: str) -> Any:
-        """What GET answers an admin; anything but 200 fails with its text."""
-        answer = self.admin("GET", path)
+        """What GET answers an admin, once the service behind is found again; anything but 200 fails with its text."""
+
+        def found() -> httpx.Response | None:
+            answer = self.admin("GET", path)
+            return None if answer.status_code == 503 else answer  # it was restarted, and admin-gw's channel does not know yet
+
+        answer = eventually(found, f"an answer to {path}")
         assert answer.status_code == 200, f"{path}: {answer.text}"
         return answer.json()
 

@@ -15,7 +15,7 @@ from harness.suite import Suite
 RELAY_POINTS = ("event.opened", "event.done", "spool.commit", "spool.committed", "slot.freed", "frame.sent", "ack.taken")
 USAGE_POINTS = ("resume.read", "resume.confirmed", "claim.made_up", "claim.answered", "rows.written", "hours.written", "finish.begun")
 USAGE_POINTS += ("finish.answered", "day.read", "hours.read", "day.written")
-BACK_SECONDS = 30.0
+BACK_SECONDS = 90.0  # a relay gives up a usage that stopped after 25 s, and days that a killed one left are folded every 30
 STALL_SECONDS = float(os.environ.get("STALL_SECONDS", "0"))  # at least; ./dev test faults says a minute
 
 

@@ -20,9 +20,11 @@ class Process:
         sanitizers = {k: v for k, v in os.environ.items() if k.endswith("SAN_OPTIONS")}
         self.env = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **sanitizers, **(env or {})}
         self._popen: subprocess.Popen[bytes] | None = None
+        self._is_told_to_end = False
 
     def start(self) -> None:
         assert not self.is_running, f"{self.name} runs already"
+        self._is_told_to_end = False
         with self.log.open("ab") as log:
             self._popen = subprocess.Popen(
                 self.command, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
@@ -31,6 +33,11 @@ class Process:
     @property
     def is_running(self) -> bool:
         return self._popen is not None and self._popen.poll() is None
+
+    @property
+    def has_ended(self) -> bool:
+        """By itself: nobody told it to."""
+        return self._popen is not None and not self._is_told_to_end and not self.is_running
 
     @property
     def pid(self) -> int:
@@ -42,6 +49,7 @@ class Process:
 
     def kill(self) -> None:
         """kill -9: no chance to clean up."""
+        self._is_told_to_end = True
         if self.is_running:
             os.killpg(self.pid, signal.SIGKILL)
             assert self._popen is not None
@@ -51,6 +59,7 @@ class Process:
         """SIGTERM; returns the exit status. A process that does not end is killed and reported."""
         if self._popen is None:
             return 0
+        self._is_told_to_end = True
         if self.is_running:
             os.killpg(self.pid, signal.SIGTERM)
         return self.wait()

@@ -25,6 +25,7 @@ from harness.rpc import RpcClient
 
 TOP = Path(__file__).resolve().parents[2]
 SERVICES = ("auth", "usage", "relay", "admin-gw")
+STORES = ("mongo", "redis")
 UPSTREAMS = ("openai", "librechat", "anthropic", "google")  # programs of tests/upstreams
 LISTED_MODELS = ["gpt-4o", "gpt-4o-mini", "org/model/with-slashes", "text-embedding-3-small", "alias-gpt", "agent_echo"]
 IMPATIENT_MS = 400
@@ -324,12 +325,17 @@ class Suite:
 
     def await_ready(self, *services: str) -> None:
         for service in services or (*SERVICES, *(f"{name}-2" for name in self.replicated)):
-            eventually(lambda: self._is_ready(service), f"{service} ready; log:\n{self.processes[service].tail()}", START_SECONDS)
+            try:
+                eventually(lambda: self._is_ready(service), f"{service} ready", START_SECONDS)
+            except AssertionError as e:
+                raise AssertionError(f"{e}; log:\n{self.processes[service].tail()}") from None
 
     def _is_ready(self, service: str) -> bool:
         process = self.processes[service]
-        if not process.is_running:
-            raise RuntimeError(f"{service} ended at start:\n{process.tail()}")
+        ended = [store for name in STORES if (store := self.processes.get(name)) and store.has_ended]
+        ended += [] if process.is_running else [process]
+        if ended:
+            raise RuntimeError(f"{ended[0].name} ended before {service} was ready:\n{ended[0].tail()}")
         try:
             return httpx.get(self.ops_url(service), timeout=5, verify=NO_TLS).status_code == 200
         except httpx.HTTPError:

@@ -13,7 +13,7 @@ from typing import Any, Optional
 
 from upstreams.http import to_json
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True)

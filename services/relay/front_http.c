@@ -1,6 +1,7 @@
 #include "front_http.h"
 
 #include "client_address.h"
+#include "cors.h"
 #include "messages_error.h"
 #include "relay_request.h"
 
@@ -12,6 +13,7 @@ typedef struct http_caller { /* in the exchange's arena */
     relay_request *request; /* NULL once released */
     caller_dialect dialect;
     char ended_id[GW_REQUEST_ID_SIZE]; /* of a request that has let go; "" before */
+    bool may_be_read; /* by the page that asks: of an answer of the server's own */
 } http_caller;
 
 static http_caller *caller_of(relay_sink *s)
@@ -42,6 +44,11 @@ static caller_dialect dialect_of(const gw_exchange *x, relay_endpoint endpoint)
     gw_str version = gw_headers_get(gw_exchange_headers(x), "anthropic-version");
 
     return endpoint_dialect(endpoint, gw_exchange_path(x), version);
+}
+
+static gw_str origin_of(const gw_exchange *x)
+{
+    return gw_headers_get(gw_exchange_headers(x), "origin");
 }
 
 /* ---- sink ---- */
@@ -157,7 +164,7 @@ static const relay_sink_ops sink_ops = {
 
 /* ---- answers without a request ---- */
 
-#define HEADERS_MAX 8
+#define HEADERS_MAX 12
 
 typedef struct header_list {
     gw_header items[HEADERS_MAX];
@@ -179,7 +186,18 @@ static void add_request_id(header_list *l, caller_dialect dialect)
         add(l, "request-id", gw_str_of(l->request_id));
 }
 
-static void refuse(gw_exchange *x, relay_endpoint endpoint, const gw_error *err, const char *allow)
+static void add_cors(header_list *l, const front_http *f, const gw_exchange *x,
+                     caller_dialect dialect)
+{
+    gw_str origin = origin_of(x);
+    bool may_read = cors_may_read(f->core->origins, NULL, origin);
+
+    if (l->count + CORS_READ_HEADERS <= HEADERS_MAX)
+        l->count += cors_read_headers(origin, may_read, dialect, &l->items[l->count]);
+}
+
+static void refuse(const front_http *f, gw_exchange *x, relay_endpoint endpoint,
+                   const gw_error *err, const char *allow)
 {
     caller_dialect dialect = dialect_of(x, endpoint);
     header_list headers = {.count = 0};
@@ -190,6 +208,7 @@ static void refuse(gw_exchange *x, relay_endpoint endpoint, const gw_error *err,
     add_request_id(&headers, dialect);
     add(&headers, "content-type", GW_STR("application/json"));
     add(&headers, "allow", gw_str_of(allow));
+    add_cors(&headers, f, x, dialect);
     write_failure(dialect, &e, headers.request_id, &body);
     gw_response_head head = {
         .status = e.http_status, .headers = headers.items, .header_count = headers.count};
@@ -198,27 +217,31 @@ static void refuse(gw_exchange *x, relay_endpoint endpoint, const gw_error *err,
 
 /*
  * A preflight (Fetch standard §4.8) carries no key: an origin that some key lists may ask. Whether it may with the key it then has is
- * said on the real request, by that key's security.domains. Credentials, which for browsers are cookies, are never allowed.
+ * said on the real request, by that key's security.domains.
  */
+static bool is_granted_preflight(const front_http *f, const gw_exchange *x)
+{
+    gw_str method = gw_headers_get(gw_exchange_headers(x), "access-control-request-method");
+
+    return gw_str_eq_c(gw_exchange_method(x), "OPTIONS") && method.len > 0 &&
+           cors_may_read(f->core->origins, NULL, origin_of(x));
+}
+
+/* `allow` is "" where there is no such path. */
 static void answer_options(const front_http *f, gw_exchange *x, relay_endpoint endpoint,
                            const char *allow)
 {
-    gw_headers in = gw_exchange_headers(x);
-    gw_str origin = gw_headers_get(in, "origin");
-    gw_str wanted = gw_headers_get(in, "access-control-request-headers");
+    gw_str origin = origin_of(x);
+    gw_str wanted = gw_headers_get(gw_exchange_headers(x), "access-control-request-headers");
     header_list headers = {.count = 0};
 
     add_request_id(&headers, dialect_of(x, endpoint));
     add(&headers, "allow", gw_str_of(allow));
     if (origin.ptr)
         add(&headers, "vary", GW_STR("Origin"));
-    if (gw_headers_get(in, "access-control-request-method").len > 0 &&
-        origin_set_has(f->core->origins, origin)) {
-        add(&headers, "access-control-allow-origin", origin);
-        add(&headers, "access-control-allow-methods", gw_str_of(allow));
-        add(&headers, "access-control-allow-headers", wanted);
-        add(&headers, "access-control-max-age", GW_STR("600"));
-    }
+    if (is_granted_preflight(f, x))
+        headers.count +=
+            cors_preflight_headers(origin, allow, wanted, &headers.items[headers.count]);
     gw_response_head head = {
         .status = 204, .headers = headers.items, .header_count = headers.count};
     gw_exchange_respond(x, &head, GW_STR(""));
@@ -255,7 +278,7 @@ static void start_request(front_http *f, gw_exchange *x, relay_endpoint endpoint
             return;
     }
     (void)gw_fail(&err, GW_ERR_NO_MEMORY, "the gateway is out of memory");
-    refuse(x, endpoint, &err, "");
+    refuse(f, x, endpoint, &err, "");
 }
 
 static void on_head(gw_exchange *x, void *arg)
@@ -267,16 +290,18 @@ static void on_head(gw_exchange *x, void *arg)
     const endpoint_info *info = endpoint_describe(endpoint);
     GW_UNINITIALIZED gw_error err;
 
-    if (endpoint == ENDPOINT_NONE) {
+    if (endpoint == ENDPOINT_NONE && is_granted_preflight(f, x)) {
+        answer_options(f, x, endpoint, ""); /* without it no page would get to see the 404 */
+    } else if (endpoint == ENDPOINT_NONE) {
         (void)gw_fail(&err, GW_ERR_NOT_FOUND, "there is no %.*s",
                       GW_STR_ARG(gw_str_slice(gw_exchange_path(x), 0, 100)));
-        refuse(x, endpoint, &err, "");
+        refuse(f, x, endpoint, &err, "");
     } else if (gw_str_eq_c(method, "OPTIONS")) {
         answer_options(f, x, endpoint, info->allow);
     } else if (!gw_str_eq_c(method, info->method) &&
                !(gw_str_eq_c(method, "HEAD") && gw_str_eq_c(gw_str_of(info->method), "GET"))) {
         (void)gw_fail(&err, GW_ERR_METHOD_NOT_ALLOWED, "%s takes %s", info->path, info->method);
-        refuse(x, endpoint, &err, info->allow);
+        refuse(f, x, endpoint, &err, info->allow);
     } else {
         start_request(f, x, endpoint, rest);
     }
@@ -326,8 +351,10 @@ static void write_error(gw_exchange *x, const gw_error *err, gw_buf *body,
     openai_error e;
 
     gw_request_id(f->error_id);
-    if (caller && caller->request)
+    if (caller && caller->request) {
+        caller->may_be_read = relay_request_may_be_read_from(caller->request, origin_of(x));
         relay_request_refused_by_transport(caller->request, err);
+    }
     describe(&e, err, dialect);
     write_failure(dialect, &e, id_of(f, caller), body);
     *content_type = "application/json";
@@ -343,7 +370,7 @@ static int error_status(gw_exchange *x, const gw_error *err, void *arg)
     return e.http_status;
 }
 
-/* x-request-id stands on every answer, whoever gives it. */
+/* After write_error. x-request-id stands on every answer, whoever gives it. */
 static size_t error_headers(gw_exchange *x, gw_header *out, size_t max, void *arg)
 {
     const http_caller *caller = x ? gw_exchange_data(x) : NULL;
@@ -353,6 +380,8 @@ static size_t error_headers(gw_exchange *x, gw_header *out, size_t max, void *ar
         out[count++] = (gw_header){GW_STR("x-request-id"), gw_str_of(id_of(arg, caller))};
     if (max > count && caller && caller->dialect == DIALECT_ANTHROPIC)
         out[count++] = (gw_header){GW_STR("request-id"), gw_str_of(id_of(arg, caller))};
+    if (caller && max >= count + CORS_READ_HEADERS)
+        count += cors_read_headers(origin_of(x), caller->may_be_read, caller->dialect, &out[count]);
     return count;
 }
 

@@ -59,7 +59,7 @@ typedef struct relay_core {
     gw_redis *redis; /* nonces; NULL: no key signs (tests) */
     gw_master_keys *master_keys; /* that open signing secrets; NULL: none */
     int64_t signing_trouble_ms; /* when the log last said that one does not open */
-    origin_set *origins; /* that preflights are answered for; NULL: none (tests) */
+    origin_set *origins; /* for cors.h; NULL: none (tests) */
     model_catalog *catalog; /* of models that providers have; NULL: none is known (tests) */
     offence_book *offences; /* NULL: nothing is counted (tests) */
     ledger_keeper *ledgers; /* NULL: limits are not enforced (tests) */

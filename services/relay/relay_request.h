@@ -51,6 +51,9 @@ GW_CHECK bool relay_request_start(relay_core *core, const relay_call *call, rela
 /* The accounting id, NUL-terminated; lives as long as the request. */
 const char *relay_request_id(const relay_request *r);
 
+/* Whether a page of `origin` may read the answer, by what is known of the key by now (cors.h). */
+bool relay_request_may_be_read_from(const relay_request *r, gw_str origin);
+
 /* What sinks report. The body lives until the sink is released. */
 void relay_request_body_arrived(relay_request *r, gw_str body);
 /* The transport answers by itself (413, 408, …): recorded as refused, nothing more is sent. */

@@ -1,21 +1,13 @@
 /* Heads of answers: status and the headers a caller gets. */
 #include "relay_request_internal.h"
 
+#include "cors.h"
+
 static void add(relay_answer *a, const char *name, gw_str value)
 {
     if (value.len > 0 && a->header_count < GW_ARRAY_LEN(a->headers))
         a->headers[a->header_count++] = (gw_header){gw_str_of(name), value};
 }
-
-#define EXPOSED                                                                                    \
-    "x-request-id, retry-after, x-should-retry, x-relay-attempts, x-relay-ignored-params, "
-#define OPENAI_EXPOSED                                                                             \
-    "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "     \
-    "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens"
-#define ANTHROPIC_EXPOSED                                                                          \
-    "request-id, anthropic-ratelimit-requests-limit, anthropic-ratelimit-requests-remaining, "     \
-    "anthropic-ratelimit-requests-reset, anthropic-ratelimit-tokens-limit, "                       \
-    "anthropic-ratelimit-tokens-remaining, anthropic-ratelimit-tokens-reset"
 
 /* How often providers were asked. */
 static void add_attempts(const relay_request *r, relay_answer *a)
@@ -26,18 +18,18 @@ static void add_attempts(const relay_request *r, relay_answer *a)
         add(a, "x-relay-attempts", gw_arena_printf(r->arena, "%d", r->attempts));
 }
 
-/* CORS (Fetch standard §3.2): only for browsers, only for origins the key names. */
+bool relay_request_may_be_read_from(const relay_request *r, gw_str origin)
+{
+    return cors_may_read(r->core->origins, r->policy, origin);
+}
+
 static void add_cors(const relay_request *r, relay_answer *a)
 {
     gw_str origin = gw_headers_get(r->call.headers, "origin");
 
-    if (!r->policy || !origin.ptr || !key_policy_allows_origin(r->policy, origin))
-        return;
-    add(a, "access-control-allow-origin", origin);
-    add(a, "access-control-expose-headers",
-        r->call.dialect == DIALECT_ANTHROPIC ? GW_STR(EXPOSED ANTHROPIC_EXPOSED)
-                                             : GW_STR(EXPOSED OPENAI_EXPOSED));
-    add(a, "vary", GW_STR("Origin"));
+    if (origin.ptr && a->header_count + CORS_READ_HEADERS <= GW_ARRAY_LEN(a->headers))
+        a->header_count += cors_read_headers(origin, relay_request_may_be_read_from(r, origin),
+                                             r->call.dialect, &a->headers[a->header_count]);
 }
 
 /* Under the name that the SDKs of either dialect look for it by. */

@@ -83,6 +83,59 @@ def test_a_browser_may_read_refusals_too(suite: Suite, key: dict[str, Any]) -> N
     assert answer.status_code == 404 and answer.headers["access-control-allow-origin"] == OURS
 
 
+ASKED = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello"}]}
+REFUSALS: dict[str, tuple[str, str, dict[str, str], Any, int]] = {
+    # method, path, headers beside Origin and the key, body, status
+    "no key": ("POST", CHAT, {"Authorization": ""}, ASKED, 401),
+    "a key that is none": ("GET", "/v1/models", {"Authorization": "Bearer lc_prod_nonsense"}, None, 401),
+    "an endpoint that is none": ("POST", "/v1/files", {}, ASKED, 404),
+    "a wrong method": ("GET", CHAT, {}, None, 405),
+    "a body too large": ("POST", CHAT, {}, {**ASKED, "user": "x" * (5 << 20)}, 413),
+    "a wrong method of Anthropic's": ("GET", "/v1/messages", {}, None, 405),
+    "no key, in Anthropic's words": ("POST", "/v1/messages", {"Authorization": ""}, {}, 401),
+}
+
+
+def refusal(suite: Suite, key: dict[str, Any], case: str, origin: str) -> httpx.Response:
+    method, path, headers, body, _ = REFUSALS[case]
+    headers = {"Authorization": f"Bearer {key['key']}", **headers, "Origin": origin}
+    return httpx.request(method, suite.relay_url + path, headers=headers, json=body, timeout=30, verify=suite.verify)
+
+
+@pytest.mark.parametrize("case", REFUSALS, ids=str)
+def test_a_page_reads_why_it_was_refused_also_when_no_key_is_known(suite: Suite, key: dict[str, Any], case: str) -> None:
+    """Without these headers a browser gives the page a network error: neither a status nor a text."""
+    answer = refusal(suite, key, case, OURS)
+    assert answer.status_code == REFUSALS[case][-1] and answer.json()["error"]["message"]
+    assert answer.headers["access-control-allow-origin"] == OURS and answer.headers["vary"] == "Origin"
+    shown = {name.strip() for name in answer.headers["access-control-expose-headers"].split(",")}
+    assert {"x-request-id", "request-id"} & set(answer.headers) <= shown
+
+
+@pytest.mark.parametrize("case", REFUSALS, ids=str)
+def test_a_page_that_no_key_lists_reads_nothing(suite: Suite, key: dict[str, Any], case: str) -> None:
+    answer = refusal(suite, key, case, "https://evil.example")
+    assert answer.status_code == REFUSALS[case][-1] and not cors_of(answer)
+    assert answer.headers["vary"] == "Origin"  # it may be another's to read
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_a_page_gets_to_see_that_there_is_no_such_path(suite: Suite, key: dict[str, Any], method: str) -> None:
+    """What a preflight does not grant is never asked."""
+    granted = preflight(suite, OURS, "/v1/files", method)
+    assert granted.status_code == 204 and method in granted.headers["access-control-allow-methods"].split(", ")
+    assert granted.headers["access-control-allow-origin"] == OURS and "allow" not in granted.headers
+    other = preflight(suite, "https://evil.example", "/v1/files", method)
+    assert other.status_code == 404 and not cors_of(other)
+
+
+def test_a_key_that_is_known_decides_alone(suite: Suite, key: dict[str, Any]) -> None:
+    """Another key's origin is not shared with, whatever is wrong with the request."""
+    other = suite.make_key(security={"domains": ["https://stranger.example"]})
+    assert cors_of(refusal(suite, key, "a body too large", OURS))
+    assert not cors_of(refusal(suite, other, "a body too large", OURS))
+
+
 def test_every_header_that_is_ours_can_be_read_by_a_page(suite: Suite) -> None:
     """The SDKs in a browser obey `x-should-retry` and `retry-after` only where they see them."""
     limited = suite.make_key(limits={"requestsPerDay": 1, "tokensPerDay": 100_000}, security={"domains": [OURS]})
@@ -107,6 +160,6 @@ def test_neither_credentials_nor_a_wildcard_are_ever_allowed(suite: Suite, key: 
 
 
 def test_a_domain_with_a_wildcard_or_a_path_is_refused(suite: Suite) -> None:
-    for domain in ("*", "https://*.example", "https://app.example/path", "app.example", "https://APP.example", "null"):
+    for domain in ("*", "https://*.example", "https://app.example/path", "app.example", "https://APP.example", "null", "https://app.example:443", "http://app.example:80", "https://app.example:99999", "https://a..example"):
         answer = suite.admin("POST", "/admin/api-keys", json={"name": "k", "security": {"domains": [domain]}})
         assert answer.status_code == 400 and "security.domains[0]" in answer.text, domain

@@ -2,6 +2,10 @@
 
 #include "core/net.h"
 
+#include <stdio.h>
+
+#define ORIGIN_MAX 256
+
 static bool is_lower(char c)
 {
     return c >= 'a' && c <= 'z';
@@ -162,6 +166,59 @@ gw_status gw_url_parse(gw_str text, gw_url *ret, gw_error *err)
                        "URL has a character in its path or query that must be percent-encoded");
     *ret = u;
     return GW_OK;
+}
+
+static bool is_of(gw_str s, bool (*fits)(char c))
+{
+    for (size_t i = 0; i < s.len; i++) {
+        if (!fits(s.ptr[i]))
+            return false;
+    }
+    return s.len > 0;
+}
+
+static bool is_label_char(char c)
+{
+    return is_lower(c) || is_digit(c) || c == '-' || c == '_';
+}
+
+static bool is_v6_char(char c)
+{
+    return !(c >= 'A' && c <= 'Z');
+}
+
+/* A name that ends in a number is an address, for browsers (WHATWG URL, host parser). */
+static bool is_origin_name(gw_str host)
+{
+    gw_str rest = host, label = GW_STR("");
+    gw_ip ip;
+    if (host.len == 0 || host.ptr[host.len - 1] == '.')
+        return false;
+    while (gw_str_split(&rest, '.', &label)) {
+        if (!is_of(label, is_label_char))
+            return false;
+    }
+    return !is_of(label, is_digit) || gw_ip_parse(host, &ip);
+}
+
+bool gw_origin_is_valid(gw_str text)
+{
+    char written[ORIGIN_MAX + 16], port[8] = "";
+    gw_url u;
+    gw_error err;
+    if (text.len > ORIGIN_MAX || gw_url_parse(text, &u, &err) != GW_OK)
+        return false;
+    bool https = gw_str_eq_c(u.scheme, "https");
+    if ((!https && !gw_str_eq_c(u.scheme, "http")) || u.port == (https ? 443 : 80) ||
+        !(u.host_is_v6 ? is_of(u.host, is_v6_char) : is_origin_name(u.host)))
+        return false;
+    if (u.port)
+        (void)snprintf(port, sizeof(port), ":%u", u.port);
+    /* There is one way to write it: without a userinfo, a path, a query, a zero before the port. */
+    (void)snprintf(written, sizeof(written),
+                   u.host_is_v6 ? "%s://[" GW_STR_FMT "]%s" : "%s://" GW_STR_FMT "%s",
+                   https ? "https" : "http", GW_STR_ARG(u.host), port);
+    return gw_str_eq_c(text, written);
 }
 
 bool gw_percent_decode(gw_arena *a, gw_str text, bool plus_is_space, gw_str *ret)

@@ -20,6 +20,12 @@ typedef struct gw_url { /* views into the text parsed */
 /* Fragments, control characters and spaces are refused. */
 GW_CHECK gw_status gw_url_parse(gw_str text, gw_url *ret, gw_error *err);
 
+/*
+ * Whether a browser can send `text` as Origin (RFC 6454 §6.2, WHATWG URL): http or https, a host in lower case, and a port unless it is
+ * the scheme's own. Patterns, paths and "null" are none.
+ */
+bool gw_origin_is_valid(gw_str text);
+
 /* Percent-decodes; `plus_is_space` for query strings. False on a malformed escape or NUL. The
  * result is in the arena. */
 GW_CHECK bool gw_percent_decode(gw_arena *a, gw_str text, bool plus_is_space, gw_str *ret);

@@ -182,6 +182,65 @@ static void queries_are_walked_pair_by_pair(void **state)
     assert_false(gw_query_next(&rest, &name, &value));
 }
 
+static void an_origin_is_what_a_browser_sends(void **state)
+{
+    static const char *const good[] = {
+        "https://app.example",       "http://localhost:3000",    "https://a.example:8443",
+        "http://a.example:443",      "https://xn--bcher-kva.de", "http://127.0.0.1:8080",
+        "http://[2001:db8::1]:3000", "https://a_b.example",      "https://1.a1.x9",
+    };
+    static const char *const bad[] = {
+        "",
+        "null",
+        "*",
+        "app.example",
+        "ftp://a.example",
+        "https://",
+        "https://a.example/",
+        "https://a.example/app",
+        "https://a.example?q",
+        "https://a.example?",
+        "https://a.example#f",
+        "https://u@a.example",
+        "https://@a.example",
+        "https://*.example",
+        "https://APP.example",
+        "HTTPS://a.example",
+        "https://a.example:443", /* its scheme's own: browsers leave it out */
+        "http://a.example:80",
+        "https://a.example:",
+        "https://a.example:0",
+        "https://a.example:080",
+        "https://a.example:65536",
+        "https://a.example:abc",
+        "https://:8080",
+        "https://a..b",
+        "https://.a",
+        "https://a.example.",
+        "https://a%20b",
+        "https://a'b",
+        "https://a;b",
+        "https://a,b",
+        "https://b\xc3\xbc"
+        "cher.de",
+        "https://127.1",
+        "https://a.1",
+        "https://256.0.0.1",
+        "https://[::1",
+        "https://[zz]:1",
+        "https://[2001:DB8::1]",
+    };
+    (void)state;
+    for (size_t i = 0; i < GW_ARRAY_LEN(good); i++) {
+        print_message("%s\n", good[i]);
+        assert_true(gw_origin_is_valid(gw_str_of(good[i])));
+    }
+    for (size_t i = 0; i < GW_ARRAY_LEN(bad); i++) {
+        print_message("%s\n", bad[i]);
+        assert_false(gw_origin_is_valid(gw_str_of(bad[i])));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -190,6 +249,7 @@ int main(void)
         cmocka_unit_test(escapes_are_decoded_or_refused),
         cmocka_unit_test(everything_but_unreserved_characters_is_encoded),
         cmocka_unit_test(queries_are_walked_pair_by_pair),
+        cmocka_unit_test(an_origin_is_what_a_browser_sends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -53,6 +53,9 @@ gw_rpc_client_call *rpc_client_call_new(gw_rpc_channel *ch, const gw_rpc_call_op
     c->further = o->further;
     if (c->further)
         c->further->count = 0;
+    c->retry_after_ms = o->retry_after_ms;
+    if (c->retry_after_ms)
+        *c->retry_after_ms = 0;
     c->max_message_bytes = o->max_message_bytes ? o->max_message_bytes : RPC_MESSAGE_MAX_DEFAULT;
     c->arena = gw_arena_new();
     int64_t deadline_ms = deadline_of(o, method, c->has_one_answer);
@@ -91,7 +94,8 @@ static gw_status outcome_of(gw_rpc_client_call *c, gw_error *err)
     else if (c->failure.code != GW_OK)
         *err = c->failure;
     else if (c->code != GRPC_STATUS_OK)
-        rpc_status_decode(c->code, rpc_slice_view(&c->message), &c->trailing, err, c->further);
+        rpc_status_decode(c->code, rpc_slice_view(&c->message), &c->trailing, err, c->further,
+                          c->retry_after_ms);
     return err->code;
 }
 

@@ -50,6 +50,7 @@ struct gw_rpc_client_call {
     bool close_asked, close_sent, read_over;
     bool connected; /* of a stream: it has reached a server */
     gw_violations *further; /* the caller's, filled before `done`; may be NULL */
+    int64_t *retry_after_ms; /* likewise */
     gw_error failure; /* found by us: stands above the peer's status when its code is not GW_OK */
 };
 

@@ -185,6 +185,11 @@ static inline void get_api_key(gw_rpc_call *c, const ProtobufCMessage *request, 
         (void)gw_fail_field(&err, GW_ERR_MAX_TOKENS_EXCEEDED, "permissions.maxTokens",
                             "%d tokens are too many", 7);
         gw_rpc_fail(c, &err);
+    } else if (gw_str_eq_c(what, "wait")) {
+        gw_error err;
+        (void)gw_fail(&err, GW_ERR_RATE_LIMITED, "too many");
+        gw_rpc_set_retry_after(c, 61500);
+        gw_rpc_fail(c, &err);
     } else if (gw_str_eq_c(what, "many")) {
         gw_violations v = {0}, further = {0};
         gw_error err;

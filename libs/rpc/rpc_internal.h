@@ -79,6 +79,7 @@ static inline gw_str rpc_slice_view(const grpc_slice *s) /* of a slice that stay
 /* google.rpc.Status with ErrorInfo and, when a field is named, BadRequest. `further` may be NULL. */
 void rpc_status_encode(const gw_error *e, const gw_violations *further, int64_t retry_after_ms,
                        gw_buf *out); /* retry_after_ms 0: no RetryInfo */
-/* What a peer's status means to us; never GW_OK. `further` (may be NULL) gets the violations beside *ret's. */
+/* What a peer's status means to us; never GW_OK. `further` gets the violations beside *ret's, *ret_retry_after_ms RetryInfo's delay or 0;
+ * both may be NULL. */
 void rpc_status_decode(grpc_status_code code, gw_str message, const grpc_metadata_array *trailing,
-                       gw_error *ret, gw_violations *further);
+                       gw_error *ret, gw_violations *further, int64_t *ret_retry_after_ms);

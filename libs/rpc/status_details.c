@@ -9,6 +9,7 @@
 #define TYPE_BAD_REQUEST "google.rpc.BadRequest"
 #define TYPE_RETRY_INFO  "google.rpc.RetryInfo"
 #define DETAILS_MAX      3
+#define DELAY_MAX_S      (366LL * 24 * 3600)
 /* Trailers are bounded: gRPC refuses metadata above 8 KiB, and these bytes travel as base64. */
 #define FURTHER_MAX        3000
 #define VIOLATION_OVERHEAD 8 /* tags and lengths of one violation */
@@ -143,7 +144,21 @@ static void read_bad_request(gw_str bytes, gw_error *ret, gw_violations *further
     google__rpc__bad_request__free_unpacked(m, NULL);
 }
 
-static void read_details(gw_str bytes, gw_error *ret, gw_violations *further)
+static int64_t read_retry_info(gw_str bytes)
+{
+    Google__Rpc__RetryInfo *m =
+        (Google__Rpc__RetryInfo *)unpack(&google__rpc__retry_info__descriptor, bytes);
+    const Google__Protobuf__Duration *d = m ? m->retry_delay : NULL;
+    int64_t ms = 0;
+    if (d && d->seconds >= 0 && d->nanos >= 0 && d->nanos < 1000000000)
+        ms = GW_MIN(d->seconds, DELAY_MAX_S) * GW_MS_PER_S + d->nanos / 1000000;
+    if (m)
+        google__rpc__retry_info__free_unpacked(m, NULL);
+    return ms;
+}
+
+static void read_details(gw_str bytes, gw_error *ret, gw_violations *further,
+                         int64_t *ret_retry_after_ms)
 {
     Google__Rpc__Status *status =
         (Google__Rpc__Status *)unpack(&google__rpc__status__descriptor, bytes);
@@ -156,6 +171,8 @@ static void read_details(gw_str bytes, gw_error *ret, gw_violations *further)
             read_error_info(value, ret);
         else if (gw_str_ends_with(type, GW_STR("/" TYPE_BAD_REQUEST)))
             read_bad_request(value, ret, further);
+        else if (ret_retry_after_ms && gw_str_ends_with(type, GW_STR("/" TYPE_RETRY_INFO)))
+            *ret_retry_after_ms = read_retry_info(value);
     }
     if (status->message[0])
         set_text(ret->message, sizeof ret->message, status->message);
@@ -163,16 +180,18 @@ static void read_details(gw_str bytes, gw_error *ret, gw_violations *further)
 }
 
 void rpc_status_decode(grpc_status_code code, gw_str message, const grpc_metadata_array *trailing,
-                       gw_error *ret, gw_violations *further)
+                       gw_error *ret, gw_violations *further, int64_t *ret_retry_after_ms)
 {
     gw_status general =
         code == GRPC_STATUS_OK ? GW_ERR_INTERNAL : gw_status_from_rpc((gw_rpc_code)code);
     (void)gw_fail(ret, general, GW_STR_FMT, GW_STR_ARG(message));
     if (message.len == 0)
         set_text(ret->message, sizeof ret->message, gw_rpc_code_name((gw_rpc_code)code));
+    if (ret_retry_after_ms)
+        *ret_retry_after_ms = 0;
     for (size_t i = 0; i < trailing->count; i++) {
         const grpc_metadata *m = &trailing->metadata[i];
         if (gw_str_eq(rpc_slice_view(&m->key), GW_STR(RPC_DETAILS_KEY)))
-            read_details(rpc_slice_view(&m->value), ret, further);
+            read_details(rpc_slice_view(&m->value), ret, further, ret_retry_after_ms);
     }
 }

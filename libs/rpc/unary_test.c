@@ -38,6 +38,27 @@ static void further_violations_travel_beside_the_first(void **state)
     assert_non_null(strstr(further.items[4].description, "entry 4: xxx"));
 }
 
+static void when_to_try_again_reaches_the_caller(void **state)
+{
+    static const struct {
+        const char *what;
+        int64_t retry_after_ms;
+    } cases[] = {{"wait", 61500}, {"bad", 0}, {"ok", 0}};
+    fixture *f = *state;
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        int64_t retry_after_ms = 7;
+        gw_rpc_call_options o = get_options("good", 5000);
+        Apirelay__Auth__V1__GetApiKeyRequest q = APIRELAY__AUTH__V1__GET_API_KEY_REQUEST__INIT;
+        char what[8];
+        o.retry_after_ms = &retry_after_ms;
+        (void)snprintf(what, sizeof(what), "%s", cases[i].what);
+        q.id = what;
+        assert_non_null(gw_rpc_unary(f->channel, &o, &q.base, on_unary_done, f));
+        run_until_done(f, f->done + 1);
+        assert_int_equal(retry_after_ms, cases[i].retry_after_ms);
+    }
+}
+
 static void callers_without_the_right_credential_never_reach_the_handler(void **state)
 {
     fixture *f = *state;
@@ -188,6 +209,7 @@ int main(void)
         CASE(a_unary_call_is_answered),
         CASE(an_error_keeps_its_name_its_message_and_its_field),
         CASE(further_violations_travel_beside_the_first),
+        CASE(when_to_try_again_reaches_the_caller),
         CASE(callers_without_the_right_credential_never_reach_the_handler),
         CASE(a_credential_that_metadata_cannot_carry_fails_the_call_and_nothing_else),
         CASE(the_clients_deadline_ends_the_call_on_both_sides),

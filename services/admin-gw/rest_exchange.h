@@ -21,6 +21,7 @@ typedef struct rest_exchange {
     int status;
     char request_id[GW_REQUEST_ID_SIZE];
     gw_violations further; /* of a refused call, beside its error's */
+    int64_t retry_after_ms; /* of a refused call; 0: it does not say */
 
     /* of a stream (rest_stream.c) */
     gw_timer timer; /* the next keep-alive, or the end of its life */

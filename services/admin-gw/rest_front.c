@@ -31,6 +31,7 @@ static void call_backend(rest_exchange *e, gw_rpc_channel *channel, const char *
                              .credential = e->credential,
                              .request_id = gw_str_of(e->request_id),
                              .further = &e->further,
+                             .retry_after_ms = &e->retry_after_ms,
                              .deadline_ms = e->front->call_timeout_ms};
     e->call = gw_rpc_unary(channel, &o, request, done, e);
     if (e->call)

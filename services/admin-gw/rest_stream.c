@@ -122,7 +122,8 @@ void rest_stream_start(rest_exchange *e, const ProtobufCMessage *request)
                              .response = r->method->descriptor->output,
                              .credential = e->credential,
                              .request_id = gw_str_of(e->request_id),
-                             .further = &e->further};
+                             .further = &e->further,
+                             .retry_after_ms = &e->retry_after_ms};
     if (e->front->is_ending) {
         (void)gw_fail(&err, GW_ERR_SHUTTING_DOWN, "the gateway is shutting down");
         rest_answer_error(e, &err, NULL);

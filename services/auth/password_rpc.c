@@ -90,9 +90,11 @@ static void find_done(gw_mongo_job *j, gw_status rc, const gw_error *err)
     argon2_pool_run(p->op->auth->argon2, &p->check);
 }
 
-static void try_allowed(void *arg, gw_status rc, const gw_error *err)
+static void try_allowed(void *arg, gw_status rc, int64_t retry_after_ms, const gw_error *err)
 {
     password_change *p = arg;
+    if (retry_after_ms > 0)
+        gw_rpc_set_retry_after(p->op->call, retry_after_ms);
     if (rc != GW_OK) {
         op_refuse(p->op, err);
         return;

@@ -158,9 +158,11 @@ static void find_done(gw_mongo_job *j, gw_status rc, const gw_error *err)
     argon2_pool_run(o->auth->argon2, &o->argon2);
 }
 
-static void sign_in_allowed(void *arg, gw_status rc, const gw_error *err)
+static void sign_in_allowed(void *arg, gw_status rc, int64_t retry_after_ms, const gw_error *err)
 {
     sign_in *s = arg;
+    if (retry_after_ms > 0)
+        gw_rpc_set_retry_after(s->op->call, retry_after_ms);
     if (rc != GW_OK) {
         count(s, rc == GW_ERR_RATE_LIMITED ? GW_STR("throttled") : GW_STR("error"));
         op_refuse(s->op, err);

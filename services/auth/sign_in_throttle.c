@@ -67,15 +67,18 @@ static void counted(void *arg, gw_status rc, const redisReply *reply)
 {
     question q = *(question *)arg;
     gw_error err = {0};
+    int64_t retry_after_ms = 0;
     free(arg);
     if (rc != GW_OK)
         rc = gw_fail(&err, GW_ERR_UNAVAILABLE, "sign-in is not possible now: Redis is away");
     else if (reply->type != REDIS_REPLY_INTEGER)
         rc = gw_fail(&err, GW_ERR_INTERNAL, "the sign-in throttle got an unexpected reply");
-    else if (reply->integer > 0)
+    else if (reply->integer > 0) {
+        retry_after_ms = reply->integer;
         rc = gw_fail(&err, GW_ERR_RATE_LIMITED, "too many sign-ins; try again in %lld s",
                      (reply->integer + 999) / 1000);
-    q.done(q.arg, rc, &err);
+    }
+    q.done(q.arg, rc, retry_after_ms, &err);
 }
 
 void sign_in_throttle_try(sign_in_throttle *t, gw_str username, gw_str address,
@@ -86,7 +89,7 @@ void sign_in_throttle_try(sign_in_throttle *t, gw_str username, gw_str address,
     question *q = malloc(sizeof(*q));
     if (!q) {
         gw_status rc = gw_fail(&err, GW_ERR_NO_MEMORY, "out of memory");
-        done(arg, rc, &err);
+        done(arg, rc, 0, &err);
         return;
     }
     *q = (question){done, arg};

@@ -20,8 +20,12 @@ GW_CHECK gw_status sign_in_throttle_new(gw_redis *r, sign_in_throttle **ret, gw_
 void sign_in_throttle_free(sign_in_throttle *t);
 GW_DEFINE_FREEP(sign_in_throttle)
 
-/* GW_OK, GW_ERR_RATE_LIMITED, GW_ERR_UNAVAILABLE; exactly once. `address` "" counts by account only. */
-typedef void (*sign_in_allowed_fn)(void *arg, gw_status rc, const gw_error *err);
+/*
+ * GW_OK, GW_ERR_RATE_LIMITED, GW_ERR_UNAVAILABLE; exactly once. `address` "" counts by account only. `retry_after_ms`: of
+ * GW_ERR_RATE_LIMITED, when it helps to try again; else 0.
+ */
+typedef void (*sign_in_allowed_fn)(void *arg, gw_status rc, int64_t retry_after_ms,
+                                   const gw_error *err);
 void sign_in_throttle_try(sign_in_throttle *t, gw_str username, gw_str address,
                           sign_in_allowed_fn done, void *arg);
 void sign_in_throttle_succeeded(sign_in_throttle *t, gw_str username);

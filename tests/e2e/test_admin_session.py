@@ -93,7 +93,9 @@ def test_wrong_passwords_and_unknown_users_look_the_same_and_are_throttled(suite
 
     def is_throttled() -> bool:
         body = {"username": user["username"], "password": "wrong password"}
-        return httpx.post(f"{suite.admin_url}/admin/session", json=body).status_code == 429
+        answer = httpx.post(f"{suite.admin_url}/admin/session", json=body)
+        assert answer.status_code == 401 or 0 < int(answer.headers["retry-after"]) <= 900
+        return answer.status_code == 429
 
     for _ in range(50):
         if is_throttled():

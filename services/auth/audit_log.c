@@ -167,6 +167,12 @@ static gw_status hash_of(const gw_db *d, int64_t seq, char ret[AUDIT_HASH_SIZE],
     return rc;
 }
 
+static void note_missing(audit_verdict *v, int64_t seq)
+{
+    v->broken_seq = seq;
+    snprintf(v->message, sizeof(v->message), "entry %lld is missing", (long long)seq);
+}
+
 /* What a check of a part begins from: the entry before is taken as it is, but it has to be there. */
 static gw_status begin_after(const gw_db *d, audit_check *c, gw_error *err)
 {
@@ -175,11 +181,8 @@ static gw_status begin_after(const gw_db *d, audit_check *c, gw_error *err)
         return GW_OK;
     }
     gw_status rc = hash_of(d, c->seq - 1, c->prev_hash, err);
-    if (rc == GW_OK && *c->prev_hash == '\0' && c->seq - 1 <= c->verdict->head_seq) {
-        c->verdict->broken_seq = c->seq - 1;
-        snprintf(c->verdict->message, sizeof(c->verdict->message), "entry %lld is missing",
-                 (long long)c->seq - 1);
-    }
+    if (rc == GW_OK && *c->prev_hash == '\0')
+        note_missing(c->verdict, GW_MIN(c->seq - 1, c->verdict->head_seq + 1));
     return rc;
 }
 
@@ -207,13 +210,11 @@ gw_status audit_log_verify(const gw_db *d, int64_t from, int64_t to, audit_known
                          : gw_fail(err, GW_ERR_NO_MEMORY, "audit check");
     if (rc == GW_OK)
         rc = begin_after(d, &c, err);
-    int64_t last = to > 0 ? GW_MIN(to, v.head_seq) : v.head_seq;
+    int64_t last = to > 0 ? to : v.head_seq;
     if (rc == GW_OK && !v.broken_seq && last >= c.seq)
         rc = check_range(d, &c, c.seq, last, err);
-    if (rc == GW_OK && !v.broken_seq && c.seq <= last) {
-        v.broken_seq = c.seq;
-        snprintf(v.message, sizeof(v.message), "entry %lld is missing", (long long)c.seq);
-    }
+    if (rc == GW_OK && !v.broken_seq && c.seq <= last)
+        note_missing(&v, c.seq);
     if (rc == GW_OK && known.seq)
         rc = check_known(d, known, &v, err);
     if (rc == GW_OK)

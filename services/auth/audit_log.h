@@ -51,7 +51,7 @@ typedef struct audit_known {
     int64_t seq;
     gw_str hash;
 } audit_known;
-/* `to` 0: the newest. Also whether the chain still has `known`. */
+/* `to` 0: the newest; what is asked for beyond the newest is missing. Also whether the chain still has `known`. */
 GW_CHECK gw_status audit_log_verify(const gw_db *d, int64_t from, int64_t to, audit_known known,
                                     audit_verdict *ret, gw_error *err);
 /* The newest entry's seq and hash; 0 and AUDIT_NO_HASH when there is none. */

@@ -59,6 +59,18 @@ def test_a_missing_entry_is_named(suite: Suite, log: Any) -> None:
         assert broken["brokenSeq"] == 4 and "missing" in broken["message"], (query, broken)
 
 
+def test_entries_that_are_asked_for_and_not_there_are_missing(suite: Suite, log: Any) -> None:
+    """Whoever knows how far the chain went sees that its end was cut off."""
+    head = verify(suite)["headSeq"]
+    for query, first in (({"toSeq": head + 1}, head + 1), ({"fromSeq": 2, "toSeq": head + 9}, head + 1), ({"fromSeq": head + 5}, head + 1)):
+        broken = verify(suite, **query)
+        assert not broken.get("intact") and broken["brokenSeq"] == first and "missing" in broken["message"], (query, broken)
+    assert verify(suite, toSeq=head)["intact"]
+    since = verify(suite, fromSeq=head + 1)  # what came since a check that ended there: nothing yet
+    assert since["intact"] and since["checked"] == 0
+    assert verify(suite, toSeq=2**63 - 1)["brokenSeq"] == head + 1
+
+
 def test_a_signed_head_shows_a_chain_that_was_cut_off(suite: Suite, log: Any) -> None:
     head = verify(suite)
     suite.make_key()

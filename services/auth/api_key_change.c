@@ -36,7 +36,10 @@ gw_status api_key_status_apply(key_change_plan *p, gw_arena *a, api_key_record *
                                bool *ret_changed, gw_error *err)
 {
     const api_key_status_change *c = GW_CONTAINER_OF(p, api_key_status_change, plan);
-    *ret_changed = strcmp(k->view->status, c->status) != 0;
+    bool is_so_already = strcmp(k->view->status, c->status) == 0;
+    bool has_another_reason = c->reason_is_given && strcmp(c->status, "revoked") != 0 &&
+                              !gw_str_eq_c(c->reason, k->view->status_reason);
+    *ret_changed = !is_so_already || has_another_reason;
     if (!*ret_changed)
         return GW_OK;
     gw_status rc = refuse_revoked(k, err);

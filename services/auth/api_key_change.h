@@ -28,6 +28,8 @@ typedef struct api_key_status_change {
     key_change_plan plan; /* apply = api_key_status_apply */
     const char *status; /* "active", "suspended" or "revoked" */
     gw_str reason;
+    bool
+        reason_is_given; /* by the caller: of a key that is suspended already it takes the place of the one there */
 } api_key_status_change;
 GW_CHECK gw_status api_key_status_apply(key_change_plan *p, gw_arena *a, api_key_record *k,
                                         bool *ret_changed, gw_error *err);

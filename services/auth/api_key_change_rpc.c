@@ -111,6 +111,7 @@ static void start_status_change(auth *a, gw_rpc_call *call, const ProtobufCMessa
     *c = change;
     c->plan.apply = api_key_status_apply;
     c->plan.now_ms = o->now_ms;
+    c->reason_is_given = c->reason.len > 0;
     if (strcmp(c->status, "active") != 0 && c->reason.len == 0)
         c->reason = gw_arena_printf(o->arena, "by " GW_STR_FMT, GW_STR_ARG(o->actor_name));
     o->data = c;

@@ -168,12 +168,19 @@ static void an_old_expiry_does_not_hinder_other_updates(void **state)
     assert_int_equal(update(&k, from, NULL, 0, NULL), GW_ERR_INVALID_ARGUMENT);
 }
 
-static gw_status set_status(api_key_record *k, const char *status, bool *changed)
+static gw_status set_status_for(api_key_record *k, const char *status, const char *reason,
+                                bool is_given, bool *changed)
 {
     api_key_status_change c = {.plan = {.apply = api_key_status_apply, .now_ms = NOW},
                                .status = status,
-                               .reason = GW_STR("why")};
+                               .reason = gw_str_of(reason),
+                               .reason_is_given = is_given};
     return c.plan.apply(&c.plan, arena, k, changed, NULL);
+}
+
+static gw_status set_status(api_key_record *k, const char *status, bool *changed)
+{
+    return set_status_for(k, status, "why", true, changed);
 }
 
 static void statuses_change_and_repeat(void **state)
@@ -188,6 +195,24 @@ static void statuses_change_and_repeat(void **state)
     assert_false(changed);
     assert_int_equal(set_status(&k, "active", &changed), GW_OK);
     assert_true(changed);
+}
+
+static void a_reason_that_is_given_takes_the_place_of_another_until_it_is_final(void **state)
+{
+    (void)state;
+    api_key_record k = stored();
+    bool changed = false;
+    assert_int_equal(set_status_for(&k, "suspended", "by the rule", false, &changed), GW_OK);
+    assert_int_equal(set_status_for(&k, "suspended", "leaked", true, &changed), GW_OK);
+    assert_true(changed);
+    assert_string_equal(k.view->status_reason, "leaked");
+    assert_int_equal(set_status_for(&k, "suspended", "by somebody", false, &changed), GW_OK);
+    assert_false(changed);
+    assert_string_equal(k.view->status_reason, "leaked");
+    assert_int_equal(set_status_for(&k, "revoked", "old", true, &changed), GW_OK);
+    assert_int_equal(set_status_for(&k, "revoked", "older", true, &changed), GW_OK);
+    assert_false(changed);
+    assert_string_equal(k.view->status_reason, "old");
 }
 
 static void revoked_is_final(void **state)
@@ -347,6 +372,7 @@ int main(void)
         cmocka_unit_test(unknown_and_read_only_paths_are_refused),
         cmocka_unit_test(an_old_expiry_does_not_hinder_other_updates),
         cmocka_unit_test(statuses_change_and_repeat),
+        cmocka_unit_test(a_reason_that_is_given_takes_the_place_of_another_until_it_is_final),
         cmocka_unit_test(revoked_is_final),
         cmocka_unit_test(regenerate_keeps_the_old_secret_for_its_grace),
         cmocka_unit_test(a_signing_secret_lives_on_for_its_grace),

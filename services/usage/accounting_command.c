@@ -1,6 +1,7 @@
 #include "accounting_command.h"
 
 #include "doc_store_mongo.h"
+#include "event_row.h"
 #include "rebuild.h"
 #include "rejects.h"
 #include "spool_care.h"
@@ -121,6 +122,14 @@ static gw_status run_spool_lost(command *c, const gw_db *d, gw_error *err)
 
 /* ---- which one is meant ---- */
 
+static bool check_reason(const command *c, gw_error *err)
+{
+    if (!c->conf->reason || event_reason_is_known(gw_str_of(c->conf->reason)))
+        return true;
+    (void)gw_fail(err, GW_ERR_INVALID_ARGUMENT, "--reason: must be one of %s", EVENT_REASONS);
+    return false;
+}
+
 static bool parse_times(command *c, gw_error *err)
 {
     if (gw_rfc3339_parse(gw_str_of(c->conf->from), &c->from_ms) &&
@@ -171,7 +180,7 @@ bool accounting_command(const usage_conf *conf, gw_log *log, int *ret_exit_statu
     if (!find_command(&c))
         return false;
     *ret_exit_status = EXIT_USAGE;
-    if (c.run == run_rebuild && !parse_times(&c, &err)) {
+    if (!check_reason(&c, &err) || (c.run == run_rebuild && !parse_times(&c, &err))) {
         gw_log_error(log, "command_failed", gw_kv_error(&err));
         return true;
     }

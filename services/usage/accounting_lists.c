@@ -1,6 +1,7 @@
 #include "accounting_lists.h"
 
 #include "accounting_message.h"
+#include "event_row.h"
 #include "query_op.h"
 #include "rejects.h"
 #include "usage_collections.h"
@@ -261,6 +262,12 @@ static gw_status run_list_rejects(query_op *o, const gw_db *d, gw_error *err)
     return rc;
 }
 
+void accounting_check_reason(const char *reason, gw_violations *v)
+{
+    if (*reason && !event_reason_is_known(gw_str_of(reason)))
+        gw_violations_add(v, "reason", "must be one of %s", EVENT_REASONS);
+}
+
 void list_rejects(gw_rpc_call *call, const ProtobufCMessage *request, void *arg)
 {
     const Apirelay__Usage__V1__ListRejectsRequest *r = (const void *)request;
@@ -271,6 +278,7 @@ void list_rejects(gw_rpc_call *call, const ProtobufCMessage *request, void *arg)
     if (!o)
         return;
     gw_buf_append_c(&filters, "rejects;");
+    accounting_check_reason(r->reason, &v);
     page_filter(&filters, "reason", r->reason);
     page_filter(&filters, "spoolId", r->spool_id);
     query_op_start(o, plan_page(o, &filters, r->page_size, r->cursor, &v, &err), &err);

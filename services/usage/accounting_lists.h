@@ -7,6 +7,9 @@
 
 #include "usage_queries_internal.h"
 
+/* Empty is any. */
+void accounting_check_reason(const char *reason, gw_violations *v);
+
 void list_spools(gw_rpc_call *call, const ProtobufCMessage *request, void *arg);
 void list_losses(gw_rpc_call *call, const ProtobufCMessage *request, void *arg);
 void list_rejects(gw_rpc_call *call, const ProtobufCMessage *request, void *arg);

@@ -220,6 +220,7 @@ static void replay_rejects(gw_rpc_call *call, const ProtobufCMessage *request, v
     if (f->has_id && !gw_object_id_parse(gw_str_of(r->id), &f->id))
         gw_violations_add(&v, "id", "must be 24 hex digits");
     f->reason = gw_str_of(r->reason);
+    accounting_check_reason(r->reason, &v);
     if (r->limit < 0 || r->limit > REJECTS_A_REPLAY)
         gw_violations_add(&v, "limit", "must be 1-%d", REJECTS_A_REPLAY);
     f->limit = r->limit ? r->limit : REJECTS_A_REPLAY;

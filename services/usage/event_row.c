@@ -100,6 +100,15 @@ static const char *judge_fields(const usage_event *e, int64_t now_ms, int64_t re
     return NULL;
 }
 
+bool event_reason_is_known(gw_str reason)
+{
+    gw_str rest = GW_STR(EVENT_REASONS), one;
+    while (gw_str_split(&rest, '|', &one))
+        if (gw_str_eq(one, reason))
+            return true;
+    return false;
+}
+
 const char *event_judge(gw_str packed, int64_t now_ms, int64_t retention_ms)
 {
     if (packed.len > EVENT_BYTES_MAX)

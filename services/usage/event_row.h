@@ -32,7 +32,13 @@ typedef Apirelay__Usage__V1__UsageEvent usage_event;
 usage_event *event_unpack(gw_str packed);
 void event_free(usage_event *e); /* NULL is fine */
 
-/* NULL when a row can be made of it, else why not: a static snake_case name. */
+/* Why an event makes no row. */
+#define EVENT_REASONS                                                                              \
+    "malformed|too_large|bad_id|bad_figure|bad_word|name_too_long|too_many_headers|in_the_future|" \
+    "too_old"
+bool event_reason_is_known(gw_str reason);
+
+/* NULL when a row can be made of it, else why not: one of EVENT_REASONS. */
 const char *event_judge(gw_str packed, int64_t now_ms, int64_t retention_ms);
 
 /* The event's id as far as it can be read; else 12 bytes made of spool and seq, the same each time. */

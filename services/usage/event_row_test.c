@@ -215,11 +215,15 @@ static void what_no_row_can_be_made_of_is_rejected_by_name(void **state)
         cases[i].spoil(&t);
         const char *reason =
             event_judge(test_event_pack(&t, &packed), TEST_NOW_MS, TEST_RETENTION_MS);
-        if (cases[i].reason)
+        if (cases[i].reason) {
             assert_string_equal(reason, cases[i].reason);
-        else
+            assert_true(event_reason_is_known(gw_str_of(reason)));
+        } else {
             assert_null(reason);
+        }
     }
+    assert_false(event_reason_is_known(GW_STR("")));
+    assert_false(event_reason_is_known(GW_STR("too")));
 }
 
 static void garbage_and_giants_are_rejected(void **state)

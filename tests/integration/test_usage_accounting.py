@@ -276,3 +276,15 @@ def test_rejects_are_listed_and_tried_again(stack: Suite, relay: RpcClient, owne
     assert owner.call(f"{ACCOUNTING}/ReplayRejects", {}).replayed == 0
     assert stack.mongo()["api_usage"].count_documents({"apiKeyId": spool.api_key_id}) == 5
     assert {line["reason"] for line in usage_command(stack, "rejects", "list", "--reason", "bad_figure")[1]} == {"bad_figure"}
+
+
+def test_a_reason_that_there_is_not_is_refused_with_those_there_are(stack: Suite, owner: RpcClient) -> None:
+    """An empty list would read as if nothing had been set aside."""
+    for action in ("list", "replay"):
+        status, lines = usage_command(stack, "rejects", action, "--reason", "foo")
+        assert status == 2 and not lines
+    for method in ("ListRejects", "ReplayRejects"):
+        with pytest.raises(grpc.RpcError) as refused:
+            owner.call(f"{ACCOUNTING}/{method}", {"reason": "foo"})
+        assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+        assert all(name in refused.value.details() for name in ("malformed", "in_the_future", "too_old"))

@@ -113,6 +113,8 @@ static void adjust_front(admin_gw_app *a)
                                   .host_count = conf->allowed_hosts.n,
                                   .origins = conf->allowed_origins.items,
                                   .origin_count = conf->allowed_origins.n};
+    a->front.trusted_proxies = conf->trusted_proxies.items;
+    a->front.trusted_proxy_count = conf->trusted_proxies.n;
     a->front.body_max_bytes = (size_t)conf->body_max_bytes;
     a->front.call_timeout_ms = conf->call_timeout_ms;
     a->front.stream_keep_alive_ms = conf->stream_keep_alive_ms;

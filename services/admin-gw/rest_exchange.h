@@ -18,6 +18,7 @@ typedef struct rest_exchange {
     gw_str credential;
     gw_str csrf_token;
     bool by_cookie, is_local;
+    gw_ip client; /* seen past the proxies we trust */
     int status;
     char request_id[GW_REQUEST_ID_SIZE];
     gw_violations further; /* of a refused call, beside its error's */

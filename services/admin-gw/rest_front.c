@@ -2,6 +2,7 @@
 
 #include "admin_gw_metrics.h"
 #include "crypto/crypto.h"
+#include "http/client_address.h"
 #include "rest_error.h"
 #include "rest_stream.h"
 #include "session.h"
@@ -110,7 +111,7 @@ static void call_rpc(rest_exchange *e)
                      .own_fields = is_sign_in ? session_own_fields : NULL};
     gw_status rc = rest_call_build(&in, gw_exchange_arena(x), &request, &more, &err);
     if (rc == GW_OK && is_sign_in)
-        rc = session_fill_sign_in(request, gw_exchange_peer(x),
+        rc = session_fill_sign_in(request, &e->client,
                                   gw_headers_get(gw_exchange_headers(x), "user-agent"), &err);
     if (rc == GW_OK && r->method->server_streaming)
         rest_stream_start(e, request);
@@ -222,6 +223,8 @@ static void on_head(gw_exchange *x, void *arg)
     e->x = x;
     e->is_local = session_is_local(gw_exchange_tls(x) != NULL, gw_exchange_peer(x),
                                    gw_headers_get(gw_exchange_headers(x), "host"));
+    e->client = gw_client_address(gw_exchange_peer(x), gw_exchange_headers(x),
+                                  front->trusted_proxies, front->trusted_proxy_count);
     gw_request_id(e->request_id);
     gw_exchange_set_data(x, e);
     if (check_head(e, &err) != GW_OK) {
@@ -244,7 +247,7 @@ static void record(const rest_exchange *e, bool complete)
     double seconds =
         (double)(gw_clock_mono_ns(e->front->clock) - gw_exchange_arrival_ns(e->x)) / NS_PER_S;
     char address[GW_IP_TEXT_SIZE];
-    gw_ip_format(gw_exchange_peer(e->x), address);
+    gw_ip_format(&e->client, address);
     gw_metric_count(e->front->metrics, M_admin_gw_requests_total, rpc,
                     gw_str_of(classes[e->status / 100]));
     gw_metric_observe(e->front->metrics, M_admin_gw_request_duration_seconds, seconds, &rpc, 1);

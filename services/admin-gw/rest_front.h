@@ -27,6 +27,8 @@ typedef struct rest_front { /* filled by the owner, outlives the server */
     gw_rpc_channel *backends[3]; /* by route_backend */
     gw_str service_token; /* for the sign-in */
     edge_rules rules;
+    const gw_cidr *trusted_proxies;
+    size_t trusted_proxy_count;
     gw_str openapi; /* the document */
     size_t body_max_bytes;
     int64_t call_timeout_ms;

@@ -1,11 +1,11 @@
 #include "front_http.h"
 
-#include "client_address.h"
 #include "cors.h"
 #include "messages_error.h"
 #include "relay_request.h"
 
 #include "core/id.h"
+#include "http/client_address.h"
 
 typedef struct http_caller { /* in the exchange's arena */
     relay_sink sink; /* first: a const sink is read back by its address */
@@ -269,8 +269,8 @@ static void start_request(front_http *f, gw_exchange *x, relay_endpoint endpoint
             .model_id = rest,
             .headers = headers,
             .arena = gw_exchange_arena(x),
-            .client = client_address(gw_exchange_peer(x), headers, f->trusted_proxies,
-                                     f->trusted_proxy_count),
+            .client = gw_client_address(gw_exchange_peer(x), headers, f->trusted_proxies,
+                                        f->trusted_proxy_count),
             .arrival_ns = gw_exchange_arrival_ns(x),
             .deadline_ms = INT64_MAX,
         };

@@ -1,17 +1,27 @@
-"""Where a key may be used from: blocks of IPv4 and IPv6, and X-Forwarded-For of the proxies that are configured, and of no others."""
+"""
+Where a key may be used from, and an admin signs in from: blocks of IPv4 and IPv6, and X-Forwarded-For of the proxies that are configured,
+and of no others.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+import httpx
 import pytest
 from harness.suite import Suite
+
+
+PROXIES = "127.0.0.0/8,10.0.0.0/8,fd00::/8"
+TRIES_AN_ADDRESS = 50
 
 
 @pytest.fixture(scope="module")
 def behind_proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
     """Loopback and a private block are proxies."""
-    s = Suite(tmp_path_factory.mktemp("proxied"), relay_settings={"TRUSTED_PROXIES": "127.0.0.0/8,10.0.0.0/8,fd00::/8"}).start()
+    s = Suite(tmp_path_factory.mktemp("proxied"), relay_settings={"TRUSTED_PROXIES": PROXIES})
+    s.processes["admin-gw"].env["ADMIN_GW_TRUSTED_PROXIES"] = PROXIES
+    s.start()
     yield s
     s.stop()
 
@@ -61,6 +71,36 @@ def test_the_row_of_a_request_has_the_clients_address(behind_proxy: Suite) -> No
 def test_without_configured_proxies_nobodys_word_is_taken(suite: Suite) -> None:
     assert status(suite, V4, "198.51.100.7") == 403
     assert status(suite, ["127.0.0.1/32"], "198.51.100.7") == 200
+
+
+# ---- admins ----
+
+
+def sign_in(suite: Suite, forwarded: str, username: str = "admin") -> httpx.Response:
+    body = {"username": username, "password": suite.owner_password}
+    return httpx.post(f"{suite.admin_url}/admin/session", json=body, headers={"X-Forwarded-For": forwarded}, timeout=30, verify=suite.verify)
+
+
+def addresses_of_sessions(suite: Suite) -> set[str]:
+    owner = suite.shown("/admin/users")["adminUsers"][0]["id"]
+    return {session["address"] for session in suite.shown(f"/admin/sessions?adminId={owner}")["sessions"]}
+
+
+def test_a_session_is_listed_with_the_address_behind_the_proxy(behind_proxy: Suite) -> None:
+    assert sign_in(behind_proxy, "198.51.100.7, 10.1.2.3").status_code == 200
+    assert "198.51.100.7" in addresses_of_sessions(behind_proxy)
+
+
+def test_sign_in_is_throttled_by_the_address_behind_the_proxy(behind_proxy: Suite) -> None:
+    statuses = [sign_in(behind_proxy, "198.51.100.66", f"nobody-{i}").status_code for i in range(TRIES_AN_ADDRESS + 1)]
+    assert statuses == [401] * TRIES_AN_ADDRESS + [429]
+    assert sign_in(behind_proxy, "198.51.100.66").status_code == 429
+    assert sign_in(behind_proxy, "198.51.100.67").status_code == 200, "one who guesses shuts nobody else out"
+
+
+def test_without_configured_proxies_an_admin_signs_in_from_where_the_connection_is_from(suite: Suite) -> None:
+    assert sign_in(suite, "198.51.100.7").status_code == 200
+    assert "198.51.100.7" not in addresses_of_sessions(suite)
 
 
 @pytest.mark.parametrize("block", ["198.51.100.1/24", "198.51.100.0/33", "300.1.1.1", "2001:db8::1/32", "::/129", "localhost", "", "1.2.3.4/", "10.0.0.0/8 "])

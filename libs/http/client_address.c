@@ -1,4 +1,4 @@
-#include "client_address.h"
+#include "http/client_address.h"
 
 /* Steps over the trusted addresses at the end of one header line. False when the walk is over, *client being the answer. */
 static bool step_over(gw_str line, const gw_cidr *trusted, size_t count, const gw_ip *peer,
@@ -23,8 +23,8 @@ static bool step_over(gw_str line, const gw_cidr *trusted, size_t count, const g
     }
 }
 
-gw_ip client_address(const gw_ip *peer, gw_headers headers, const gw_cidr *trusted_proxies,
-                     size_t trusted_count)
+gw_ip gw_client_address(const gw_ip *peer, gw_headers headers, const gw_cidr *trusted_proxies,
+                        size_t trusted_count)
 {
     gw_ip client = *peer;
     if (!gw_cidr_any_contains(trusted_proxies, trusted_count, peer))

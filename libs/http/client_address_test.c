@@ -1,4 +1,4 @@
-#include "client_address.h"
+#include "http/client_address.h"
 
 #include "testing/cmocka.h"
 
@@ -37,7 +37,7 @@ static void the_first_untrusted_address_from_the_right_is_the_client(void **stat
         size_t count = (cases[i].first != NULL) + (cases[i].second != NULL);
         gw_ip peer = ip(cases[i].peer), want = ip(cases[i].client);
         gw_ip got =
-            client_address(&peer, (gw_headers){.items = lines, .count = count}, &trusted, 1);
+            gw_client_address(&peer, (gw_headers){.items = lines, .count = count}, &trusted, 1);
         assert_true(gw_ip_eq(&got, &want));
     }
 }
@@ -47,7 +47,7 @@ static void without_trusted_proxies_the_peer_is_the_client(void **state)
     (void)state;
     const gw_header line = {GW_STR("x-forwarded-for"), GW_STR("198.51.100.1")};
     gw_ip peer = ip("127.0.0.1");
-    gw_ip got = client_address(&peer, (gw_headers){.items = &line, .count = 1}, NULL, 0);
+    gw_ip got = gw_client_address(&peer, (gw_headers){.items = &line, .count = 1}, NULL, 0);
     assert_true(gw_ip_eq(&got, &peer));
 }
 

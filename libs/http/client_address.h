@@ -10,5 +10,5 @@
 #include "core/net.h"
 #include "http/message.h"
 
-gw_ip client_address(const gw_ip *peer, gw_headers headers, const gw_cidr *trusted_proxies,
-                     size_t trusted_count);
+gw_ip gw_client_address(const gw_ip *peer, gw_headers headers, const gw_cidr *trusted_proxies,
+                        size_t trusted_count);

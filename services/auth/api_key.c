@@ -58,12 +58,13 @@ void api_key_retire_secret(api_key_record *k, int64_t now_ms, int64_t expires_ms
 {
     api_key_secret kept[API_KEY_PREVIOUS_MAX];
     size_t n = 0;
-    if (expires_ms > now_ms) {
+    bool has_grace = expires_ms > now_ms;
+    if (has_grace) {
         kept[n] = k->current;
         kept[n++].expires_ms = expires_ms;
     }
     for (size_t i = 0; i < k->previous_count && n < API_KEY_PREVIOUS_MAX; i++) {
-        if (k->previous[i].expires_ms > now_ms)
+        if (has_grace && k->previous[i].expires_ms > now_ms)
             kept[n++] = k->previous[i];
     }
     if (n)

@@ -40,7 +40,10 @@ typedef struct api_key_record {
 /* A value per field where DATA says what its absence means; stored keys state them all. */
 void api_key_fill_defaults(gw_arena *a, api_key_view *v);
 
-/* The current secret becomes previous[0] until `expires_ms`; a grace that ended is dropped. */
+/*
+ * The current secret becomes previous[0] until `expires_ms`; a grace that ended is dropped. Without a grace (`expires_ms` <= `now_ms`)
+ * older ones end too: there is no other way to end theirs.
+ */
 void api_key_retire_secret(api_key_record *k, int64_t now_ms, int64_t expires_ms);
 
 /*

@@ -110,6 +110,18 @@ def test_regenerate_without_grace_ends_the_old_secret(suite: Suite) -> None:
     assert suite.get("/v1/models", fresh).status_code == 200
 
 
+def test_regenerate_without_grace_ends_older_secrets_in_their_grace_too(suite: Suite) -> None:
+    """One of them has leaked: what was promised to it ends."""
+    key = suite.make_key()
+    second = change(suite, key, "regenerate", graceSeconds=3600)["key"]
+    assert suite.get("/v1/models", key["key"]).status_code == suite.get("/v1/models", second).status_code == 200
+    answer = change(suite, key, "regenerate")
+    assert "previousExpiresAt" not in answer["apiKey"]
+    for old in (key["key"], second):
+        until(suite, old, 401, "every older secret is gone")
+    assert suite.get("/v1/models", answer["key"]).status_code == 200
+
+
 def test_regenerate_keeps_the_old_secret_for_the_grace_and_no_longer(suite: Suite) -> None:
     key = suite.make_key()
     started = time.monotonic()

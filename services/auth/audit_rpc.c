@@ -55,9 +55,18 @@ static gw_status list_run(op *o, const gw_db *d, gw_error *err)
 
 static void list_entries(gw_rpc_call *call, const ProtobufCMessage *request, void *arg)
 {
+    const Apirelay__Auth__V1__ListAuditEntriesRequest *r = (const void *)request;
     op *o = op_new(arg, call, request, list_run);
-    if (o)
+    gw_violations v = {0};
+    gw_error err = {0};
+    if (!o)
+        return;
+    if (r->from && r->to && message_time_ms(r->to) <= message_time_ms(r->from))
+        gw_violations_add(&v, "to", "the range must end after it starts");
+    if (op_check(o, &v, &err) == GW_OK)
         op_start(o);
+    else
+        op_refuse(o, &err);
 }
 
 static gw_status check_known(op *o, const Apirelay__Auth__V1__VerifyAuditLogRequest *r,

@@ -52,6 +52,14 @@ def test_a_part_of_the_chain_is_checked_on_its_own(suite: Suite, log: Any) -> No
         assert suite.admin("GET", f"/admin/audit/verify?{query}").status_code == 400
 
 
+def test_a_period_that_ends_before_it_starts_is_refused(suite: Suite) -> None:
+    """Else it reads as if nobody had done anything."""
+    early, late = "2026-01-01T00:00:00Z", "2026-12-31T00:00:00Z"
+    for first, last in ((late, early), (early, early)):
+        answer = suite.admin("GET", f"/admin/audit?from={first}&to={last}")
+        assert answer.status_code == 400 and answer.json()["error"]["details"][0]["fieldViolations"][0]["field"] == "to"
+
+
 def test_a_missing_entry_is_named(suite: Suite, log: Any) -> None:
     log.delete_one({"_id": 4})
     for query in ({}, {"fromSeq": 2}, {"fromSeq": 4}, {"fromSeq": 5}):

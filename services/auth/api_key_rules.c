@@ -19,7 +19,9 @@
 #define RULE_COUNT_MAX     1000
 #define RULE_WINDOW_MAX_S  86400
 #define AGE_MAX_DAYS       3650
-#define COUNT_MAX          1000000000000000LL /* 1e15: sums of limits never overflow */
+#define PER_MINUTE_MAX                                                                             \
+    100000000LL /* what the relay's bucket counts: a higher limit would be held at this */
+#define COUNT_MAX 1000000000000000LL /* 1e15: sums of limits never overflow */
 
 bool api_key_id_is_valid(gw_str id)
 {
@@ -120,12 +122,12 @@ static void check_permissions(const Apirelay__Auth__V1__KeyPermissions *p, gw_vi
         gw_violations_add(v, "permissions.maxTokens", "must be over 0");
 }
 
-static void check_count(const char *path, bool present, int64_t n, gw_violations *v)
+static void check_count(const char *path, bool present, int64_t n, int64_t most, gw_violations *v)
 {
     if (present && n == 0)
         gw_violations_add(v, path, "must be over 0; to stop a key, suspend the key");
-    else if (present && (n < 0 || n > COUNT_MAX))
-        gw_violations_add(v, path, "must be 1-%lld", COUNT_MAX);
+    else if (present && (n < 0 || n > most))
+        gw_violations_add(v, path, "must be 1-%lld", (long long)most);
 }
 
 void api_key_check_limits(const Apirelay__Auth__V1__KeyLimits *l, gw_violations *v)
@@ -133,12 +135,15 @@ void api_key_check_limits(const Apirelay__Auth__V1__KeyLimits *l, gw_violations 
     if (!l)
         return;
     check_count("limits.requestsPerMinute", l->requests_per_minute_presence_case,
-                l->requests_per_minute, v);
-    check_count("limits.requestsPerDay", l->requests_per_day_presence_case, l->requests_per_day, v);
-    check_count("limits.tokensPerDay", l->tokens_per_day_presence_case, l->tokens_per_day, v);
-    check_count("limits.tokensPerMonth", l->tokens_per_month_presence_case, l->tokens_per_month, v);
+                l->requests_per_minute, PER_MINUTE_MAX, v);
+    check_count("limits.requestsPerDay", l->requests_per_day_presence_case, l->requests_per_day,
+                COUNT_MAX, v);
+    check_count("limits.tokensPerDay", l->tokens_per_day_presence_case, l->tokens_per_day,
+                COUNT_MAX, v);
+    check_count("limits.tokensPerMonth", l->tokens_per_month_presence_case, l->tokens_per_month,
+                COUNT_MAX, v);
     check_count("limits.requestsInFlight", l->requests_in_flight_presence_case,
-                l->requests_in_flight, v);
+                l->requests_in_flight, COUNT_MAX, v);
 }
 
 static void check_rule(const char *path, const Apirelay__Auth__V1__KeyAutoSuspendRule *r,

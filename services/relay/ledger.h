@@ -26,12 +26,13 @@
 #define LEDGER_UNLIMITED ((int64_t)1 << 53)
 #define LEDGER_SEQ_FINAL                                                                           \
     ((int64_t)1 << 52) /* of the statement that closes a dead relay's position */
-#define LEDGER_PER_MINUTE_MAX ((int64_t)100000000) /* millionths of them stay below 2^53 */
-#define LEDGER_DAY_MS         ((int64_t)86400000)
-#define LEDGER_HOLDER_SIZE    48
-#define LEDGER_SUBJECT_SIZE   136 /* a client's id has up to 128 bytes */
-#define LEDGER_RECORDS_MAX    64
-#define LEDGER_SHARDS         64 /* a constant: two values at once would be two ledgers */
+#define LEDGER_PER_MINUTE_MAX                                                                      \
+    ((int64_t)100000000) /* millionths of them stay below 2^53; auth takes no more (api_key_rules.c) */
+#define LEDGER_DAY_MS       ((int64_t)86400000)
+#define LEDGER_HOLDER_SIZE  48
+#define LEDGER_SUBJECT_SIZE 136 /* a client's id has up to 128 bytes */
+#define LEDGER_RECORDS_MAX  64
+#define LEDGER_SHARDS       64 /* a constant: two values at once would be two ledgers */
 
 typedef enum ledger_window {
     LEDGER_REQUESTS_DAY,

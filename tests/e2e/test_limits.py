@@ -164,6 +164,14 @@ def test_a_hot_key_with_every_limit_costs_hardly_a_command_to_redis(suite: Suite
     assert any(each() <= 0.1 for _ in range(3))
 
 
+def test_the_greatest_limits_are_held_as_they_are_stored(suite: Suite) -> None:
+    most = {"requestsPerMinute": 10**8, "requestsPerDay": 10**15, "tokensPerDay": 10**15, "tokensPerMonth": 10**15, "requestsInFlight": 10**15}
+    key = suite.make_key(limits={**most, "costLimitNanoUsd": "9007199000000000"})["key"]
+    assert suite.chat(key).status_code == 200
+    states = suite.get("/v1/usage", key).json()["limitStates"]
+    assert {state["name"]: state["limit"] for state in states} == {**most, "costLimitNanoUsd": 9007199000000000}
+
+
 def test_requests_in_flight_stay_within_the_limit_on_two_relays(suite: Suite) -> None:
     key = suite.make_key(limits={"requestsInFlight": 4})
     httpx.delete(suite.upstream_url + "/_stats")

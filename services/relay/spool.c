@@ -76,20 +76,40 @@ static gw_status commit(spool *s, const spool_event *events, size_t count, const
     return GW_OK;
 }
 
-/* A new segment; what is in the old one is committed first. */
-static gw_status begin_segment(spool *s, const spool_event *events, size_t count,
-                               const spool_meta *m, gw_error *err)
-{
-    gw_status rc = count ? commit(s, events, count, m, err) : GW_OK;
-    return rc == GW_OK ? spool_log_roll(s->log, &s->meta, &s->state, err) : rc;
-}
-
 static gw_status append(spool *s, const spool_event *events, uint32_t count, spool_meta *m,
                         gw_error *err)
 {
     m->tail += count;
     make_record(s, events, count, m);
     return spool_log_append(s->log, s->record, err);
+}
+
+/* What is acked by `m`, behind the events: a segment keeps some room for that. */
+static gw_status commit_acked(spool *s, const spool_meta *m, gw_error *err)
+{
+    spool_meta acked = s->meta;
+    if (m->base != acked.base || m->acked <= acked.acked || spool_log_room(s->log, false) == 0)
+        return GW_OK;
+    acked.acked = m->acked;
+    memcpy(acked.acked_event_id, m->acked_event_id, sizeof(acked.acked_event_id));
+    gw_status rc = append(s, NULL, 0, &acked, err);
+    return rc == GW_OK ? commit(s, NULL, 0, &acked, err) : rc;
+}
+
+/*
+ * A new segment; what is in the old one is committed first. Without a spare the claims are, too: on a full disk only what they give up is
+ * room for what waits.
+ */
+static gw_status begin_segment(spool *s, const spool_event *events, size_t count,
+                               const spool_meta *m, gw_error *err)
+{
+    gw_status rc = count ? commit(s, events, count, m, err) : GW_OK;
+    if (rc == GW_OK && !spool_log_has_spare(s->log))
+        rc = commit_acked(s, m, err);
+    if (rc != GW_OK)
+        return rc;
+    spool_log_recycle(s->log, s->meta.base + s->meta.acked);
+    return spool_log_roll(s->log, &s->meta, &s->state, err);
 }
 
 /* Records one after the other, one at least. */
@@ -185,15 +205,25 @@ static bool take_events(spool_cursor *c, uint32_t max_bytes, spool_frame *f)
     return false;
 }
 
+/* As of the last commit: the writer goes on meanwhile. */
+static spool_meta current(spool *s)
+{
+    spool_log_lock(s->log);
+    spool_meta m = s->meta;
+    spool_log_unlock(s->log);
+    return m;
+}
+
 static gw_status fill(spool *s, int64_t seq, uint32_t max_bytes, spool_frame *f, gw_error *err)
 {
-    if (seq <= s->meta.acked)
+    spool_meta m = current(s);
+    if (seq <= m.acked)
         return gw_fail(err, GW_ERR_DATA_LOSS, "spool: event %lld is acked already", (long long)seq);
     bool has_room = true;
-    while (has_room && seq + f->count <= s->meta.tail) {
-        gw_status rc = spool_log_find(s->log, &s->reading, s->meta.base + seq + f->count, err);
+    while (has_room && seq + f->count <= m.tail) {
+        gw_status rc = spool_log_find(s->log, &s->reading, m.base + seq + f->count, err);
         if (rc != GW_OK)
-            return f->count > 0 || spool_log_is_reused(s->log, s->meta.base + seq) ? GW_OK : rc;
+            return f->count > 0 || spool_log_is_reused(s->log, m.base + seq) ? GW_OK : rc;
         has_room = take_events(&s->reading, GW_MIN(max_bytes, SPOOL_FRAME_BYTES), f);
     }
     return GW_OK;
@@ -205,10 +235,7 @@ gw_status spool_read(spool *s, int64_t seq, uint32_t max_bytes, spool_frame *f, 
     f->count = f->bytes = 0;
     if (!s->log)
         return gw_fail(err, GW_ERR_IO, "spool: closed");
-    spool_log_lock(s->log);
-    gw_status rc = fill(s, seq, max_bytes, f, err);
-    spool_log_unlock(s->log);
-    return rc;
+    return fill(s, seq, max_bytes, f, err);
 }
 
 gw_status spool_read_position(spool *s, int64_t id, ledger_row_sums *ret, gw_error *err)
@@ -226,8 +253,9 @@ int64_t spool_next(const spool *s, int64_t seq)
 
 static bool event_at(spool *s, int64_t seq, gw_str *ret)
 {
-    return seq > s->meta.acked && seq <= s->meta.tail &&
-           spool_log_find(s->log, &s->reading, s->meta.base + seq, NULL) == GW_OK &&
+    spool_meta m = current(s);
+    return seq > m.acked && seq <= m.tail &&
+           spool_log_find(s->log, &s->reading, m.base + seq, NULL) == GW_OK &&
            spool_cursor_peek(&s->reading, ret);
 }
 
@@ -238,10 +266,8 @@ bool spool_find(spool *s, int64_t seq, uint8_t ret_id[SPOOL_EVENT_ID_SIZE],
     Apirelay__Usage__V1__UsageEvent *e = NULL;
     if (!s->log)
         return false;
-    spool_log_lock(s->log);
     if (event_at(s, seq, &event) && spool_event_id(event, ret_id))
         e = apirelay__usage__v1__usage_event__unpack(NULL, event.len, (const uint8_t *)event.ptr);
-    spool_log_unlock(s->log);
     if (!e)
         return false;
     *ret_timestamp_ms = e->timestamp_ms;

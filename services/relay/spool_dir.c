@@ -23,22 +23,6 @@ static void path_of(const spool *s, const char *name, char out[PATH_SIZE])
     (void)snprintf(out, PATH_SIZE, "%s/%s", s->dir, name);
 }
 
-static gw_status os_error(gw_error *err, const char *what, const char *path)
-{
-    return gw_fail(err, GW_ERR_IO, "spool: cannot %s %s: %s", what, path, strerror(errno));
-}
-
-/* Renames and new files are durable once their directory is. */
-static gw_status sync_dir(const char *path, gw_error *err)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return os_error(err, "open", path);
-    bool ok = fsync(fd) == 0;
-    (void)close(fd);
-    return ok ? GW_OK : os_error(err, "sync", path);
-}
-
 void spool_close(spool *s)
 {
     spool_log_free(s->log);
@@ -60,7 +44,7 @@ static gw_status remove_folder(const spool *s, const char *name, gw_error *err)
     if (d)
         (void)closedir(d);
     if (rmdir(path) != 0 && errno != ENOENT)
-        return os_error(err, "remove", path);
+        return spool_io_error(err, "remove", path);
     return GW_OK;
 }
 
@@ -87,7 +71,7 @@ static gw_status make_new(const spool *s, gw_error *err)
     path_of(s, "spool.new", path);
     gw_status rc = remove_folder(s, "spool.new", err);
     if (rc == GW_OK && mkdir(path, 0700) != 0)
-        rc = os_error(err, "make", path);
+        rc = spool_io_error(err, "make", path);
     return rc == GW_OK ? spool_log_make(path, s->segment_bytes, &m, &generations, err) : rc;
 }
 
@@ -97,8 +81,8 @@ static gw_status move(const spool *s, const char *from, const char *to, gw_error
     path_of(s, from, a);
     path_of(s, to, b);
     if (rename(a, b) != 0)
-        return os_error(err, "rename", a);
-    return sync_dir(s->dir, err);
+        return spool_io_error(err, "rename", a);
+    return spool_folder_sync(s->dir, err);
 }
 
 static bool is_there(const spool *s, const char *name)
@@ -240,7 +224,6 @@ gw_status spool_open(const char *dir, int64_t max_bytes, uint32_t slots, spool *
     if (rc == GW_ERR_DATA_LOSS) {
         ret_how->unreadable = true;
         ret_how->why = why;
-        spool_state_forget(&s->state);
         rc = put_aside(s, "spool.unreadable", ret_how->aside, &why);
     }
     if (rc != GW_OK) {

@@ -20,18 +20,20 @@
 
 /* ---- the disk ---- */
 
-typedef struct unsynced {
+/* What of a file would be there after a power loss, and which of its sectors are still to be written there. */
+typedef struct disk_file {
     char path[256];
-    off_t at;
-    size_t len;
-    uint8_t *before;
-} unsynced;
+    size_t size;
+    uint8_t *stable;
+    bool *is_dirty; /* by sector */
+} disk_file;
 
 static struct disk {
-    bool is_full, fails_sync, keeps_log;
+    bool is_full, fails_sync, fails_some_syncs, is_interrupted, remembers;
     int64_t bytes_left; /* that can be written before a write is cut short; < 0: any */
-    int64_t syncs, allocations;
-    unsynced *log;
+    int64_t syncs, allocations, calls;
+    off_t unreadable; /* the sector there; < 0: none */
+    disk_file files[256];
     size_t count;
 } disk;
 
@@ -43,53 +45,132 @@ static void name_of(int fd, char out[256])
     out[n > 0 ? n : 0] = '\0';
 }
 
+static void forget_file(disk_file *f)
+{
+    free(f->stable);
+    free(f->is_dirty);
+    *f = disk.files[--disk.count];
+}
+
+static disk_file *known_file(int fd)
+{
+    char path[256];
+    name_of(fd, path);
+    for (size_t i = 0; i < disk.count; i++)
+        if (strcmp(disk.files[i].path, path) == 0)
+            return &disk.files[i];
+    return NULL;
+}
+
+static ssize_t read_at(int fd, void *bytes, size_t len, off_t at)
+{
+    return syscall(SYS_pread64, fd, bytes, len, at);
+}
+
+static ssize_t write_at(int fd, const void *bytes, size_t len, off_t at)
+{
+    return syscall(SYS_pwrite64, fd, bytes, len, at);
+}
+
+/* What is there when a file is first written is taken for durable. */
+static disk_file *file_of(int fd)
+{
+    struct stat st;
+    disk_file *f = known_file(fd);
+    if (f)
+        return f;
+    assert_true(disk.count < GW_ARRAY_LEN(disk.files));
+    assert_int_equal(fstat(fd, &st), 0);
+    f = &disk.files[disk.count++];
+    *f = (disk_file){.size = (size_t)st.st_size,
+                     .stable = calloc(1, (size_t)st.st_size + 1),
+                     .is_dirty = calloc((size_t)st.st_size / SECTOR + 1, sizeof(bool))};
+    assert_true(f->stable && f->is_dirty);
+    name_of(fd, f->path);
+    int reading = open(f->path, O_RDONLY | O_CLOEXEC);
+    assert_true(read_at(reading, f->stable, f->size, 0) == (ssize_t)f->size);
+    (void)close(reading);
+    return f;
+}
+
 static void note_write(int fd, off_t at, size_t len)
 {
-    unsynced w = {.at = at, .len = len, .before = calloc(1, len)};
-    name_of(fd, w.path);
-    assert_non_null(w.before);
-    int reading = open(w.path, O_RDONLY | O_CLOEXEC);
-    assert_true(reading >= 0);
-    assert_true(pread(reading, w.before, len, at) >= 0);
-    (void)close(reading);
-    disk.log = realloc(disk.log, (disk.count + 1) * sizeof(*disk.log));
-    assert_non_null(disk.log);
-    disk.log[disk.count++] = w;
+    disk_file *f = file_of(fd);
+    for (size_t i = (size_t)at / SECTOR; len > 0 && i <= ((size_t)at + len - 1) / SECTOR; i++)
+        f->is_dirty[i] = true;
+}
+
+static size_t sector_bytes(const disk_file *f, size_t sector)
+{
+    return GW_MIN((size_t)SECTOR, f->size - sector * SECTOR);
+}
+
+static bool is_interrupted(void)
+{
+    return disk.is_interrupted && ++disk.calls % 2 == 0;
 }
 
 ssize_t pwrite(int fd, const void *bytes, size_t len, off_t at)
 {
     size_t n = len;
-    if (disk.bytes_left >= 0 && disk.bytes_left < (int64_t)len)
+    if (is_interrupted()) {
+        errno = EINTR;
+        return -1;
+    }
+    if (disk.is_interrupted)
+        n = (len + 1) / 2;
+    if (disk.bytes_left >= 0 && disk.bytes_left < (int64_t)n)
         n = (size_t)disk.bytes_left;
     if (disk.bytes_left >= 0)
         disk.bytes_left -= (int64_t)n;
-    if (disk.keeps_log && n > 0)
+    if (disk.remembers && n > 0)
         note_write(fd, at, n);
     if (n == 0 && len > 0) {
         errno = EIO;
         return -1;
     }
-    return syscall(SYS_pwrite64, fd, bytes, n, at);
+    return write_at(fd, bytes, n, at);
 }
 
+ssize_t pread(int fd, void *bytes, size_t len, off_t at)
+{
+    off_t bad = disk.unreadable;
+    if (is_interrupted()) {
+        errno = EINTR;
+        return -1;
+    }
+    if (bad >= 0 && at < bad + SECTOR && at + (off_t)len > bad) {
+        if (at >= bad) {
+            errno = EIO;
+            return -1;
+        }
+        len = (size_t)(bad - at);
+    }
+    return read_at(fd, bytes, disk.is_interrupted ? (len + 1) / 2 : len, at);
+}
+
+/* What fails has written some of it; of the rest the kernel thinks no more, though it still shows it to who reads. */
 static int sync_it(int fd)
 {
-    char path[256];
-    if (disk.fails_sync) {
+    disk_file *f = known_file(fd);
+    bool fails = disk.fails_sync || (disk.fails_some_syncs && gw_random_below(2));
+    if (is_interrupted()) {
+        errno = EINTR;
+        return -1;
+    }
+    int reading = f ? open(f->path, O_RDONLY | O_CLOEXEC) : -1;
+    for (size_t i = 0; f && reading >= 0 && i * SECTOR < f->size; i++) {
+        if (f->is_dirty[i] && (!fails || gw_random_below(2)))
+            (void)read_at(reading, f->stable + i * SECTOR, sector_bytes(f, i), (off_t)(i * SECTOR));
+        f->is_dirty[i] = false;
+    }
+    if (reading >= 0)
+        (void)close(reading);
+    if (fails) {
         errno = EIO;
         return -1;
     }
     disk.syncs++;
-    name_of(fd, path);
-    size_t kept = 0;
-    for (size_t i = 0; i < disk.count; i++) {
-        if (strcmp(disk.log[i].path, path) != 0)
-            disk.log[kept++] = disk.log[i];
-        else
-            free(disk.log[i].before);
-    }
-    disk.count = kept;
     return 0;
 }
 int fdatasync(int fd)
@@ -103,56 +184,67 @@ int fsync(int fd)
 
 int posix_fallocate(int fd, off_t at, off_t len)
 {
+    disk_file *f = known_file(fd);
     disk.allocations++;
+    if (is_interrupted())
+        return EINTR;
+    if (f) /* another file of that name, or a longer one */
+        forget_file(f);
     return disk.is_full ? ENOSPC : ftruncate(fd, at + len) == 0 ? 0 : errno;
 }
 
 /* Of what was written since the last sync any sectors may be lost. */
 static void lose_power(void)
 {
-    disk.keeps_log = false;
     while (disk.count > 0) {
-        unsynced w = disk.log[--disk.count];
-        int fd = open(w.path, O_RDWR | O_CLOEXEC);
-        for (size_t i = 0; fd >= 0 && i < w.len;) {
-            size_t n = GW_MIN(SECTOR - (size_t)(w.at + (off_t)i) % SECTOR, w.len - i);
-            if (gw_random_below(2))
-                assert_int_equal(syscall(SYS_pwrite64, fd, w.before + i, n, w.at + (off_t)i), n);
-            i += n;
-        }
+        disk_file *f = &disk.files[0];
+        int fd = open(f->path, O_RDWR | O_CLOEXEC);
+        for (size_t i = 0; fd >= 0 && i * SECTOR < f->size; i++)
+            if (!f->is_dirty[i] || gw_random_below(2))
+                assert_true(write_at(fd, f->stable + i * SECTOR, sector_bytes(f, i),
+                                     (off_t)(i * SECTOR)) > 0);
         if (fd >= 0)
             (void)close(fd);
-        free(w.before);
+        forget_file(f);
     }
+}
+
+static void new_disk(void)
+{
+    while (disk.count > 0)
+        forget_file(&disk.files[0]);
+    disk = (struct disk){.bytes_left = -1, .unreadable = -1};
 }
 
 static int setup(void **state)
 {
-    disk = (struct disk){.bytes_left = -1};
+    new_disk();
     return kit_setup(state);
 }
 
 static int teardown(void **state)
 {
-    while (disk.count > 0)
-        free(disk.log[--disk.count].before);
-    free(disk.log);
-    disk = (struct disk){.bytes_left = -1};
+    new_disk();
     return kit_teardown(state);
 }
 
 /* ---- events ---- */
 
-static spool *open_spool(const kit *k)
+static spool *open_spool_of(const kit *k, int64_t max_bytes)
 {
     spool *s = NULL;
     spool_opened how;
     gw_error err = {0};
-    if (spool_open(k->dir, 0, SLOTS, &s, &how, &err) != GW_OK)
+    if (spool_open(k->dir, max_bytes, SLOTS, &s, &how, &err) != GW_OK)
         fail_msg("%s", err.message);
     if (how.unreadable)
         fail_msg("%s", how.why.message);
     return s;
+}
+
+static spool *open_spool(const kit *k)
+{
+    return open_spool_of(k, 0);
 }
 
 typedef struct made_event {
@@ -328,36 +420,6 @@ static void a_bit_that_flipped_is_noticed_wherever_it_is(void **state)
     spool_free(s);
 }
 
-static void of_a_damaged_spool_the_rest_can_be_read(void **state)
-{
-    kit *k = *state;
-    char path[128], folder[128];
-    gw_error err;
-    spool *s = open_spool(k), *left = NULL;
-    spool_frame *f = malloc(sizeof(*f));
-    assert_non_null(f);
-    while (s->log->count < 4)
-        assert_int_equal(write_events(s, end_of(s) + 1, 10, 0), GW_OK);
-    int64_t tail = s->meta.tail, lost_after = s->log->segments[0]->last,
-            back_at = s->log->segments[2]->before + 1;
-    segment_path(k, s->log->segments[1]->file, path);
-    spool_free(s);
-    assert_int_equal(remove(path), 0);
-    (void)snprintf(folder, sizeof(folder), "%s/spool", k->dir);
-    assert_int_equal(spool_open_readonly(folder, &left, &err), GW_ERR_DATA_LOSS);
-    assert_int_equal(spool_open_damaged(folder, &left, &err), GW_OK);
-    assert_int_equal(spool_get_info(left)->tail, tail);
-    int64_t read = 0;
-    for (int64_t seq = spool_next(left, 1); seq <= tail; seq = spool_next(left, seq + f->count)) {
-        assert_true(seq <= lost_after || seq >= back_at);
-        assert_int_equal(spool_read(left, seq, SPOOL_FRAME_BYTES, f, &err), GW_OK);
-        read += f->count;
-    }
-    assert_int_equal(read, tail - (back_at - 1 - lost_after));
-    spool_free(left);
-    free(f);
-}
-
 static unsigned count_files(const kit *k)
 {
     unsigned n = 0;
@@ -464,6 +526,243 @@ static void a_sync_that_fails_changes_nothing(void **state)
     spool_free(s);
 }
 
+/* After a sync that failed the kernel may take what was written for written: who comes next has to write it again. */
+static void what_a_failed_sync_dropped_is_written_again_by_the_next_start(void **state)
+{
+    kit *k = *state;
+    disk.remembers = true;
+    for (int i = 0; i < 20; i++) {
+        spool *s = open_spool(k);
+        int64_t end = end_of(s);
+        assert_int_equal(write_events(s, end + 1, 2, 0), GW_OK);
+        disk.fails_sync = true;
+        assert_int_equal(write_events(s, end + 3, 30, 0), GW_ERR_IO);
+        disk.fails_sync = false;
+        spool_free(s); /* killed */
+        s = open_spool(k);
+        end = end_of(s); /* this may be sent from now on */
+        spool_free(s);
+        lose_power();
+        s = open_spool(k);
+        assert_int_equal(end_of(s), end);
+        check_all(s);
+        spool_free(s);
+    }
+}
+
+static void a_full_disk_takes_events_together_with_the_claims_that_make_room(void **state)
+{
+    kit *k = *state;
+    spool *s = open_spool(k);
+    while (s->log->count < 4)
+        assert_int_equal(write_events(s, end_of(s) + 1, 10, 0), GW_OK);
+    disk.is_full = true;
+    while (write_events(s, end_of(s) + 1, 1, 0) == GW_OK) {
+    }
+    for (int i = 0; i < 300; i++)
+        assert_int_equal(write_events(s, end_of(s) + 1, 3, s->meta.tail), GW_OK);
+    check_all(s);
+    spool_free(s);
+}
+
+static void signals_and_short_writes_change_nothing(void **state)
+{
+    kit *k = *state;
+    disk.is_interrupted = true;
+    spool *s = open_spool(k);
+    while (s->log->count < 3)
+        assert_int_equal(write_events(s, end_of(s) + 1, 10, 0), GW_OK);
+    check_all(s);
+    spool_free(s);
+    s = open_spool(k);
+    check_all(s);
+    spool_free(s);
+}
+
+/* ---- what is left of a damaged spool ---- */
+
+static void overwrite(const char *path, const void *bytes, size_t len, off_t at)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    assert_int_equal(pwrite(fd, bytes, len, at), len);
+    (void)close(fd);
+}
+
+typedef struct gap {
+    int64_t first, last; /* numbers; last < first: none */
+} gap;
+
+/* All events up to `tail` but those of the gaps, which follow one another. */
+static void check_rest(const kit *k, int64_t tail, const gap *gaps, size_t count)
+{
+    char folder[128];
+    gw_error err = {0};
+    spool *left = NULL;
+    spool_frame *f = malloc(sizeof(*f));
+    int64_t expected = 1;
+    assert_non_null(f);
+    (void)snprintf(folder, sizeof(folder), "%s/spool", k->dir);
+    assert_int_equal(spool_open_damaged(folder, &left, &err), GW_OK);
+    for (int64_t seq = spool_next(left, 1); seq != INT64_MAX; seq = spool_next(left, expected)) {
+        if (seq > expected) {
+            assert_true(count > 0);
+            assert_int_equal(expected, gaps->first);
+            assert_int_equal(seq, gaps->last + 1);
+            gaps++;
+            count--;
+        }
+        if (spool_read(left, seq, SPOOL_FRAME_BYTES, f, &err) != GW_OK)
+            fail_msg("%s", err.message);
+        assert_true(f->count > 0);
+        for (uint32_t i = 0; i < f->count; i++) {
+            made_event m;
+            spool_event e = make_event(&m, seq + i);
+            assert_int_equal(f->events[i].len, e.bytes.len);
+            assert_memory_equal(f->events[i].data, e.bytes.ptr, e.bytes.len);
+        }
+        expected = seq + f->count;
+    }
+    assert_int_equal(count, 0);
+    assert_int_equal(expected, tail + 1);
+    assert_int_equal(spool_get_info(left)->tail, tail);
+    spool_free(left);
+    free(f);
+}
+
+static gw_status try_to_open(const kit *k)
+{
+    char folder[128];
+    gw_error err;
+    spool *s = NULL;
+    (void)snprintf(folder, sizeof(folder), "%s/spool", k->dir);
+    gw_status rc = spool_open_readonly(folder, &s, &err);
+    spool_free(s);
+    return rc;
+}
+
+static void of_a_damaged_spool_the_rest_can_be_read(void **state)
+{
+    kit *k = *state;
+    char path[128];
+    spool *s = open_spool(k);
+    while (s->log->count < 4)
+        assert_int_equal(write_events(s, end_of(s) + 1, 10, 0), GW_OK);
+    int64_t tail = s->meta.tail;
+    gap lost = {s->log->segments[1]->before + 1, s->log->segments[1]->last};
+    segment_path(k, s->log->segments[1]->file, path);
+    spool_free(s);
+    assert_int_equal(remove(path), 0);
+    assert_int_equal(try_to_open(k), GW_ERR_DATA_LOSS);
+    check_rest(k, tail, &lost, 1);
+}
+
+/* Three events a record; what is spoilt is a record's header or its body, the last of the segment or another. */
+static void behind_a_damaged_record_the_next_sound_one_is_found(void **state)
+{
+    kit *k = *state;
+    uint32_t offsets[8];
+    char path[128];
+    static const uint8_t noise[4] = {0x5a, 0x5a, 0x5a, 0x5a};
+    spool *s = open_spool(k);
+    for (size_t i = 0; i < GW_ARRAY_LEN(offsets); i++) {
+        offsets[i] = s->log->written;
+        assert_int_equal(write_events(s, end_of(s) + 1, 3, 0), GW_OK);
+    }
+    spool_free(s);
+    segment_path(k, 0, path);
+    overwrite(path, noise, sizeof(noise), offsets[1] + 8); /* the header of 4 … 6 */
+    overwrite(path, noise, sizeof(noise), offsets[4] + 300); /* the body of 13 … 15 */
+    overwrite(path, noise, sizeof(noise), offsets[5] + 300);
+    assert_int_equal(try_to_open(k), GW_ERR_DATA_LOSS);
+    check_rest(k, 24, (const gap[]){{4, 6}, {13, 18}}, 2);
+    overwrite(path, noise, sizeof(noise), 20); /* the segment's head */
+    assert_int_equal(try_to_open(k), GW_ERR_DATA_LOSS);
+    check_rest(k, 24, (const gap[]){{4, 6}, {13, 18}}, 2);
+}
+
+/* Of a commit of two records the second is still there, behind the one that was written over the first. */
+static void what_a_failed_commit_left_is_not_salvaged(void **state)
+{
+    kit *k = *state;
+    char path[128];
+    spool *s = open_spool_of(k, 8 << 20);
+    assert_int_equal(write_events(s, 1, 3, 0), GW_OK);
+    uint32_t damaged = s->log->written;
+    disk.fails_sync = true;
+    assert_int_equal(write_events(s, 4, 300, 0), GW_ERR_IO);
+    disk.fails_sync = false;
+    assert_int_equal(write_events(s, 4, 3, 0), GW_OK);
+    spool_free(s);
+    check_rest(k, 6, NULL, 0);
+    segment_path(k, 0, path);
+    overwrite(path, "what", 4, damaged + 300);
+    check_rest(k, 3, NULL, 0);
+}
+
+static void a_disk_that_cannot_be_read_is_no_end(void **state)
+{
+    kit *k = *state;
+    char path[128];
+    spool *s = open_spool(k);
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(write_events(s, end_of(s) + 1, 3, 0), GW_OK);
+    uint32_t to = s->log->written;
+    spool_free(s);
+    for (off_t at = SECTOR; at < to; at += SECTOR) {
+        disk.unreadable = at;
+        assert_int_equal(try_to_open(k), GW_ERR_DATA_LOSS);
+    }
+    disk.unreadable = -1;
+    segment_path(k, 0, path);
+    assert_int_equal(try_to_open(k), GW_OK);
+}
+
+static void of_a_damaged_spool_is_kept_what_is_committed_of_each_slot(void **state)
+{
+    kit *k = *state;
+    char path[128];
+    gw_error err;
+    spool_opened how;
+    spool *s = open_spool(k);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(write_events(s, end_of(s) + 1, 2, 0), GW_OK);
+    uint32_t damaged = s->log->written;
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(write_events(s, end_of(s) + 1, 1, 0), GW_OK);
+    spool_free(s);
+    segment_path(k, 0, path);
+    overwrite(path, "what", 4, damaged + 300);
+    assert_int_equal(spool_open(k->dir, 0, SLOTS, &s, &how, &err), GW_OK);
+    assert_true(how.unreadable);
+    for (uint32_t number = 1; number <= 6; number++)
+        assert_int_equal(spool_committed(s, number % SLOTS), number);
+    assert_int_equal(spool_committed(s, 7), 0);
+    spool_free(s);
+}
+
+/* The last record of the segment before is without events, and bad: the head behind it says the same. */
+static void a_head_says_what_a_damaged_record_before_it_said(void **state)
+{
+    kit *k = *state;
+    char path[128];
+    spool *s = open_spool(k);
+    while (spool_log_room(s->log, true) > 0)
+        assert_int_equal(write_events(s, end_of(s) + 1, 1, 0), GW_OK);
+    uint32_t damaged = s->log->written;
+    assert_int_equal(write_events(s, 0, 0, 5), GW_OK);
+    disk.bytes_left = sizeof(spool_head) + 8; /* and the end of the old segment */
+    assert_int_equal(write_events(s, end_of(s) + 1, 1, 5), GW_ERR_IO);
+    disk.bytes_left = -1;
+    assert_int_equal(s->log->count, 2);
+    segment_path(k, s->log->segments[0]->file, path);
+    spool_free(s);
+    overwrite(path, "what", 4, damaged + 20);
+    s = open_spool(k);
+    assert_int_equal(s->meta.acked, 5);
+    check_all(s);
+    spool_free(s);
+}
+
 /* ---- any of them, in any order ---- */
 
 typedef struct course {
@@ -481,7 +780,7 @@ static void note_committed(course *c)
 
 static void reopen(course *c)
 {
-    disk.fails_sync = disk.is_full = disk.keeps_log = false;
+    disk.fails_sync = disk.fails_some_syncs = disk.is_full = disk.is_interrupted = false;
     disk.bytes_left = -1;
     c->s = open_spool(c->k);
     /* What failed may be there, and nothing that had succeeded may be missing. */
@@ -489,7 +788,6 @@ static void reopen(course *c)
     assert_true(c->s->meta.base + c->s->meta.acked >= c->base + c->acked);
     check_all(c->s);
     note_committed(c);
-    disk.keeps_log = true;
 }
 
 static void step(course *c)
@@ -500,6 +798,8 @@ static void step(course *c)
     int64_t acked = c->s->meta.acked;
     disk.is_full = gw_random_below(8) == 0;
     disk.fails_sync = gw_random_below(10) == 0;
+    disk.fails_some_syncs = gw_random_below(8) == 0;
+    disk.is_interrupted = gw_random_below(10) == 0;
     disk.bytes_left = gw_random_below(10) == 0 ? (int64_t)gw_random_below(30000) : -1;
     if (gw_random_below(2))
         acked += (int64_t)gw_random_below((uint64_t)waiting + 1);
@@ -515,6 +815,7 @@ static void what_was_committed_survives_everything(void **state)
 {
     for (int seed = 0; seed < SEEDS; seed++) {
         course c = {.k = *state};
+        disk.remembers = true;
         reopen(&c);
         for (int i = 0; i < STEPS; i++) {
             step(&c);
@@ -524,8 +825,13 @@ static void what_was_committed_survives_everything(void **state)
             if (gw_random_below(2))
                 lose_power();
             reopen(&c);
+            if (gw_random_below(2)) { /* what is shown after an opening is on disk */
+                spool_free(c.s);
+                lose_power();
+                reopen(&c);
+            }
         }
-        disk.keeps_log = false;
+        new_disk();
         spool_free(c.s);
         kit_remove_tree(c.k->dir);
         assert_int_equal(mkdir(c.k->dir, 0700), 0);
@@ -538,12 +844,20 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         TEST(a_last_record_cut_at_any_byte_is_the_end),
         TEST(a_bit_that_flipped_is_noticed_wherever_it_is),
-        TEST(of_a_damaged_spool_the_rest_can_be_read),
         TEST(acked_segments_are_used_again),
         TEST(each_commit_is_one_sync),
         TEST(what_does_not_fit_a_full_disk_comes_when_there_is_room),
         TEST(claims_make_room_on_a_full_disk),
         TEST(a_sync_that_fails_changes_nothing),
+        TEST(what_a_failed_sync_dropped_is_written_again_by_the_next_start),
+        TEST(a_full_disk_takes_events_together_with_the_claims_that_make_room),
+        TEST(signals_and_short_writes_change_nothing),
+        TEST(of_a_damaged_spool_the_rest_can_be_read),
+        TEST(behind_a_damaged_record_the_next_sound_one_is_found),
+        TEST(what_a_failed_commit_left_is_not_salvaged),
+        TEST(a_disk_that_cannot_be_read_is_no_end),
+        TEST(of_a_damaged_spool_is_kept_what_is_committed_of_each_slot),
+        TEST(a_head_says_what_a_damaged_record_before_it_said),
         TEST(what_was_committed_survives_everything),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,10 +11,11 @@
  * Recovery reads the state and what follows it, of older segments the headers only. What is behind the last sound record is a tail that
  * was being written, unless a record behind it says that it had been on disk: that is damage, and so is a segment that is missing.
  *
- * Thread: the writer's; spool_log_find() on another one under spool_log_lock().
+ * Thread: the writer's; spool_log_find() also on one other, of events that are not acked.
  */
 #pragma once
 
+#include "spool_file.h"
 #include "spool_format.h"
 #include "spool_state.h"
 
@@ -34,7 +35,7 @@ typedef struct spool_segment {
     uint64_t number;
     unsigned file;
     uint32_t size;
-    uint32_t end; /* of what can be read */
+    uint32_t begin, end; /* of what can be read */
     int64_t before; /* number of the last event before it */
     int64_t last; /* … in it */
     uint32_t mark_count;
@@ -75,14 +76,11 @@ GW_CHECK gw_status spool_log_make(const char *folder, uint32_t segment_bytes, co
                                   const spool_state *state, gw_error *err);
 /*
  * `segment_bytes` 0: for reading only, nothing is changed. `state` may be NULL; else all that is found is added to it.
- * GW_ERR_DATA_LOSS: something is missing or damaged.
+ * GW_ERR_DATA_LOSS: something is missing or damaged; what `state` got by then is true all the same.
  */
 GW_CHECK gw_status spool_log_open(const char *folder, uint32_t segment_bytes, spool_state *state,
                                   spool_log **ret, spool_meta *ret_meta, gw_error *err);
-/*
- * For reading only, what of a damaged log can be read: of each segment what is before the first record that is none. GW_ERR_DATA_LOSS when
- * that is nothing.
- */
+/* For reading only, all that can be read of a damaged log (spool_log_salvage.c). GW_ERR_DATA_LOSS when that is nothing. */
 GW_CHECK gw_status spool_log_salvage(const char *folder, spool_log **ret, spool_meta *ret_meta,
                                      gw_error *err);
 void spool_log_free(spool_log *l);
@@ -122,9 +120,16 @@ int64_t spool_log_next(const spool_log *l, int64_t number);
 bool spool_cursor_peek(const spool_cursor *c, gw_str *ret);
 void spool_cursor_step(spool_cursor *c, const gw_str *event); /* to the next one */
 /* Of a log opened for reading: its relay has had the event acked, and the segment has become another one since. */
-bool spool_log_is_reused(const spool_log *l, int64_t number);
+bool spool_log_is_reused(spool_log *l, int64_t number);
 
-/* Between spool_log.c and spool_log_open.c. */
+/* A roll needs no new file. */
+static inline bool spool_log_has_spare(const spool_log *l)
+{
+    return l->spare_count > 0;
+}
+
+/* Between spool_log.c, spool_log_open.c, spool_log_salvage.c and spool_log_read.c. */
+spool_log *spool_log_new(const char *folder, uint32_t segment_bytes); /* NULL: no memory */
 void spool_log_path(const spool_log *l, unsigned file, char out[SPOOL_PATH + 16]);
 GW_CHECK spool_segment *spool_log_push(spool_log *l, const spool_head *h, unsigned file);
 void spool_segment_add(spool_segment *s, const spool_record *r, uint32_t offset);

@@ -1,5 +1,7 @@
 #include "spool_state.h"
 
+#include "spool_file.h"
+
 #include "core/crc32c.h"
 
 #include <errno.h>
@@ -74,12 +76,6 @@ void spool_state_forget_sums(spool_state *s)
     s->used = 0;
 }
 
-void spool_state_forget(spool_state *s)
-{
-    memset(s->generations, 0, s->slots * sizeof(*s->generations));
-    spool_state_forget_sums(s);
-}
-
 void spool_state_note(spool_state *s, uint32_t slot, uint64_t generation, const ledger_event *spent)
 {
     if (slot < s->slots)
@@ -147,11 +143,10 @@ static bool write_file(const char *path, const uint8_t *bytes, size_t len)
     if (fd < 0)
         return false;
     int code = fstat(fd, &st) == 0 ? 0 : errno;
-    if (code == 0 && (size_t)st.st_size < len)
-        code = posix_fallocate(fd, 0, (off_t)((len + len / 4 + PAGE) / PAGE * PAGE));
-    if (code == 0 && pwrite(fd, bytes, len, 0) != (ssize_t)len)
-        code = errno ? errno : EIO;
-    if (code == 0 && fdatasync(fd) != 0)
+    if (code == 0 && (size_t)st.st_size < len &&
+        !spool_file_allocate(fd, (off_t)((len + len / 4 + PAGE) / PAGE * PAGE)))
+        code = errno;
+    if (code == 0 && !(spool_file_write(fd, bytes, len, 0) && spool_file_sync(fd)))
         code = errno;
     (void)close(fd);
     errno = code;
@@ -171,7 +166,7 @@ gw_status spool_state_save(const spool_state *s, const char *folder, const spool
     put(s, &h, bytes);
     path_of(folder, where->file, path);
     if (!write_file(path, bytes, bytes_of(&h)))
-        return gw_fail(err, GW_ERR_IO, "spool: cannot write %s: %s", path, strerror(errno));
+        return spool_io_error(err, "write", path);
     return GW_OK;
 }
 
@@ -186,13 +181,24 @@ static uint8_t *read_file(const char *folder, unsigned file, size_t *ret_len)
     uint8_t *bytes = NULL;
     if (fstat(fd, &st) == 0 && st.st_size > 0 && st.st_size < (off_t)SPOOL_SEGMENT_MAX)
         bytes = malloc((size_t)st.st_size);
-    if (bytes && pread(fd, bytes, (size_t)st.st_size, 0) != st.st_size) {
+    if (bytes && !spool_file_read(fd, bytes, (size_t)st.st_size, 0)) {
         free(bytes);
         bytes = NULL;
     }
     (void)close(fd);
     *ret_len = bytes ? (size_t)st.st_size : 0;
     return bytes;
+}
+
+gw_status spool_state_save_again(const char *folder, const spool_saved *where, gw_error *err)
+{
+    char path[PATH_SIZE];
+    size_t len;
+    gw_auto_free uint8_t *bytes = read_file(folder, where->file, &len);
+    path_of(folder, where->file, path);
+    if (!bytes || !write_file(path, bytes, len))
+        return spool_io_error(err, "write", path);
+    return GW_OK;
 }
 
 static bool is_sound(const uint8_t *bytes, size_t len, state_head *h)

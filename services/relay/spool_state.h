@@ -22,7 +22,6 @@ typedef struct spool_state {
 GW_CHECK bool spool_state_init(spool_state *s, uint32_t slots);
 void spool_state_fini(spool_state *s);
 void spool_state_forget_sums(spool_state *s); /* of another log */
-void spool_state_forget(spool_state *s);
 
 void spool_state_note(spool_state *s, uint32_t slot, uint64_t generation,
                       const ledger_event *spent);
@@ -36,6 +35,9 @@ typedef struct spool_saved {
 /* Durable when it returns GW_OK. GW_ERR_IO: the file holds nothing. */
 GW_CHECK gw_status spool_state_save(const spool_state *s, const char *folder,
                                     const spool_saved *where, gw_error *err);
+/* What that file holds once more: read back it may have been the kernel's memory alone. */
+GW_CHECK gw_status spool_state_save_again(const char *folder, const spool_saved *where,
+                                          gw_error *err);
 /* The newest that is whole; its figures are added to `s`, which may be NULL. GW_ERR_DATA_LOSS when there is none. */
 GW_CHECK gw_status spool_state_load(spool_state *s, const char *folder, spool_saved *ret,
                                     gw_error *err);

@@ -18,7 +18,8 @@ typedef struct tool {
     int status;
 } tool;
 
-typedef void (*visit_spool)(tool *t, spool *s, const char *name);
+/* May replace *s by what can be read of `path` when it turns out to be damaged. */
+typedef void (*visit_spool)(tool *t, spool **s, const char *path, const char *name);
 
 static void say_error(tool *t, const char *name, const gw_error *err)
 {
@@ -44,11 +45,13 @@ static void print_time(tool *t, const char *name, spool *s, int64_t seq)
     (void)fprintf(t->out, ",\"%s\":\"%s\"", name, text);
 }
 
-static void inspect(tool *t, spool *s, const char *name)
+static void inspect(tool *t, spool **opened, const char *path, const char *name)
 {
+    spool *s = *opened;
     const spool_info *i = spool_get_info(s);
     char id[2 * SPOOL_ID_SIZE + 1], boot[2 * SPOOL_BOOT_SIZE + 1];
     gw_auto_buf quoted = {0};
+    (void)path;
     hex(i->id, sizeof(i->id), id);
     hex(i->boot, sizeof(i->boot), boot);
     gw_buf_append_json(&quoted, gw_str_of(name));
@@ -100,9 +103,34 @@ static void export_event(tool *t, const char *id, int64_t seq, const ProtobufCBi
         apirelay__usage__v1__usage_event__free_unpacked(e, NULL);
 }
 
-static void export_events(tool *t, spool *s, const char *name)
+static void say_missing(tool *t, const char *name, int64_t first, int64_t last)
 {
-    const spool_info *i = spool_get_info(s);
+    (void)fprintf(t->errors, "%s: events %lld to %lld cannot be read\n", name, (long long)first,
+                  (long long)last);
+    t->status = 1;
+}
+
+/* Only what is behind the state was read at the opening: damage before it shows here. */
+static gw_status read_frame(spool **s, const char *path, int64_t *seq, spool_frame *f,
+                            gw_error *err)
+{
+    gw_status rc = spool_read(*s, *seq, SPOOL_FRAME_BYTES, f, err);
+    if (rc != GW_ERR_DATA_LOSS)
+        return rc;
+    spool *rest = NULL;
+    if (spool_open_damaged(path, &rest, err) != GW_OK)
+        return rc;
+    spool_free(*s);
+    *s = rest;
+    *seq = spool_next(rest, *seq);
+    f->count = 0;
+    return *seq > spool_get_info(rest)->tail ? GW_OK
+                                             : spool_read(rest, *seq, SPOOL_FRAME_BYTES, f, err);
+}
+
+static void export_events(tool *t, spool **s, const char *path, const char *name)
+{
+    const spool_info i = *spool_get_info(*s);
     char id[2 * SPOOL_ID_SIZE + 1];
     gw_error err;
     gw_auto_free spool_frame *f = malloc(sizeof(*f));
@@ -110,15 +138,19 @@ static void export_events(tool *t, spool *s, const char *name)
         (void)gw_fail(&err, GW_ERR_NO_MEMORY, "out of memory");
         return say_error(t, name, &err);
     }
-    hex(i->id, sizeof(i->id), id);
-    for (int64_t seq = spool_next(s, i->acked + 1); seq <= i->tail;
-         seq = spool_next(s, seq + f->count)) {
-        if (spool_read(s, seq, SPOOL_FRAME_BYTES, f, &err) != GW_OK)
+    hex(i.id, sizeof(i.id), id);
+    for (int64_t next = i.acked + 1; next <= i.tail; next += f->count) {
+        int64_t seq = spool_next(*s, next);
+        f->count = 0;
+        if (seq <= i.tail && read_frame(s, path, &seq, f, &err) != GW_OK)
             return say_error(t, name, &err);
+        if (seq > next)
+            say_missing(t, name, next, GW_MIN(seq - 1, i.tail));
+        if (f->count == 0)
+            return; /* the end; or claimed and deleted while we read */
+        next = seq;
         for (uint32_t k = 0; k < f->count; k++)
             export_event(t, id, seq + k, &f->events[k]);
-        if (f->count == 0)
-            break; /* claimed and deleted while we read */
     }
 }
 
@@ -146,7 +178,7 @@ static void open_one(tool *t, const char *path, const char *name, visit_spool vi
     if (rc == GW_ERR_DATA_LOSS)
         rc = spool_open_damaged(path, &s, &err);
     if (rc == GW_OK)
-        visit(t, s, name);
+        visit(t, &s, path, name);
 }
 
 static bool open_all(tool *t, const char *dir, visit_spool visit)

@@ -5,7 +5,7 @@
  *     export    each event that is not claimed, one JSON object a line: {"spool", "seq", "event"}
  *
  * DIR is a relay's spool directory, or one spool in it (`spool.0a1b2c3d4e.conflict`). Nothing is changed. Of one that is
- * damaged what can be read is shown, and the damage on stderr.
+ * damaged what can be read is shown, also behind what cannot; the damage and the numbers that are missing are on stderr.
  */
 #pragma once
 

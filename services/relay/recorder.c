@@ -52,6 +52,7 @@ void recorder_get_stats(const recorder *r, recorder_stats *ret)
                             .spool_bytes = atomic_load_explicit(&r->bytes, memory_order_relaxed),
                             .open_slots = open_slots(r),
                             .disk_failed = atomic_load(&r->disk_failed),
+                            .disk_low = atomic_load(&r->disk_low),
                             .filling = atomic_load(&r->filling),
                             .full = atomic_load(&r->full),
                             .claimed = atomic_load(&r->claimed),
@@ -105,6 +106,7 @@ void recorder_tick(void *arg)
     set_gauge(r, M_relay_spool_open_slots, s.open_slots);
     set_gauge(r, M_relay_spool_connected, s.connected);
     set_gauge(r, M_relay_spool_disk_failed, s.disk_failed);
+    set_gauge(r, M_relay_spool_disk_low, s.disk_low);
     set_gauge(r, M_relay_spool_filling, s.filling);
     set_gauge(r, M_relay_spool_full, s.full);
     count_lanes(r);
@@ -185,6 +187,7 @@ void recorder_on_report(void *arg, const writer_report *w)
     atomic_store_explicit(&r->tail, w->info.tail, memory_order_relaxed);
     atomic_store_explicit(&r->bytes, w->info.bytes, memory_order_relaxed);
     atomic_store(&r->disk_failed, w->disk_failed);
+    atomic_store(&r->disk_low, w->disk_low);
     atomic_store(&r->filling, w->filling);
     atomic_store(&r->full, w->full);
     if (w->reset_done)

@@ -104,6 +104,7 @@ typedef struct recorder_stats {
     int64_t spool_bytes;
     int64_t open_slots;
     bool disk_failed; /* the last commit failed; DONE slots wait */
+    bool disk_low; /* the disk has no room for what spool_max_bytes allows */
     bool filling; /* 80 % of spool_max_bytes reached */
     bool full; /* spool_max_bytes reached: refuse new traffic with GW_ERR_SPOOL_BUSY */
     int64_t claimed; /* events since the start that usage has acknowledged */

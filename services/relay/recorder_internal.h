@@ -52,7 +52,7 @@ struct recorder {
     int64_t committed, recovered; /* events; of these found at start */
     /* for recorder_get_stats(), which any lane may ask */
     atomic_int_least64_t tail, acked, bytes, claimed, set_aside;
-    atomic_bool disk_failed, filling, full, connected;
+    atomic_bool disk_failed, disk_low, filling, full, connected;
     int64_t seen_committed, seen_failures, seen_acked; /* as counted in metrics */
     int64_t seen_folded, seen_slotless, seen_dropped[RECORDER_DROP_REASONS];
     bool resetting;

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define PATH_SIZE     4096
@@ -21,6 +22,14 @@
 static void path_of(const spool *s, const char *name, char out[PATH_SIZE])
 {
     (void)snprintf(out, PATH_SIZE, "%s/%s", s->dir, name);
+}
+
+int64_t spool_disk_free_bytes(const spool *s)
+{
+    struct statvfs v;
+    if (!s->dir || statvfs(s->dir, &v) != 0)
+        return INT64_MAX;
+    return (int64_t)v.f_bavail * (int64_t)v.f_frsize;
 }
 
 void spool_close(spool *s)

@@ -6,10 +6,12 @@
 #include "spool_internal.h"
 
 #include "core/id.h"
+#include "testing/fake_clock.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 
 #define SLOTS  8
@@ -32,6 +34,7 @@ static struct disk {
     bool is_full, fails_sync, fails_some_syncs, is_interrupted, remembers;
     int64_t bytes_left; /* that can be written before a write is cut short; < 0: any */
     int64_t syncs, allocations, calls;
+    int64_t free_pages;
     off_t unreadable; /* the sector there; < 0: none */
     disk_file files[256];
     size_t count;
@@ -193,6 +196,13 @@ int posix_fallocate(int fd, off_t at, off_t len)
     return disk.is_full ? ENOSPC : ftruncate(fd, at + len) == 0 ? 0 : errno;
 }
 
+int statvfs(const char *restrict path, struct statvfs *restrict ret)
+{
+    (void)path;
+    *ret = (struct statvfs){.f_frsize = 4096, .f_bavail = (fsblkcnt_t)disk.free_pages};
+    return 0;
+}
+
 /* Of what was written since the last sync any sectors may be lost. */
 static void lose_power(void)
 {
@@ -213,7 +223,7 @@ static void new_disk(void)
 {
     while (disk.count > 0)
         forget_file(&disk.files[0]);
-    disk = (struct disk){.bytes_left = -1, .unreadable = -1};
+    disk = (struct disk){.bytes_left = -1, .unreadable = -1, .free_pages = 1 << 20};
 }
 
 static int setup(void **state)
@@ -763,6 +773,46 @@ static void a_head_says_what_a_damaged_record_before_it_said(void **state)
     spool_free(s);
 }
 
+/* ---- an alarm before it fails ---- */
+
+static bool is_low(kit *k)
+{
+    return kit_stats(k).disk_low;
+}
+
+static bool is_well(kit *k)
+{
+    return !kit_stats(k).disk_low;
+}
+
+static void a_disk_without_room_for_the_bound_is_an_alarm(void **state)
+{
+    kit *k = *state;
+    gw_fake_clock time;
+    gw_clock clock = gw_fake_clock_init(&time, 1764000000000);
+    recorder_options o = kit_options(k);
+    o.clock = &clock;
+    o.without_thread = true;
+    disk.free_pages = (64 << 20) / 4096 / 5 + 1; /* of a bound of 64 MiB */
+    kit_open(k, &o);
+    recorder_turn(k->recorder);
+    assert_true(kit_record(recorder_lane_at(k->recorder, 0), true));
+    gw_fake_clock_advance_ms(&time, 1000);
+    recorder_turn(k->recorder);
+    kit_wait_tail(k, 1);
+    assert_true(is_well(k));
+    disk.free_pages -= 2;
+    gw_fake_clock_advance_ms(&time, 5000);
+    recorder_turn(k->recorder);
+    kit_run_until(k, is_low);
+    assert_false(kit_stats(k).disk_failed);
+    disk.free_pages = 1 << 20;
+    gw_fake_clock_advance_ms(&time, 5000);
+    recorder_turn(k->recorder);
+    kit_run_until(k, is_well);
+    kit_close(k, 0);
+}
+
 /* ---- any of them, in any order ---- */
 
 typedef struct course {
@@ -858,6 +908,7 @@ int main(void)
         TEST(a_disk_that_cannot_be_read_is_no_end),
         TEST(of_a_damaged_spool_is_kept_what_is_committed_of_each_slot),
         TEST(a_head_says_what_a_damaged_record_before_it_said),
+        TEST(a_disk_without_room_for_the_bound_is_an_alarm),
         TEST(what_was_committed_survives_everything),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

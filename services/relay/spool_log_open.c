@@ -167,7 +167,7 @@ static gw_status look_for_next(const opening *o)
 
 static gw_status read_all(opening *o)
 {
-    size_t first;
+    size_t first = 0;
     gw_status rc = spool_state_load(o->state, o->log->folder, &o->log->saved, o->err);
     o->log->id = o->log->saved.log;
     if (rc == GW_OK)

@@ -13,6 +13,8 @@
 #define ACK_INTERVAL_MS      500 /* an ack alone is not worth an fsync each */
 #define RETRY_MIN_MS         100
 #define RETRY_MAX_MS         2000
+#define DISK_LOOK_MS         5000
+#define LOW_PARTS            5 /* of the bound: less room than one of them is low */
 
 /* A report on its way to the loop; the thread fills the next one when this one has arrived. */
 typedef struct outbox {
@@ -40,6 +42,7 @@ struct spool_writer {
     size_t pending_count;
     int64_t last_commit_ms, last_busy_ms, last_record_ms;
     int64_t retry_at_ms, retry_delay_ms; /* after a failure */
+    int64_t disk_look_ms; /* when it is due */
     writer_report state;
     bool news;
     live_table *live;
@@ -162,6 +165,26 @@ static void check_bound(spool_writer *w)
     w->state.full = full;
 }
 
+/* Room that the disk does not have: a fifth of the bound, or what is left up to it. */
+static void look_at_disk(spool_writer *w)
+{
+    if (now_ms(w) < w->disk_look_ms)
+        return;
+    w->disk_look_ms = now_ms(w) + DISK_LOOK_MS;
+    int64_t bytes = spool_get_info(w->o.spool)->bytes,
+            free_bytes = spool_disk_free_bytes(w->o.spool);
+    bool low = free_bytes < GW_MIN(w->o.max_bytes / LOW_PARTS, w->o.max_bytes - bytes);
+    if (low == w->state.disk_low)
+        return;
+    if (low)
+        gw_log_error(w->o.log, "spool_disk_low", gw_kv("free_bytes", free_bytes),
+                     gw_kv("bytes", bytes), gw_kv("max_bytes", w->o.max_bytes));
+    else
+        gw_log_info(w->o.log, "spool_disk_has_room", gw_kv("free_bytes", free_bytes));
+    w->state.disk_low = low;
+    w->news = true;
+}
+
 static void note_failure(spool_writer *w, const gw_error *err)
 {
     if (!w->state.disk_failed)
@@ -276,7 +299,7 @@ static bool has_work(const spool_writer *w)
 
 static int64_t wake_up_ms(const spool_writer *w)
 {
-    int64_t due = commit_due_ms(w);
+    int64_t due = GW_MIN(commit_due_ms(w), w->disk_look_ms);
     if (atomic_load(&w->reset) != SPOOL_RESET_NONE)
         due = GW_MIN(due, w->retry_at_ms);
     if (w->live) {
@@ -310,7 +333,7 @@ static void wait_for_work(spool_writer *w)
         now = now_ms(w);
         due = wake_up_ms(w);
         if (due > now)
-            wait_fd(w, due == INT64_MAX ? 60000 : due - now);
+            wait_fd(w, due - now);
     }
     atomic_store(&w->sleeping, false);
 }
@@ -322,6 +345,7 @@ void spool_writer_turn(spool_writer *w)
     if (commit_due_ms(w) <= now_ms(w))
         (void)commit(w);
     roll_live(w);
+    look_at_disk(w);
     report_news(w);
 }
 

@@ -4,7 +4,8 @@
  *     lane ─ index ─▶ done ring ─▶ one commit ─▶ slot FREE ─ index ─▶ freed ring ─▶ lane
  *
  * One commit every sync interval, or when the previous fsync returned, and only when there is something. A commit that fails
- * leaves the slots DONE and is tried again. Idle, the thread sleeps until a lane, which sees its flag, wakes it.
+ * leaves the slots DONE and is tried again. The disk is looked at now and then: segments that are used again hide that it is full until
+ * usage is away and room is needed. Idle, the thread sleeps until a lane, which sees its flag, wakes it.
  *
  * Thread: start, stop and commands on the loop that made it; spool_writer_wake() any.
  */
@@ -32,6 +33,7 @@ typedef struct writer_report {
     int64_t failures; /* commits that failed since the start */
     bool disk_failed, full;
     bool filling; /* at 80 % of the bound */
+    bool disk_low; /* the disk has no room for what the bound allows */
     bool damaged; /* the spool cannot be read: to be replaced by command */
     bool reset_done; /* the command was obeyed; `aside` names what was kept, "" = none */
     char aside[SPOOL_ASIDE_SIZE];

@@ -142,6 +142,26 @@ def test_a_full_disk_is_an_alarm_then_a_refusal_and_nothing_is_lost(stack: Suite
     assert sum(row["repeatCount"] for row in rows if row["response"].get("error") == "spool_busy") == statuses.count(503)
 
 
+def test_a_disk_that_fills_up_is_an_alarm_while_the_spool_still_uses_its_files_again(stack: Suite) -> None:
+    spool = stack.path("spool")
+    if not os.path.ismount(spool):
+        pytest.skip("needs to mount a small file system: run as root")
+    key = stack.make_key()
+    ballast = spool / "ballast"
+    try:
+        with ballast.open("ab", buffering=0) as f, pytest.raises(OSError):
+            while True:
+                f.write(b"x" * 4096)
+        eventually(lambda: stack.metric("relay", "relay_spool_disk_low") == 1, "the alarm", SECONDS)
+        assert stack.processes["relay"].events("spool_disk_low")
+        assert {a.status_code for a in at_once(lambda: stack.chat(key["key"]), 20)} == {200}
+        assert stack.metric("relay", "relay_spool_disk_failed") == 0
+    finally:
+        ballast.unlink()
+    eventually(lambda: stack.metric("relay", "relay_spool_disk_low") == 0, "the disk has room", SECONDS)
+    counted(stack, key["keyId"], 20)
+
+
 def fill(stack: Suite, key: str) -> set[str]:
     """Answers until the spool is at its bound; their ids."""
     stack.processes["usage"].stop()

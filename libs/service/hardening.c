@@ -2,8 +2,10 @@
 #include "service/hardening.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -41,6 +43,22 @@ gw_status gw_process_harden(bool core_dumps, gw_error *err)
     return GW_OK;
 }
 
+/*
+ * The kernel's table of descriptors doubles as they become more, and never shrinks. In a process with several threads each time takes
+ * a grace period of RCU, 10 to 20 ms in which the thread that opens a descriptor stands still (expand_fdtable() in Linux's fs/file.c).
+ */
+static bool reserve_descriptors(uint64_t count)
+{
+    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    int last = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, (int)GW_MIN(count, INT_MAX) - 1);
+
+    if (last >= 0)
+        (void)close(last);
+    if (fd >= 0)
+        (void)close(fd);
+    return last >= 0;
+}
+
 gw_status gw_process_allow_descriptors(uint64_t needed, gw_error *err)
 {
     struct rlimit files;
@@ -57,7 +75,7 @@ gw_status gw_process_allow_descriptors(uint64_t needed, gw_error *err)
                        "the settings need %" PRIu64 " open descriptors, the limit is %" PRIu64
                        " (ulimit -Hn): allow more, or fewer connections",
                        needed, (uint64_t)files.rlim_cur);
-    return GW_OK;
+    return reserve_descriptors(needed) ? GW_OK : fail_io(err, "reserve open descriptors");
 }
 
 /* ---- privileges ---- */

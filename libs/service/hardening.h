@@ -16,7 +16,10 @@
  */
 GW_CHECK gw_status gw_process_harden(bool core_dumps, gw_error *err);
 
-/* Raises the limit of open descriptors as far as it goes. GW_ERR_INVALID_ARGUMENT when that is below `needed`. */
+/*
+ * Raises the limit of open descriptors as far as it goes, and has the kernel make room for `needed` now. GW_ERR_INVALID_ARGUMENT when
+ * the limit is below `needed`; GW_ERR_IO.
+ */
 GW_CHECK gw_status gw_process_allow_descriptors(uint64_t needed, gw_error *err);
 
 /*

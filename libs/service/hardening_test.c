@@ -92,6 +92,8 @@ IN_A_CHILD(descriptors_are_raised_to_the_limit_and_too_few_are_refused)
     CHECK(setrlimit(RLIMIT_NOFILE, &files) == 0);
     CHECK(gw_process_allow_descriptors(256, &err) == GW_OK);
     CHECK(getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur == 256);
+    CHECK(status_has("FDSize:\t256")); /* the table has grown already, and nothing is left open */
+    CHECK(fcntl(255, F_GETFD) == -1 && errno == EBADF);
     CHECK(gw_process_allow_descriptors(257, &err) == GW_ERR_INVALID_ARGUMENT);
     CHECK(strstr(err.message, "need 257 open descriptors, the limit is 256") != NULL);
 }

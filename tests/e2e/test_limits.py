@@ -199,7 +199,7 @@ def test_slots_of_a_relay_that_is_killed_are_free_when_it_is_back(suite: Suite) 
         eventually(lambda: ledger(suite, key).slots > 0 and suite.upstream_stats()["in_flight"] > 0, "requests under way", LEDGER_OPEN_S)
         suite.restart("relay-2", kill=True)
 
-    flood(suite, key["key"], 40, meanwhile=kill, model="gpt-4o-mini+slow-300")
+    flood(suite, key["key"], 3, meanwhile=kill, model="gpt-4o-mini+slow-3000")  # on both relays, until it is seen
     eventually(lambda: (there := ledger(suite, key)).is_there and (there.live, there.slots) == (0, 0), f"no slot left: {ledger(suite, key)}", 20)
     assert statuses(flood(suite, key["key"], 3, model="gpt-4o-mini+slow-100")) == {200: 3}
 

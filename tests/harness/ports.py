@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import httpx
+import pymongo.errors
 
 T = TypeVar("T")
 
@@ -50,7 +51,7 @@ def eventually(probe: Callable[[], T], what: str, seconds: float = 10.0) -> T:
             last = probe()
             if last:
                 return last
-        except (AssertionError, OSError, httpx.TransportError) as e:
+        except (AssertionError, OSError, httpx.TransportError, pymongo.errors.ConnectionFailure) as e:
             last = e
         if time.monotonic() > deadline:
             raise AssertionError(f"{what}: not within {seconds * PATIENCE} s; last seen: {last!r}")

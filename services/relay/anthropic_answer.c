@@ -23,13 +23,28 @@ const char *anthropic_finish_of(gw_str stop_reason)
 
 /* ---- usage ---- */
 
+/* The sum, or where only its parts by their lives are stated, those. */
+static bool read_cache_write(yyjson_val *usage, int64_t *ret)
+{
+    yyjson_val *parts = yyjson_obj_get(usage, "cache_creation");
+    int64_t short_lived = 0, long_lived = 0;
+
+    if (json_count(usage, "cache_creation_input_tokens", ret))
+        return true;
+    bool given = json_count(parts, "ephemeral_5m_input_tokens", &short_lived);
+    given |= json_count(parts, "ephemeral_1h_input_tokens", &long_lived);
+    if (given)
+        *ret = short_lived + long_lived;
+    return given;
+}
+
 void anthropic_usage_read(anthropic_usage *u, yyjson_val *usage)
 {
     anthropic_usage next = *u;
     bool given = json_count(usage, "input_tokens", &next.input);
 
     given |= json_count(usage, "cache_read_input_tokens", &next.cache_read);
-    given |= json_count(usage, "cache_creation_input_tokens", &next.cache_write);
+    given |= read_cache_write(usage, &next.cache_write);
     if (given && next.input + next.cache_read + next.cache_write > 0) {
         u->input = next.input;
         u->cache_read = next.cache_read;

@@ -33,8 +33,8 @@ gw_status google_fail_inband(adapter_stream *s, gw_str json);
 const char *google_finish_of(gw_str finish_reason, bool has_calls);
 /* Why a prompt was blocked, ptr NULL when it was not. */
 gw_str google_block_reason(yyjson_val *response);
-/* False when the counts are not known yet. `ended`: a model that said nothing has no candidates' count. */
-bool google_usage_read(yyjson_val *response, bool ended, chat_usage *ret);
+/* False when the counts are not known yet. `is_empty`: it ended and said nothing, so that it needs no candidates' count. */
+bool google_usage_read(yyjson_val *response, bool is_empty, chat_usage *ret);
 
 typedef enum google_part_kind {
     GOOGLE_NOTHING,

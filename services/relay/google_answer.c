@@ -29,7 +29,7 @@ gw_str google_block_reason(yyjson_val *response)
 
 /* ---- usage ---- */
 
-bool google_usage_read(yyjson_val *response, bool ended, chat_usage *ret)
+bool google_usage_read(yyjson_val *response, bool is_empty, chat_usage *ret)
 {
     yyjson_val *usage = yyjson_obj_get(response, "usageMetadata");
     int64_t prompt = 0, candidates = 0, thoughts = 0, total = 0, cached = 0, tools = 0;
@@ -39,7 +39,11 @@ bool google_usage_read(yyjson_val *response, bool ended, chat_usage *ret)
     (void)json_count(usage, "totalTokenCount", &total);
     (void)json_count(usage, "cachedContentTokenCount", &cached);
     (void)json_count(usage, "toolUsePromptTokenCount", &tools);
-    if (!json_count(usage, "promptTokenCount", &prompt) || (!counted && !ended))
+    if (!json_count(usage, "promptTokenCount", &prompt))
+        return false;
+    if (!counted) /* not stated is not zero: it is the rest of the total, or of an answer without a word */
+        candidates = GW_MAX(total - prompt - tools, 0);
+    if (!counted && candidates == 0 && !is_empty)
         return false;
     /* Candidates include thoughts where the total says so. */
     bool inclusive = total > 0 && prompt + tools + candidates == total;
@@ -216,7 +220,9 @@ static gw_status translate(adapter_stream *s, yyjson_val *response, gw_str *ret)
         return fail_answer(s, GW_ERR_UPSTREAM_PROTOCOL, "the provider's answer has no candidates");
     if (index == 0)
         chat_answer_choice(&out, s->tap, 0, &m, "content_filter");
-    chat_answer_end(&out, s->tap, google_usage_read(response, true, &usage) ? &usage : NULL);
+    chat_answer_end(&out, s->tap,
+                    google_usage_read(response, usage_tap_is_empty(s->tap), &usage) ? &usage
+                                                                                    : NULL);
     return chat_answer_take(s, &out, failed, ret);
 }
 

@@ -112,9 +112,9 @@ static gw_status read_candidate(adapter_stream *s, stream *t, yyjson_val *given)
 
 static void read_usage(adapter_stream *s, stream *t, yyjson_val *response)
 {
-    bool ended = t->candidates[0].finish != NULL;
+    bool is_empty = t->candidates[0].finish && usage_tap_is_empty(s->tap);
 
-    if (google_usage_read(response, ended, &t->usage)) {
+    if (google_usage_read(response, is_empty, &t->usage)) {
         t->has_usage = true;
         chat_usage_report(&t->usage, s->tap);
     }

@@ -38,25 +38,54 @@ void usage_tap_report(usage_tap *t, const token_counts *tokens, int64_t total_to
     t->total_tokens = GW_MAX(total_tokens, tokens->prompt + tokens->completion);
 }
 
+/*
+ * Prompt and completion. What is not stated is not zero: it is the rest of the total, or nobody knows. A completion
+ * that nothing was seen of is none: embeddings have no such member.
+ */
+static bool read_sides(const usage_tap *t, yyjson_val *usage, int64_t total, token_counts *c)
+{
+    bool prompt = json_count(usage, "prompt_tokens", &c->prompt) ||
+                  json_count(usage, "input_tokens", &c->prompt);
+    bool completion = json_count(usage, "completion_tokens", &c->completion) ||
+                      json_count(usage, "output_tokens", &c->completion);
+
+    if (prompt && !completion) {
+        c->completion = GW_MAX(total - c->prompt, 0);
+        return c->completion > 0 || usage_tap_is_empty(t);
+    }
+    if (completion && !prompt)
+        c->prompt = GW_MAX(total - c->completion, 0);
+    return c->prompt > 0 || prompt;
+}
+
+/* cached: DeepSeek has it outside. cache_write: relays have it, and OpenRouter. */
+static void read_prompt_details(yyjson_val *usage, token_counts *c)
+{
+    yyjson_val *details = yyjson_obj_get(usage, "prompt_tokens_details");
+
+    if (!details)
+        details = yyjson_obj_get(usage, "input_tokens_details");
+    if (!json_count(details, "cached_tokens", &c->cached))
+        (void)json_count(usage, "prompt_cache_hit_tokens", &c->cached);
+    if (!json_count(details, "cache_creation_tokens", &c->cache_write))
+        (void)json_count(details, "cache_write_tokens", &c->cache_write);
+}
+
 static void read_usage(usage_tap *t, yyjson_val *usage)
 {
+    yyjson_val *details = yyjson_obj_get(usage, "completion_tokens_details");
     token_counts c = {0};
     int64_t total = 0;
-    bool found = json_count(usage, "prompt_tokens", &c.prompt) ||
-                 json_count(usage, "input_tokens", &c.prompt);
 
-    found |= json_count(usage, "completion_tokens", &c.completion) ||
-             json_count(usage, "output_tokens", &c.completion);
-    if (!found)
-        return;
-    yyjson_val *prompt = yyjson_obj_get(usage, "prompt_tokens_details");
-    yyjson_val *completion = yyjson_obj_get(usage, "completion_tokens_details");
-    if (!json_count(prompt ? prompt : yyjson_obj_get(usage, "input_tokens_details"),
-                    "cached_tokens", &c.cached))
-        (void)json_count(usage, "prompt_cache_hit_tokens", &c.cached); /* DeepSeek */
-    (void)json_count(completion ? completion : yyjson_obj_get(usage, "output_tokens_details"),
-                     "reasoning_tokens", &c.reasoning);
     (void)json_count(usage, "total_tokens", &total);
+    if (!read_sides(t, usage, total, &c))
+        return;
+    read_prompt_details(usage, &c);
+    (void)json_count(details ? details : yyjson_obj_get(usage, "output_tokens_details"),
+                     "reasoning_tokens", &c.reasoning);
+    /* xAI counts reasoning beside the completion, and only the total tells. */
+    if (c.reasoning > 0 && total == c.prompt + c.completion + c.reasoning)
+        c.completion += c.reasoning;
     usage_tap_report(t, &c, total);
 }
 
@@ -147,7 +176,7 @@ gw_status usage_tap_chunk_value(usage_tap *t, yyjson_val *chunk, tap_kind *ret, 
                        "the provider sent something else than JSON objects");
     if (has_error(chunk))
         return gw_fail(err, GW_ERR_UPSTREAM_FAILED, "the provider reported a failure");
-    t->has_choices = yyjson_is_arr(all);
+    t->has_choices |= yyjson_is_arr(all);
     while ((choice = yyjson_arr_iter_next(&choices))) {
         chose = true;
         content |= add_choice(t, choice);

@@ -24,7 +24,7 @@ typedef struct json_scratch {
 typedef struct usage_tap {
     json_scratch scratch; /* borrowed; bytes NULL is fine */
     bool has_usage;
-    bool has_choices; /* of the last object: it had the member */
+    bool has_choices; /* an object had the member */
     token_counts tokens;
     int64_t total_tokens;
     char finish_reason[32]; /* of the first choice that ended; "" when none did */
@@ -39,6 +39,12 @@ typedef struct usage_tap {
 static inline int64_t usage_tap_least(const usage_tap *t)
 {
     return GW_MAX(t->tokens.completion, least_tokens_of(&t->least) - TAP_FORGIVEN_WORDS);
+}
+
+/* True while no text, reasoning or call was seen. */
+static inline bool usage_tap_is_empty(const usage_tap *t)
+{
+    return text_size_tokens(&t->completion) == 0;
 }
 
 typedef enum tap_kind {

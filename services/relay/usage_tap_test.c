@@ -196,6 +196,56 @@ static void absurd_counts_are_not_believed(void **state)
     assert_int_equal(t.total_tokens, 7);
 }
 
+static void what_is_not_stated_is_not_zero(void **state)
+{
+#define SAID "{\"choices\":[{\"message\":{\"content\":\"some words\"}}],\"usage\":"
+    static const struct {
+        const char *json;
+        bool has_usage;
+        token_counts tokens;
+    } cases[] = {
+        {SAID "{\"completion_tokens\":5}}", false, {0}},
+        {SAID "{\"prompt_tokens\":-3,\"completion_tokens\":5}}", false, {0}},
+        {SAID "{\"prompt_tokens\":9}}", false, {0}},
+        {SAID "{\"prompt_tokens\":9,\"completion_tokens\":null,\"total_tokens\":9}}", false, {0}},
+        {SAID "{\"prompt_tokens\":9,\"total_tokens\":12}}", true, {.prompt = 9, .completion = 3}},
+        {SAID "{\"completion_tokens\":5,\"total_tokens\":12}}",
+         true,
+         {.prompt = 7, .completion = 5}},
+        {"{\"data\":[],\"usage\":{\"prompt_tokens\":9}}", true, {.prompt = 9}}, /* embeddings */
+        /* xAI: reasoning beside the completion; OpenAI: in it */
+        {SAID "{\"prompt_tokens\":10,\"completion_tokens\":5,\"total_tokens\":40,"
+              "\"completion_tokens_details\":{\"reasoning_tokens\":25}}}",
+         true,
+         {.prompt = 10, .completion = 30, .reasoning = 25}},
+        {SAID "{\"prompt_tokens\":10,\"completion_tokens\":30,\"total_tokens\":40,"
+              "\"completion_tokens_details\":{\"reasoning_tokens\":25}}}",
+         true,
+         {.prompt = 10, .completion = 30, .reasoning = 25}},
+        {SAID "{\"prompt_tokens\":10,\"completion_tokens\":1,"
+              "\"prompt_tokens_details\":{\"cached_tokens\":2,\"cache_creation_tokens\":4}}}",
+         true,
+         {.prompt = 10, .completion = 1, .cached = 2, .cache_write = 4}},
+        {SAID "{\"prompt_tokens\":10,\"completion_tokens\":1,"
+              "\"prompt_tokens_details\":{\"cache_write_tokens\":4}}}",
+         true,
+         {.prompt = 10, .completion = 1, .cache_write = 4}},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        usage_tap t = {0};
+        const token_counts *want = &cases[i].tokens;
+        gw_error err;
+        assert_int_equal(usage_tap_answer(&t, gw_str_of(cases[i].json), &err), GW_OK);
+        if (t.has_usage != cases[i].has_usage || t.tokens.prompt != want->prompt ||
+            t.tokens.completion != want->completion || t.tokens.cached != want->cached ||
+            t.tokens.reasoning != want->reasoning || t.tokens.cache_write != want->cache_write)
+            fail_msg("%s: %lld %lld", cases[i].json, (long long)t.tokens.prompt,
+                     (long long)t.tokens.completion);
+    }
+}
+
 static void whole_answers_are_read(void **state)
 {
     usage_tap t = {0};
@@ -265,6 +315,7 @@ int main(void)
         cmocka_unit_test(content_is_told_from_preamble),
         cmocka_unit_test(failures_are_seen),
         cmocka_unit_test(absurd_counts_are_not_believed),
+        cmocka_unit_test(what_is_not_stated_is_not_zero),
         cmocka_unit_test(whole_answers_are_read),
         cmocka_unit_test(what_is_said_twice_counts_once),
         cmocka_unit_test(the_least_is_seen_or_reported),

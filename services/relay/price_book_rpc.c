@@ -127,10 +127,12 @@ static gw_status read_before(provider_store *s, price_list *ret, gw_error *err)
     return rc == GW_ERR_NOT_FOUND ? GW_OK : rc;
 }
 
-static gw_status check_import(provider_store *s, const price_book_message *b, gw_error *err)
+/* `path`: of the book in the request, for mistakes. */
+static gw_status check_book(provider_store *s, const price_book_message *b, const char *path,
+                            gw_error *err)
 {
-    gw_status rc = price_book_check(b, "", s->further, err);
-    return rc == GW_OK ? price_book_check_repeats(b, "", s->further, err) : rc;
+    gw_status rc = price_book_check(b, path, s->further, err);
+    return rc == GW_OK ? price_book_check_repeats(b, path, s->further, err) : rc;
 }
 
 static gw_status run_import(provider_op *o, provider_store *s, gw_error *err)
@@ -149,7 +151,7 @@ static gw_status run_import(provider_op *o, provider_store *s, gw_error *err)
     book->n_prices = r->n_prices;
     book->effective_from = r->effective_from;
     book->note = r->note;
-    gw_status rc = check_import(s, book, err); /* before the merge: paths are the caller's */
+    gw_status rc = check_book(s, book, "", err); /* before the merge: paths are the caller's */
     if (rc == GW_OK)
         rc = read_before(s, &before, err);
     if (rc == GW_OK)
@@ -213,7 +215,7 @@ static gw_status take_books(provider_store *s, const rerate_request *r, rate_req
         return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, "priceBook",
                              "may not be given with version");
     if (r->price_book) {
-        rc = check_import(s, r->price_book, err);
+        rc = check_book(s, r->price_book, "priceBook", err);
         return rc == GW_OK ? take_one_book(s, r->price_book, ret, err) : rc;
     }
     if (*r->version) {

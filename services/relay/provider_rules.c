@@ -252,9 +252,10 @@ gw_status route_check(const route_message *r, const char *path, gw_json_violatio
     if (r->n_listed_models > LISTED_MODELS_MAX)
         violation(&c, "listedModels", "must be at most %d names", LISTED_MODELS_MAX);
     for (size_t i = 0; i < r->n_listed_models; i++) {
+        char name[48];
+        snprintf(name, sizeof(name), "listedModels[%zu]", i);
         if (!is_printable(gw_str_of(r->listed_models[i]), MODEL_MAX_LEN))
-            violation(&c, "listedModels", "entry %zu must be 1-%d printable bytes", i,
-                      MODEL_MAX_LEN);
+            violation(&c, name, "must be 1-%d printable bytes", MODEL_MAX_LEN);
     }
     if (*r->owned_by && !is_printable(gw_str_of(r->owned_by), NAME_MAX_LEN))
         violation(&c, "ownedBy", "must be at most %d printable bytes", NAME_MAX_LEN);

@@ -51,8 +51,21 @@ static const char *model_asked_for(const route_message *r, size_t i)
     return *upstream ? upstream : r->model;
 }
 
+/* Who asks for what is listed shall not be told that it does not exist. */
+static void check_listed(const route_message *r, gw_violations *v)
+{
+    for (size_t i = 0; i < r->n_listed_models; i++) {
+        char field[48];
+        if (gw_glob_match(gw_str_of(r->model), gw_str_of(r->listed_models[i])))
+            continue;
+        snprintf(field, sizeof(field), "listedModels[%zu]", i);
+        gw_violations_add(v, field, "must be a name that the route takes (%.60s)", r->model);
+    }
+}
+
 void route_write_check(const route_message *r, gw_violations *v)
 {
+    check_listed(r, v);
     bool is_name = gw_glob_is_exact(gw_str_of(r->model));
     for (size_t i = 1; is_name && i < r->n_targets; i++) {
         for (size_t k = 0; k < i; k++) {

@@ -89,6 +89,27 @@ static void a_route_of_a_name_may_not_ask_for_it_twice(void **state)
     assert_int_equal(v.count, 0);
 }
 
+static void what_a_route_lists_it_takes(void **state)
+{
+    (void)state;
+    static char mine[] = "house-a", other[] = "garden";
+    char glob[] = "house-*", exact[] = "house-a";
+    char *listed[] = {mine, other};
+    route_message r = APIRELAY__RELAY__V1__MODEL_ROUTE__INIT;
+    gw_violations v = {0};
+    r.listed_models = listed;
+    r.n_listed_models = 1;
+    r.model = glob;
+    route_write_check(&r, &v);
+    r.model = exact;
+    route_write_check(&r, &v);
+    assert_int_equal(v.count, 0);
+    r.n_listed_models = 2;
+    route_write_check(&r, &v);
+    assert_int_equal(v.count, 1);
+    assert_string_equal(v.items[0].field, "listedModels[1]");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -96,6 +117,7 @@ int main(void)
         cmocka_unit_test(a_base_url_has_an_end),
         cmocka_unit_test(a_credential_is_named_once),
         cmocka_unit_test(a_route_of_a_name_may_not_ask_for_it_twice),
+        cmocka_unit_test(what_a_route_lists_it_takes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -420,7 +420,8 @@ def test_a_correction_of_the_past_shows_when_it_is_rated_by_what_was_in_force(su
     [
         ({"version": "no-such-book"}, 404, "version"),
         ({"version": "x", "priceBook": {"prices": []}}, 400, "priceBook"),
-        ({"priceBook": {"prices": [price("a", -1, 1)]}}, 400, "prices[0].promptPerMillionNanoUsd"),
+        ({"priceBook": {"prices": [price("a", -1, 1)]}}, 400, "priceBook.prices[0].promptPerMillionNanoUsd"),
+        ({"priceBook": {"prices": [price("a", 1, 1), price("a", 1, 1)]}}, 400, "priceBook.prices[1]"),
         ({"from": "2026-01-02T00:00:00Z", "to": "2026-01-01T00:00:00Z"}, 400, "to"),
         ({"apiKeyId": "short"}, 400, "apiKeyId"),
         ({"groupBy": "weather"}, 400, "groupBy"),
@@ -429,7 +430,7 @@ def test_a_correction_of_the_past_shows_when_it_is_rated_by_what_was_in_force(su
 )
 def test_questions_that_are_none_are_refused_by_name(suite: Suite, question: dict[str, Any], status: int, field: str) -> None:
     answer = suite.admin("POST", "/admin/prices/rerate", json=question)
-    assert answer.status_code == status and field in answer.text, answer.text
+    assert answer.status_code == status and f'"{field}"' in answer.text, answer.text
 
 
 def test_usage_that_is_away_is_said_to_be_away(suite: Suite) -> None:

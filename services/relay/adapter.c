@@ -37,6 +37,16 @@ gw_status adapter_fail_inband(adapter_stream *s, gw_str json)
     return s->failure->error.code;
 }
 
+gw_status adapter_check_choices(adapter_stream *s)
+{
+    gw_error err;
+
+    if (s->tap->has_choices)
+        return GW_OK;
+    (void)gw_fail(&err, GW_ERR_UPSTREAM_PROTOCOL, "the provider's answer has no choices");
+    return adapter_fail(s, &err);
+}
+
 void adapter_emit(adapter_stream *s, answer_event_kind kind, gw_str raw, gw_str data)
 {
     s->emit(s->arg, &(answer_event){.kind = kind, .raw = raw, .data = data});

@@ -141,6 +141,8 @@ GW_CHECK gw_status adapter_write_listing_headers(gw_arena *arena, const provider
 gw_status adapter_fail(adapter_stream *s, const gw_error *err);
 /* The same from an error object of the provider. */
 gw_status adapter_fail_inband(adapter_stream *s, gw_str json);
+/* Fails what had no `choices`: of whoever speaks another dialect. */
+GW_CHECK gw_status adapter_check_choices(adapter_stream *s);
 void adapter_emit(adapter_stream *s, answer_event_kind kind, gw_str raw, gw_str data);
 void adapter_emit_json(adapter_stream *s, answer_event_kind kind, gw_str json); /* frames it */
 void adapter_emit_done(adapter_stream *s, gw_str raw);

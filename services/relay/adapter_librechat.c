@@ -3,13 +3,13 @@
  * calls it ran itself hidden, usage split off the last chunk, errors hidden in the content brought
  * to light.
  */
-#include "adapter.h"
+#include "adapter_params.h"
+#include "chat_request.h"
 
 #include <stdlib.h>
 
 /* express.json's limit; a bigger body would get 500 in plain text, which looks like an outage. */
-#define BODY_MAX_BYTES    ((size_t)3 * 1024 * 1024)
-#define IGNORED_MAX_BYTES 256
+#define BODY_MAX_BYTES ((size_t)3 * 1024 * 1024)
 
 /* ---- request ---- */
 
@@ -37,51 +37,70 @@ static bool is_unsupported(gw_str name, yyjson_val *v)
     return false;
 }
 
-static gw_status check_members(const adapter_job *job, gw_buf *ignored, gw_error *err)
+static gw_status check_members(adapter_params *p, gw_error *err)
 {
     static const char *const used[] = {"model", "messages", "stream", "stream_options", "user"};
-    yyjson_obj_iter it = yyjson_obj_iter_with(job->body->root);
+    yyjson_obj_iter it = yyjson_obj_iter_with(p->job->body->root);
     yyjson_val *key;
 
     while ((key = yyjson_obj_iter_next(&it))) {
         gw_str name = json_string(key);
-        if (is_unsupported(name, yyjson_obj_iter_get_val(key)))
-            return gw_fail_field(err, GW_ERR_UNSUPPORTED_PARAMETER, yyjson_get_str(key),
-                                 "'%.*s' is not supported by agents", GW_STR_ARG(name));
-        if (is_one_of(name, used, GW_ARRAY_LEN(used)) || !gw_header_name_is_valid(name) ||
-            ignored->len + name.len > IGNORED_MAX_BYTES)
-            continue;
-        gw_buf_append_c(ignored, ignored->len > 0 ? ", " : "");
-        gw_buf_append_str(ignored, name);
+        if (is_unsupported(name, yyjson_obj_iter_get_val(key))) {
+            gw_status rc =
+                adapter_params_refuse(p, yyjson_get_str(key), err, "'%.*s' is not supported by %s",
+                                      GW_STR_ARG(name), p->provider);
+            if (rc != GW_OK)
+                return rc;
+        } else if (!is_one_of(name, used, GW_ARRAY_LEN(used))) {
+            adapter_params_ignore(p, name);
+        }
     }
     return GW_OK;
 }
 
-static gw_status add_message(yyjson_mut_doc *doc, yyjson_mut_val *to, yyjson_val *message,
-                             size_t index, gw_error *err)
+/* Agents run their own tools: what a caller's tool was asked and said has no place with them. */
+static gw_status check_message(yyjson_val *message, size_t index, gw_error *err)
 {
-    gw_str role = json_string(yyjson_obj_get(message, "role"));
+    chat_place at = {.list = "messages", .index = index, .member = "role", .part = -1};
+    gw_str role = chat_string(message, "role");
+
+    if (gw_str_eq_c(role, "tool") || gw_str_eq_c(role, "function"))
+        return chat_fail(err, GW_ERR_UNSUPPORTED_PARAMETER, &at,
+                         "agents run their own tools and take no tool results");
+    at.member = "tool_calls";
+    if (yyjson_arr_size(yyjson_obj_get(message, "tool_calls")) > 0)
+        return chat_fail(err, GW_ERR_UNSUPPORTED_PARAMETER, &at,
+                         "agents run their own tools and take no tool calls");
+    return chat_assistant_check(message, index, err);
+}
+
+static gw_status add_message(adapter_params *p, yyjson_mut_doc *doc, yyjson_mut_val *to,
+                             yyjson_val *message, size_t index, gw_error *err)
+{
+    gw_str role = chat_string(message, "role"), refusal = chat_string(message, "refusal");
     yyjson_val *content = yyjson_obj_get(message, "content");
     yyjson_mut_val *out = yyjson_mut_arr_add_obj(doc, to);
+    gw_status rc = check_message(message, index, err);
 
-    if (gw_str_eq_c(role, "tool") || gw_str_eq_c(role, "function")) {
-        char field[48];
-        (void)snprintf(field, sizeof(field), "messages[%zu].role", index);
-        return gw_fail_field(err, GW_ERR_UNSUPPORTED_PARAMETER, field,
-                             "agents run their own tools and take no tool results");
-    }
+    if (rc != GW_OK)
+        return rc;
+    if (yyjson_get_len(yyjson_obj_get(message, "name")) > 0)
+        adapter_params_ignore(p, GW_STR("messages.name"));
     if (gw_str_eq_c(role, "developer"))
         role = GW_STR("system");
     if (role.ptr)
         yyjson_mut_obj_add_strncpy(doc, out, "role", role.ptr, role.len);
-    if (content)
+    if (refusal.len > 0 && (!content || yyjson_is_null(content)))
+        yyjson_mut_obj_add_strncpy(doc, out, "content", refusal.ptr, refusal.len);
+    else if (content)
         yyjson_mut_obj_add_val(doc, out, "content", yyjson_val_mut_copy(doc, content));
     return GW_OK;
 }
 
-static gw_status write_body(const adapter_job *job, gw_str model, yyjson_mut_doc *doc, gw_str *ret,
+static gw_status write_body(adapter_params *p, gw_str model, yyjson_mut_doc *doc, gw_str *ret,
                             gw_error *err)
 {
+    const adapter_job *job = p->job;
     yyjson_mut_val *root = yyjson_mut_obj(doc);
     yyjson_arr_iter it = yyjson_arr_iter_with(yyjson_obj_get(job->body->root, "messages"));
     yyjson_val *message;
@@ -91,7 +110,7 @@ static gw_status write_body(const adapter_job *job, gw_str model, yyjson_mut_doc
     yyjson_mut_obj_add_strn(doc, root, "model", model.ptr, model.len);
     yyjson_mut_val *messages = yyjson_mut_obj_add_arr(doc, root, "messages");
     while ((message = yyjson_arr_iter_next(&it))) {
-        gw_status rc = add_message(doc, messages, message, index++, err);
+        gw_status rc = add_message(p, doc, messages, message, index++, err);
         if (rc != GW_OK)
             return rc;
     }
@@ -123,24 +142,25 @@ static gw_status check_job(const adapter_job *job, gw_error *err)
 static gw_status write_request(const adapter_job *job, adapter_request *ret, gw_error *err)
 {
     const route_target *to = job->target;
-    gw_auto_buf ignored = {0};
+    adapter_auto_params params = {.job = job, .provider = "agents"};
     gw_str *body = gw_arena_new_of(job->arena, gw_str);
     gw_status rc = check_job(job, err);
 
     if (rc == GW_OK)
-        rc = check_members(job, &ignored, err);
+        rc = check_members(&params, err);
     if (rc != GW_OK)
         return rc;
     ret->upstream_model = to->upstream_model.len > 0 ? to->upstream_model : job->body->model;
     ret->target =
         gw_arena_printf(job->arena, "%.*s/chat/completions", GW_STR_ARG(to->provider->base_path));
-    ret->ignored_params = gw_arena_dup(job->arena, gw_buf_str(&ignored));
     yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
     if (!doc || !body || !ret->target.ptr)
         rc = gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the upstream request");
     else
-        rc = write_body(job, ret->upstream_model, doc, body, err);
+        rc = write_body(&params, ret->upstream_model, doc, body, err);
     yyjson_mut_doc_free(doc);
+    if (rc == GW_OK)
+        rc = adapter_params_take(&params, &ret->ignored_params, err);
     if (rc != GW_OK)
         return rc;
     ret->body = body;
@@ -301,8 +321,10 @@ static gw_status on_event(adapter_stream *s, const gw_sse_event *e)
         return on_chunk(s, e->data);
     if (s->suspect.len > 0)
         return fail_disguised(s);
-    adapter_emit_done(s, e->raw);
-    return GW_OK;
+    gw_status rc = adapter_check_choices(s);
+    if (rc == GW_OK)
+        adapter_emit_done(s, e->raw);
+    return rc;
 }
 
 static gw_status on_end(adapter_stream *s)
@@ -327,6 +349,9 @@ static gw_status on_answer(adapter_stream *s, gw_str json, gw_str *ret)
         return adapter_fail_inband(s, json);
     if (rc != GW_OK)
         return adapter_fail(s, &err);
+    rc = adapter_check_choices(s);
+    if (rc != GW_OK)
+        return rc;
     yyjson_doc *parsed = yyjson_read(json.ptr, json.len, YYJSON_READ_NOFLAG);
     yyjson_mut_doc *doc = parsed ? yyjson_doc_mut_copy(parsed, NULL) : NULL;
     char *text = NULL;

@@ -68,8 +68,10 @@ static gw_status on_event(adapter_stream *s, const gw_sse_event *e)
         return GW_OK;
     }
     if (is_done(e->data)) {
-        adapter_emit_done(s, e->raw);
-        return GW_OK;
+        gw_status had = adapter_check_choices(s);
+        if (had == GW_OK)
+            adapter_emit_done(s, e->raw);
+        return had;
     }
     if (gw_str_eq_c(e->name, "error"))
         return adapter_fail_inband(s, e->data);
@@ -100,12 +102,10 @@ static gw_status on_answer(adapter_stream *s, gw_str json, gw_str *ret)
 
     if (rc == GW_ERR_UPSTREAM_FAILED)
         return adapter_fail_inband(s, json);
-    if (rc == GW_OK && s->job->endpoint != ENDPOINT_EMBEDDINGS && !s->tap->has_choices)
-        rc = gw_fail(&err, GW_ERR_UPSTREAM_PROTOCOL, "the provider's answer has no choices");
     if (rc != GW_OK)
         return adapter_fail(s, &err);
     *ret = json;
-    return GW_OK;
+    return s->job->endpoint == ENDPOINT_EMBEDDINGS ? GW_OK : adapter_check_choices(s);
 }
 
 const adapter_ops adapter_openai = {

@@ -1,6 +1,6 @@
 #include "adapter_params.h"
 
-#define IGNORED_MAX_BYTES 256
+#define IGNORED_MAX_BYTES 2048
 
 void adapter_params_fini(adapter_params *p)
 {
@@ -65,6 +65,8 @@ static bool asks_for_nothing(gw_str name, yyjson_val *v)
 
     if (gw_str_eq_c(name, "parallel_tool_calls")) /* false asks for something */
         return yyjson_is_null(v) || yyjson_is_true(v);
+    if (gw_str_eq_c(name, "web_search_options")) /* {} switches the search on */
+        return yyjson_is_null(v);
     if (yyjson_is_null(v) || yyjson_is_false(v) || (yyjson_is_str(v) && yyjson_get_len(v) == 0) ||
         (yyjson_is_ctn(v) && yyjson_get_len(v) == 0))
         return true;
@@ -94,6 +96,14 @@ gw_status adapter_params_refuse(adapter_params *p, const char *name, gw_error *e
     (void)vsnprintf(why, sizeof(why), format, args);
     va_end(args);
     return gw_fail_field(err, GW_ERR_UNSUPPORTED_PARAMETER, name, "%s", why);
+}
+
+bool adapter_params_drop(adapter_params *p, gw_status rc, const char *name)
+{
+    if (rc != GW_ERR_UNSUPPORTED_PARAMETER || !p->job->route->drops_params)
+        return false;
+    adapter_params_ignore(p, gw_str_of(name));
+    return true;
 }
 
 gw_status adapter_params_check(adapter_params *p, const char *const *honoured, size_t count,

@@ -26,6 +26,8 @@ GW_CHECK gw_status adapter_params_check(adapter_params *p, const char *const *ho
 /* One value of an honoured parameter cannot be. GW_OK: to be left out; else the error above. */
 GW_CHECK gw_status adapter_params_refuse(adapter_params *p, const char *name, gw_error *err,
                                          const char *format, ...) GW_PRINTF(4, 5);
+/* What was read of `name` gave `rc`. True: it is GW_ERR_UNSUPPORTED_PARAMETER, and the route says to leave it out; it is listed. */
+bool adapter_params_drop(adapter_params *p, gw_status rc, const char *name);
 /* Lists `name` once; one that is no token of a header is not. */
 void adapter_params_ignore(adapter_params *p, gw_str name);
 /* The list, in the arena; "" when it is empty. GW_ERR_NO_MEMORY. */

@@ -106,6 +106,8 @@ static void streams_that_end_badly_are_failures(void **state)
          GW_ERR_UPSTREAM_FAILED},
         {"event: error\ndata: {\"message\":\"x\"}\n\n", GW_ERR_UPSTREAM_FAILED},
         {"data: garbage\n\n", GW_ERR_UPSTREAM_PROTOCOL},
+        {"data: [DONE]\n\n", GW_ERR_UPSTREAM_PROTOCOL}, /* the end of nothing */
+        {"data: {\"generation\":\"Hi\"}\n\ndata: [DONE]\n\n", GW_ERR_UPSTREAM_PROTOCOL},
         {"", GW_ERR_UPSTREAM_CUT},
     };
     fixture *f = *state;
@@ -136,7 +138,48 @@ static void librechat_bodies_are_rebuilt_from_a_whitelist(void **state)
         "{\"model\":\"agent_x\",\"messages\":[{\"role\":\"system\",\"content\":\"a\"},{\"role\":"
         "\"user\",\"content\":[{\"type\":\"text\",\"text\":\"b\"}]}],\"stream\":true}");
     assert_true(gw_str_eq_c(r.target, "/api/agents/v1/chat/completions"));
-    assert_true(gw_str_eq_c(r.ignored_params, "temperature, ephemeralAgent, tools"));
+    assert_true(gw_str_eq_c(r.ignored_params, "temperature, ephemeralAgent, tools, messages.name"));
+}
+
+static void what_is_left_out_is_listed_however_much_it_is(void **state)
+{
+    static const char *const names[] = {
+        "temperature",
+        "top_p",
+        "max_tokens",
+        "max_completion_tokens",
+        "presence_penalty",
+        "seed",
+        "frequency_penalty",
+        "stop",
+        "logit_bias",
+        "metadata",
+        "store",
+        "service_tier",
+        "prompt_cache_key",
+        "verbosity",
+        "parallel_tool_calls",
+        "reasoning_effort",
+        "safety_identifier",
+        "top_logprobs",
+        "web_search_options",
+        "prediction",
+    };
+    fixture *f = *state;
+    adapter_request r;
+    gw_auto_buf json = {0}, body = {0}, listed = {0};
+    gw_error err;
+
+    gw_buf_append_c(&json, "{\"model\":\"agent_x\",\"messages\":[]");
+    for (size_t i = 0; i < GW_ARRAY_LEN(names); i++) {
+        gw_buf_appendf(&json, ",\"%s\":%s", names[i],
+                       strcmp(names[i], "service_tier") ? "1" : "\"x\"");
+        gw_buf_appendf(&listed, "%s%s", i > 0 ? ", " : "", names[i]);
+    }
+    gw_buf_append_c(&json, "}");
+    ask(f, PROVIDER_LIBRECHAT, ENDPOINT_CHAT, json.data);
+    assert_int_equal(write_request(f, &r, &body, &err), GW_OK);
+    assert_true(gw_str_eq(r.ignored_params, gw_buf_str(&listed)));
 }
 
 static void agents_refuse_what_they_cannot_do(void **state)
@@ -318,6 +361,7 @@ int main(void)
         WITH(openai_streams_pass_byte_for_byte),
         WITH(streams_that_end_badly_are_failures),
         WITH(librechat_bodies_are_rebuilt_from_a_whitelist),
+        WITH(what_is_left_out_is_listed_however_much_it_is),
         WITH(agents_refuse_what_they_cannot_do),
         WITH(values_of_a_wrong_type_are_no_texts),
         WITH(librechat_streams_become_openais),

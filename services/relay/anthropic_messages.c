@@ -94,6 +94,8 @@ static gw_status add_part(turns *t, yyjson_mut_val *to, yyjson_val *part, gw_err
         return chat_fail(err, GW_ERR_UNSUPPORTED_PARAMETER, &t->at,
                          "audio is not supported by Anthropic");
     }
+    if (p.has_detail)
+        adapter_params_ignore(t->params, GW_STR("messages.image_url.detail"));
     add_source(t, block, &p);
     copy_cache_control(t, part, block);
     return GW_OK;
@@ -196,10 +198,13 @@ static gw_status add_assistant(turns *t, yyjson_val *message, gw_error *err)
 {
     yyjson_val *content = yyjson_obj_get(message, "content");
     gw_str refusal = chat_string(message, "refusal");
+    gw_status rc = chat_assistant_check(message, t->at.index, err);
 
+    if (rc != GW_OK)
+        return rc;
     add_thinking(t, message);
     if (yyjson_get_len(content) > 0 && (yyjson_is_str(content) || yyjson_is_arr(content))) {
-        gw_status rc = add_content(t, blocks_of(t, "assistant"), content, false, err);
+        rc = add_content(t, blocks_of(t, "assistant"), content, false, err);
         if (rc != GW_OK)
             return rc;
     }

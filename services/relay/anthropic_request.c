@@ -118,6 +118,8 @@ static gw_status write_choice(writing *w, gw_error *err)
     chat_choice choice;
     gw_status rc = chat_choice_read(json_given(w->asked, "tool_choice"), &choice, err);
 
+    if (adapter_params_drop(w->params, rc, "tool_choice"))
+        rc = GW_OK; /* `choice` is as if absent */
     if (rc != GW_OK || (choice.kind == CHAT_CHOICE_ABSENT && !one_at_a_time))
         return rc;
     yyjson_mut_val *out = yyjson_mut_obj_add_obj(w->doc, w->root, "tool_choice");
@@ -139,6 +141,8 @@ static gw_status write_tools(writing *w, gw_error *err)
 
     while ((given = yyjson_arr_iter_next(&it))) {
         gw_status rc = chat_tool_read(given, index++, &tool, err);
+        if (adapter_params_drop(w->params, rc, "tools"))
+            continue;
         if (rc != GW_OK)
             return rc;
         if (!tools)

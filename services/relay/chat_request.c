@@ -61,8 +61,10 @@ static gw_status read_image(yyjson_val *part, const chat_place *at, chat_part *r
 {
     yyjson_val *image = yyjson_obj_get(part, "image_url");
     gw_str url = yyjson_is_str(image) ? json_string(image) : chat_string(image, "url");
+    gw_str detail = chat_string(image, "detail");
 
     ret->kind = CHAT_IMAGE;
+    ret->has_detail = detail.len > 0 && !gw_str_eq_c(detail, "auto");
     if (!url.ptr)
         return invalid(err, at, "an image_url part needs image_url.url");
     return read_source(url, at, ret, err);
@@ -159,11 +161,11 @@ gw_status chat_choice_read(yyjson_val *tool_choice, chat_choice *ret, gw_error *
             return GW_OK;
         }
     }
-    ret->kind = CHAT_CHOICE_NAMED;
-    ret->name = chat_string(yyjson_obj_get(tool_choice, "function"), "name");
-    if (!yyjson_equals_str(yyjson_obj_get(tool_choice, "type"), "function") || ret->name.len == 0)
+    gw_str name = chat_string(yyjson_obj_get(tool_choice, "function"), "name");
+    if (!yyjson_equals_str(yyjson_obj_get(tool_choice, "type"), "function") || name.len == 0)
         return gw_fail_field(err, GW_ERR_UNSUPPORTED_PARAMETER, "tool_choice",
                              "'tool_choice' has to be auto, none, required or a named function");
+    *ret = (chat_choice){.kind = CHAT_CHOICE_NAMED, .name = name};
     return GW_OK;
 }
 
@@ -199,6 +201,21 @@ gw_status chat_call_read(yyjson_val *call, const chat_place *at, yyjson_mut_doc 
     if (rc == GW_OK && !ret->arguments)
         rc = invalid(err, at, "function.arguments has to be the text of a JSON object");
     return rc;
+}
+
+gw_status chat_assistant_check(yyjson_val *message, size_t index, gw_error *err)
+{
+    static const char *const members[] = {"audio", "function_call"};
+
+    for (size_t i = 0; i < GW_ARRAY_LEN(members); i++) {
+        yyjson_val *given = json_given(message, members[i]);
+        chat_place at = {.list = "messages", .index = index, .member = members[i], .part = -1};
+        if (given)
+            return chat_fail(err, GW_ERR_UNSUPPORTED_PARAMETER, &at,
+                             "'%s' of an assistant's message is not supported by this provider",
+                             members[i]);
+    }
+    return GW_OK;
 }
 
 /* ---- response_format ---- */

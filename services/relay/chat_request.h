@@ -30,6 +30,7 @@ typedef struct chat_part {
     gw_str data; /* base64; ptr NULL when it stands behind `url` */
     gw_str url; /* http or https */
     gw_str name; /* of a file, "" when none */
+    bool has_detail; /* of an image: how closely it is to be looked at was asked for */
 } chat_part;
 /* GW_ERR_INVALID_ARGUMENT, GW_ERR_UNSUPPORTED_PARAMETER (a kind nobody knows, an uploaded file). */
 GW_CHECK gw_status chat_part_read(yyjson_val *part, const chat_place *at, chat_part *ret,
@@ -55,6 +56,7 @@ typedef struct chat_choice {
     chat_choice_kind kind;
     gw_str name; /* of CHAT_CHOICE_NAMED */
 } chat_choice;
+/* CHAT_CHOICE_ABSENT with an error, too: GW_ERR_UNSUPPORTED_PARAMETER. */
 GW_CHECK gw_status chat_choice_read(yyjson_val *tool_choice, chat_choice *ret, gw_error *err);
 
 /* A JSON object in a text, as a value of `doc`; NULL when the text is none. GW_ERR_NO_MEMORY only. */
@@ -69,6 +71,12 @@ typedef struct chat_call { /* of an assistant's message */
 } chat_call;
 GW_CHECK gw_status chat_call_read(yyjson_val *call, const chat_place *at, yyjson_mut_doc *doc,
                                   chat_call *ret, gw_error *err);
+
+/*
+ * Of an assistant's message what has no form in another dialect: audio that the provider keeps, and the call of before
+ * there were tools. GW_ERR_UNSUPPORTED_PARAMETER.
+ */
+GW_CHECK gw_status chat_assistant_check(yyjson_val *message, size_t index, gw_error *err);
 
 typedef enum chat_format { CHAT_FORMAT_TEXT, CHAT_FORMAT_JSON, CHAT_FORMAT_SCHEMA } chat_format;
 /* *ret_schema is set for CHAT_FORMAT_SCHEMA. */

@@ -33,8 +33,8 @@ static gw_status write_sampling(writing *w, gw_error *err)
     if (ceiling > 0)
         (void)yyjson_mut_obj_add_int(w->doc, w->config, "maxOutputTokens", ceiling);
     if (job->body->choices > GOOGLE_CANDIDATES_MAX)
-        return gw_fail_field(err, GW_ERR_UNSUPPORTED_PARAMETER, "n", "'n' is at most %d at Google",
-                             GOOGLE_CANDIDATES_MAX);
+        return adapter_params_refuse(w->params, "n", err, "'n' is at most %d at Google",
+                                     GOOGLE_CANDIDATES_MAX);
     if (job->body->choices > 1)
         (void)yyjson_mut_obj_add_int(w->doc, w->config, "candidateCount", job->body->choices);
     return GW_OK;
@@ -112,6 +112,8 @@ static gw_status write_choice(writing *w, gw_error *err)
     chat_choice choice;
     gw_status rc = chat_choice_read(json_given(w->asked, "tool_choice"), &choice, err);
 
+    if (adapter_params_drop(w->params, rc, "tool_choice"))
+        return GW_OK;
     if (rc != GW_OK || choice.kind == CHAT_CHOICE_ABSENT)
         return rc;
     yyjson_mut_val *config = yyjson_mut_obj_add_obj(w->doc, w->root, "toolConfig");
@@ -134,6 +136,8 @@ static gw_status write_tools(writing *w, gw_error *err)
 
     while ((given = yyjson_arr_iter_next(&it))) {
         gw_status rc = chat_tool_read(given, index++, &tool, err);
+        if (adapter_params_drop(w->params, rc, "tools"))
+            continue;
         if (rc != GW_OK)
             return rc;
         if (!functions) {

@@ -102,6 +102,8 @@ static gw_status add_content(contents *c, yyjson_mut_val *to, yyjson_val *conten
         if (only_text)
             return chat_fail(err, GW_ERR_UNSUPPORTED_PARAMETER, &c->at,
                              "system and tool messages have text only");
+        if (p.has_detail)
+            adapter_params_ignore(c->params, GW_STR("messages.image_url.detail"));
         if (p.url.ptr)
             p.mime = mime_of_url(p.url);
         add_media(c, to, &p);
@@ -160,10 +162,13 @@ static gw_status add_assistant(contents *c, yyjson_val *message, gw_error *err)
     yyjson_val *content = yyjson_obj_get(message, "content");
     gw_str signature = signature_of(message), refusal = chat_string(message, "refusal");
     yyjson_mut_val *last = NULL;
+    gw_status rc = chat_assistant_check(message, c->at.index, err);
 
+    if (rc != GW_OK)
+        return rc;
     if (yyjson_get_len(content) > 0 && (yyjson_is_str(content) || yyjson_is_arr(content))) {
         yyjson_mut_val *parts = parts_of(c, "model");
-        gw_status rc = add_content(c, parts, content, false, err);
+        rc = add_content(c, parts, content, false, err);
         if (rc != GW_OK)
             return rc;
         last = yyjson_mut_arr_get_last(parts);

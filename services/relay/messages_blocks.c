@@ -69,6 +69,17 @@ static gw_status add_image(messages_turns *t, yyjson_mut_val *parts, yyjson_val 
     return GW_OK;
 }
 
+static gw_status check_citations(messages_turns *t, yyjson_val *block, gw_error *err)
+{
+    yyjson_val *asked = yyjson_obj_get(yyjson_obj_get(block, "citations"), "enabled");
+
+    if (!yyjson_is_true(asked))
+        return GW_OK;
+    gw_status rc = messages_unsupported(t, err, "citations are not supported by this provider");
+    return adapter_params_drop(t->params, rc, "messages.citations") ? GW_OK : rc;
+}
+
+/* Title and context of a document are told to the model; here they stand before it. */
 static gw_status add_document(messages_turns *t, yyjson_mut_val *parts, yyjson_val *block,
                               gw_error *err)
 {
@@ -76,6 +87,13 @@ static gw_status add_document(messages_turns *t, yyjson_mut_val *parts, yyjson_v
     gw_str type = chat_string(source, "type"), data = chat_string(source, "data");
     gw_str media = chat_string(source, "media_type"), title = chat_string(block, "title");
 
+    gw_status rc = check_citations(t, block, err);
+
+    if (rc != GW_OK)
+        return rc;
+    if (gw_str_eq_c(type, "text"))
+        add_text(t, parts, title);
+    add_text(t, parts, chat_string(block, "context"));
     if (gw_str_eq_c(type, "text")) {
         add_text(t, parts, data);
         return GW_OK;

@@ -158,14 +158,38 @@ static gw_status write_format(const writing *w, const char *name, yyjson_val *fo
     return GW_OK;
 }
 
+static gw_status check_output(const writing *w, yyjson_val *config, gw_error *err)
+{
+    yyjson_obj_iter it = yyjson_obj_iter_with(config);
+    yyjson_val *key;
+    char name[64];
+
+    if (config && !yyjson_is_obj(config))
+        return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, "output_config",
+                             "'output_config' must be an object");
+    while ((key = yyjson_obj_iter_next(&it))) {
+        if (yyjson_equals_str(key, "effort") || yyjson_equals_str(key, "format") ||
+            yyjson_is_null(yyjson_obj_iter_get_val(key)))
+            continue;
+        (void)snprintf(name, sizeof(name), "output_config.%.40s", yyjson_get_str(key));
+        gw_status rc = adapter_params_refuse(w->params, name, err,
+                                             "'%s' is not supported by this provider", name);
+        if (rc != GW_OK)
+            return rc;
+    }
+    return GW_OK;
+}
+
 static gw_status write_output(const writing *w, gw_error *err)
 {
     yyjson_val *config = json_given(w->asked, "output_config"),
                *format = json_given(w->asked, "output_format");
     yyjson_val *effort = yyjson_obj_get(config, "effort");
     const char *name = format ? "output_format" : "output_config.format";
-    gw_status rc = GW_OK;
+    gw_status rc = check_output(w, config, err);
 
+    if (rc != GW_OK)
+        return rc;
     if (!format)
         format = yyjson_obj_get(config, "format");
     if (effort && !yyjson_is_null(effort))
@@ -179,6 +203,26 @@ static gw_status write_output(const writing *w, gw_error *err)
 
 /* ---- tools ---- */
 
+/* Of a tool what asks Anthropic for help with it: it can be called all the same. */
+static void list_unknown(const writing *w, yyjson_val *tool)
+{
+    static const char *const known[] = {"type",         "name",   "description",
+                                        "input_schema", "strict", "cache_control"};
+    yyjson_obj_iter it = yyjson_obj_iter_with(tool);
+    yyjson_val *key;
+    char name[64];
+
+    while ((key = yyjson_obj_iter_next(&it))) {
+        yyjson_val *value = yyjson_obj_iter_get_val(key);
+        bool is_known = yyjson_is_null(value) || yyjson_is_false(value);
+        for (size_t i = 0; i < GW_ARRAY_LEN(known); i++)
+            is_known |= yyjson_equals_str(key, known[i]);
+        (void)snprintf(name, sizeof(name), "tools.%.50s", yyjson_get_str(key));
+        if (!is_known)
+            adapter_params_ignore(w->params, gw_str_of(name));
+    }
+}
+
 static gw_status write_tool(const writing *w, yyjson_mut_val *tools, yyjson_val *tool, size_t index,
                             gw_error *err)
 {
@@ -187,9 +231,12 @@ static gw_status write_tool(const writing *w, yyjson_mut_val *tools, yyjson_val 
     gw_str description = chat_string(tool, "description");
     yyjson_val *schema = yyjson_obj_get(tool, "input_schema");
 
-    if (type.ptr && !gw_str_eq_c(type, "custom"))
-        return chat_fail(err, GW_ERR_UNSUPPORTED_PARAMETER, &at,
-                         "only tools of the caller's own (custom) are known to this provider");
+    if (type.ptr && !gw_str_eq_c(type, "custom")) {
+        gw_status rc =
+            chat_fail(err, GW_ERR_UNSUPPORTED_PARAMETER, &at,
+                      "only tools of the caller's own (custom) are known to this provider");
+        return adapter_params_drop(w->params, rc, "tools") ? GW_OK : rc;
+    }
     at.member = NULL;
     if (name.len == 0 || !yyjson_is_obj(schema))
         return chat_fail(err, GW_ERR_INVALID_ARGUMENT, &at,
@@ -201,6 +248,7 @@ static gw_status write_tool(const writing *w, yyjson_mut_val *tools, yyjson_val 
     if (description.ptr)
         json_set_text(w->doc, function, "description", description);
     json_set_copy(w->doc, function, "parameters", schema);
+    list_unknown(w, tool);
     if (yyjson_is_true(yyjson_obj_get(tool, "strict")))
         (void)yyjson_mut_obj_add_bool(w->doc, function, "strict", true);
     return GW_OK;
@@ -238,12 +286,13 @@ static gw_status write_tools(const writing *w, gw_error *err)
     gw_status rc = GW_OK;
     size_t index = 0;
 
-    if (yyjson_arr_size(given) == 0)
-        return GW_OK; /* a choice of nothing would be refused */
-    yyjson_mut_val *tools = yyjson_mut_obj_add_arr(w->doc, w->root, "tools");
+    yyjson_mut_val *tools = yyjson_mut_arr(w->doc);
     while (rc == GW_OK && (tool = yyjson_arr_iter_next(&it)))
         rc = write_tool(w, tools, tool, index++, err);
-    return rc == GW_OK && json_given(w->asked, "tool_choice") ? write_choice(w, err) : rc;
+    if (rc != GW_OK || yyjson_mut_arr_size(tools) == 0)
+        return rc; /* a choice of nothing would be refused */
+    (void)yyjson_mut_obj_add_val(w->doc, w->root, "tools", tools);
+    return json_given(w->asked, "tool_choice") ? write_choice(w, err) : GW_OK;
 }
 
 gw_status messages_write_chat(adapter_params *params, json_builder *body, messages_origins *origins,

@@ -43,5 +43,7 @@ typedef struct anthropic_usage {
     int64_t output, reasoning;
 } anthropic_usage;
 void anthropic_usage_read(anthropic_usage *u, yyjson_val *usage);
+/* Of message_start: what it says of the prompt counts from then on, of the output only the first tokens are in it. */
+void anthropic_usage_start(anthropic_usage *u, yyjson_val *message, usage_tap *tap);
 /* False when input or output is not known. */
 bool anthropic_usage_as_chat(const anthropic_usage *u, chat_usage *ret);

@@ -57,15 +57,28 @@ void anthropic_usage_read(anthropic_usage *u, yyjson_val *usage)
         (void)json_count(details, "thinking_tokens", &u->reasoning);
 }
 
+static token_counts prompt_of(const anthropic_usage *u)
+{
+    return (token_counts){.prompt = u->input + u->cache_read + u->cache_write,
+                          .cached = u->cache_read,
+                          .cache_write = u->cache_write};
+}
+
+void anthropic_usage_start(anthropic_usage *u, yyjson_val *message, usage_tap *tap)
+{
+    anthropic_usage_read(u, yyjson_obj_get(message, "usage"));
+    token_counts prompt = prompt_of(u);
+    if (u->has_input)
+        usage_tap_prompt(tap, &prompt);
+}
+
 bool anthropic_usage_as_chat(const anthropic_usage *u, chat_usage *ret)
 {
     if (!u->has_input || !u->has_output)
         return false;
-    *ret = (chat_usage){.tokens = {.prompt = u->input + u->cache_read + u->cache_write,
-                                   .completion = u->output,
-                                   .cached = u->cache_read,
-                                   .reasoning = GW_MIN(u->reasoning, u->output),
-                                   .cache_write = u->cache_write}};
+    *ret = (chat_usage){.tokens = prompt_of(u)};
+    ret->tokens.completion = u->output;
+    ret->tokens.reasoning = GW_MIN(u->reasoning, u->output);
     return true;
 }
 

@@ -60,7 +60,7 @@ static gw_status start_message(adapter_stream *s, stream *t, yyjson_val *event)
     if (chat_writer_is_started(&t->writer))
         return fail_protocol(s, "the provider began a second message");
     chat_writer_start(&t->writer, chat_string(message, "id"), chat_string(message, "model"));
-    anthropic_usage_read(&t->usage, yyjson_obj_get(message, "usage"));
+    anthropic_usage_start(&t->usage, message, s->tap);
     chat_writer_role(&t->writer, 0);
     return GW_OK;
 }

@@ -144,7 +144,7 @@ static gw_status read_event(adapter_stream *s, tapped *t, yyjson_val *event, ans
                     "the provider's stream did not begin with a message");
     if (gw_str_eq_c(type, "message_start")) {
         t->began = true;
-        anthropic_usage_read(&t->usage, yyjson_obj_get(yyjson_obj_get(event, "message"), "usage"));
+        anthropic_usage_start(&t->usage, yyjson_obj_get(event, "message"), s->tap);
     } else if (gw_str_eq_c(type, "content_block_start")) {
         *ret = tap_start(s, yyjson_obj_get(event, "content_block"));
     } else if (gw_str_eq_c(type, "content_block_delta")) {

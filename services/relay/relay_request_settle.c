@@ -99,6 +99,16 @@ static bool is_report_behind(const relay_request *r)
     return r->hold_is_spent && r->tap.tokens.completion < usage_tap_least(&r->tap);
 }
 
+/* As the provider stated it, also of an answer that did not come to its end; else our estimate. */
+static token_counts prompt_of(const relay_request *r)
+{
+    const token_counts *t = &r->tap.tokens;
+
+    if (!r->tap.has_prompt)
+        return (token_counts){.prompt = r->prompt_estimate};
+    return (token_counts){.prompt = t->prompt, .cached = t->cached, .cache_write = t->cache_write};
+}
+
 /* Reported where the provider said; else estimated from what was delivered. */
 static void count_tokens(relay_request *r)
 {
@@ -117,7 +127,7 @@ static void count_tokens(relay_request *r)
         return;
     }
     b->basis = "estimated";
-    b->tokens.prompt = r->prompt_estimate;
+    b->tokens = prompt_of(r);
     b->tokens.images = r->images;
     b->tokens.completion = relay_request_estimated_output(r);
     b->total_tokens = b->tokens.prompt + b->tokens.completion;

@@ -27,12 +27,25 @@ bool json_count(yyjson_val *object, const char *name, int64_t *ret)
     return true;
 }
 
+static void take_prompt(usage_tap *t, const token_counts *tokens)
+{
+    t->has_prompt = true;
+    t->tokens.prompt = tokens->prompt;
+    t->tokens.cached = GW_MIN(tokens->cached, tokens->prompt);
+    t->tokens.cache_write = GW_MIN(tokens->cache_write, tokens->prompt - t->tokens.cached);
+}
+
+void usage_tap_prompt(usage_tap *t, const token_counts *tokens)
+{
+    if (!t->has_usage)
+        take_prompt(t, tokens);
+}
+
 void usage_tap_report(usage_tap *t, const token_counts *tokens, int64_t total_tokens)
 {
     t->has_usage = true;
     t->tokens = *tokens;
-    t->tokens.cached = GW_MIN(tokens->cached, tokens->prompt);
-    t->tokens.cache_write = GW_MIN(tokens->cache_write, tokens->prompt - t->tokens.cached);
+    take_prompt(t, tokens);
     t->tokens.reasoning = GW_MIN(tokens->reasoning, tokens->completion);
     /* More is plausible (reasoning that the completion leaves out), less is not: some send 0. */
     t->total_tokens = GW_MAX(total_tokens, tokens->prompt + tokens->completion);

@@ -24,6 +24,7 @@ typedef struct json_scratch {
 typedef struct usage_tap {
     json_scratch scratch; /* borrowed; bytes NULL is fine */
     bool has_usage;
+    bool has_prompt; /* those of the prompt are stated; with has_usage the others, too */
     bool has_choices; /* an object had the member */
     token_counts tokens;
     int64_t total_tokens;
@@ -73,6 +74,8 @@ GW_CHECK gw_status usage_tap_chunk_value(usage_tap *t, yyjson_val *chunk, tap_ki
 void usage_tap_text(usage_tap *t, gw_str text);
 void usage_tap_finish(usage_tap *t, gw_str reason);
 void usage_tap_report(usage_tap *t, const token_counts *tokens, int64_t total_tokens);
+/* Of a provider that states the prompt's tokens at the begin of its stream; nothing once there was a report. */
+void usage_tap_prompt(usage_tap *t, const token_counts *tokens);
 /* A count as JSON has it: some providers write 12.0. False when absent, negative or absurd. */
 bool json_count(yyjson_val *object, const char *name, int64_t *ret);
 

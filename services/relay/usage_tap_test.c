@@ -246,6 +246,25 @@ static void what_is_not_stated_is_not_zero(void **state)
     }
 }
 
+static void what_is_stated_of_the_prompt_stands_until_there_is_a_report(void **state)
+{
+    usage_tap t = {0};
+
+    (void)state;
+    usage_tap_prompt(&t,
+                     &(token_counts){.prompt = 9, .cached = 12, .cache_write = 5, .completion = 1});
+    assert_true(t.has_prompt && !t.has_usage);
+    assert_int_equal(t.tokens.prompt, 9);
+    assert_int_equal(t.tokens.cached, 9);
+    assert_int_equal(t.tokens.cache_write, 0);
+    assert_int_equal(t.tokens.completion, 0);
+    usage_tap_report(&t, &(token_counts){.prompt = 7, .completion = 3}, 10);
+    usage_tap_prompt(&t, &(token_counts){.prompt = 9});
+    assert_true(t.has_prompt && t.has_usage);
+    assert_int_equal(t.tokens.prompt, 7);
+    assert_int_equal(t.tokens.completion, 3);
+}
+
 static void whole_answers_are_read(void **state)
 {
     usage_tap t = {0};
@@ -316,6 +335,7 @@ int main(void)
         cmocka_unit_test(failures_are_seen),
         cmocka_unit_test(absurd_counts_are_not_believed),
         cmocka_unit_test(what_is_not_stated_is_not_zero),
+        cmocka_unit_test(what_is_stated_of_the_prompt_stands_until_there_is_a_report),
         cmocka_unit_test(whole_answers_are_read),
         cmocka_unit_test(what_is_said_twice_counts_once),
         cmocka_unit_test(the_least_is_seen_or_reported),

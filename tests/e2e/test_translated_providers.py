@@ -337,6 +337,16 @@ def test_a_stream_that_fails_ends_in_an_error_and_is_billed_as_far_as_it_went(su
     assert row["outcome"] == "partial" and row["usage"]["completionTokens"] > 0 and row["usage"]["costNanoUsd"] > 0
 
 
+@pytest.mark.parametrize("endpoint", ["/v1/chat/completions", "/v1/messages"])
+def test_a_stream_that_is_cut_is_billed_by_the_prompt_that_its_begin_stated(suite: Suite, shared_key: str, endpoint: str) -> None:
+    body = {"model": f"{CLAUDE}+cached-2+written-1+fail-cut-5", "max_tokens": 100, "stream": True, "messages": HELLO}
+    row = suite.row(suite.post(endpoint, shared_key, json=body).headers["x-request-id"])
+    usage, price = row["usage"], PRICE[CLAUDE]
+    assert (row["outcome"], row["billingBasis"]) == ("partial", "estimated") and usage["completionTokens"] > 0
+    assert (usage["promptTokens"], usage["cachedTokens"], usage["cacheWriteTokens"]) == (5, 2, 1)
+    assert usage["costNanoUsd"] == 2 * price[0] + 2 * price[1] + CACHE_WRITE_PRICE + usage["completionTokens"] * price[2]
+
+
 @both
 @pytest.mark.parametrize(
     ("mark", "status", "code"),

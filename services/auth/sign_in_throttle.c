@@ -1,5 +1,6 @@
 #include "sign_in_throttle.h"
 
+#include "core/net.h"
 #include "crypto/crypto.h"
 
 #include <stdio.h>
@@ -26,6 +27,17 @@ struct sign_in_throttle {
 typedef struct throttle_key {
     char text[64];
 } throttle_key;
+
+/* Who is given one address of IPv6 is given the 2^64 of its network (RFC 4291 §2.5.1): they count as one. */
+static gw_str counted_address(gw_str address, char text[GW_IP_TEXT_SIZE])
+{
+    gw_ip ip;
+    if (!gw_ip_parse(address, &ip) || !ip.is_v6)
+        return address;
+    memset(ip.bytes + sizeof(ip.bytes) / 2, 0, sizeof(ip.bytes) / 2);
+    gw_ip_format(&ip, text);
+    return gw_str_of(text);
+}
 
 /* Hashed: names and addresses as typed do not belong into Redis. */
 static throttle_key key_of(const char *kind, gw_str what)
@@ -85,7 +97,9 @@ void sign_in_throttle_try(sign_in_throttle *t, gw_str username, gw_str address,
                           sign_in_allowed_fn done, void *arg)
 {
     gw_error err = {0};
-    throttle_key account = key_of("account", username), from = key_of("address", address);
+    char network[GW_IP_TEXT_SIZE];
+    throttle_key account = key_of("account", username),
+                 from = key_of("address", counted_address(address, network));
     question *q = malloc(sizeof(*q));
     if (!q) {
         gw_status rc = gw_fail(&err, GW_ERR_NO_MEMORY, "out of memory");

@@ -1,5 +1,5 @@
 /*
- * Sign-in throttle: tries by account and by address, counted in Redis for all replicas.
+ * Sign-in throttle: tries by account and by address (of IPv6 by its /64), counted in Redis for all replicas.
  *
  * A try counts before the password is looked at, so that tries at once cannot slip through; a sign-in
  * that succeeds clears its account's count. Redis away is GW_ERR_UNAVAILABLE: there could be no session

@@ -91,11 +91,17 @@ def test_a_session_is_listed_with_the_address_behind_the_proxy(behind_proxy: Sui
     assert "198.51.100.7" in addresses_of_sessions(behind_proxy)
 
 
-def test_sign_in_is_throttled_by_the_address_behind_the_proxy(behind_proxy: Suite) -> None:
-    statuses = [sign_in(behind_proxy, "198.51.100.66", f"nobody-{i}").status_code for i in range(TRIES_AN_ADDRESS + 1)]
+@pytest.mark.parametrize(
+    ("guesses_from", "signs_in_from"),
+    [("198.51.100.66", "198.51.100.67"), ("2001:db8:6:6::{:x}", "2001:db8:6:7::1")],
+    ids=("one address", "a network of IPv6"),
+)
+def test_sign_in_is_throttled_by_the_address_behind_the_proxy(behind_proxy: Suite, guesses_from: str, signs_in_from: str) -> None:
+    tries = range(1, TRIES_AN_ADDRESS + 2)
+    statuses = [sign_in(behind_proxy, guesses_from.format(i), f"nobody-{i}").status_code for i in tries]
     assert statuses == [401] * TRIES_AN_ADDRESS + [429]
-    assert sign_in(behind_proxy, "198.51.100.66").status_code == 429
-    assert sign_in(behind_proxy, "198.51.100.67").status_code == 200, "one who guesses shuts nobody else out"
+    assert sign_in(behind_proxy, guesses_from.format(0xFFFF)).status_code == 429
+    assert sign_in(behind_proxy, signs_in_from).status_code == 200, "one who guesses shuts nobody else out"
 
 
 def test_without_configured_proxies_an_admin_signs_in_from_where_the_connection_is_from(suite: Suite) -> None:

@@ -1,5 +1,6 @@
 #include "api_key.h"
 
+#include "core/id.h"
 #include "messages.h"
 
 static char *constant(const char *text)
@@ -11,6 +12,19 @@ static void default_text(char **field, const char *value)
 {
     if (**field == '\0')
         *field = constant(value);
+}
+
+/* Hex digits are taken in either case. */
+static void spell_as_stored(gw_arena *a, char **id)
+{
+    gw_object_id oid;
+    char hex[GW_OBJECT_ID_HEX_SIZE];
+    if (!gw_object_id_parse(gw_str_of(*id), &oid))
+        return;
+    gw_object_id_format(&oid, hex);
+    char *spelt = strcmp(*id, hex) == 0 ? NULL : message_text(a, gw_str_of(hex));
+    if (spelt && *spelt) /* "" when out of memory, which would be nobody */
+        *id = spelt;
 }
 
 static void fill_features(Apirelay__Auth__V1__KeyFeatures *f)
@@ -42,6 +56,7 @@ void api_key_fill_defaults(gw_arena *a, api_key_view *v)
     NEED(v->cache, key_cache);
     NEED(v->privacy, key_privacy);
     NEED(v->signing, key_signing);
+    spell_as_stored(a, &v->user_id);
     default_text(&v->env, API_KEY_ENV_DEFAULT);
     default_text(&v->status, "active");
     default_text(&v->on_disconnect, "close");

@@ -37,7 +37,7 @@ typedef struct api_key_record {
     int64_t version; /* counts the writes that admins made; the etag */
 } api_key_record;
 
-/* A value per field where DATA says what its absence means; stored keys state them all. */
+/* A value per field where DATA says what its absence means, and ids spelt as they are stored; stored keys state them all. */
 void api_key_fill_defaults(gw_arena *a, api_key_view *v);
 
 /*

@@ -142,6 +142,14 @@ def test_a_key_comes_back_as_it_was_made(suite: Suite) -> None:
     assert read.json()["apiKey"] == key and made["key"] not in read.text
 
 
+def test_an_owner_is_shown_as_it_is_stored_from_the_first_answer_on(suite: Suite) -> None:
+    owner = "ABCDEF0123456789ABCDEF01"
+    key = suite.make_key(userId=owner)
+    assert key["userId"] == owner.lower() == suite.shown(f"{KEYS}/{key['id']}")["apiKey"]["userId"]
+    moved = suite.admin("PATCH", f"{KEYS}/{key['id']}", json={"userId": owner[::-1]}).json()["apiKey"]
+    assert moved["userId"] == owner[::-1].lower()
+
+
 def test_defaults_are_stated(suite: Suite) -> None:
     key = suite.admin("POST", KEYS, json={"name": "plain"}).json()["apiKey"]
     assert key["env"] == "prod" and key["permissions"]["features"] == {"streaming": True, "functionCalling": True, "vision": True}

@@ -182,11 +182,14 @@ static const gw_http_call_ops upstream_ops = {
 static void tell_url(route_trial *t, const adapter_request *u)
 {
     const gw_url *url = &t->job.target->provider->base_url;
+    gw_auto_buf out = {0};
 
-    t->step->url =
-        gw_arena_strdup(t->arena, gw_arena_printf(t->arena, "%.*s://%.*s:%u%.*s",
-                                                  GW_STR_ARG(url->scheme), GW_STR_ARG(url->host),
-                                                  (unsigned)url->port, GW_STR_ARG(u->target)));
+    gw_buf_appendf(&out, url->host_is_v6 ? "%.*s://[%.*s]" : "%.*s://%.*s", GW_STR_ARG(url->scheme),
+                   GW_STR_ARG(url->host));
+    if (url->port > 0)
+        gw_buf_appendf(&out, ":%u", (unsigned)url->port);
+    gw_buf_append_str(&out, u->target);
+    t->step->url = gw_buf_failed(&out) ? NULL : gw_arena_strdup(t->arena, gw_buf_str(&out));
     if (!t->step->url)
         t->step->url = text_of(t, GW_STR(""), 0);
 }

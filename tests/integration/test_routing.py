@@ -236,6 +236,12 @@ def test_a_route_is_tried_step_by_step(suite: Suite, key: str) -> None:
     assert [row["requestId"] for row in suite.rows(**{"request.model": model})] == [after.headers["x-request-id"]]
 
 
+@pytest.mark.parametrize("base", ["http://10.0.0.1", "http://10.0.0.1:8080", "http://[fd00::1]", "https://[fd00::1]:8443"])
+def test_a_step_shows_the_url_that_is_asked(suite: Suite, key: str, base: str) -> None:
+    [step] = try_model(suite, make_route(suite, key, {"provider": make_provider(suite, baseUrl=f"{base}/v1")}))["steps"]
+    assert (step["url"], step["errorCode"]) == (f"{base}/v1/chat/completions", "upstream_address_refused")
+
+
 def test_a_trial_needs_a_route_and_an_admin(suite: Suite, key: str) -> None:
     for body, status in (({"model": "nothing-like-it"}, 404), ({}, 400), ({"model": "x" * 300}, 400)):
         answer = suite.admin("POST", "/admin/models/try", json=body)

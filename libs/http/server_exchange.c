@@ -4,7 +4,7 @@
 
 enum { PARTS_MAX = 24 }; /* of one writev, without framing */
 enum { SIZE_LINE_MAX = 18 }; /* 16 digits and the line's end */
-enum { ERROR_HEADERS_MAX = 6 }; /* of an answer of the server's own */
+enum { ERROR_HEADERS_MAX = 12 }; /* of an answer of the server's own */
 
 /* ---- the request ---- */
 

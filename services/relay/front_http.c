@@ -13,7 +13,7 @@ typedef struct http_caller { /* in the exchange's arena */
     relay_request *request; /* NULL once released */
     caller_dialect dialect;
     char ended_id[GW_REQUEST_ID_SIZE]; /* of a request that has let go; "" before */
-    bool may_be_read; /* by the page that asks: of an answer of the server's own */
+    relay_answer *refusal; /* headers of an answer of the server's own; NULL: none */
 } http_caller;
 
 static http_caller *caller_of(relay_sink *s)
@@ -352,7 +352,9 @@ static void write_error(gw_exchange *x, const gw_error *err, gw_buf *body,
 
     gw_request_id(f->error_id);
     if (caller && caller->request) {
-        caller->may_be_read = relay_request_may_be_read_from(caller->request, origin_of(x));
+        caller->refusal = gw_arena_new_of(gw_exchange_arena(x), relay_answer);
+        if (caller->refusal)
+            relay_request_transport_head(caller->request, caller->refusal);
         relay_request_refused_by_transport(caller->request, err);
     }
     describe(&e, err, dialect);
@@ -380,8 +382,9 @@ static size_t error_headers(gw_exchange *x, gw_header *out, size_t max, void *ar
         out[count++] = (gw_header){GW_STR("x-request-id"), gw_str_of(id_of(arg, caller))};
     if (max > count && caller && caller->dialect == DIALECT_ANTHROPIC)
         out[count++] = (gw_header){GW_STR("request-id"), gw_str_of(id_of(arg, caller))};
-    if (caller && max >= count + CORS_READ_HEADERS)
-        count += cors_read_headers(origin_of(x), caller->may_be_read, caller->dialect, &out[count]);
+    for (size_t i = 0; caller && caller->refusal && i < caller->refusal->header_count; i++)
+        if (max > count)
+            out[count++] = caller->refusal->headers[i];
     return count;
 }
 

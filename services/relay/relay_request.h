@@ -51,11 +51,10 @@ GW_CHECK bool relay_request_start(relay_core *core, const relay_call *call, rela
 /* The accounting id, NUL-terminated; lives as long as the request. */
 const char *relay_request_id(const relay_request *r);
 
-/* Whether a page of `origin` may read the answer, by what is known of the key by now (cors.h). */
-bool relay_request_may_be_read_from(const relay_request *r, gw_str origin);
-
 /* What sinks report. The body lives until the sink is released. */
 void relay_request_body_arrived(relay_request *r, gw_str body);
+/* The headers of limits and of CORS that an answer of the transport's own has, before it says so below. Texts live in the call's arena. */
+void relay_request_transport_head(relay_request *r, relay_answer *a);
 /* The transport answers by itself (413, 408, …): recorded as refused, nothing more is sent. */
 void relay_request_refused_by_transport(relay_request *r, const gw_error *err);
 void relay_request_drained(relay_request *r);

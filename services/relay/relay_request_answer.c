@@ -18,18 +18,14 @@ static void add_attempts(const relay_request *r, relay_answer *a)
         add(a, "x-relay-attempts", gw_arena_printf(r->arena, "%d", r->attempts));
 }
 
-bool relay_request_may_be_read_from(const relay_request *r, gw_str origin)
-{
-    return cors_may_read(r->core->origins, r->policy, origin);
-}
-
 static void add_cors(const relay_request *r, relay_answer *a)
 {
     gw_str origin = gw_headers_get(r->call.headers, "origin");
 
     if (origin.ptr && a->header_count + CORS_READ_HEADERS <= GW_ARRAY_LEN(a->headers))
-        a->header_count += cors_read_headers(origin, relay_request_may_be_read_from(r, origin),
-                                             r->call.dialect, &a->headers[a->header_count]);
+        a->header_count +=
+            cors_read_headers(origin, cors_may_read(r->core->origins, r->policy, origin),
+                              r->call.dialect, &a->headers[a->header_count]);
 }
 
 /* Under the name that the SDKs of either dialect look for it by. */
@@ -73,6 +69,12 @@ void relay_request_failure_head(relay_request *r, relay_answer *a)
     if ((!gw_status_describe(e->error.code)->may_retry || r->waiting_does_not_help) &&
         (e->http_status >= 500 || e->http_status == 409 || e->http_status == 429))
         add(a, "x-should-retry", GW_STR("false"));
+    relay_request_add_limits(r, a);
+    add_cors(r, a);
+}
+
+void relay_request_transport_head(relay_request *r, relay_answer *a)
+{
     relay_request_add_limits(r, a);
     add_cors(r, a);
 }

@@ -131,6 +131,7 @@ def test_answers_that_hold_nothing_have_the_headers_of_limits_too(suite: Suite) 
     answers = {
         400: suite.post("/v1/chat/completions", key["key"], content=b"{"),
         404: suite.chat(key["key"], model="no-such-model"),
+        413: suite.post("/v1/chat/completions", key["key"], content=b" " * (5 << 20)),
         405: suite.get("/v1/embeddings", key["key"]),
         200: suite.get("/v1/models", key["key"]),
     }

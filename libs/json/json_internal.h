@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "json/field.h"
 #include "json/json.h"
 
 /* ---- memory of a message (protobuf-c.h, ProtobufCFieldDescriptor) ---- */
@@ -31,7 +32,6 @@ static inline bool gw_json_is_oneof(const ProtobufCFieldDescriptor *f)
 {
     return (f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) != 0;
 }
-size_t gw_json_element_size(ProtobufCType type);
 
 /* An initialised message on the heap, for protobuf_c_message_free_unpacked. NULL: no memory. */
 ProtobufCMessage *gw_json_new_message(const ProtobufCMessageDescriptor *d);
@@ -56,9 +56,6 @@ gw_json_kind gw_json_kind_of(const ProtobufCMessageDescriptor *d);
 /* The kind of a field's message; PLAIN for scalars. */
 gw_json_kind gw_json_field_kind(const ProtobufCFieldDescriptor *f);
 
-/* By lowerCamelCase or by the proto's own name; NULL when there is none. */
-const ProtobufCFieldDescriptor *gw_json_find_field(const ProtobufCMessageDescriptor *d,
-                                                   gw_str name);
 /*
  * protobuf-c's descriptors have no map flag: a map is a repeated message nested in its parent, with
  * the name protoc derives from the field's ("headers" -> HeadersEntry), of key = 1 and value = 2.

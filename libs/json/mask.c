@@ -28,7 +28,7 @@ static bool write_members(mask_writer *w, const ProtobufCMessageDescriptor *d, y
         return gw_json_refuse(&w->reader, "nested too deeply, at most %d messages",
                               GW_JSON_DEPTH_MAX);
     for (yyjson_val *k = yyjson_obj_iter_next(&at); k; k = yyjson_obj_iter_next(&at)) {
-        const ProtobufCFieldDescriptor *f = gw_json_find_field(d, gw_json_text(k));
+        const ProtobufCFieldDescriptor *f = gw_field_named(d, gw_json_text(k));
         yyjson_val *v = yyjson_obj_iter_get_val(k);
         char name[GW_JSON_NAME_SIZE];
         bool ok = true;

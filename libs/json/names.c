@@ -19,32 +19,6 @@ void gw_json_name(const char *proto_name, char out[GW_JSON_NAME_SIZE])
     out[n] = '\0';
 }
 
-static bool is_camel_of(const char *proto_name, gw_str name)
-{
-    size_t n = 0;
-    bool upper = false;
-
-    for (const char *c = proto_name; *c; c++) {
-        if (*c == '_') {
-            upper = true;
-            continue;
-        }
-        char expected = upper ? (char)toupper((unsigned char)*c) : *c;
-        if (n == name.len || name.ptr[n++] != expected)
-            return false;
-        upper = false;
-    }
-    return n == name.len;
-}
-
-const ProtobufCFieldDescriptor *gw_json_find_field(const ProtobufCMessageDescriptor *d, gw_str name)
-{
-    for (unsigned i = 0; i < d->n_fields; i++)
-        if (is_camel_of(d->fields[i].name, name) || gw_str_eq_c(name, d->fields[i].name))
-            return &d->fields[i];
-    return NULL;
-}
-
 void gw_json_append_camel(gw_buf *out, gw_str path)
 {
     bool upper = false;
@@ -136,36 +110,6 @@ bool gw_json_is_null_value(const ProtobufCFieldDescriptor *f)
     return f->type == PROTOBUF_C_TYPE_ENUM &&
            strcmp(((const ProtobufCEnumDescriptor *)f->descriptor)->name,
                   "google.protobuf.NullValue") == 0;
-}
-
-size_t gw_json_element_size(ProtobufCType type)
-{
-    switch (type) {
-    case PROTOBUF_C_TYPE_INT32:
-    case PROTOBUF_C_TYPE_SINT32:
-    case PROTOBUF_C_TYPE_SFIXED32:
-    case PROTOBUF_C_TYPE_UINT32:
-    case PROTOBUF_C_TYPE_FIXED32:
-    case PROTOBUF_C_TYPE_FLOAT:
-    case PROTOBUF_C_TYPE_ENUM:
-        return 4;
-    case PROTOBUF_C_TYPE_INT64:
-    case PROTOBUF_C_TYPE_SINT64:
-    case PROTOBUF_C_TYPE_SFIXED64:
-    case PROTOBUF_C_TYPE_UINT64:
-    case PROTOBUF_C_TYPE_FIXED64:
-    case PROTOBUF_C_TYPE_DOUBLE:
-        return 8;
-    case PROTOBUF_C_TYPE_BOOL:
-        return sizeof(protobuf_c_boolean);
-    case PROTOBUF_C_TYPE_STRING:
-        return sizeof(char *);
-    case PROTOBUF_C_TYPE_BYTES:
-        return sizeof(ProtobufCBinaryData);
-    case PROTOBUF_C_TYPE_MESSAGE:
-        return sizeof(ProtobufCMessage *);
-    }
-    return 0;
 }
 
 ProtobufCMessage *gw_json_new_message(const ProtobufCMessageDescriptor *d)

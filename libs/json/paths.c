@@ -54,7 +54,7 @@ gw_status gw_json_field_by_path(ProtobufCMessage *root, gw_str path, ProtobufCMe
         gw_status rc = f ? descend(&m, f, path, err) : GW_OK;
         if (rc != GW_OK)
             return rc;
-        f = depth <= GW_JSON_DEPTH_MAX ? gw_json_find_field(m->descriptor, name) : NULL;
+        f = depth <= GW_JSON_DEPTH_MAX ? gw_field_named(m->descriptor, name) : NULL;
         if (!f)
             return no_such_field(err, path);
     }
@@ -101,7 +101,7 @@ static void value_of_text(const ProtobufCFieldDescriptor *f, gw_str text, yyjson
 static bool append_element(gw_json_reader *r, ProtobufCMessage *m,
                            const ProtobufCFieldDescriptor *f, yyjson_val *v)
 {
-    size_t size = gw_json_element_size(f->type);
+    size_t size = gw_field_value_size(f);
     size_t *count = (size_t *)gw_json_quantifier(m, f);
     char **items = (char **)gw_json_slot(m, f);
 

@@ -41,7 +41,7 @@ static bool make_list(gw_json_reader *r, ProtobufCMessage *m, const ProtobufCFie
 static bool read_list(gw_json_reader *r, ProtobufCMessage *m, const ProtobufCFieldDescriptor *f,
                       yyjson_val *list, unsigned depth)
 {
-    size_t size = gw_json_element_size(f->type);
+    size_t size = gw_field_value_size(f);
     size_t *count = (size_t *)gw_json_quantifier(m, f);
     size_t given = 0;
     bool ok = true;
@@ -176,7 +176,7 @@ static bool mark_seen(seen_fields *seen, unsigned index)
 static bool read_member(gw_json_reader *r, ProtobufCMessage *m, seen_fields *seen, yyjson_val *key,
                         unsigned depth)
 {
-    const ProtobufCFieldDescriptor *f = gw_json_find_field(m->descriptor, gw_json_text(key));
+    const ProtobufCFieldDescriptor *f = gw_field_named(m->descriptor, gw_json_text(key));
     yyjson_val *v = yyjson_obj_iter_get_val(key);
 
     if (!f)

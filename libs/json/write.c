@@ -115,7 +115,7 @@ static gw_status write_list(gw_buf *out, const ProtobufCMessage *m,
 {
     size_t n = *(const size_t *)gw_json_const_quantifier(m, f);
     const char *items = *(const char *const *)gw_json_const_slot(m, f);
-    size_t size = gw_json_element_size(f->type);
+    size_t size = gw_field_value_size(f);
 
     gw_buf_append_char(out, '[');
     for (size_t i = 0; i < n; i++) {

@@ -3,6 +3,7 @@
 #include "messages.h"
 #include "op.h"
 #include "page.h"
+#include "json/field.h"
 
 #include <apirelay/auth/v1/admin_service.pb-c.h>
 
@@ -243,7 +244,7 @@ static void plan_paths(const Apirelay__Auth__V1__UpdateAdminUserRequest *r, user
             c->password = true;
         else if (!gw_str_eq_c(path, "etag"))
             gw_violations_add(v, path.ptr,
-                              message_field(&apirelay__auth__v1__admin_user__descriptor, path)
+                              gw_field_named(&apirelay__auth__v1__admin_user__descriptor, path)
                                   ? "is read only"
                                   : "no such field");
     }

@@ -4,6 +4,7 @@
 #include "message_bson.h"
 #include "messages.h"
 #include "mongo/bson_read.h"
+#include "json/field.h"
 
 /* Mapped by hand, or by their parts, or not stored. */
 static const char *const by_hand[] = {
@@ -246,7 +247,7 @@ gw_status api_key_parts_from_bson(gw_arena *a, const bson_t *doc, api_key_view *
     static const char *const parts[] = {"permissions", "limits", "security"};
     api_key_view v = APIRELAY__AUTH__V1__API_KEY__INIT;
     for (size_t i = 0; i < GW_ARRAY_LEN(parts); i++)
-        message_field_from_bson(a, &v.base, message_field(v.base.descriptor, gw_str_of(parts[i])),
+        message_field_from_bson(a, &v.base, gw_field_named(v.base.descriptor, gw_str_of(parts[i])),
                                 doc);
     api_key_view *whole = message_copy(a, &v.base);
     if (!whole)

@@ -1,6 +1,7 @@
 #include "field_mask.h"
 
 #include "messages.h"
+#include "json/field.h"
 #include "json/json.h"
 
 #include <apirelay/auth/v1/api_key.pb-c.h>
@@ -35,7 +36,7 @@ static bool resolve(const ProtobufCMessageDescriptor *d, gw_str text, mask_path 
     gw_str part;
     *ret = (mask_path){0};
     while (gw_str_split(&text, '.', &part)) {
-        const ProtobufCFieldDescriptor *f = d ? message_field(d, part) : NULL;
+        const ProtobufCFieldDescriptor *f = d ? gw_field_named(d, part) : NULL;
         if (!f || ret->depth == DEPTH_MAX)
             return false;
         push(ret, f);
@@ -61,7 +62,7 @@ static void write_path(gw_arena *a, ProtobufCMessage *to, const ProtobufCMessage
         to = child;
         from = from ? message_child(from, p->fields[i]) : NULL;
     }
-    message_field_share(to, from, p->fields[p->depth - 1]);
+    gw_field_share(to, from, p->fields[p->depth - 1]);
 }
 
 typedef void (*path_fn)(void *arg, const mask_path *p);
@@ -72,7 +73,7 @@ static void each_present(const ProtobufCMessage *from, const mask_path *above, p
 {
     for (unsigned i = 0; i < from->descriptor->n_fields; i++) {
         const ProtobufCFieldDescriptor *f = &from->descriptor->fields[i];
-        if (!message_field_is_set(from, f) || (above->depth == 0 && strcmp(f->name, "etag") == 0))
+        if (!gw_field_is_set(from, f) || (above->depth == 0 && strcmp(f->name, "etag") == 0))
             continue;
         mask_path p = *above;
         push(&p, f);
@@ -110,7 +111,7 @@ static void clear_twin(const mask_run *run, const mask_path *written, const char
 {
     mask_path p = *written;
     p.fields[p.depth - 1] =
-        message_field(&apirelay__auth__v1__key_limits__descriptor, gw_str_of(twin));
+        gw_field_named(&apirelay__auth__v1__key_limits__descriptor, gw_str_of(twin));
     write_path(run->arena, run->to, NULL, &p);
 }
 

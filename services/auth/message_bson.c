@@ -2,6 +2,7 @@
 
 #include "messages.h"
 #include "mongo/bson_read.h"
+#include "json/field.h"
 #include "json/json.h"
 
 #include <stdlib.h>
@@ -56,7 +57,7 @@ void message_field_to_bson(const ProtobufCMessage *m, const ProtobufCFieldDescri
             texts_to_bson(m, f, name, doc);
         return;
     }
-    if ((f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) && !message_field_is_set(m, f))
+    if ((f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) && !gw_field_is_set(m, f))
         return;
     const void *value = at(m, f->offset);
     if (f->type == PROTOBUF_C_TYPE_INT64) {

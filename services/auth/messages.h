@@ -1,8 +1,6 @@
 /*
  * Protobuf messages that live in an arena: made, copied and filled without a free.
  *
- * Fields are descended by descriptor for update masks. A one-member oneof stands for presence.
- *
  * Out of memory gives NULL (empty texts for message_text). Thread: as the arena.
  */
 #pragma once
@@ -24,16 +22,8 @@ Google__Protobuf__Timestamp *message_time(gw_arena *a, int64_t wall_ms);
 /* 0 for NULL; out of range is cut to years 1-9999. */
 int64_t message_time_ms(const Google__Protobuf__Timestamp *t);
 
-/* Whether a field differs from "not set": oneof case, non-empty, non-zero, non-NULL. */
-bool message_field_is_set(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f);
-/* Makes `to`'s field the same as `from`'s; texts and messages are shared, not copied. `from` NULL
- * clears. Both are of the same type. */
-void message_field_share(ProtobufCMessage *to, const ProtobufCMessage *from,
-                         const ProtobufCFieldDescriptor *f);
 /* Gives `to` each field that `from` has and it lacks, in messages of both member by member; texts and
  * messages are shared. Both are of the same type. */
 void message_fill_absent(ProtobufCMessage *to, const ProtobufCMessage *from);
 /* The message behind a message field, NULL when absent or of another type. */
 ProtobufCMessage *message_child(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f);
-/* The field named `name` by its proto name or its JSON name; NULL when unknown. */
-const ProtobufCFieldDescriptor *message_field(const ProtobufCMessageDescriptor *d, gw_str name);

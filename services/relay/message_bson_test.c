@@ -75,48 +75,12 @@ static void a_document_with_broken_bytes_is_data_loss(void **state)
     }
 }
 
-static void fields_are_copied_and_found_by_name(void **state)
-{
-    (void)state;
-    char other_url[] = "http://other/v1";
-    provider_message from = provider(), to = provider();
-    from.base_url = other_url;
-    from.idle_timeout_ms = 7;
-    const ProtobufCMessageDescriptor *d = from.base.descriptor;
-    message_copy_field(&to.base, &from.base, message_field_of_path(d, "baseUrl"));
-    assert_string_equal(to.base_url, other_url);
-    assert_int_equal(to.idle_timeout_ms, 5000000000);
-    message_copy_field(&to.base, &from.base, message_field_of_path(d, "idle_timeout_ms"));
-    assert_int_equal(to.idle_timeout_ms, 7);
-    assert_null(message_field_of_path(d, "nothing"));
-    assert_true(message_has(&to.base, message_field_of_path(d, "name")));
-    assert_false(message_has(&to.base, message_field_of_path(d, "credential")));
-    assert_false(message_has(&to.base, message_field_of_path(d, "createdAt")));
-}
-
-static void repeated_fields_are_copied_with_their_count(void **state)
-{
-    (void)state;
-    char model[] = "a";
-    char *listed[] = {model, model};
-    route_message from = APIRELAY__RELAY__V1__MODEL_ROUTE__INIT, to = from;
-    from.listed_models = listed;
-    from.n_listed_models = 2;
-    const ProtobufCFieldDescriptor *f = message_field_of_path(from.base.descriptor, "listedModels");
-    assert_true(message_has(&from.base, f));
-    message_copy_field(&to.base, &from.base, f);
-    assert_int_equal(to.n_listed_models, 2);
-    assert_ptr_equal(to.listed_models, listed);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_message_survives_the_database),
         cmocka_unit_test(a_document_that_does_not_fit_is_data_loss),
-        cmocka_unit_test(fields_are_copied_and_found_by_name),
         cmocka_unit_test(a_document_with_broken_bytes_is_data_loss),
-        cmocka_unit_test(repeated_fields_are_copied_with_their_count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

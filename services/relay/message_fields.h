@@ -20,12 +20,3 @@ const ProtobufCMessage *message_child(const ProtobufCMessage *m,
 /* An empty message, or a shallow copy: what it points to stays the original's. NULL when out of memory. */
 ProtobufCMessage *message_make(gw_arena *a, const ProtobufCMessageDescriptor *d);
 ProtobufCMessage *message_shallow_copy(gw_arena *a, const ProtobufCMessage *m);
-
-/* Copies one field shallowly between messages of the same type that have no oneofs. */
-void message_copy_field(ProtobufCMessage *to, const ProtobufCMessage *from,
-                        const ProtobufCFieldDescriptor *f);
-/* The field of an update mask's path: the proto's name or its JSON name; NULL when there is none. */
-const ProtobufCFieldDescriptor *message_field_of_path(const ProtobufCMessageDescriptor *d,
-                                                      const char *path);
-/* Present in the way of proto3: not empty, zero or absent. */
-bool message_has(const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f);

@@ -6,6 +6,7 @@
 
 #include "core/clock.h"
 #include "core/id.h"
+#include "json/field.h"
 
 #define INDEX_MAX 5000 /* versions: 3.5 MB of a document's 16 */
 
@@ -199,8 +200,8 @@ static gw_status refuse_given(provider_store *s, const ProtobufCMessage *m, gw_e
     for (size_t i = 0; i < GW_ARRAY_LEN(given); i++) {
         char name[GW_JSON_NAME_SIZE];
         gw_json_name(given[i], name);
-        if (message_has(m,
-                        protobuf_c_message_descriptor_get_field_by_name(m->descriptor, given[i])))
+        if (gw_field_is_set(
+                m, protobuf_c_message_descriptor_get_field_by_name(m->descriptor, given[i])))
             gw_violations_add(&v, name, "is given by the relay");
     }
     return gw_violations_split(&v, err, s->further);

@@ -7,6 +7,7 @@
 
 #include "core/clock.h"
 #include "core/id.h"
+#include "json/field.h"
 
 static gw_status check_provider(const ProtobufCMessage *m, gw_violations *v, gw_error *err)
 {
@@ -112,7 +113,7 @@ static gw_status refuse_read_only(provider_store *s, const entity *e, const Prot
             protobuf_c_message_descriptor_get_field_by_name(e->c.descriptor, read_only[i]);
         char name[GW_JSON_NAME_SIZE];
         gw_json_name(read_only[i], name);
-        if (f && message_has(m, f))
+        if (f && gw_field_is_set(m, f))
             gw_violations_add(&v, name, "is read only");
     }
     return gw_violations_split(&v, err, s->further);
@@ -201,7 +202,7 @@ static void apply_field(const entity *e, ProtobufCMessage *to, const ProtobufCMe
              strcmp(message_text(to, f->name), message_text(from, f->name)) != 0)
         gw_violations_add(v, path, "is fixed after creation");
     else
-        message_copy_field(to, from, f);
+        gw_field_share(to, from, f);
 }
 
 static gw_status apply(provider_store *s, const entity *e, ProtobufCMessage *to,
@@ -209,7 +210,7 @@ static gw_status apply(provider_store *s, const entity *e, ProtobufCMessage *to,
 {
     gw_violations v = {0};
     for (size_t i = 0; i < c->path_count; i++) {
-        const ProtobufCFieldDescriptor *f = message_field_of_path(e->c.descriptor, c->paths[i]);
+        const ProtobufCFieldDescriptor *f = gw_field_named(e->c.descriptor, gw_str_of(c->paths[i]));
         if (f)
             apply_field(e, to, c->entity, f, &v);
         else
@@ -217,7 +218,7 @@ static gw_status apply(provider_store *s, const entity *e, ProtobufCMessage *to,
     }
     for (unsigned i = 0; c->path_count == 0 && i < e->c.descriptor->n_fields; i++) {
         const ProtobufCFieldDescriptor *f = &e->c.descriptor->fields[i];
-        if (message_has(c->entity, f))
+        if (gw_field_is_set(c->entity, f))
             apply_field(e, to, c->entity, f, &v);
     }
     return gw_violations_split(&v, err, s->further);
@@ -229,7 +230,7 @@ static bool is_stated(const entity_change *c, const char *field, bool has_value)
     bool stated = c->path_count == 0 && has_value;
     for (size_t i = 0; i < c->path_count; i++) {
         const ProtobufCFieldDescriptor *f =
-            message_field_of_path(c->entity->descriptor, c->paths[i]);
+            gw_field_named(c->entity->descriptor, gw_str_of(c->paths[i]));
         stated = stated || (f && strcmp(f->name, field) == 0);
     }
     return stated;

@@ -48,16 +48,17 @@ unit_tests() {
 }
 
 # pytest_suite PRESET PYTEST-ARGUMENTS…: tests that run the real binaries of that build with real stores. They mostly wait for
-# events, so several files run at a time (TEST_WORKERS), each worker with a suite of its own.
+# events, so several files run at a time (TEST_WORKERS, or two a processor, for whose ports there is room up to eight), each worker
+# with a suite of its own.
 pytest_suite() {
-    local preset=$1
+    local preset=$1 workers=$((2 * $(nproc)))
     shift
     build_preset "$preset" auth relay usage admin-gw
     install_mongo
     install_test_clients
     install_other_clients
     say "tests with real servers ($preset): $*"
-    (cd "$TOP" && BUILD_DIR="$TOP/build/$preset" TEST_PATIENCE="${TEST_PATIENCE:-$(patience_of "$preset")}" "$TESTS_VENV/bin/pytest" -q --color=no -p no:cacheprovider -n "${TEST_WORKERS:-3}" --dist loadfile \
+    (cd "$TOP" && BUILD_DIR="$TOP/build/$preset" TEST_PATIENCE="${TEST_PATIENCE:-$(patience_of "$preset")}" "$TESTS_VENV/bin/pytest" -q --color=no -p no:cacheprovider -n "${TEST_WORKERS:-$((workers < 8 ? workers : 8))}" --dist loadfile \
         -c tests/pytest.ini --rootdir tests "$@")
 }
 

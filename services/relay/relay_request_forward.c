@@ -262,7 +262,7 @@ static void end_of_events(relay_request *r)
     if (r->upstream_rc != GW_OK)
         fail_upstream(r);
     else if (r->adapter->on_end(&r->adapted) != GW_OK)
-        (void)relay_request_fail_with(r, r->adapted.failure);
+        relay_request_fail_as_adapted(r);
     else
         r->answer_complete = true;
 }
@@ -283,7 +283,7 @@ static void end_of_json(relay_request *r)
     if (rc == GW_OK)
         r->answer_complete = true;
     else
-        (void)relay_request_fail_with(r, r->adapted.failure);
+        relay_request_fail_as_adapted(r);
 }
 
 /* A cut in the middle of an error body changes nothing: the status was an error. */

@@ -187,6 +187,8 @@ void relay_request_wake(relay_request *r);
 /* The transition of a failure: keeps the first one. */
 relay_stage relay_request_fail(relay_request *r, const gw_error *err);
 relay_stage relay_request_fail_with(relay_request *r, const openai_error *e);
+/* With what its adapter found in the answer; an error in a 200 may say when to ask again, too. */
+void relay_request_fail_as_adapted(relay_request *r);
 
 /* It goes on without its caller no longer. */
 void relay_request_end_drain(relay_request *r);

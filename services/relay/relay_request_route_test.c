@@ -647,6 +647,22 @@ static void the_caller_is_told_seconds_however_the_provider_said_it(void **state
     assert_false(says(&k->answer.head, "retry-after"));
 }
 
+static void an_error_in_a_stream_says_when_to_ask_again_too(void **state)
+{
+    static const script limited = REPLY(
+        200, SSE,
+        "data: {\"error\":{\"code\":429,\"message\":\"Resource exhausted\",\"details\":[{\"@type\":"
+        "\"type.googleapis.com/google.rpc.RetryInfo\",\"retryDelay\":\"34.07s\"}]}}\n\n");
+    kit *k = *state;
+
+    k->route.target_count = 1;
+    k->provider.kind = PROVIDER_GOOGLE;
+    ask_script(k, STREAM, &limited);
+    k->provider.kind = PROVIDER_OPENAI;
+    assert_int_equal(k->answer.status, 429);
+    assert_true(says(&k->answer.head, "retry-after: 35\n"));
+}
+
 /* ---- a route that leads back ---- */
 
 static void a_route_that_points_at_the_relay_itself_is_refused(void **state)
@@ -705,6 +721,7 @@ int main(void)
         TEST(a_used_up_quota_moves_on_to_the_next_target_for_long),
         TEST(of_a_used_up_quota_the_caller_is_told_that_waiting_does_not_help),
         TEST(the_caller_is_told_seconds_however_the_provider_said_it),
+        TEST(an_error_in_a_stream_says_when_to_ask_again_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

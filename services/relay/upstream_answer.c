@@ -13,6 +13,17 @@ static gw_str keep_header(relay_request *r, gw_headers headers, const char *name
                                                         : GW_STR("");
 }
 
+void relay_request_fail_as_adapted(relay_request *r)
+{
+    openai_error *e = r->adapted.failure;
+
+    if (e->retry_ms > 0 && e->error.code != GW_ERR_UPSTREAM_QUOTA) {
+        relay_request_set_retry(r, e->retry_ms);
+        e->retry_after = r->retry_after;
+    }
+    (void)relay_request_fail_with(r, e);
+}
+
 static gw_status on_event(void *arg, const gw_sse_event *e, gw_error *err)
 {
     relay_request *r = arg;
@@ -22,7 +33,7 @@ static gw_status on_event(void *arg, const gw_sse_event *e, gw_error *err)
         return GW_OK;
     rc = r->adapter->on_event(&r->adapted, e);
     if (rc != GW_OK) {
-        (void)relay_request_fail_with(r, r->adapted.failure);
+        relay_request_fail_as_adapted(r);
         *err = r->adapted.failure->error;
     } else if (r->has_failed) { /* what it costs has passed what is held */
         *err = r->troubles->failure.error;

@@ -120,6 +120,33 @@ static void streams_that_end_badly_are_failures(void **state)
     }
 }
 
+static void a_stream_that_is_cut_leaves_what_it_said_of_its_prompt(void **state)
+{
+    static const struct {
+        provider_kind kind;
+        const char *sse;
+    } cases[] = {
+        {PROVIDER_ANTHROPIC,
+         "data: "
+         "{\"type\":\"message_start\",\"message\":{\"id\":\"m\",\"usage\":{\"input_tokens\":5,"
+         "\"cache_read_input_tokens\":4,\"output_tokens\":1}}}\n\n"
+         "data: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\","
+         "\"text\":\"Hi\"}}\n\n"},
+        {PROVIDER_GOOGLE,
+         "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"Hi\"}]}}],\"usageMetadata\":{"
+         "\"promptTokenCount\":9,\"cachedContentTokenCount\":4,\"totalTokenCount\":9}}\n\n"},
+    };
+    fixture *f = *state;
+
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        ask(f, cases[i].kind, ENDPOINT_CHAT, "{\"model\":\"m\",\"messages\":[],\"stream\":true}");
+        assert_int_equal(play(f, cases[i].sse), GW_ERR_UPSTREAM_CUT);
+        assert_true(f->tap.has_prompt && !f->tap.has_usage);
+        assert_int_equal(f->tap.tokens.prompt, 9);
+        assert_int_equal(f->tap.tokens.cached, 4);
+    }
+}
+
 static void librechat_bodies_are_rebuilt_from_a_whitelist(void **state)
 {
     fixture *f = *state;
@@ -360,6 +387,7 @@ int main(void)
         WITH(the_keys_ceiling_is_set_when_none_is_asked),
         WITH(openai_streams_pass_byte_for_byte),
         WITH(streams_that_end_badly_are_failures),
+        WITH(a_stream_that_is_cut_leaves_what_it_said_of_its_prompt),
         WITH(librechat_bodies_are_rebuilt_from_a_whitelist),
         WITH(what_is_left_out_is_listed_however_much_it_is),
         WITH(agents_refuse_what_they_cannot_do),

@@ -35,6 +35,8 @@ const char *google_finish_of(gw_str finish_reason, bool has_calls);
 gw_str google_block_reason(yyjson_val *response);
 /* False when the counts are not known yet. `is_empty`: it ended and said nothing, so that it needs no candidates' count. */
 bool google_usage_read(yyjson_val *response, bool is_empty, chat_usage *ret);
+/* What is stated of the prompt counts also where that was false. */
+void google_usage_note_prompt(const chat_usage *usage, usage_tap *tap);
 
 typedef enum google_part_kind {
     GOOGLE_NOTHING,

@@ -31,6 +31,7 @@ gw_str google_block_reason(yyjson_val *response)
 
 bool google_usage_read(yyjson_val *response, bool is_empty, chat_usage *ret)
 {
+    *ret = (chat_usage){0};
     yyjson_val *usage = yyjson_obj_get(response, "usageMetadata");
     int64_t prompt = 0, candidates = 0, thoughts = 0, total = 0, cached = 0, tools = 0;
     bool counted = json_count(usage, "candidatesTokenCount", &candidates);
@@ -43,6 +44,7 @@ bool google_usage_read(yyjson_val *response, bool is_empty, chat_usage *ret)
         return false;
     if (!counted) /* not stated is not zero: it is the rest of the total, or of an answer without a word */
         candidates = GW_MAX(total - prompt - tools, 0);
+    *ret = (chat_usage){.tokens = {.prompt = prompt + tools, .cached = cached}};
     if (!counted && candidates == 0 && !is_empty)
         return false;
     /* Candidates include thoughts where the total says so. */
@@ -54,6 +56,12 @@ bool google_usage_read(yyjson_val *response, bool is_empty, chat_usage *ret)
     ret->tokens.cached = GW_MIN(ret->tokens.cached, ret->tokens.prompt);
     ret->tokens.reasoning = GW_MIN(ret->tokens.reasoning, ret->tokens.completion);
     return true;
+}
+
+void google_usage_note_prompt(const chat_usage *usage, usage_tap *tap)
+{
+    if (usage->tokens.prompt > 0)
+        usage_tap_prompt(tap, &usage->tokens);
 }
 
 /* ---- errors ---- */
@@ -220,9 +228,10 @@ static gw_status translate(adapter_stream *s, yyjson_val *response, gw_str *ret)
         return fail_answer(s, GW_ERR_UPSTREAM_PROTOCOL, "the provider's answer has no candidates");
     if (index == 0)
         chat_answer_choice(&out, s->tap, 0, &m, "content_filter");
-    chat_answer_end(&out, s->tap,
-                    google_usage_read(response, usage_tap_is_empty(s->tap), &usage) ? &usage
-                                                                                    : NULL);
+    bool is_known = google_usage_read(response, usage_tap_is_empty(s->tap), &usage);
+    if (!is_known)
+        google_usage_note_prompt(&usage, s->tap);
+    chat_answer_end(&out, s->tap, is_known ? &usage : NULL);
     return chat_answer_take(s, &out, failed, ret);
 }
 

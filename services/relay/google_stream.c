@@ -114,10 +114,15 @@ static void read_usage(adapter_stream *s, stream *t, yyjson_val *response)
 {
     bool is_empty = t->candidates[0].finish && usage_tap_is_empty(s->tap);
 
-    if (google_usage_read(response, is_empty, &t->usage)) {
-        t->has_usage = true;
-        chat_usage_report(&t->usage, s->tap);
+    chat_usage usage;
+
+    if (!google_usage_read(response, is_empty, &usage)) {
+        google_usage_note_prompt(&usage, s->tap);
+        return;
     }
+    t->has_usage = true;
+    t->usage = usage;
+    chat_usage_report(&usage, s->tap);
 }
 
 static gw_status read_response(adapter_stream *s, stream *t, yyjson_val *response)

@@ -91,9 +91,12 @@ static void read_usage(usage_tap *t, yyjson_val *usage)
     int64_t total = 0;
 
     (void)json_count(usage, "total_tokens", &total);
-    if (!read_sides(t, usage, total, &c))
-        return;
+    bool is_whole = read_sides(t, usage, total, &c);
     read_prompt_details(usage, &c);
+    if (!is_whole && c.prompt > 0) /* at least that */
+        usage_tap_prompt(t, &c);
+    if (!is_whole)
+        return;
     (void)json_count(details ? details : yyjson_obj_get(usage, "output_tokens_details"),
                      "reasoning_tokens", &c.reasoning);
     /* xAI counts reasoning beside the completion, and only the total tells. */

@@ -206,8 +206,10 @@ static void what_is_not_stated_is_not_zero(void **state)
     } cases[] = {
         {SAID "{\"completion_tokens\":5}}", false, {0}},
         {SAID "{\"prompt_tokens\":-3,\"completion_tokens\":5}}", false, {0}},
-        {SAID "{\"prompt_tokens\":9}}", false, {0}},
-        {SAID "{\"prompt_tokens\":9,\"completion_tokens\":null,\"total_tokens\":9}}", false, {0}},
+        {SAID "{\"prompt_tokens\":9}}", false, {.prompt = 9}},
+        {SAID "{\"prompt_tokens\":9,\"completion_tokens\":null,\"total_tokens\":9}}",
+         false,
+         {.prompt = 9}},
         {SAID "{\"prompt_tokens\":9,\"total_tokens\":12}}", true, {.prompt = 9, .completion = 3}},
         {SAID "{\"completion_tokens\":5,\"total_tokens\":12}}",
          true,

@@ -158,6 +158,17 @@ gw_str flight_slot_event(const flight_slot *s)
     return gw_str_n(s->done, s->done_len + (flight_slot_repeats(s) ? FOLD_TAIL_BYTES : 0));
 }
 
+#define CACHE_LINE  64
+#define USUAL_BYTES 512 /* of an event */
+
+void flight_slot_expect(const flight_slot *s)
+{
+    __builtin_prefetch(s);
+    for (size_t i = 0; i < USUAL_BYTES; i += CACHE_LINE)
+        __builtin_prefetch(s->done + i);
+    __builtin_prefetch(&s->repeats);
+}
+
 /* ---- rows that count ---- */
 
 /* An old count in a slot used again is told by its generation: nobody has to clear it. */

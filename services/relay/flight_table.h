@@ -94,6 +94,9 @@ void flight_slot_close_fold(flight_slot *s);
 
 gw_str flight_slot_event(const flight_slot *s); /* of a DONE slot */
 
+/* Its event is read soon, and stands in another processor's cache: asked for now, it is here by then. */
+void flight_slot_expect(const flight_slot *s);
+
 /* What a slot held at start. */
 typedef enum flight_found {
     FLIGHT_FOUND_NOTHING,

@@ -13,6 +13,7 @@
 #define ACK_INTERVAL_MS      500 /* an ack alone is not worth an fsync each */
 #define RETRY_MIN_MS         100
 #define RETRY_MAX_MS         2000
+#define COLLECT_AHEAD        8
 #define DISK_LOOK_MS         5000
 #define LOW_PARTS            5 /* of the bound: less room than one of them is low */
 
@@ -90,9 +91,8 @@ static void report_news(spool_writer *w)
 
 static void count_live(spool_writer *w, const event_figures *f)
 {
-    int64_t second = gw_clock_wall_ms(w->o.clock) / GW_MS_PER_S;
     if (!w->live)
-        w->live = live_table_new(second);
+        w->live = live_table_new(gw_clock_wall_ms(w->o.clock) / GW_MS_PER_S);
     if (w->live)
         live_table_add(w->live, f);
 }
@@ -112,12 +112,22 @@ static void add_pending(spool_writer *w, uint32_t index)
     (void)ledger_event_of(&f, &e->spent);
 }
 
+/* So many at a time: each is on its way while those before it are looked at. */
+static size_t pop_some(spool_writer *w, index_ring *done, uint32_t indexes[COLLECT_AHEAD])
+{
+    size_t n = 0;
+    while (n < COLLECT_AHEAD && index_ring_pop(done, &indexes[n]))
+        flight_slot_expect(flight_table_slot(w->o.table, indexes[n++]));
+    return n;
+}
+
 static void collect(spool_writer *w)
 {
-    uint32_t index;
+    uint32_t indexes[COLLECT_AHEAD];
     for (unsigned i = 0; i < w->o.lane_count; i++)
-        while (index_ring_pop(&w->o.lanes[i].done, &index))
-            add_pending(w, index);
+        for (size_t n; (n = pop_some(w, &w->o.lanes[i].done, indexes)) > 0;)
+            for (size_t k = 0; k < n; k++)
+                add_pending(w, indexes[k]);
 }
 
 /* A second's table goes out when the second is over. One that finds the last still here goes on counting, so that none is lost. */

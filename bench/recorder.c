@@ -6,7 +6,8 @@
  *
  * One JSON object: request_ns (p50, p99, mean of claim … done, the clock's own cost taken off), cpu_us (of the whole process an
  * event, less own_cpu_us: what this program's ticks and clocks cost when nothing is recorded), disk_bytes (of the spool's pages an
- * event, none deleted: only without --usage), events.
+ * event, none deleted: only without --usage), events, refused, and late_ms: the longest that the loop itself was kept from running.
+ * What was due meanwhile comes at once then, and is refused where it is more than there are slots (2,024).
  */
 #include "recorder.h"
 
@@ -30,6 +31,7 @@ typedef struct run {
     int64_t *took_ns;
     size_t count, capacity;
     int64_t refused;
+    int64_t ticked_ms, late_ms;
     recorder_stats stats;
     struct rusage before, after;
     double own_cpu_us; /* an event */
@@ -119,6 +121,8 @@ static void on_tick(void *arg)
     uint8_t id[12];
     usage_event e;
     int64_t now_ms = gw_clock_mono_ms(&gw_system_clock);
+    r->late_ms = GW_MAX(r->late_ms, now_ms - r->ticked_ms - TICK_MS);
+    r->ticked_ms = now_ms;
     int64_t due = (GW_MIN(now_ms, r->until_ms) - r->started_ms) * r->rate / GW_MS_PER_S;
     fill_event(&e, id);
     while ((int64_t)r->count + r->refused < due && r->count < r->capacity) {
@@ -177,9 +181,11 @@ static void print(run *r, bool has_usage)
     for (size_t i = 0; i < r->count; i++)
         sum += r->took_ns[i] - clock_ns;
     qsort(r->took_ns, r->count, sizeof(r->took_ns[0]), by_size);
-    (void)printf("{\"events\":%zu,\"refused\":%lld,\"request_ns\":{\"p50\":%lld,\"p99\":%lld,"
+    (void)printf("{\"events\":%zu,\"refused\":%lld,\"late_ms\":%lld,\"request_ns\":{\"p50\":%lld,"
+                 "\"p99\":%lld,"
                  "\"mean\":%.0f},\"cpu_us\":%.2f,\"own_cpu_us\":%.2f",
-                 r->count, (long long)r->refused, (long long)(r->took_ns[r->count / 2] - clock_ns),
+                 r->count, (long long)r->refused, (long long)r->late_ms,
+                 (long long)(r->took_ns[r->count / 2] - clock_ns),
                  (long long)(r->took_ns[r->count * 99 / 100] - clock_ns), (double)sum / count,
                  cpu_us_an_event(r) - r->own_cpu_us, r->own_cpu_us);
     if (!has_usage)
@@ -191,7 +197,8 @@ static void print(run *r, bool has_usage)
 static void start(run *r, int64_t for_ms)
 {
     r->count = 0;
-    r->started_ms = gw_clock_mono_ms(&gw_system_clock);
+    r->started_ms = r->ticked_ms = gw_clock_mono_ms(&gw_system_clock);
+    r->late_ms = 0;
     r->until_ms = r->started_ms + for_ms;
     (void)getrusage(RUSAGE_SELF, &r->before);
     gw_timer_init(&r->tick, on_tick, r);

@@ -169,6 +169,15 @@ void flight_slot_expect(const flight_slot *s)
     __builtin_prefetch(&s->repeats);
 }
 
+void flight_slot_expect_use(const flight_slot *s)
+{
+    __builtin_prefetch(s, 1);
+    for (size_t i = 0; i < USUAL_BYTES; i += CACHE_LINE) {
+        __builtin_prefetch(s->open + i, 1);
+        __builtin_prefetch(s->done + i, 1);
+    }
+}
+
 /* ---- rows that count ---- */
 
 /* An old count in a slot used again is told by its generation: nobody has to clear it. */

@@ -96,6 +96,7 @@ gw_str flight_slot_event(const flight_slot *s); /* of a DONE slot */
 
 /* Its event is read soon, and stands in another processor's cache: asked for now, it is here by then. */
 void flight_slot_expect(const flight_slot *s);
+void flight_slot_expect_use(const flight_slot *s); /* it is opened and finished soon */
 
 /* What a slot held at start. */
 typedef enum flight_found {

@@ -221,11 +221,15 @@ bool recorder_is_short(recorder_lane *lane)
     return lane->free_count <= reserved;
 }
 
+/* The one after it is on its way meanwhile: the writer had it last. */
 flight_slot *recorder_take_slot(recorder_lane *lane)
 {
-    return lane->free_count
-               ? flight_table_slot(lane->recorder->table, lane->free[--lane->free_count])
-               : NULL;
+    flight_table *t = lane->recorder->table;
+    if (lane->free_count == 0)
+        return NULL;
+    if (lane->free_count > 1)
+        flight_slot_expect_use(flight_table_slot(t, lane->free[lane->free_count - 2]));
+    return flight_table_slot(t, lane->free[--lane->free_count]);
 }
 
 flight_slot *recorder_claim(recorder_lane *lane)

@@ -298,13 +298,29 @@ static gw_status io_error(gw_error *err, const char *what, const char *path, int
     return gw_fail(err, GW_ERR_IO, "%s %s: %s", what, path, strerror(code));
 }
 
+/* What the disk does not read would be a SIGBUS in the mapping. */
+static bool is_readable(int fd, off_t size)
+{
+    uint8_t bytes[32 << 10];
+    for (off_t at = 0; at < size;) {
+        ssize_t n = pread(fd, bytes, sizeof(bytes), at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return false;
+        at += n;
+    }
+    return true;
+}
+
 /* 1: a table, 0: new and empty, -1: something else. */
 static int examine(int fd, off_t size)
 {
     file_header h;
     if (size == 0)
         return 0;
-    if (size < FLIGHT_HEADER_BYTES || pread(fd, &h, sizeof(h), 0) != (ssize_t)sizeof(h))
+    if (size < FLIGHT_HEADER_BYTES || !is_readable(fd, size) ||
+        pread(fd, &h, sizeof(h), 0) != (ssize_t)sizeof(h))
         return -1;
     static const char blank[sizeof(h.magic)];
     if (memcmp(h.magic, blank, sizeof(blank)) == 0)

@@ -45,7 +45,7 @@ typedef struct flight_table flight_table;
 
 /*
  * Opens `<dir>/flight` with at least `slots` slots, all of their disk space allocated: a hole on a full disk would be a SIGBUS. A
- * file with more slots keeps them. What is no flight table is renamed aside; *ret_renamed tells.
+ * file with more slots keeps them. What is no flight table, or cannot be read, is renamed aside; *ret_renamed tells.
  */
 GW_CHECK gw_status flight_table_open(const char *dir, uint32_t slots, flight_table **ret,
                                      bool *ret_renamed, gw_error *err);

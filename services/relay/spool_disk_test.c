@@ -2,6 +2,7 @@
  * The spool on a disk that fails, fills up and loses what was not synced: the test's own pwrite(), fdatasync() and posix_fallocate() are
  * between the two.
  */
+#include "flight_table.h"
 #include "recorder_test_kit.h"
 #include "spool_internal.h"
 
@@ -727,6 +728,20 @@ static void a_disk_that_cannot_be_read_is_no_end(void **state)
     assert_int_equal(try_to_open(k), GW_OK);
 }
 
+static void a_flight_table_that_cannot_be_read_is_put_aside(void **state)
+{
+    kit *k = *state;
+    flight_table *t = NULL;
+    bool is_renamed;
+    gw_error err;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(flight_table_open(k->dir, 64, &t, &is_renamed, &err), GW_OK);
+        assert_int_equal(is_renamed, i == 1);
+        flight_table_free(t);
+        disk.unreadable = i == 0 ? FLIGHT_HEADER_BYTES + 40 * FLIGHT_SLOT_BYTES : -1;
+    }
+}
+
 static void of_a_damaged_spool_is_kept_what_is_committed_of_each_slot(void **state)
 {
     kit *k = *state;
@@ -906,6 +921,7 @@ int main(void)
         TEST(behind_a_damaged_record_the_next_sound_one_is_found),
         TEST(what_a_failed_commit_left_is_not_salvaged),
         TEST(a_disk_that_cannot_be_read_is_no_end),
+        TEST(a_flight_table_that_cannot_be_read_is_put_aside),
         TEST(of_a_damaged_spool_is_kept_what_is_committed_of_each_slot),
         TEST(a_head_says_what_a_damaged_record_before_it_said),
         TEST(a_disk_without_room_for_the_bound_is_an_alarm),

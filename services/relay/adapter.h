@@ -141,6 +141,9 @@ GW_CHECK gw_status adapter_write_listing_headers(gw_arena *arena, const provider
 gw_status adapter_fail(adapter_stream *s, const gw_error *err);
 /* The same from an error object of the provider. */
 gw_status adapter_fail_inband(adapter_stream *s, gw_str json);
+/* Where models are asked that can do nothing but chat. */
+#define ADAPTER_CHAT_PATHS "/v1/chat/completions and /v1/messages"
+
 /* Fails what had no `choices`: of whoever speaks another dialect. */
 GW_CHECK gw_status adapter_check_choices(adapter_stream *s);
 void adapter_emit(adapter_stream *s, answer_event_kind kind, gw_str raw, gw_str data);

@@ -57,8 +57,9 @@ static gw_status write_request(const adapter_job *job, adapter_request *ret, gw_
 
     if (job->endpoint != ENDPOINT_CHAT)
         return gw_fail_field(err, GW_ERR_MODEL_NOT_SUPPORTED, "model",
-                             "%.*s is a model of Google's and serves /v1/chat/completions only",
-                             GW_STR_ARG(gw_str_slice(job->body->model, 0, 100)));
+                             "%.*s is a model of Google's and serves %s only",
+                             GW_STR_ARG(gw_str_slice(job->body->model, 0, 100)),
+                             ADAPTER_CHAT_PATHS);
     ret->upstream_model = to->upstream_model.len > 0 ? to->upstream_model : job->body->model;
     ret->target = target_of(job, ret->upstream_model);
     json_builder_init(&body);

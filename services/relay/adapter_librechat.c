@@ -129,9 +129,9 @@ static gw_status write_body(adapter_params *p, gw_str model, yyjson_mut_doc *doc
 static gw_status check_job(const adapter_job *job, gw_error *err)
 {
     if (job->endpoint != ENDPOINT_CHAT)
-        return gw_fail_field(err, GW_ERR_MODEL_NOT_SUPPORTED, "model",
-                             "the agent %.*s serves /v1/chat/completions only",
-                             GW_STR_ARG(job->body->model));
+        return gw_fail_field(
+            err, GW_ERR_MODEL_NOT_SUPPORTED, "model", "the agent %.*s serves %s only",
+            GW_STR_ARG(gw_str_slice(job->body->model, 0, 100)), ADAPTER_CHAT_PATHS);
     if (job->policy->is_librechat)
         return gw_fail_field(
             err, GW_ERR_MODEL_NOT_SUPPORTED, "model",

@@ -254,6 +254,20 @@ static void agents_refuse_what_they_cannot_do(void **state)
     assert_int_equal(write_request(f, &r, &f->sent, &err), GW_ERR_MODEL_NOT_SUPPORTED);
 }
 
+static void who_can_only_chat_says_where(void **state)
+{
+    static const provider_kind kinds[] = {PROVIDER_LIBRECHAT, PROVIDER_ANTHROPIC, PROVIDER_GOOGLE};
+    fixture *f = *state;
+
+    for (size_t i = 0; i < GW_ARRAY_LEN(kinds); i++) {
+        adapter_request r;
+        gw_error err;
+        ask(f, kinds[i], ENDPOINT_EMBEDDINGS, "{\"model\":\"a\",\"input\":\"x\"}");
+        assert_int_equal(write_request(f, &r, &f->sent, &err), GW_ERR_MODEL_NOT_SUPPORTED);
+        assert_non_null(strstr(err.message, "/v1/chat/completions and /v1/messages"));
+    }
+}
+
 static void values_of_a_wrong_type_are_no_texts(void **state)
 {
     fixture *f = *state;
@@ -391,6 +405,7 @@ int main(void)
         WITH(librechat_bodies_are_rebuilt_from_a_whitelist),
         WITH(what_is_left_out_is_listed_however_much_it_is),
         WITH(agents_refuse_what_they_cannot_do),
+        WITH(who_can_only_chat_says_where),
         WITH(values_of_a_wrong_type_are_no_texts),
         WITH(librechat_streams_become_openais),
         WITH(an_error_in_disguise_comes_to_light),

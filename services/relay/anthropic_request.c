@@ -248,8 +248,9 @@ gw_status anthropic_write_request(const adapter_job *job, adapter_request *ret, 
 
     if (job->endpoint != ENDPOINT_CHAT)
         return gw_fail_field(err, GW_ERR_MODEL_NOT_SUPPORTED, "model",
-                             "%.*s is a model of Anthropic's and serves /v1/chat/completions only",
-                             GW_STR_ARG(gw_str_slice(job->body->model, 0, 100)));
+                             "%.*s is a model of Anthropic's and serves %s only",
+                             GW_STR_ARG(gw_str_slice(job->body->model, 0, 100)),
+                             ADAPTER_CHAT_PATHS);
     ret->upstream_model = to->upstream_model.len > 0 ? to->upstream_model : job->body->model;
     ret->target = gw_arena_join(job->arena, to->provider->base_path, GW_STR("/messages"));
     json_builder_init(&body);

@@ -1,12 +1,9 @@
 #include "config_store.h"
 
 #include "config_file.h"
-#include "config_snapshot.h"
-#include "message_bson.h"
+#include "config_read.h"
 #include "price_book_store.h"
 #include "relay_config_build.h"
-
-#include "mongo/bson_read.h"
 
 #include <stdlib.h>
 
@@ -113,7 +110,7 @@ static void on_price_time(void *arg)
         s->options.changed(s->options.arg, s->current);
 }
 
-/* ---- reading MongoDB, on a worker ---- */
+/* ---- on a worker ---- */
 
 typedef struct poll_job {
     gw_mongo_job base;
@@ -127,159 +124,17 @@ typedef struct poll_job {
     gw_status snapshot_rc;
 } poll_job;
 
-static gw_status read_version(mongoc_database_t *db, int64_t *ret, gw_error *err)
-{
-    mongoc_collection_t *c = mongoc_database_get_collection(db, VERSIONS_COLLECTION);
-    bson_t *filter = BCON_NEW("_id", BCON_UTF8("config"));
-    mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(c, filter, NULL, NULL);
-    const bson_t *document;
-    bson_error_t why;
-    gw_status rc = GW_OK;
-    *ret = 0;
-    if (mongoc_cursor_next(cursor, &document))
-        gw_bson_int64(document, "version", ret);
-    if (mongoc_cursor_error(cursor, &why))
-        rc = gw_mongo_fail(err, &why, NULL, "read the version of the configuration");
-    mongoc_cursor_destroy(cursor);
-    bson_destroy(filter);
-    mongoc_collection_destroy(c);
-    return rc;
-}
-
-/* A growing list of messages read from one collection. */
-typedef struct message_list {
-    ProtobufCMessage **items;
-    size_t count;
-} message_list;
-
-static bool list_add(message_list *l, ProtobufCMessage *m)
-{
-    ProtobufCMessage **grown = realloc(l->items, (l->count + 1) * sizeof(*grown));
-    if (!grown)
-        return false;
-    l->items = grown;
-    l->items[l->count++] = m;
-    return true;
-}
-
-/* A document that another version wrote, or a hand spoilt, is skipped and counted: the others still work. */
-typedef bool (*message_is_good_fn)(const ProtobufCMessage *m);
-static bool provider_is_good(const ProtobufCMessage *m)
-{
-    return provider_check((const provider_message *)(const void *)m, "", NULL, NULL) == GW_OK;
-}
-static bool route_is_good(const ProtobufCMessage *m)
-{
-    return route_check((const route_message *)(const void *)m, "", NULL, NULL) == GW_OK;
-}
-static bool price_book_is_good(const ProtobufCMessage *m)
-{
-    return price_book_check((const price_book_message *)(const void *)m, "", NULL, NULL) == GW_OK;
-}
-
-/* `only_id` NULL: every document. */
-static gw_status read_collection(poll_job *j, mongoc_database_t *db, const char *name,
-                                 const char *only_id, const ProtobufCMessageDescriptor *d,
-                                 message_is_good_fn is_good, message_list *ret, gw_error *err)
-{
-    mongoc_collection_t *c = mongoc_database_get_collection(db, name);
-    bson_t filter = BSON_INITIALIZER;
-    if (only_id)
-        BSON_APPEND_UTF8(&filter, "_id", only_id);
-    mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(c, &filter, NULL, NULL);
-    const bson_t *document;
-    bson_error_t why;
-    gw_status rc = GW_OK;
-    while (mongoc_cursor_next(cursor, &document)) {
-        ProtobufCMessage *m = NULL;
-        gw_error ignored;
-        if (message_from_bson(d, document, &m, &ignored) == GW_OK && is_good(m) && list_add(ret, m))
-            continue;
-        if (m)
-            protobuf_c_message_free_unpacked(m, NULL);
-        j->skipped++;
-    }
-    if (mongoc_cursor_error(cursor, &why))
-        rc = gw_mongo_fail(err, &why, NULL, "read the configuration");
-    mongoc_cursor_destroy(cursor);
-    bson_destroy(&filter);
-    mongoc_collection_destroy(c);
-    return rc;
-}
-
-static gw_status read_price_book(poll_job *j, mongoc_database_t *db, const price_book_version *v,
-                                 message_list *ret, gw_error *err)
-{
-    return read_collection(j, db, PRICE_BOOKS_COLLECTION, v->version,
-                           &apirelay__relay__v1__price_book__descriptor, price_book_is_good, ret,
-                           err);
-}
-
-/* The book in force and those that take force later. */
-static gw_status read_price_books(poll_job *j, mongoc_database_t *db, config_snapshot *api,
-                                  gw_error *err)
-{
-    gw_auto(gw_arena) arena = gw_arena_new();
-    provider_store s = {.db = {db, j->base.mongo}, .arena = arena};
-    int64_t now_ms = gw_clock_wall_ms(&gw_system_clock);
-    message_list first = {0}, later = {0};
-    price_book_index x;
-    gw_status rc = arena ? price_book_index_read(&s, &x, err)
-                         : gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the configuration");
-    if (rc != GW_OK)
-        return rc;
-    const price_book_version *in_force = price_book_index_at(&x, now_ms);
-    if (in_force)
-        rc = read_price_book(j, db, in_force, &first, err);
-    for (size_t i = 0; rc == GW_OK && i < x.n_versions; i++)
-        if (price_time_ms(x.versions[i]->effective_from) > now_ms)
-            rc = read_price_book(j, db, x.versions[i], &later, err);
-    if (first.count)
-        api->price_book = (price_book_message *)(void *)first.items[0];
-    api->scheduled_price_books = (price_book_message **)(void *)later.items;
-    api->n_scheduled_price_books = later.count;
-    free(first.items);
-    return rc;
-}
-
-static gw_status read_all(poll_job *j, mongoc_database_t *db, gw_error *err)
-{
-    message_list providers = {0}, routes = {0};
-    config_snapshot *api = calloc(1, sizeof(*api));
-    if (!api)
-        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the configuration");
-    apirelay__relay__v1__relay_config_snapshot__init(api);
-    gw_status rc = read_collection(j, db, PROVIDERS_COLLECTION, NULL,
-                                   &apirelay__relay__v1__provider__descriptor, provider_is_good,
-                                   &providers, err);
-    if (rc == GW_OK)
-        rc = read_collection(j, db, ROUTES_COLLECTION, NULL,
-                             &apirelay__relay__v1__model_route__descriptor, route_is_good, &routes,
-                             err);
-    if (rc == GW_OK)
-        rc = read_price_books(j, db, api, err);
-    api->providers = (provider_message **)(void *)providers.items;
-    api->n_providers = providers.count;
-    api->models = (route_message **)(void *)routes.items;
-    api->n_models = routes.count;
-    if (rc != GW_OK) {
-        apirelay__relay__v1__relay_config_snapshot__free_unpacked(api, NULL);
-        return rc;
-    }
-    j->api = api;
-    return GW_OK;
-}
-
 static gw_status run_poll(gw_mongo_job *base, mongoc_client_t *client, mongoc_database_t *db,
                           gw_error *err)
 {
     (void)client;
     poll_job *j = GW_CONTAINER_OF(base, poll_job, base);
+    const gw_db from = {db, j->base.mongo};
     int64_t version;
-    gw_status rc = read_version(db, &version, err);
+    gw_status rc = config_read_version(&from, &version, err);
     if (rc != GW_OK || (!j->whole && version == j->known_version))
         return rc;
-    rc = read_all(j, db, err);
+    rc = config_read_all(&from, &j->api, &j->skipped, err);
     if (rc != GW_OK)
         return rc;
     /* The version was read first: a write in between is seen again, never missed. */

@@ -3,7 +3,10 @@
 #include <assert.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #define PING_INTERVAL_MS    1000
 #define PING_TIMEOUT_MS     5000
@@ -56,6 +59,17 @@ struct gw_mongo {
     } waiters[WAITERS_MAX];
     size_t waiters_count;
 };
+
+/*
+ * As it is loaded libmongoc makes counters in shared memory that nobody here reads, named after the process. The name is gone before main():
+ * else a kill -9 would leave a tenth of a megabyte behind, and the next process of that number would begin with a warning on stderr.
+ */
+__attribute__((constructor)) static void unlink_counters(void)
+{
+    char name[32];
+    (void)snprintf(name, sizeof(name), "/mongoc-%u", (unsigned)getpid());
+    (void)shm_unlink(name);
+}
 
 static void start_libmongoc(void)
 {

@@ -156,6 +156,15 @@ static void a_hung_server_is_waited_for_no_longer_than_the_timeouts(void **state
     run_until(f, is_up);
 }
 
+static void a_kill_leaves_no_counters_behind(void **state)
+{
+    char path[48];
+
+    (void)state;
+    (void)snprintf(path, sizeof(path), "/dev/shm/mongoc-%d", (int)getpid());
+    assert_int_equal(access(path, F_OK), -1);
+}
+
 int main(void)
 {
 #define TEST(test) cmocka_unit_test_setup_teardown(test, set_up_absent, tear_down)
@@ -165,6 +174,7 @@ int main(void)
         TEST(a_server_that_comes_later_is_found),
         TEST(a_killed_server_costs_errors_and_no_restart),
         TEST(a_hung_server_is_waited_for_no_longer_than_the_timeouts),
+        cmocka_unit_test(a_kill_leaves_no_counters_behind),
     };
     return cmocka_run_group_tests_name("mongo_outage", tests, NULL, NULL);
 }

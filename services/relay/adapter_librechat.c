@@ -1,6 +1,6 @@
 /*
  * LibreChat's Agents API (LIBRECHAT.md §7.1, 7.3-7.6): whitelisted body, named events dropped, tool
- * calls it ran itself hidden, usage split off the last chunk, errors hidden in the content brought
+ * calls it ran itself hidden (or shown), usage split off the last chunk, errors hidden in the content brought
  * to light.
  */
 #include "adapter_params.h"
@@ -187,7 +187,7 @@ static yyjson_mut_val *plain_usage(yyjson_mut_doc *doc, yyjson_mut_val *usage)
 
 /*
  * Model back to the name asked for; tool calls that LibreChat ran itself are no request to the
- * caller. Returns whether the choices still say something.
+ * caller, and shown only where the provider says so. Returns whether the choices still say something.
  */
 static bool rewrite(const adapter_job *job, yyjson_mut_doc *doc, yyjson_mut_val *root)
 {
@@ -203,7 +203,8 @@ static bool rewrite(const adapter_job *job, yyjson_mut_doc *doc, yyjson_mut_val 
         yyjson_mut_val *finish = yyjson_mut_obj_get(choice, "finish_reason");
         if (!said)
             said = yyjson_mut_obj_get(choice, "message");
-        yyjson_mut_obj_remove_key(said, "tool_calls");
+        if (!job->target->provider->exposes_server_tools)
+            yyjson_mut_obj_remove_key(said, "tool_calls");
         if (yyjson_mut_equals_str(finish, "tool_calls"))
             yyjson_mut_obj_put(choice, yyjson_mut_str(doc, "finish_reason"),
                                yyjson_mut_str(doc, "stop"));

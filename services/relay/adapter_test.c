@@ -315,6 +315,22 @@ static void librechat_streams_become_openais(void **state)
     assert_int_equal(f->tap.tokens.prompt, 9);
 }
 
+static void a_librechat_shows_its_tools_where_the_provider_says_so(void **state)
+{
+    fixture *f = *state;
+
+    ask(f, PROVIDER_LIBRECHAT, ENDPOINT_CHAT,
+        "{\"model\":\"helper\",\"messages\":[],\"stream\":true}");
+    f->provider.exposes_server_tools = true;
+    assert_int_equal(play(f, CHUNK("{\"tool_calls\":[{\"index\":0,\"id\":\"t\"}]}", "null")
+                                 CHUNK_USAGE("{}", "\"tool_calls\"", USAGE) "data: [DONE]\n\n"),
+                     GW_OK);
+    assert_non_null(
+        strstr(f->sent.data, "\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"t\"}]}"));
+    assert_non_null(strstr(f->sent.data, "\"finish_reason\":\"stop\""));
+    assert_null(strstr(f->sent.data, "\"finish_reason\":\"tool_calls\""));
+}
+
 static void an_error_in_disguise_comes_to_light(void **state)
 {
     static const char disguised[] = CHUNK("{\"content\":\"hi\"}", "null")
@@ -408,6 +424,7 @@ int main(void)
         WITH(who_can_only_chat_says_where),
         WITH(values_of_a_wrong_type_are_no_texts),
         WITH(librechat_streams_become_openais),
+        WITH(a_librechat_shows_its_tools_where_the_provider_says_so),
         WITH(an_error_in_disguise_comes_to_light),
         WITH(a_json_answer_can_be_streamed),
         WITH(answers_that_are_none_are_failures),

@@ -85,6 +85,12 @@ static void check_transport(check *c, const char *transport)
         violation(c, "transport", "must be \"own\" or \"curl\"");
 }
 
+static void check_server_tools(check *c, const provider_message *p)
+{
+    if (p->expose_server_tools && strcmp(p->kind, "librechat") != 0)
+        violation(c, "exposeServerTools", "is for kind \"librechat\", whose tools they are");
+}
+
 static void check_base_url(check *c, const char *text)
 {
     gw_url url;
@@ -160,6 +166,7 @@ gw_status provider_check(const provider_message *p, const char *path, gw_json_vi
     check_credentials(&c, p);
     check_status(&c, p->status);
     check_transport(&c, p->transport);
+    check_server_tools(&c, p);
     check_note(&c, p->note);
     check_timeout(&c, "connectTimeoutMs", p->connect_timeout_ms);
     check_timeout(&c, "firstByteTimeoutMs", p->first_byte_timeout_ms);

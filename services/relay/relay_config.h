@@ -26,6 +26,7 @@ typedef struct provider_config {
     unsigned more_credential_count; /* less than CREDENTIALS_MAX */
     const char *unusable; /* why it cannot be used (credential missing …), NULL when fine */
     gw_http_transport transport;
+    bool exposes_server_tools; /* of a LibreChat: its tool calls are shown to callers */
     size_t connections_max; /* kept without a request; 0: as by default */
     int64_t connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, total_timeout_ms;
 } provider_config;

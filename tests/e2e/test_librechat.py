@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from harness.ports import eventually
 from harness.suite import Suite
 
 HELLO: Any = [{"role": "user", "content": "Hello there"}]
@@ -66,6 +67,24 @@ def test_every_agent_streams_plain_openai_chunks(suite: Suite, client: openai.Op
     assert row["usage"]["totalTokens"] == chunks[-1].usage.total_tokens and row["billingBasis"] in ("reported", "unpriced")
     if agent == "agent_bigusage":
         assert row["usage"]["promptTokens"] == 120_000 and row["usage"]["completionTokens"] == 30_000
+
+
+def test_tools_of_the_server_are_shown_where_its_provider_says_so(suite: Suite, client: openai.OpenAI) -> None:
+    shown = {"name": "shown-tools", "kind": "librechat", "credential": "env:RELAY_CREDENTIAL_LIBRECHAT", "exposeServerTools": True}
+    provider = suite.admin("POST", "/admin/providers", json={**shown, "baseUrl": suite.librechat_url})
+    assert provider.status_code == 200 and provider.json()["provider"]["exposeServerTools"] is True, provider.text
+    target = {"provider": "shown-tools", "upstreamModel": "agent_tools"}
+    route = suite.admin("POST", "/admin/models", json={"model": "agent_shown", "targets": [target]})
+    assert route.status_code == 200, route.text
+    try:
+        eventually(lambda: suite.get("/v1/models/agent_shown", suite.make_key()["key"]).status_code == 200, "the route")
+        chunks = list(client.chat.completions.create(model="agent_shown", messages=HELLO, stream=True))
+    finally:
+        for path in (f"/admin/models/{route.json()['modelRoute']['id']}", "/admin/providers/shown-tools"):
+            suite.admin("DELETE", path)
+    calls = [call for c in chunks if c.choices for call in c.choices[0].delta.tool_calls or []]
+    assert calls and calls[0].function and calls[0].function.name
+    assert [c.choices[0].finish_reason for c in chunks if c.choices and c.choices[0].finish_reason] == ["stop"]
 
 
 def test_usage_is_withheld_from_who_did_not_ask_but_not_from_a_librechat(suite: Suite, client: openai.OpenAI) -> None:

@@ -97,6 +97,7 @@ BAD_PROVIDERS: dict[str, dict[str, Any]] = {
     "a path": {"credential": "file:../../etc/passwd"},
     "a negative time": {"connectTimeoutMs": -1},
     "an unknown transport": {"transport": "pigeon"},
+    "tools of a server that has none": {"exposeServerTools": True},
 }
 
 

@@ -117,7 +117,7 @@ def print_table(rows: list[dict[str, Any]]) -> None:
                 print(_line(rows, test, figure, variant, list(by_round.values())))
     busy = sum(row["busy"] for row in rows)
     if busy:
-        print(f"\n{busy} of {len(rows)} measurements were made while other processes took more than they may: see others_share")
+        print(f"\n{busy} of {len(rows)} measurements were made while other processes or the host took more than they may: see others_share and steal_share")
 
 
 def _figure(value: float) -> str:

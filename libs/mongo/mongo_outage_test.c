@@ -139,6 +139,16 @@ static void a_killed_server_costs_errors_and_no_restart(void **state)
     assert_int_equal(perform(f, count_things, 0).result, 2); /* the first one lasted */
 }
 
+/* A signal takes a moment: until then it answers. */
+static void freeze_server(fixture *f)
+{
+    int status;
+
+    kill(f->server, SIGSTOP);
+    assert_int_equal(waitpid(f->server, &status, WUNTRACED), f->server);
+    assert_true(WIFSTOPPED(status));
+}
+
 static void a_hung_server_is_waited_for_no_longer_than_the_timeouts(void **state)
 {
     fixture *f = with_server_bin(state);
@@ -146,7 +156,7 @@ static void a_hung_server_is_waited_for_no_longer_than_the_timeouts(void **state
     start_server(f);
     run_until(f, is_up);
     assert_int_equal(perform(f, insert_arg, 1).rc, GW_OK);
-    kill(f->server, SIGSTOP);
+    freeze_server(f);
     int64_t start = gw_clock_mono_ms(&gw_system_clock);
     test_job hung = perform(f, insert_arg, 2);
     int64_t waited = gw_clock_mono_ms(&gw_system_clock) - start;

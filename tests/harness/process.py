@@ -9,6 +9,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from harness.ports import eventually
+
 STOP_SECONDS = 20
 
 
@@ -45,7 +47,15 @@ class Process:
         return self._popen.pid
 
     def send(self, number: int) -> None:
+        """A signal; SIGSTOP has taken effect then."""
         os.kill(self.pid, number)
+        if number == signal.SIGSTOP:
+            eventually(lambda: self.is_frozen, f"{self.name} stands still")
+
+    @property
+    def is_frozen(self) -> bool:
+        """Stopped by a signal (proc_pid_stat(5))."""
+        return Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T"
 
     def kill(self) -> None:
         """kill -9: no chance to clean up."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -110,10 +109,6 @@ def test_relay_killed_at(stack: Suite, point: str) -> None:
     each_answer_is_one_row(stack, key["keyId"], ids)
 
 
-def is_stopped(suite: Suite, name: str) -> bool:
-    return Path(f"/proc/{suite.processes[name].pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T"
-
-
 @pytest.mark.parametrize("point", ("claim.made_up", "claim.answered", "rows.written", "hours.written"))
 def test_a_replica_that_stops_in_a_batch_and_goes_on_later_counts_nothing_twice(stopping: Suite, point: str) -> None:
     key = stopping.make_key()
@@ -121,7 +116,7 @@ def test_a_replica_that_stops_in_a_batch_and_goes_on_later_counts_nothing_twice(
         start_with_fault(stopping, name, f"{point}:stop")
     ids = answered(stopping, key["key"], 4)
     names = ("usage", "usage-2")
-    stopped = eventually(lambda: [n for n in names if is_stopped(stopping, n)], f"a replica stops at {point}", BACK_SECONDS)
+    stopped = eventually(lambda: [n for n in names if stopping.processes[n].is_frozen], f"a replica stops at {point}", BACK_SECONDS)
     other = next(n for n in names if n != stopped[0])
     since = time.monotonic()
     stopping.restart(other, kill=True)  # without the fault: it takes over, the first one is a zombie

@@ -94,9 +94,9 @@ void flight_slot_close_fold(flight_slot *s);
 
 gw_str flight_slot_event(const flight_slot *s); /* of a DONE slot */
 
-/* Its event is read soon, and stands in another processor's cache: asked for now, it is here by then. */
+/* Fetches a slot into this processor's cache (a hint, no wait): its event, which another processor wrote, is read next. */
 void flight_slot_expect(const flight_slot *s);
-void flight_slot_expect_use(const flight_slot *s); /* it is opened and finished soon */
+void flight_slot_expect_use(const flight_slot *s); /* the same, to open and finish it */
 
 /* What a slot held at start. */
 typedef enum flight_found {

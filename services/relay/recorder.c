@@ -376,10 +376,9 @@ position_table *recorder_positions(recorder *r)
     return r->positions;
 }
 
-void recorder_holder(const recorder *r, char ret[LEDGER_HOLDER_SIZE])
+const char *recorder_holder(const recorder *r)
 {
-    (void)snprintf(ret, LEDGER_HOLDER_SIZE, "%s.%u", r->spool_name,
-                   (unsigned)spool_get_info(r->spool)->opens);
+    return r->holder;
 }
 
 size_t recorder_left_positions(const recorder *r, const ledger_left **ret)

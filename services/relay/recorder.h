@@ -93,8 +93,8 @@ void recorder_drop(recorder_lane *lane, recorder_drop_reason why);
 
 /* The rows of this relay's positions, by the id of its spool; the recorder's, for as long as it is open. */
 position_table *recorder_positions(recorder *r);
-/* "<spool id>.<times opened>": never given twice. */
-void recorder_holder(const recorder *r, char ret[LEDGER_HOLDER_SIZE]);
+/* "<spool id>.<times opened>" as of the start: never given twice. The recorder's; any thread. */
+const char *recorder_holder(const recorder *r);
 /* What a killed relay left behind, its last events counted in. */
 size_t recorder_left_positions(const recorder *r, const ledger_left **ret);
 

@@ -38,7 +38,7 @@ struct recorder {
     int dir_fd; /* holds the flock */
     flight_table *table;
     position_table *positions;
-    char spool_name[2 * SPOOL_ID_SIZE + 1]; /* at the start */
+    char holder[LEDGER_HOLDER_SIZE];
     ledger_left *left_positions; /* of a killed relay */
     size_t left_position_count;
     spool *spool;

@@ -32,9 +32,14 @@ static uint32_t slots_of_lane(const recorder *r)
     return r->o.slots_per_lane + r->o.refusal_slots;
 }
 
-static void spool_name(const recorder *r, char ret[2 * SPOOL_ID_SIZE + 1])
+/* Of the spool as it was opened: from the writer's first turn on its figures are the writer's. */
+static gw_status open_positions(recorder *r, gw_error *err)
 {
-    gw_hex_encode(spool_get_info(r->spool)->id, SPOOL_ID_SIZE, ret);
+    const spool_info *i = spool_get_info(r->spool);
+    char name[2 * SPOOL_ID_SIZE + 1];
+    gw_hex_encode(i->id, SPOOL_ID_SIZE, name);
+    (void)snprintf(r->holder, sizeof(r->holder), "%s.%u", name, (unsigned)i->opens);
+    return position_table_open(r->o.dir, gw_str_of(name), &r->positions, err);
 }
 
 static gw_status open_files(recorder *r, gw_error *err)
@@ -60,8 +65,7 @@ static gw_status open_files(recorder *r, gw_error *err)
                      gw_kv("tail", spool_get_info(r->spool)->tail));
     flight_table_note_tail(r->table, spool_get_info(r->spool)->tail);
     recorder_use_spool_id(r, spool_get_info(r->spool));
-    spool_name(r, r->spool_name);
-    rc = position_table_open(r->o.dir, gw_str_of(r->spool_name), &r->positions, err);
+    rc = open_positions(r, err);
     if (rc != GW_OK)
         return rc;
     /* A restart within one second does not meet the ids it gave before; a copy of this disk in another relay, which has opened it as

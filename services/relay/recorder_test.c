@@ -339,40 +339,7 @@ static void recording_makes_no_system_call(void **state)
     assert_int_equal(did, CHILD_DID);
 }
 
-/* ---- several loops ---- */
-
-typedef struct lane_run {
-    pthread_t thread;
-    recorder_lane *lane;
-    int recorded;
-} lane_run;
-
-static void *run_lane(void *arg)
-{
-    lane_run *l = arg;
-    while (l->recorded < 2000)
-        if (kit_record(l->lane, l->recorded % 2 == 0))
-            l->recorded++;
-    return NULL;
-}
-
-static void lanes_record_at_the_same_time(void **state)
-{
-    kit *k = *state;
-    lane_run runs[3];
-    recorder_options o = kit_options(k);
-    o.lanes = GW_ARRAY_LEN(runs);
-    kit_open(k, &o);
-    for (unsigned i = 0; i < o.lanes; i++) {
-        runs[i] = (lane_run){.lane = recorder_lane_at(k->recorder, i)};
-        assert_int_equal(pthread_create(&runs[i].thread, NULL, run_lane, &runs[i]), 0);
-    }
-    kit_wait_tail(k, 6000);
-    for (unsigned i = 0; i < o.lanes; i++)
-        assert_int_equal(pthread_join(runs[i].thread, NULL), 0);
-    assert_int_equal(kit_stats(k).tail, 6000);
-    kit_close(k, 0);
-}
+/* ---- bounds and disks ---- */
 
 static bool is_full(kit *k)
 {
@@ -457,7 +424,6 @@ int main(void)
         TEST(a_killed_relay_leaves_done_and_interrupted_events),
         TEST(no_answered_request_is_lost_or_doubled_by_kills),
         TEST(recording_makes_no_system_call),
-        TEST(lanes_record_at_the_same_time),
         TEST(a_spool_at_its_bound_says_so_and_still_takes_what_is_in_flight),
         TEST(a_full_disk_keeps_events_in_flight_until_there_is_room),
         TEST(an_idle_recorder_is_woken_by_one_request),

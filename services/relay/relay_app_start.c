@@ -124,15 +124,13 @@ static gw_status open_ledgers(relay_app *a, gw_error *err)
         .timers = ledger_timers_defaults,
         .allow_when_lost = strcmp(conf->on_redis_loss, "allow") == 0,
         .positions = recorder_positions(a->recorder),
+        .holder = recorder_holder(a->recorder),
         .usage = a->usage,
         .service_token = gw_service_own_token(a->service),
         .log = a->log,
         .metrics = a->shard,
     };
 
-    char holder[LEDGER_HOLDER_SIZE];
-    recorder_holder(a->recorder, holder);
-    o.holder = holder;
     o.left_count = recorder_left_positions(a->recorder, &o.left);
     o.timers.lease_ms = conf->ledger_lease_ms;
     o.timers.quarantine_ms = conf->ledger_quarantine_ms;

@@ -49,7 +49,7 @@ GW_CHECK gw_status spool_open(const char *dir, int64_t max_bytes, uint32_t slots
 void spool_free(spool *s);
 GW_DEFINE_FREEP(spool)
 
-const spool_info *spool_get_info(const spool *s); /* as of the last commit */
+const spool_info *spool_get_info(const spool *s); /* as of the last commit; the writer's */
 /* Bytes that are free on its disk; INT64_MAX when that cannot be told. */
 int64_t spool_disk_free_bytes(const spool *s);
 uint64_t spool_committed(const spool *s, uint32_t slot); /* 0: never */

@@ -37,6 +37,8 @@ static struct disk {
     int64_t syncs, allocations, calls;
     int64_t free_pages;
     off_t unreadable; /* the sector there; < 0: none */
+    void (*meanwhile)(void *arg); /* runs in each write, sync and allocation; may be NULL */
+    void *arg;
     disk_file files[256];
     size_t count;
 } disk;
@@ -109,6 +111,12 @@ static inline size_t sector_bytes(const disk_file *f, size_t sector)
     return GW_MIN((size_t)SECTOR, f->size - sector * SECTOR);
 }
 
+static inline void pass_time(void)
+{
+    if (disk.meanwhile)
+        disk.meanwhile(disk.arg);
+}
+
 static inline bool is_interrupted(void)
 {
     return disk.is_interrupted && ++disk.calls % 2 == 0;
@@ -117,6 +125,7 @@ static inline bool is_interrupted(void)
 ssize_t pwrite(int fd, const void *bytes, size_t len, off_t at)
 {
     size_t n = len;
+    pass_time();
     if (is_interrupted()) {
         errno = EINTR;
         return -1;
@@ -158,6 +167,7 @@ static inline int sync_it(int fd)
 {
     disk_file *f = known_file(fd);
     bool fails = disk.fails_sync || (disk.fails_some_syncs && gw_random_below(2));
+    pass_time();
     if (is_interrupted()) {
         errno = EINTR;
         return -1;
@@ -190,6 +200,7 @@ int posix_fallocate(int fd, off_t at, off_t len)
 {
     disk_file *f = known_file(fd);
     disk.allocations++;
+    pass_time();
     if (is_interrupted())
         return EINTR;
     if (f) /* another file of that name, or a longer one */

@@ -6,8 +6,9 @@
  *
  * One JSON object: request_ns (p50, p99, mean of claim … done, the clock's own cost taken off), cpu_us (of the whole process an
  * event, less own_cpu_us: what this program's ticks and clocks cost when nothing is recorded), disk_bytes (of the spool's pages an
- * event, none deleted: only without --usage), events, refused, and late_ms: the longest that the loop itself was kept from running.
- * What was due meanwhile comes at once then, and is refused where it is more than there are slots (2,024).
+ * event, none deleted: only without --usage), events, refused, and late_ms and longest_commit_ms: the longest that the loop itself was
+ * kept from running, and that a commit took. What was due meanwhile comes at once in the first case, and is refused where it is more than
+ * there are slots (2,024); in the second their events wait in their slots, which are used up as well.
  */
 #include "recorder.h"
 
@@ -37,14 +38,13 @@ typedef struct run {
     double own_cpu_us; /* an event */
 } run;
 
-/* Of ordinary size, about 400 bytes packed. */
-static void fill_event(usage_event *e, uint8_t id[12])
+/* What is known before the provider is asked; with what follows about 400 bytes packed, which is ordinary. */
+static void fill_opened(usage_event *e, uint8_t id[12])
 {
     static uint8_t key[12] = "api-key-0001", user[12] = "user-0000001";
     static char key_id[] = "aB3dE5gH7jK9", request_id[] = "req_0123456789abcdefghijklmnop",
                 endpoint[] = "/v1/chat/completions", model[] = "gpt-4o-mini", route[] = "gpt-*",
-                provider[] = "openai", method[] = "POST", basis[] = "reported",
-                outcome[] = "complete", book[] = "2026-11", finish[] = "stop",
+                provider[] = "openai", method[] = "POST", basis[] = "estimated", book[] = "2026-11",
                 ip[] = "2001:db8::1234:5678", agent[] = "OpenAI/Python 2.8.1",
                 client[] = "client-of-ours",
                 conversation[] = "0b5c2b5e-8f5d-4c57-a2a5-0c2f5c1c2f5c", type[] = "content-type",
@@ -80,6 +80,13 @@ static void fill_event(usage_event *e, uint8_t id[12])
     e->n_headers = GW_ARRAY_LEN(list);
     e->prompt_estimate_tokens = 812;
     e->attempts = 1;
+}
+
+static void fill_rest(usage_event *e)
+{
+    static char basis[] = "reported", outcome[] = "complete", finish[] = "stop";
+    apirelay__usage__v1__usage_event__init(e);
+    e->billing_basis = basis;
     e->repeat_count = 1;
     e->outcome = outcome;
     e->finish_reason = finish;
@@ -92,8 +99,8 @@ static void fill_event(usage_event *e, uint8_t id[12])
     e->upstream_accepted = true;
 }
 
-/* All that a request asks of the recorder; the event itself is the request's. */
-static bool record(run *r, usage_event *e, uint8_t id[12])
+/* All that a request asks of the recorder; the events themselves are the request's. */
+static bool record(run *r, usage_event *e, uint8_t id[12], const usage_event *rest)
 {
     if (!r->recorder)
         return true;
@@ -104,8 +111,7 @@ static bool record(run *r, usage_event *e, uint8_t id[12])
     recorder_open_event(r->lane, slot, e);
     for (int i = 1; i <= 3; i++)
         recorder_progress(slot, INT64_C(100) * i, INT64_C(1000) * i, 200, e->timestamp_ms);
-    recorder_done(r->lane, slot, e);
-    return true;
+    return recorder_finish(r->lane, slot, rest);
 }
 
 static void on_closed(void *arg)
@@ -119,15 +125,16 @@ static void on_tick(void *arg)
 {
     run *r = arg;
     uint8_t id[12];
-    usage_event e;
+    usage_event e, rest;
     int64_t now_ms = gw_clock_mono_ms(&gw_system_clock);
     r->late_ms = GW_MAX(r->late_ms, now_ms - r->ticked_ms - TICK_MS);
     r->ticked_ms = now_ms;
     int64_t due = (GW_MIN(now_ms, r->until_ms) - r->started_ms) * r->rate / GW_MS_PER_S;
-    fill_event(&e, id);
+    fill_opened(&e, id);
+    fill_rest(&rest);
     while ((int64_t)r->count + r->refused < due && r->count < r->capacity) {
         int64_t start_ns = gw_clock_mono_ns(&gw_system_clock);
-        bool recorded = record(r, &e, id);
+        bool recorded = record(r, &e, id, &rest);
         int64_t end_ns = gw_clock_mono_ns(&gw_system_clock);
         if (recorded)
             r->took_ns[r->count++] = end_ns - start_ns;
@@ -181,10 +188,11 @@ static void print(run *r, bool has_usage)
     for (size_t i = 0; i < r->count; i++)
         sum += r->took_ns[i] - clock_ns;
     qsort(r->took_ns, r->count, sizeof(r->took_ns[0]), by_size);
-    (void)printf("{\"events\":%zu,\"refused\":%lld,\"late_ms\":%lld,\"request_ns\":{\"p50\":%lld,"
-                 "\"p99\":%lld,"
-                 "\"mean\":%.0f},\"cpu_us\":%.2f,\"own_cpu_us\":%.2f",
+    (void)printf("{\"events\":%zu,\"refused\":%lld,\"late_ms\":%lld,\"longest_commit_ms\":%lld,"
+                 "\"request_ns\":{\"p50\":%lld,\"p99\":%lld,\"mean\":%.0f},"
+                 "\"cpu_us\":%.2f,\"own_cpu_us\":%.2f",
                  r->count, (long long)r->refused, (long long)r->late_ms,
+                 (long long)r->stats.longest_commit_ms,
                  (long long)(r->took_ns[r->count / 2] - clock_ns),
                  (long long)(r->took_ns[r->count * 99 / 100] - clock_ns), (double)sum / count,
                  cpu_us_an_event(r) - r->own_cpu_us, r->own_cpu_us);

@@ -58,6 +58,7 @@ void recorder_get_stats(const recorder *r, recorder_stats *ret)
                             .claimed = atomic_load(&r->claimed),
                             .set_aside = atomic_load(&r->set_aside),
                             .dropped = dropped(r),
+                            .longest_commit_ms = atomic_load(&r->longest_commit_ms),
                             .connected = atomic_load(&r->connected)};
 }
 
@@ -186,6 +187,7 @@ void recorder_on_report(void *arg, const writer_report *w)
     count(r, M_relay_spool_commit_failures_total, &r->seen_failures, w->failures);
     atomic_store_explicit(&r->tail, w->info.tail, memory_order_relaxed);
     atomic_store_explicit(&r->bytes, w->info.bytes, memory_order_relaxed);
+    atomic_store(&r->longest_commit_ms, w->longest_commit_ms);
     atomic_store(&r->disk_failed, w->disk_failed);
     atomic_store(&r->disk_low, w->disk_low);
     atomic_store(&r->filling, w->filling);

@@ -110,6 +110,7 @@ typedef struct recorder_stats {
     int64_t claimed; /* events since the start that usage has acknowledged */
     int64_t set_aside; /* spools since the start that were replaced by an empty one */
     int64_t dropped; /* events since the start that were not written down */
+    int64_t longest_commit_ms; /* since the start: how long the disk kept events waiting at once */
     bool connected; /* in FLOW with usage */
 } recorder_stats;
 void recorder_get_stats(const recorder *r, recorder_stats *ret);

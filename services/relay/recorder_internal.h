@@ -51,7 +51,7 @@ struct recorder {
     atomic_uint_least32_t id_counter;
     int64_t committed, recovered; /* events; of these found at start */
     /* for recorder_get_stats(), which any lane may ask */
-    atomic_int_least64_t tail, acked, bytes, claimed, set_aside;
+    atomic_int_least64_t tail, acked, bytes, claimed, set_aside, longest_commit_ms;
     atomic_bool disk_failed, disk_low, filling, full, connected;
     int64_t seen_committed, seen_failures, seen_acked; /* as counted in metrics */
     int64_t seen_folded, seen_slotless, seen_dropped[RECORDER_DROP_REASONS];

@@ -264,6 +264,39 @@ static bool is_well(kit *k)
     return !kit_stats(k).disk_low;
 }
 
+static void take_time(void *arg)
+{
+    gw_fake_clock_advance_ms(arg, 40);
+}
+
+static bool has_waited_for_the_disk(kit *k)
+{
+    return kit_stats(k).longest_commit_ms >= 80; /* a write and a sync */
+}
+
+static void the_longest_commit_is_known(void **state)
+{
+    kit *k = *state;
+    gw_fake_clock time;
+    gw_clock clock = gw_fake_clock_init(&time, 1764000000000);
+    recorder_options o = kit_options(k);
+    o.clock = &clock;
+    o.without_thread = true;
+    kit_open(k, &o);
+    disk.arg = &time;
+    disk.meanwhile = take_time;
+    for (int i = 1; i <= 2; i++) {
+        assert_true(kit_record(recorder_lane_at(k->recorder, 0), true));
+        gw_fake_clock_advance_ms(&time, 1000);
+        recorder_turn(k->recorder);
+        disk.meanwhile = NULL;
+        k->wanted = i;
+        kit_run_until(k, i == 1 ? has_waited_for_the_disk : kit_tail_is_wanted);
+    }
+    assert_int_equal(kit_stats(k).longest_commit_ms, 80);
+    kit_close(k, 0);
+}
+
 static void a_disk_without_room_for_the_bound_is_an_alarm(void **state)
 {
     kit *k = *state;
@@ -380,6 +413,7 @@ int main(void)
         DISK_TEST(what_a_failed_sync_dropped_is_written_again_by_the_next_start),
         DISK_TEST(a_full_disk_takes_events_together_with_the_claims_that_make_room),
         DISK_TEST(signals_and_short_writes_change_nothing),
+        DISK_TEST(the_longest_commit_is_known),
         DISK_TEST(a_disk_without_room_for_the_bound_is_an_alarm),
         DISK_TEST(what_was_committed_survives_everything),
     };

@@ -230,7 +230,9 @@ static bool commit(spool_writer *w)
     if (w->pending_count)
         w->last_busy_ms = now;
     gw_fault_point("spool.commit");
-    if (spool_write(w->o.spool, &c, &err) != GW_OK) {
+    gw_status rc = spool_write(w->o.spool, &c, &err);
+    w->state.longest_commit_ms = GW_MAX(w->state.longest_commit_ms, now_ms(w) - now);
+    if (rc != GW_OK) {
         note_failure(w, &err);
         release_committed(w); /* of what does not fit one segment the first part may be there */
         return false;

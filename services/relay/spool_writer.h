@@ -31,6 +31,7 @@ typedef struct writer_report {
     spool_info info;
     int64_t committed; /* events since the start */
     int64_t failures; /* commits that failed since the start */
+    int64_t longest_commit_ms; /* since the start, one that failed as well */
     bool disk_failed, full;
     bool filling; /* at 80 % of the bound */
     bool disk_low; /* the disk has no room for what the bound allows */

@@ -40,6 +40,7 @@ typedef struct fake_usage {
     int silent_hellos; /* not answered */
     bool hold_acks; /* claims nothing */
     bool ack_half; /* claims half a frame at first, the rest with the next word */
+    bool hold_rest; /* after such a half claims nothing */
     int error_at_hello; /* sent once instead of the welcome */
     int64_t welcome_add; /* a lie about n, once */
     bool wrong_last_id; /* once */
@@ -174,7 +175,10 @@ static inline void fake_usage_on_events(fake_usage *u, const Apirelay__Usage__V1
     if (u->ack_half) {
         fake_usage_claim(u, e, e->n_events / 2);
         fake_usage_send_ack(u);
+        u->hold_acks = u->hold_rest && e->n_events > 1;
     }
+    if (u->hold_acks)
+        return;
     fake_usage_claim(u, e, e->n_events);
     if (u->cut_every && u->frames % u->cut_every == 0)
         fake_usage_cut(u);

@@ -1,8 +1,8 @@
 /*
  * Ring of slot indexes from one thread to one other. Its capacity is the number of slots there are, so that a push always fits.
  *
- * Thread: one pushes, one pops; no lock, no wait. Sequentially consistent where a sleeper is concerned: who pushes and then sees no
- * sleeper was seen by it.
+ * Thread: one pushes, one pops; no lock, no wait. Who pushes and then sees no sleeper was seen by it (sequentially consistent); for a
+ * popper that never sleeps there is index_ring_give(), which does not wait for what the pusher stored before.
  */
 #pragma once
 
@@ -38,12 +38,22 @@ static inline void index_ring_fini(index_ring *r)
     r->items = NULL;
 }
 
-static inline void index_ring_push(index_ring *r, uint32_t index)
+static inline uint32_t index_ring_place(index_ring *r, uint32_t index)
 {
     uint32_t at = atomic_load_explicit(&r->pushed, memory_order_relaxed);
     assert(at - atomic_load_explicit(&r->popped, memory_order_relaxed) <= r->mask);
     r->items[at & r->mask] = index;
-    atomic_store(&r->pushed, at + 1);
+    return at + 1;
+}
+
+static inline void index_ring_push(index_ring *r, uint32_t index)
+{
+    atomic_store(&r->pushed, index_ring_place(r, index));
+}
+
+static inline void index_ring_give(index_ring *r, uint32_t index)
+{
+    atomic_store_explicit(&r->pushed, index_ring_place(r, index), memory_order_release);
 }
 
 static inline bool index_ring_pop(index_ring *r, uint32_t *ret)

@@ -77,21 +77,22 @@ static bool same_event_at(ingest_client *c, int64_t n, const ProtobufCBinaryData
     return memcmp(ours, unknown, sizeof(ours)) == 0 || memcmp(ours, id->data, sizeof(ours)) == 0;
 }
 
-static void note_acked(ingest_client *c, int64_t n, int64_t window_bytes)
+/* `id` of the event at n; NULL: it is looked up. */
+static void note_acked(ingest_client *c, int64_t n, const uint8_t *id, int64_t window_bytes)
 {
     if (n > c->info.acked) {
-        uint8_t id[SPOOL_EVENT_ID_SIZE] = {0};
+        uint8_t found[SPOOL_EVENT_ID_SIZE] = {0};
         int64_t at_ms;
-        if (!spool_find(c->o.spool, n, id, &at_ms))
-            memset(id, 0, sizeof(id));
-        memcpy(c->info.acked_event_id, id, sizeof(id));
+        if (!id && !spool_find(c->o.spool, n, found, &at_ms))
+            memset(found, 0, sizeof(found));
+        memcpy(c->info.acked_event_id, id ? id : found, sizeof(found));
         c->info.acked = n;
         c->backoff_ms = 0;
     }
     c->info.registered = true;
     gw_fault_point("ack.taken");
     c->window_bytes = window_bytes;
-    c->o.acked(c->o.arg, c->info.acked);
+    c->o.acked(c->o.arg, c->info.acked, c->info.acked_event_id);
 }
 
 static void on_welcome(ingest_client *c, const Apirelay__Usage__V1__Welcome *w)
@@ -110,7 +111,7 @@ static void on_welcome(ingest_client *c, const Apirelay__Usage__V1__Welcome *w)
     }
     c->state = SENDING;
     gw_timer_cancel(c->loop, &c->timer);
-    note_acked(c, w->n, w->window_bytes);
+    note_acked(c, w->n, NULL, w->window_bytes);
     c->next_seq = w->n + 1;
     gw_log_info(c->o.log, "usage_welcomed", gw_kv("claimed", w->n), gw_kv("tail", c->info.tail));
     ingest_pump(c);
@@ -124,8 +125,9 @@ static void on_ack(ingest_client *c, const Apirelay__Usage__V1__Ack *a)
         return ingest_back_off(c);
     }
     bool moved = a->n > c->info.acked;
-    ingest_drop_claimed(c, a->n);
-    note_acked(c, a->n, a->window_bytes);
+    uint8_t id[SPOOL_EVENT_ID_SIZE];
+    bool is_known = ingest_drop_claimed(c, a->n, id);
+    note_acked(c, a->n, is_known ? id : NULL, a->window_bytes);
     if (gw_list_is_empty(&c->sent))
         gw_timer_cancel(c->loop, &c->timer);
     else if (moved)

@@ -37,8 +37,8 @@ typedef struct ingest_client_options {
     spool *spool; /* read only */
     gw_log *log; /* may be NULL */
     const gw_clock *clock;
-    /* All up to `seq` is claimed. */
-    void (*acked)(void *arg, int64_t seq);
+    /* All up to `seq` is claimed; the id of the event there, zeroes when it is not known. */
+    void (*acked)(void *arg, int64_t seq, const uint8_t event_id[SPOOL_EVENT_ID_SIZE]);
     /* The spool has to change its id; ingest_client_spool_changed() tells when it has. */
     void (*reset)(void *arg, ingest_trouble why);
     ingest_gauges (*gauges)(void *arg);

@@ -28,6 +28,8 @@ typedef struct sent_frame {
     int64_t first_seq;
     uint32_t count, claimed;
     uint16_t sizes[SPOOL_FRAME_EVENTS];
+    uint8_t last_id[SPOOL_EVENT_ID_SIZE];
+    bool has_last_id;
 } sent_frame;
 
 struct ingest_client {
@@ -67,4 +69,5 @@ void ingest_send_second(ingest_client *c);
 
 /* Frames sent and not claimed. */
 void ingest_forget_sent(ingest_client *c);
-void ingest_drop_claimed(ingest_client *c, int64_t n);
+/* True when one of them ended with `n`: the id of that event. */
+bool ingest_drop_claimed(ingest_client *c, int64_t n, uint8_t ret_id[SPOOL_EVENT_ID_SIZE]);

@@ -65,6 +65,21 @@ static void wait_acked(kit *k, int64_t tail)
     kit_run_until(k, all_is_acked);
 }
 
+/* What the closed spool says of the newest event that is claimed: by that a copy of its disk is told. */
+static void check_acked_on_disk(const kit *k, int64_t acked)
+{
+    const fake_usage *u = k->extra;
+    char path[96];
+    gw_error err;
+    spool *s = NULL;
+    (void)snprintf(path, sizeof(path), "%s/spool", k->dir);
+    assert_int_equal(spool_open_readonly(path, &s, &err), GW_OK);
+    assert_int_equal(spool_get_info(s)->acked, acked);
+    assert_memory_equal(spool_get_info(s)->acked_event_id, u->current->last_id,
+                        SPOOL_EVENT_ID_SIZE);
+    spool_free(s);
+}
+
 static void events_reach_usage_and_leave_the_spool(void **state)
 {
     kit *k = *state;
@@ -76,6 +91,26 @@ static void events_reach_usage_and_leave_the_spool(void **state)
     kit_close(k, 1000);
     usage_event *left[1];
     assert_int_equal(kit_read_all(k, left, 1), 0);
+    check_acked_on_disk(k, 1500);
+}
+
+static bool half_is_acked(kit *k)
+{
+    const fake_usage *u = k->extra;
+    return u->hold_acks && kit_stats(k).acked == u->current->n;
+}
+
+static void what_half_a_frame_ended_with_is_known(void **state)
+{
+    kit *k = *state;
+    fake_usage *u = k->extra;
+    u->ack_half = u->hold_rest = true;
+    (void)fake_usage_open(k);
+    record(k, 60);
+    kit_run_until(k, half_is_acked);
+    kit_close(k, 0);
+    assert_in_range(u->current->n, 1, 59);
+    check_acked_on_disk(k, u->current->n);
 }
 
 static void cut_streams_neither_lose_nor_double(void **state)
@@ -370,6 +405,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup_usage, fake_usage_teardown)
         TEST(events_reach_usage_and_leave_the_spool),
+        TEST(what_half_a_frame_ended_with_is_known),
         TEST(cut_streams_neither_lose_nor_double),
         TEST(a_restarted_relay_goes_on_where_usage_is),
         TEST(the_window_is_kept),

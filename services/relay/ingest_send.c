@@ -1,5 +1,6 @@
 /* What the relay says on the stream: hello, events within the window, status and live counters. */
 #include "ingest_client_internal.h"
+#include "spool_format.h"
 
 #include "core/fault.h"
 
@@ -43,6 +44,8 @@ static bool remember_sent(ingest_client *c, const spool_frame *f)
     s->count = f->count;
     for (uint32_t i = 0; i < f->count; i++)
         s->sizes[i] = (uint16_t)f->events[i].len;
+    s->has_last_id = spool_event_id(
+        gw_str_n(f->events[f->count - 1].data, f->events[f->count - 1].len), s->last_id);
     if (gw_list_is_empty(&c->sent))
         gw_timer_set(c->loop, &c->timer, INGEST_ACK_MAX_MS);
     gw_list_push_back(&c->sent, &s->node);
@@ -51,17 +54,21 @@ static bool remember_sent(ingest_client *c, const spool_frame *f)
     return true;
 }
 
-void ingest_drop_claimed(ingest_client *c, int64_t n)
+bool ingest_drop_claimed(ingest_client *c, int64_t n, uint8_t ret_id[SPOOL_EVENT_ID_SIZE])
 {
+    bool is_known = false;
     gw_list_each_safe (node, &c->sent) {
         sent_frame *f = GW_CONTAINER_OF(node, sent_frame, node);
         while (f->claimed < f->count && f->first_seq + f->claimed <= n)
             c->unacked_bytes -= f->sizes[f->claimed++];
         if (f->claimed < f->count)
             break;
+        is_known = f->has_last_id && f->first_seq + f->count - 1 == n;
+        memcpy(ret_id, f->last_id, sizeof(f->last_id));
         gw_list_remove(node);
         free(f);
     }
+    return is_known;
 }
 
 static bool send_frame(ingest_client *c)

@@ -133,14 +133,14 @@ static void ask_reset(recorder *r, spool_reset kind)
     spool_writer_reset(r->writer, kind);
 }
 
-void recorder_on_acked(void *arg, int64_t seq)
+void recorder_on_acked(void *arg, int64_t seq, const uint8_t event_id[SPOOL_EVENT_ID_SIZE])
 {
     recorder *r = arg;
     recorder_add(&r->claimed, GW_MAX(seq - r->seen_acked, 0));
     count(r, M_relay_spool_acked_events_total, &r->seen_acked, seq);
     atomic_store_explicit(&r->acked, seq, memory_order_relaxed);
     atomic_store(&r->connected, true);
-    spool_writer_acked(r->writer, seq);
+    spool_writer_acked(r->writer, seq, event_id);
 }
 
 void recorder_on_trouble(void *arg, ingest_trouble why)

@@ -83,7 +83,7 @@ void recorder_use_spool_id(recorder *r, const spool_info *i);
 
 /* What writer and ingest client call back. */
 void recorder_on_report(void *arg, const writer_report *w);
-void recorder_on_acked(void *arg, int64_t seq);
+void recorder_on_acked(void *arg, int64_t seq, const uint8_t event_id[SPOOL_EVENT_ID_SIZE]);
 void recorder_on_trouble(void *arg, ingest_trouble why);
 ingest_gauges recorder_gauges(void *arg);
 

@@ -133,18 +133,26 @@ static gw_status write_all(spool *s, const spool_change *c, spool_meta *m, gw_er
     return commit(s, c->events + committed, appended - committed, m, err);
 }
 
-static gw_status note_acked(spool *s, int64_t acked, spool_meta *m, gw_error *err)
+static gw_status find_acked_id(spool *s, spool_meta *m, gw_error *err)
 {
     gw_str event;
-    if (acked <= m->acked)
-        return GW_OK;
-    gw_status rc = spool_log_find(s->log, &s->acking, m->base + acked, err);
+    gw_status rc = spool_log_find(s->log, &s->acking, m->base + m->acked, err);
     if (rc != GW_OK)
         return rc;
-    m->acked = acked;
     if (!spool_cursor_peek(&s->acking, &event) || !spool_event_id(event, m->acked_event_id))
         memset(m->acked_event_id, 0, sizeof(m->acked_event_id));
     return GW_OK;
+}
+
+static gw_status note_acked(spool *s, const spool_change *c, spool_meta *m, gw_error *err)
+{
+    static const uint8_t unknown[SPOOL_EVENT_ID_SIZE];
+    if (c->acked <= m->acked)
+        return GW_OK;
+    m->acked = c->acked;
+    memcpy(m->acked_event_id, c->acked_event_id, sizeof(m->acked_event_id));
+    return memcmp(m->acked_event_id, unknown, sizeof(unknown)) == 0 ? find_acked_id(s, m, err)
+                                                                    : GW_OK;
 }
 
 static gw_status write_change(spool *s, const spool_change *c, spool_meta *m, gw_error *err)
@@ -165,7 +173,7 @@ gw_status spool_write(spool *s, const spool_change *c, gw_error *err)
     if (rc != GW_OK)
         return rc;
     spool_meta m = s->meta;
-    rc = note_acked(s, c->acked, &m, err);
+    rc = note_acked(s, c, &m, err);
     m.registered = m.registered || c->registered;
     return rc == GW_OK ? write_change(s, c, &m, err) : rc;
 }

@@ -65,6 +65,7 @@ typedef struct spool_change {
     const spool_event *events; /* get seq tail + 1 … tail + count */
     size_t count;
     int64_t acked; /* all up to here may go; not above tail */
+    uint8_t acked_event_id[SPOOL_EVENT_ID_SIZE]; /* of the event there; zeroes: it is looked up */
     bool registered;
 } spool_change;
 

@@ -79,6 +79,25 @@ static void what_is_committed_is_there_after_reopening(void **state)
     spool_free(s);
 }
 
+static void the_id_of_what_is_acked_is_brought_or_looked_up(void **state)
+{
+    kit *k = *state;
+    spool_opened how;
+    gw_error err;
+    int number = 0;
+    spool *s = open_spool(k, &how);
+    spool_change c = {.acked = 4, .acked_event_id = {77, 78}};
+    append(s, 9, &number);
+    assert_int_equal(spool_write(s, &c, &err), GW_OK);
+    assert_memory_equal(spool_get_info(s)->acked_event_id, c.acked_event_id, SPOOL_EVENT_ID_SIZE);
+    c.acked_event_id[0] = 79; /* 4 is acked already: nothing new is said of it */
+    assert_int_equal(spool_write(s, &c, &err), GW_OK);
+    assert_int_equal(spool_get_info(s)->acked_event_id[0], 77);
+    ack(s, 6);
+    assert_int_equal(spool_get_info(s)->acked_event_id[0], 6);
+    spool_free(s);
+}
+
 static void an_event_counts_for_the_position_of_each_of_its_levels(void **state)
 {
     kit *k = *state;
@@ -320,6 +339,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, kit_setup, kit_teardown)
         TEST(what_is_committed_is_there_after_reopening),
+        TEST(the_id_of_what_is_acked_is_brought_or_looked_up),
         TEST(an_event_counts_for_the_position_of_each_of_its_levels),
         TEST(frames_keep_their_bounds),
         TEST(an_empty_spool_goes_on_counting),

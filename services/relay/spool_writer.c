@@ -33,6 +33,8 @@ struct spool_writer {
     int event_fd;
     atomic_bool sleeping, stopping;
     atomic_int_least64_t acked; /* commands, from the loop */
+    pthread_mutex_t acked_lock; /* for the moment that both of it are written or read */
+    uint8_t acked_event_id[SPOOL_EVENT_ID_SIZE];
     atomic_bool registered;
     atomic_int reset;
     outbox outbox;
@@ -153,7 +155,7 @@ static void release_committed(spool_writer *w)
         flight_slot_free(flight_table_slot(w->o.table, e->slot));
         gw_fault_point("slot.freed");
         if (e->slot / w->o.slots_per_lane < w->o.lane_count)
-            index_ring_push(&w->o.lanes[e->slot / w->o.slots_per_lane].freed, e->slot);
+            index_ring_give(&w->o.lanes[e->slot / w->o.slots_per_lane].freed, e->slot);
     }
     w->state.committed += (int64_t)(w->pending_count - kept);
     w->pending_count = kept;
@@ -217,14 +219,29 @@ static void note_success(spool_writer *w)
     w->news = true;
 }
 
+static void set_acked(spool_writer *w, int64_t seq, const uint8_t event_id[SPOOL_EVENT_ID_SIZE])
+{
+    (void)pthread_mutex_lock(&w->acked_lock);
+    atomic_store(&w->acked, seq);
+    memcpy(w->acked_event_id, event_id, sizeof(w->acked_event_id));
+    (void)pthread_mutex_unlock(&w->acked_lock);
+}
+
+static void get_acked(spool_writer *w, spool_change *c)
+{
+    (void)pthread_mutex_lock(&w->acked_lock);
+    c->acked = atomic_load(&w->acked);
+    memcpy(c->acked_event_id, w->acked_event_id, sizeof(w->acked_event_id));
+    (void)pthread_mutex_unlock(&w->acked_lock);
+}
+
 static bool commit(spool_writer *w)
 {
     gw_error err;
     int64_t now = now_ms(w);
-    spool_change c = {.events = w->pending,
-                      .count = w->pending_count,
-                      .acked = atomic_load(&w->acked),
-                      .registered = atomic_load(&w->registered)};
+    spool_change c = {
+        .events = w->pending, .count = w->pending_count, .registered = atomic_load(&w->registered)};
+    get_acked(w, &c);
     w->last_commit_ms = now;
     w->last_record_ms = now;
     if (w->pending_count)
@@ -273,7 +290,9 @@ static gw_status reset_spool(spool_writer *w, int kind, gw_error *err)
     if (kind == SPOOL_RESET_UNREADABLE)
         return spool_repair(w->o.spool, w->state.aside, err);
     /* What was claimed under the old id is not offered again under the new one. */
-    gw_status rc = spool_write(w->o.spool, &(spool_change){.acked = atomic_load(&w->acked)}, err);
+    spool_change c = {0};
+    get_acked(w, &c);
+    gw_status rc = spool_write(w->o.spool, &c, err);
     return rc == GW_OK ? spool_restart(w->o.spool, err) : rc;
 }
 
@@ -290,7 +309,7 @@ static void obey_reset(spool_writer *w)
         return;
     }
     note_success(w);
-    atomic_store(&w->acked, spool_get_info(w->o.spool)->acked);
+    set_acked(w, spool_get_info(w->o.spool)->acked, spool_get_info(w->o.spool)->acked_event_id);
     atomic_store(&w->registered, spool_get_info(w->o.spool)->registered);
     atomic_store(&w->reset, SPOOL_RESET_NONE);
     w->state.damaged = false;
@@ -392,7 +411,8 @@ gw_status spool_writer_new(gw_loop *l, const spool_writer_options *o, spool_writ
     w->outbox.writer = w;
     w->outbox.message.deliver = deliver_report;
     w->outbox.message.destroy = drop_report;
-    atomic_init(&w->acked, spool_get_info(o->spool)->acked);
+    (void)pthread_mutex_init(&w->acked_lock, NULL);
+    set_acked(w, spool_get_info(o->spool)->acked, spool_get_info(o->spool)->acked_event_id);
     w->pending = calloc(flight_table_count(o->table) + 1, sizeof(*w->pending));
     if (!w->pending)
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the spool writer");
@@ -445,6 +465,7 @@ void spool_writer_free(spool_writer *w)
     live_table_free(w->live);
     if (w->event_fd >= 0)
         (void)close(w->event_fd);
+    (void)pthread_mutex_destroy(&w->acked_lock);
     free(w->pending);
     free(w);
 }
@@ -456,9 +477,9 @@ void spool_writer_wake(spool_writer *w)
         (void)!write(w->event_fd, &one, sizeof(one));
 }
 
-void spool_writer_acked(spool_writer *w, int64_t seq)
+void spool_writer_acked(spool_writer *w, int64_t seq, const uint8_t event_id[SPOOL_EVENT_ID_SIZE])
 {
-    atomic_store(&w->acked, seq);
+    set_acked(w, seq, event_id);
     atomic_store(&w->registered, true);
     spool_writer_wake(w);
 }

@@ -71,8 +71,8 @@ GW_DEFINE_FREEP(spool_writer)
 void spool_writer_wake(
     spool_writer *w); /* after a push: a system call only when the thread sleeps */
 
-/* All up to `seq` is claimed by usage, which knows the spool. */
-void spool_writer_acked(spool_writer *w, int64_t seq);
+/* All up to `seq` is claimed by usage, which knows the spool; the id of the event there, zeroes when it is not known. */
+void spool_writer_acked(spool_writer *w, int64_t seq, const uint8_t event_id[SPOOL_EVENT_ID_SIZE]);
 
 typedef enum spool_reset {
     SPOOL_RESET_NONE,

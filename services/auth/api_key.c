@@ -97,6 +97,12 @@ void api_key_retire_signing_secret(api_key_record *k, int64_t now_ms, int64_t ex
     k->signing_sealed = GW_STR("");
 }
 
+void api_key_drop_librechat(api_key_record *k)
+{
+    k->librechat_sealed = GW_STR("");
+    k->view->librechat = NULL;
+}
+
 static int64_t earlier(int64_t a_ms, int64_t b_ms)
 {
     if (a_ms == 0 || b_ms == 0)

@@ -34,6 +34,8 @@ typedef struct api_key_record {
     gw_str signing_sealed; /* sealed signing secret; "" when there is none */
     gw_str signing_previous_sealed; /* the one before it; "" when there is none */
     int64_t signing_previous_expires_ms; /* end of its grace */
+    gw_str
+        librechat_sealed; /* sealed LibreChat key; "" when there is none, as is view->librechat */
     int64_t version; /* counts the writes that admins made; the etag */
 } api_key_record;
 
@@ -54,6 +56,9 @@ int64_t api_key_secret_end_ms(const api_key_record *k, const api_key_secret *sec
 
 /* The signing secret becomes the previous one until `expires_ms`; one whose grace is over is dropped. */
 void api_key_retire_signing_secret(api_key_record *k, int64_t now_ms, int64_t expires_ms);
+
+/* The LibreChat key goes, with what the view says of it. */
+void api_key_drop_librechat(api_key_record *k);
 
 /* Sets what the view derives from the rest: etag, secret_created_at,
  * previous_expires_at, signing.configured and its previous_expires_at. */

@@ -8,16 +8,24 @@
 
 /* Mapped by hand, or by their parts, or not stored. */
 static const char *const by_hand[] = {
-    "id",      "user_id", "last_used_at",      "previous_expires_at",
-    "signing", "etag",    "secret_created_at", "rotation_due"};
+    "id",       "user_id", "last_used_at",      "previous_expires_at",
+    "signing",  "etag",    "secret_created_at", "rotation_due",
+    "librechat"};
+/* Of them, what is read as the others are. */
+static const char *const written_by_hand[] = {"signing", "last_used_at", "librechat"};
 
-static bool is_by_hand(const char *name)
+static bool is_one_of(const char *name, const char *const *names, size_t n)
 {
-    for (size_t i = 0; i < GW_ARRAY_LEN(by_hand); i++) {
-        if (strcmp(name, by_hand[i]) == 0)
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(name, names[i]) == 0)
             return true;
     }
     return false;
+}
+
+static bool is_by_hand(const char *name)
+{
+    return is_one_of(name, by_hand, GW_ARRAY_LEN(by_hand));
 }
 
 static void append_verifier(const api_key_secret *s, bson_t *doc)
@@ -83,6 +91,17 @@ static void append_signing(const api_key_record *k, bson_t *doc)
     bson_append_document_end(doc, &signing);
 }
 
+static void append_librechat(const api_key_record *k, bson_t *doc)
+{
+    bson_t librechat;
+    if (k->librechat_sealed.len == 0 || !k->view->librechat)
+        return;
+    BSON_APPEND_DOCUMENT_BEGIN(doc, "librechat", &librechat);
+    message_to_bson(&k->view->librechat->base, &librechat);
+    append_sealed(&librechat, k->librechat_sealed);
+    bson_append_document_end(doc, &librechat);
+}
+
 void api_key_to_bson(const api_key_record *k, api_key_part part, bson_t *doc)
 {
     const api_key_view *v = k->view;
@@ -99,6 +118,7 @@ void api_key_to_bson(const api_key_record *k, api_key_part part, bson_t *doc)
             message_field_to_bson(&v->base, f, doc);
     }
     append_signing(k, doc);
+    append_librechat(k, doc);
     BSON_APPEND_INT64(doc, "version", k->version);
     if (part != API_KEY_POLICY)
         append_secrets(k, doc);
@@ -115,6 +135,8 @@ void api_key_absent_to_bson(const api_key_record *k, bson_t *unset)
         gw_bson_append_str(unset, "statusReason", GW_STR(""));
     if (v->max_age_days_presence_case == 0)
         gw_bson_append_str(unset, "maxAgeDays", GW_STR(""));
+    if (k->librechat_sealed.len == 0)
+        gw_bson_append_str(unset, "librechat", GW_STR(""));
 }
 
 static void read_secret(gw_arena *a, const bson_t *doc, api_key_secret *s)
@@ -212,6 +234,15 @@ static const struct {
     {"signing.required", FLAG},
 };
 
+/* Without its origin or its key what goes to LibreChat would go on somebody else's account. */
+static bool librechat_is_readable(const bson_t *doc, const api_key_view *v)
+{
+    gw_str sealed;
+    return !gw_bson_has(doc, "librechat") ||
+           (v->librechat && *v->librechat->origin &&
+            gw_bson_binary(doc, "librechat.secret", &sealed) && sealed.len > 0);
+}
+
 /* What narrows a key's use must be readable: passed over as absent it would widen the use. NULL when
  * all of it is. */
 static const char *unreadable_field(const bson_t *doc, const api_key_view *v)
@@ -223,6 +254,8 @@ static const char *unreadable_field(const bson_t *doc, const api_key_view *v)
     /* The view has none for 1970 either, which its times take for absent. */
     if (gw_bson_has(doc, "security.expiresAt") && !v->security->expires_at)
         return "security.expiresAt";
+    if (!librechat_is_readable(doc, v))
+        return "librechat";
     if (!list_is_readable(doc, "security.ipWhitelist", v->security->n_ip_whitelist))
         return "security.ipWhitelist";
     if (!list_is_readable(doc, "security.domains", v->security->n_domains))
@@ -272,8 +305,8 @@ gw_status api_key_from_bson(gw_arena *a, const bson_t *doc, api_key_record *ret,
         return gw_fail(err, GW_ERR_DATA_LOSS, "a document of api_keys has no _id or keyId");
     for (unsigned i = 0; i < k.view->base.descriptor->n_fields; i++) {
         const ProtobufCFieldDescriptor *f = &k.view->base.descriptor->fields[i];
-        if (!is_by_hand(f->name) || strcmp(f->name, "signing") == 0 ||
-            strcmp(f->name, "last_used_at") == 0)
+        if (!is_by_hand(f->name) ||
+            is_one_of(f->name, written_by_hand, GW_ARRAY_LEN(written_by_hand)))
             message_field_from_bson(a, &k.view->base, f, doc);
     }
     gw_object_id_format(&id, hex);
@@ -287,6 +320,8 @@ gw_status api_key_from_bson(gw_arena *a, const bson_t *doc, api_key_record *ret,
     if (gw_bson_binary(doc, "signing.previous.secret", &text) &&
         gw_bson_date_ms(doc, "signing.previous.expiresAt", &k.signing_previous_expires_ms))
         k.signing_previous_sealed = gw_arena_dup(a, text);
+    if (gw_bson_binary(doc, "librechat.secret", &text))
+        k.librechat_sealed = gw_arena_dup(a, text);
     (void)gw_bson_int64(doc, "version", &k.version);
     read_secret(a, doc, &k.current);
     k.current.expires_ms = 0;

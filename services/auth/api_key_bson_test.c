@@ -48,6 +48,11 @@ static api_key_record full(void)
     k.signing_sealed = GW_STR("sealed");
     k.signing_previous_sealed = GW_STR("sealed before");
     k.signing_previous_expires_ms = 1700000008888;
+    k.librechat_sealed = GW_STR("sealed LibreChat key");
+    k.view->librechat = message_new(arena, &apirelay__auth__v1__key_librechat__descriptor);
+    k.view->librechat->origin = "https://chat.example";
+    k.view->librechat->key_prefix = "sk-01234";
+    k.view->librechat->set_at = message_time(arena, 1700000007777);
     k.view->security->auto_suspend =
         message_new(arena, &apirelay__auth__v1__key_auto_suspend__descriptor);
     k.view->security->auto_suspend->limit_exceeded =
@@ -96,6 +101,10 @@ static void the_document_has_the_names_and_types_of_the_contract(void **state)
         {"signing.secret", BSON_TYPE_BINARY},
         {"signing.previous.secret", BSON_TYPE_BINARY},
         {"signing.previous.expiresAt", BSON_TYPE_DATE_TIME},
+        {"librechat.origin", BSON_TYPE_UTF8},
+        {"librechat.keyPrefix", BSON_TYPE_UTF8},
+        {"librechat.setAt", BSON_TYPE_DATE_TIME},
+        {"librechat.secret", BSON_TYPE_BINARY},
         {"security.autoSuspend.limitExceeded.count", BSON_TYPE_INT64},
         {"security.autoSuspend.limitExceeded.windowSeconds", BSON_TYPE_INT64},
         {"onDisconnect", BSON_TYPE_UTF8},
@@ -142,6 +151,20 @@ static void a_document_reads_back_the_same(void **state)
     bson_destroy(&again);
 }
 
+static void a_key_that_has_lost_its_librechat_key_loses_it_in_the_document(void **state)
+{
+    (void)state;
+    api_key_record k = full();
+    bson_t doc = BSON_INITIALIZER, unset = BSON_INITIALIZER;
+    api_key_drop_librechat(&k);
+    api_key_to_bson(&k, API_KEY_POLICY, &doc);
+    api_key_absent_to_bson(&k, &unset);
+    assert_false(bson_has_field(&doc, "librechat"));
+    assert_true(bson_has_field(&unset, "librechat"));
+    bson_destroy(&doc);
+    bson_destroy(&unset);
+}
+
 static void a_change_of_the_policy_touches_no_secret_and_no_use(void **state)
 {
     (void)state;
@@ -155,6 +178,7 @@ static void a_change_of_the_policy_touches_no_secret_and_no_use(void **state)
     assert_true(bson_has_field(&unset, "clientId"));
     assert_true(bson_has_field(&unset, "maxAgeDays"));
     assert_false(bson_has_field(&unset, "userId"));
+    assert_false(bson_has_field(&unset, "librechat"));
     bson_destroy(&doc);
     bson_destroy(&unset);
 }
@@ -204,6 +228,12 @@ static void what_narrows_a_key_must_be_readable(void **state)
         "{" OTHERS ",\"security\":{\"domains\":\"https://a.example\"}}",
         "{" OTHERS ",\"maxAgeDays\":\"30\"}",
         "{" OTHERS ",\"signing\":{\"required\":\"true\"}}",
+        "{" OTHERS ",\"librechat\":5}",
+        "{" OTHERS ",\"librechat\":{\"origin\":\"https://a.example\"}}",
+        "{" OTHERS
+        ",\"librechat\":{\"secret\":{\"$binary\":{\"base64\":\"eA==\",\"subType\":\"00\"}}}}",
+        "{" OTHERS ",\"librechat\":{\"origin\":5,\"secret\":{\"$binary\":{\"base64\":\"eA==\","
+        "\"subType\":\"00\"}}}}",
     };
     for (size_t i = 0; i < GW_ARRAY_LEN(docs); i++) {
         api_key_record k;
@@ -242,6 +272,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_document_has_the_names_and_types_of_the_contract),
         cmocka_unit_test(a_document_reads_back_the_same),
+        cmocka_unit_test(a_key_that_has_lost_its_librechat_key_loses_it_in_the_document),
         cmocka_unit_test(a_change_of_the_policy_touches_no_secret_and_no_use),
         cmocka_unit_test(what_others_left_out_gets_its_default),
         cmocka_unit_test(an_age_past_all_time_ends_a_secret_at_the_end_of_time),

@@ -45,6 +45,8 @@ gw_status api_key_status_apply(key_change_plan *p, gw_arena *a, api_key_record *
     gw_status rc = refuse_revoked(k, err);
     if (rc != GW_OK)
         return rc;
+    if (strcmp(c->status, "revoked") == 0)
+        api_key_drop_librechat(k);
     k->view->status = message_text(a, gw_str_of(c->status));
     k->view->status_reason = message_text(a, c->reason);
     return GW_OK;
@@ -132,5 +134,41 @@ gw_status api_key_signing_removal_apply(key_change_plan *p, gw_arena *a, api_key
     if (rc != GW_OK)
         return rc;
     api_key_retire_signing_secret(k, p->now_ms, 0);
+    return GW_OK;
+}
+
+/* ---- the user's LibreChat key ---- */
+
+gw_status api_key_librechat_setting_apply(key_change_plan *p, gw_arena *a, api_key_record *k,
+                                          bool *ret_changed, gw_error *err)
+{
+    const api_key_librechat_setting *s = GW_CONTAINER_OF(p, api_key_librechat_setting, plan);
+    gw_status rc = refuse_revoked(k, err);
+    if (rc != GW_OK)
+        return rc;
+    Apirelay__Auth__V1__KeyLibrechat *m =
+        message_new(a, &apirelay__auth__v1__key_librechat__descriptor);
+    if (!m)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "out of memory");
+    m->origin = message_text(a, s->origin);
+    m->key_prefix = message_text(a, s->key_prefix);
+    m->set_at = message_time(a, p->now_ms);
+    k->view->librechat = m;
+    k->librechat_sealed = s->sealed;
+    *ret_changed = true;
+    return GW_OK;
+}
+
+gw_status api_key_librechat_removal_apply(key_change_plan *p, gw_arena *a, api_key_record *k,
+                                          bool *ret_changed, gw_error *err)
+{
+    (void)p;
+    (void)a;
+    *ret_changed = false;
+    gw_status rc = refuse_revoked(k, err);
+    if (rc != GW_OK)
+        return rc;
+    *ret_changed = k->librechat_sealed.len > 0;
+    api_key_drop_librechat(k);
     return GW_OK;
 }

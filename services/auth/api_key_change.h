@@ -31,6 +31,7 @@ typedef struct api_key_status_change {
     bool
         reason_is_given; /* by the caller: of a key that is suspended already it takes the place of the one there */
 } api_key_status_change;
+/* A key that is revoked loses its LibreChat key: it belongs to somebody who has an account elsewhere. */
 GW_CHECK gw_status api_key_status_apply(key_change_plan *p, gw_arena *a, api_key_record *k,
                                         bool *ret_changed, gw_error *err);
 
@@ -60,6 +61,19 @@ GW_CHECK gw_status api_key_signing_rotation_apply(key_change_plan *p, gw_arena *
 /* All signing secrets go: GW_ERR_FAILED_PRECONDITION while they are required. */
 GW_CHECK gw_status api_key_signing_removal_apply(key_change_plan *p, gw_arena *a, api_key_record *k,
                                                  bool *ret_changed, gw_error *err);
+
+/* The LibreChat key of its user, in the place of another. */
+typedef struct api_key_librechat_setting {
+    key_change_plan plan; /* apply = api_key_librechat_setting_apply */
+    gw_str origin, key_prefix;
+    gw_str sealed;
+} api_key_librechat_setting;
+GW_CHECK gw_status api_key_librechat_setting_apply(key_change_plan *p, gw_arena *a,
+                                                   api_key_record *k, bool *ret_changed,
+                                                   gw_error *err);
+GW_CHECK gw_status api_key_librechat_removal_apply(key_change_plan *p, gw_arena *a,
+                                                   api_key_record *k, bool *ret_changed,
+                                                   gw_error *err);
 
 typedef struct api_key_regeneration {
     key_change_plan plan; /* apply = api_key_regenerate_apply */

@@ -319,6 +319,76 @@ static void an_update_leaves_what_is_said_of_signing_secrets(void **state)
     assert_int_equal(update(&k, from, NULL, 0, NULL), GW_ERR_INVALID_ARGUMENT);
 }
 
+static gw_status set_librechat(api_key_record *k, const char *sealed)
+{
+    api_key_librechat_setting s = {
+        .plan = {.apply = api_key_librechat_setting_apply, .now_ms = NOW},
+        .origin = GW_STR("https://chat.example"),
+        .key_prefix = GW_STR("sk-01234"),
+        .sealed = gw_str_of(sealed)};
+    bool changed = false;
+    gw_status rc = s.plan.apply(&s.plan, arena, k, &changed, NULL);
+    assert_int_equal(changed, rc == GW_OK);
+    return rc;
+}
+
+static gw_status remove_librechat(api_key_record *k, bool *changed)
+{
+    key_change_plan p = {.apply = api_key_librechat_removal_apply, .now_ms = NOW};
+    return p.apply(&p, arena, k, changed, NULL);
+}
+
+static void a_librechat_key_is_set_replaced_and_removed(void **state)
+{
+    (void)state;
+    api_key_record k = stored();
+    bool changed = true;
+    assert_int_equal(remove_librechat(&k, &changed), GW_OK);
+    assert_false(changed);
+    assert_int_equal(set_librechat(&k, "one"), GW_OK);
+    assert_int_equal(set_librechat(&k, "two"), GW_OK);
+    assert_true(gw_str_eq_c(k.librechat_sealed, "two"));
+    assert_string_equal(k.view->librechat->origin, "https://chat.example");
+    assert_string_equal(k.view->librechat->key_prefix, "sk-01234");
+    assert_int_equal(message_time_ms(k.view->librechat->set_at), NOW);
+    assert_int_equal(remove_librechat(&k, &changed), GW_OK);
+    assert_true(changed);
+    assert_int_equal(k.librechat_sealed.len, 0);
+    assert_null(k.view->librechat);
+}
+
+static void a_librechat_key_outlives_all_but_the_revoking_of_its_key(void **state)
+{
+    (void)state;
+    api_key_record k = stored();
+    api_key_view *from = request();
+    api_key_regeneration g = {.plan = {.apply = api_key_regenerate_apply, .now_ms = NOW}};
+    bool changed;
+    from->name = "new";
+    assert_int_equal(set_librechat(&k, "one"), GW_OK);
+    assert_int_equal(update(&k, from, NULL, 0, NULL), GW_OK);
+    assert_int_equal(g.plan.apply(&g.plan, arena, &k, &changed, NULL), GW_OK);
+    assert_int_equal(set_status(&k, "suspended", &changed), GW_OK);
+    assert_true(gw_str_eq_c(k.librechat_sealed, "one") && k.view->librechat);
+    assert_int_equal(set_status(&k, "revoked", &changed), GW_OK);
+    assert_true(k.librechat_sealed.len == 0 && !k.view->librechat);
+    assert_int_equal(set_librechat(&k, "two"), GW_ERR_FAILED_PRECONDITION);
+    assert_int_equal(remove_librechat(&k, &changed), GW_ERR_FAILED_PRECONDITION);
+}
+
+static void nobody_writes_a_librechat_key_as_a_field(void **state)
+{
+    (void)state;
+    api_key_record k = stored();
+    api_key_view *from = request();
+    gw_error err = {0};
+    from->librechat = message_new(arena, &apirelay__auth__v1__key_librechat__descriptor);
+    from->librechat->origin = "https://chat.example";
+    assert_int_equal(update(&k, from, NULL, 0, &err), GW_ERR_INVALID_ARGUMENT);
+    assert_true(gw_str_starts_with(gw_str_of(err.field), GW_STR("librechat")));
+    assert_null(k.view->librechat);
+}
+
 static Apirelay__Auth__V1__KeyAutoSuspendRule *rule(int64_t count, int64_t seconds)
 {
     Apirelay__Auth__V1__KeyAutoSuspendRule *r =
@@ -380,6 +450,9 @@ int main(void)
         cmocka_unit_test(a_signing_secret_lives_on_for_its_grace),
         cmocka_unit_test(signing_secrets_are_removed_unless_they_are_required),
         cmocka_unit_test(an_update_leaves_what_is_said_of_signing_secrets),
+        cmocka_unit_test(a_librechat_key_is_set_replaced_and_removed),
+        cmocka_unit_test(a_librechat_key_outlives_all_but_the_revoking_of_its_key),
+        cmocka_unit_test(nobody_writes_a_librechat_key_as_a_field),
         cmocka_unit_test(a_rule_suspends_the_key_it_belongs_to_as_it_was_counted),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -2,7 +2,7 @@
 #include "api_key_import_rpc.h"
 #include "api_key_new.h"
 #include "api_key_rules.h"
-#include "api_key_signing_rpc.h"
+#include "api_key_secret_rpc.h"
 #include "core/id.h"
 #include "key_mint.h"
 #include "key_settings_store.h"
@@ -226,6 +226,8 @@ const gw_rpc_handler api_key_handlers[] = {
     {.path = PATH("RegenerateApiKey"), .start = api_key_regenerate_rpc},
     {.path = PATH("RotateSigningSecret"), .start = api_key_rotate_signing_rpc},
     {.path = PATH("RemoveSigningSecret"), .start = api_key_remove_signing_rpc},
+    {.path = PATH("SetLibrechatKey"), .start = api_key_set_librechat_rpc},
+    {.path = PATH("RemoveLibrechatKey"), .start = api_key_remove_librechat_rpc},
     {.path = PATH("SuspendApiKey"), .start = api_key_suspend_rpc},
     {.path = PATH("ResumeApiKey"), .start = api_key_resume_rpc},
     {0},

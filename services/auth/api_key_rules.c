@@ -8,6 +8,7 @@
 #include "messages.h"
 #include "money.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 
@@ -18,6 +19,8 @@
 #define TTL_MAX_S          2592000
 #define RULE_COUNT_MAX     1000
 #define RULE_WINDOW_MAX_S  86400
+#define LIBRECHAT_KEY_MIN  35 /* LibreChat's have 67 */
+#define LIBRECHAT_KEY_MAX  256
 #define AGE_MAX_DAYS       3650
 #define PER_MINUTE_MAX                                                                             \
     100000000LL /* what the relay's bucket counts: a higher limit would be held at this */
@@ -239,6 +242,22 @@ void api_key_check(const api_key_view *k, gw_violations *v)
     /* Nobody could sign, so each request would be refused. */
     if (k->signing && k->signing->required && !k->signing->configured)
         gw_violations_add(v, "signing.required", "the key has no signing secret");
+}
+
+void api_key_check_librechat(gw_str origin, gw_str key, gw_violations *v)
+{
+    bool is_key = key.len >= LIBRECHAT_KEY_MIN && key.len <= LIBRECHAT_KEY_MAX &&
+                  gw_str_starts_with(key, GW_STR("sk-"));
+    for (size_t i = 3; is_key && i < key.len; i++)
+        is_key = isalnum((unsigned char)key.ptr[i]) || key.ptr[i] == '-' || key.ptr[i] == '_';
+    const char *allowed = origin_rule(origin);
+    if (allowed)
+        gw_violations_add(v, "origin", "must be %s", allowed);
+    if (!is_key)
+        gw_violations_add(v, "key",
+                          "must be a key as LibreChat makes it: \"sk-\" and then letters and "
+                          "digits, %d to %d bytes in all",
+                          LIBRECHAT_KEY_MIN, LIBRECHAT_KEY_MAX);
 }
 
 void api_key_check_expiry_is_ahead(const api_key_view *k, int64_t now_ms, gw_violations *v)

@@ -20,6 +20,10 @@ void api_key_check(const api_key_view *k, gw_violations *v);
 /* The rules on limits alone, with the violations' paths under "limits"; NULL is fine. */
 void api_key_check_limits(const Apirelay__Auth__V1__KeyLimits *limits, gw_violations *v);
 
+#define API_KEY_LIBRECHAT_PREFIX_LEN 8 /* of a LibreChat key, shown; LibreChat shows as many */
+/* Where a user's LibreChat key may be sent, and the key itself, of which nothing is said. */
+void api_key_check_librechat(gw_str origin, gw_str key, gw_violations *v);
+
 /* `security.expiresAt` is still to come; asked when a write sets it. */
 void api_key_check_expiry_is_ahead(const api_key_view *k, int64_t now_ms, gw_violations *v);
 

@@ -215,6 +215,37 @@ static void a_stored_pair_may_be_written_back(void **state)
     }
 }
 
+static void a_librechat_key_has_an_origin_and_the_form_of_librechats(void **state)
+{
+    (void)state;
+    static const char key[] = "sk-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    static const struct {
+        const char *origin, *key;
+        const char *field; /* NULL: fine */
+    } cases[] = {
+        {"https://chat.example", key, NULL},
+        {"http://librechat:3080", key, NULL},
+        {"https://chat.example/", key, "origin"},
+        {"https://chat.example/api/agents/v1", key, "origin"},
+        {"chat.example", key, "origin"},
+        {"", key, "origin"},
+        {"https://chat.example", "", "key"},
+        {"https://chat.example", "sk-short", "key"},
+        {"https://chat.example", "pk-0123456789abcdef0123456789abcdef0123", "key"},
+        {"https://chat.example", "sk-0123456789abcdef0123456789abcdef 123", "key"},
+        {"https://chat.example", "sk-0123456789abcdef0123456789abcdef\r\nx", "key"},
+        {"https://chat.example", "sk-0123456789abcdef0123456789abcdef\xc3\xbc", "key"},
+    };
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        gw_violations v = {0};
+        api_key_check_librechat(gw_str_of(cases[i].origin), gw_str_of(cases[i].key), &v);
+        if (v.count != (cases[i].field ? 1 : 0) || (cases[i].field && !names(&v, cases[i].field)))
+            fail_msg("%s %s", cases[i].origin, cases[i].key);
+        if (v.count && *cases[i].key)
+            assert_null(strstr(v.items[0].description, cases[i].key));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -226,6 +257,7 @@ int main(void)
         cmocka_unit_test(one_form_of_the_cost_limit_gives_the_other),
         cmocka_unit_test(cost_limits_that_cannot_be_are_named),
         cmocka_unit_test(a_stored_pair_may_be_written_back),
+        cmocka_unit_test(a_librechat_key_has_an_origin_and_the_form_of_librechats),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

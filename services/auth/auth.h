@@ -21,7 +21,7 @@ typedef struct auth {
     gw_log *log;
     gw_metrics_shard *metrics;
     const peppers *peppers;
-    const gw_master_keys *master_keys; /* that seal signing secrets; NULL: none */
+    const gw_master_keys *master_keys; /* that seal what keys have of secrets; NULL: none */
     gw_mongo *mongo;
     gw_redis *redis;
     argon2_pool *argon2;

@@ -43,6 +43,11 @@ static Apirelay__Auth__V1__KeyPolicy *policy_of(const key_resolution *r)
         p->previous_signing_secret_sealed.len = r->record.signing_previous_sealed.len;
         p->previous_signing_expires_at = message_time(a, r->record.signing_previous_expires_ms);
     }
+    if (v->librechat) {
+        p->librechat_origin = v->librechat->origin;
+        p->librechat_key_sealed.data = (uint8_t *)(uintptr_t)r->record.librechat_sealed.ptr;
+        p->librechat_key_sealed.len = r->record.librechat_sealed.len;
+    }
     p->expires_at = message_time(a, api_key_secret_end_ms(&r->record, r->secret));
     p->previous_secret = r->secret != &r->record.current;
     p->cache = v->cache;

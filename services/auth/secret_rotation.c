@@ -1,6 +1,6 @@
 #include "secret_rotation.h"
 
-#include "access/signing_secret.h"
+#include "access/key_secret.h"
 #include "audit_log.h"
 #include "core/str.h"
 #include "messages.h"
@@ -15,54 +15,76 @@ typedef struct resealing {
     const gw_master_keys *keys;
 } resealing;
 
-static gw_status reseal(const resealing *r, gw_arena *a, const char *id, gw_str *sealed,
-                        bool *ret_changed, gw_error *err)
+#define SECRETS 3
+
+/* What of a key is sealed; "" where there is none. */
+typedef struct sealed_secret {
+    const char *field;
+    gw_str *sealed;
+} sealed_secret;
+
+static void secrets_of(api_key_record *k, sealed_secret ret[SECRETS])
+{
+    ret[0] = (sealed_secret){GW_KEY_SECRET_SIGNING, &k->signing_sealed};
+    ret[1] = (sealed_secret){GW_KEY_SECRET_SIGNING, &k->signing_previous_sealed};
+    ret[2] = (sealed_secret){GW_KEY_SECRET_LIBRECHAT, &k->librechat_sealed};
+}
+
+static bool is_due(const gw_master_keys *keys, gw_str sealed)
+{
+    return sealed.len > 0 && !gw_seal_is_newest(keys, sealed);
+}
+
+static gw_status reseal(const resealing *r, gw_arena *a, gw_str id, const sealed_secret *s,
+                        gw_error *err)
 {
     gw_auto_buf plain = {0}, anew = {0};
 
-    if (sealed->len == 0 || gw_seal_is_newest(r->keys, *sealed))
-        return GW_OK;
-    gw_status rc = gw_signing_secret_open(r->keys, gw_str_of(id), *sealed, &plain, err);
+    gw_status rc = gw_key_secret_open(r->keys, id, s->field, *s->sealed, &plain, err);
     if (rc == GW_OK)
-        rc = gw_signing_secret_seal(r->keys, gw_str_of(id), gw_buf_str(&plain), &anew, err);
+        rc = gw_key_secret_seal(r->keys, id, s->field, gw_buf_str(&plain), &anew, err);
     if (plain.data)
         gw_secret_wipe(plain.data, plain.len);
     if (rc != GW_OK)
         return rc;
-    *sealed = gw_arena_dup(a, gw_buf_str(&anew));
-    *ret_changed = true;
-    return sealed->ptr ? GW_OK : gw_fail(err, GW_ERR_NO_MEMORY, "no memory for a secret");
+    *s->sealed = gw_arena_dup(a, gw_buf_str(&anew));
+    return s->sealed->ptr ? GW_OK : gw_fail(err, GW_ERR_NO_MEMORY, "no memory for a secret");
 }
 
 static gw_status reseal_apply(key_change_plan *p, gw_arena *a, api_key_record *k, bool *ret_changed,
                               gw_error *err)
 {
     const resealing *r = GW_CONTAINER_OF(p, resealing, plan);
+    sealed_secret secrets[SECRETS];
+    gw_status rc = GW_OK;
 
     *ret_changed = false;
-    gw_status rc = reseal(r, a, k->view->id, &k->signing_sealed, ret_changed, err);
-    return rc == GW_OK ? reseal(r, a, k->view->id, &k->signing_previous_sealed, ret_changed, err)
-                       : rc;
-}
-
-static bool is_due(const gw_master_keys *keys, const api_key_record *k)
-{
-    return (k->signing_sealed.len > 0 && !gw_seal_is_newest(keys, k->signing_sealed)) ||
-           (k->signing_previous_sealed.len > 0 &&
-            !gw_seal_is_newest(keys, k->signing_previous_sealed));
+    secrets_of(k, secrets);
+    for (size_t i = 0; i < SECRETS && rc == GW_OK; i++) {
+        if (!is_due(r->keys, *secrets[i].sealed))
+            continue;
+        rc = reseal(r, a, gw_str_of(k->view->id), &secrets[i], err);
+        *ret_changed = true;
+    }
+    return rc;
 }
 
 static gw_status rotate_key(const gw_db *d, gw_arena *a, const gw_master_keys *keys,
-                            const api_key_record *k, int64_t now_ms, secret_rotation *ret,
-                            gw_error *err)
+                            api_key_record *k, int64_t now_ms, secret_rotation *ret, gw_error *err)
 {
     resealing r = {.plan = {.apply = reseal_apply, .writes_secrets = true, .now_ms = now_ms},
                    .keys = keys};
+    sealed_secret secrets[SECRETS];
     api_key_record stored;
-    bool changed = false;
+    bool has_any = false, any_is_due = false, changed = false;
 
-    ret->keys += k->signing_sealed.len > 0 || k->signing_previous_sealed.len > 0;
-    if (!is_due(keys, k))
+    secrets_of(k, secrets);
+    for (size_t i = 0; i < SECRETS; i++) {
+        has_any |= secrets[i].sealed->len > 0;
+        any_is_due |= is_due(keys, *secrets[i].sealed);
+    }
+    ret->keys += has_any;
+    if (!any_is_due)
         return GW_OK;
     gw_status rc = key_store_change(d, a, gw_str_of(k->view->id), &r.plan, &stored, &changed, err);
     ret->rotated += rc == GW_OK && changed;

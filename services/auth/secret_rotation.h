@@ -13,7 +13,7 @@
 #include "log/log.h"
 
 typedef struct secret_rotation {
-    int64_t keys; /* with a signing secret */
+    int64_t keys; /* with a signing secret or a LibreChat key */
     int64_t rotated; /* of them: sealed anew */
     int64_t failed; /* of them: stay as they are */
 } secret_rotation;

@@ -1,7 +1,7 @@
 /* VERIFY: the signature of a request whose key signs (request_signature.h). Other keys pass by. */
 #include "relay_request_internal.h"
 
-#include "access/signing_secret.h"
+#include "access/key_secret.h"
 
 #define TROUBLE_EACH_MS 60000
 
@@ -83,8 +83,8 @@ static gw_status check_against(relay_request *r, ProtobufCBinaryData sealed, gw_
 
     gw_status rc =
         r->core->master_keys
-            ? gw_signing_secret_open(r->core->master_keys, r->policy->api_key_id,
-                                     gw_str_n(sealed.data, sealed.len), &secret, err)
+            ? gw_key_secret_open(r->core->master_keys, r->policy->api_key_id, GW_KEY_SECRET_SIGNING,
+                                 gw_str_n(sealed.data, sealed.len), &secret, err)
             : gw_fail(err, GW_ERR_FAILED_PRECONDITION, "RELAY_MASTER_KEYS_FILE is not set");
     if (rc != GW_OK) {
         log_trouble(r, err);

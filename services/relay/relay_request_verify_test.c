@@ -1,11 +1,7 @@
 /* Signed requests through the real front and machine; Redis and the cache of keys are the kit's. */
-#include "relay_request_test_kit.h"
+#include "relay_request_secrets_kit.h"
 
 #include "request_signature.h"
-
-#include "access/signing_secret.h"
-
-#include <unistd.h>
 
 #define CHAT   "{\"model\":\"gpt-4o\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}"
 #define JSON   "{\"id\":\"c\",\"choices\":[]}"
@@ -17,43 +13,14 @@
 static const script json = REPLY(200, "application/json", JSON);
 static char timestamp[24], signature[80];
 
-static Apirelay__Auth__V1__KeyPolicy *policy_of(kit *k)
-{
-    return (Apirelay__Auth__V1__KeyPolicy *)(uintptr_t)k->policy->message;
-}
-
-static gw_master_keys *master_keys(const char *text)
-{
-    char path[] = "/tmp/relay_verify_XXXXXX";
-    gw_master_keys *keys = NULL;
-    int fd = mkstemp(path);
-
-    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-    close(fd);
-    assert_int_equal(gw_master_keys_load(path, &keys, NULL), GW_OK);
-    unlink(path);
-    return keys;
-}
-
-/* malloc'd: the policy frees it. */
-static ProtobufCBinaryData sealed(kit *k, const char *secret)
-{
-    gw_buf box = {0};
-
-    assert_int_equal(gw_signing_secret_seal(k->core.master_keys, k->policy->api_key_id,
-                                            gw_str_of(secret), &box, NULL),
-                     GW_OK);
-    return (ProtobufCBinaryData){.len = box.len, .data = (uint8_t *)box.data};
-}
-
 static int verify_setup(void **state)
 {
     if (kit_setup(state) != 0)
         return -1;
     kit *k = *state;
-    k->core.master_keys = master_keys("k1 AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n");
+    k->core.master_keys = master_keys(MASTER_KEYS);
     policy_of(k)->signing_required = true;
-    policy_of(k)->signing_secret_sealed = sealed(k, SECRET);
+    policy_of(k)->signing_secret_sealed = sealed(k, GW_KEY_SECRET_SIGNING, SECRET);
     k->policy->signs = true;
     k->nonce = NONCE_FRESH;
     return 0;
@@ -183,7 +150,7 @@ static void the_secret_before_holds_until_its_grace_ends(void **state)
 
     google__protobuf__timestamp__init(end);
     end->seconds = now_s() + 100;
-    policy_of(k)->previous_signing_secret_sealed = sealed(k, OLDER);
+    policy_of(k)->previous_signing_secret_sealed = sealed(k, GW_KEY_SECRET_SIGNING, OLDER);
     policy_of(k)->previous_signing_expires_at = end;
     sign(k, OLDER, "POST", PATH, CHAT, now_s());
     ask(k, "good", CHAT, &json);
@@ -197,8 +164,7 @@ static void a_secret_that_does_not_open_is_no_fault_of_the_caller(void **state)
 {
     kit *k = *state;
     gw_auto(gw_master_keys) ours = k->core.master_keys;
-    gw_auto(gw_master_keys) other =
-        master_keys("k2 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n");
+    gw_auto(gw_master_keys) other = master_keys(OTHER_MASTER_KEYS);
 
     (void)ours; /* freed at the end */
     sign(k, SECRET, "POST", PATH, CHAT, now_s());

@@ -34,6 +34,7 @@ ADDED = {
     "GET /admin/limits", "GET /admin/limits/{kind}", "GET /admin/limits/{kind}/{id}", "PUT /admin/limits/{kind}/{id}",
     "PATCH /admin/limits/{kind}/{id}", "DELETE /admin/limits/{kind}/{id}",
     "POST /admin/api-keys/{id}/signing-secret", "DELETE /admin/api-keys/{id}/signing-secret",
+    "POST /admin/api-keys/{id}/librechat-key", "DELETE /admin/api-keys/{id}/librechat-key",
     "GET /admin/ledgers/silent", "POST /admin/ledgers/forgive",
     "GET /admin/settings", "PUT /admin/settings", "PATCH /admin/settings",
     "GET /admin/sessions", "DELETE /admin/sessions/{id}", "DELETE /admin/users/{id}/sessions", "POST /admin/session/password",

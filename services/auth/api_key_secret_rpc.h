@@ -1,5 +1,6 @@
 /*
- * The rpcs that give an API key its signing secret and take it: handlers of api_key_rpc.c's table.
+ * The rpcs that give an API key a sealed secret beside its own, and take it: the signing secret, and the LibreChat key of its user.
+ * Handlers of api_key_rpc.c's table.
  */
 #pragma once
 
@@ -17,3 +18,5 @@ GW_CHECK gw_status api_key_signing_make(op *o, const char *id,
 
 void api_key_rotate_signing_rpc(gw_rpc_call *call, const ProtobufCMessage *request, void *arg);
 void api_key_remove_signing_rpc(gw_rpc_call *call, const ProtobufCMessage *request, void *arg);
+void api_key_set_librechat_rpc(gw_rpc_call *call, const ProtobufCMessage *request, void *arg);
+void api_key_remove_librechat_rpc(gw_rpc_call *call, const ProtobufCMessage *request, void *arg);

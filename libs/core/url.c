@@ -221,6 +221,23 @@ bool gw_origin_is_valid(gw_str text)
     return gw_str_eq_c(text, written);
 }
 
+static uint16_t port_of(const gw_url *u)
+{
+    if (u->port)
+        return u->port;
+    return gw_str_eq_c(u->scheme, "https") ? 443 : 80;
+}
+
+bool gw_url_has_origin(const gw_url *u, gw_str origin)
+{
+    gw_url o;
+    gw_error err;
+
+    return gw_url_parse(origin, &o, &err) == GW_OK && gw_str_eq(u->scheme, o.scheme) &&
+           u->host_is_v6 == o.host_is_v6 && gw_str_eq_nocase(u->host, o.host) &&
+           port_of(u) == port_of(&o);
+}
+
 bool gw_percent_decode(gw_arena *a, gw_str text, bool plus_is_space, gw_str *ret)
 {
     char *out = gw_arena_alloc(a, text.len + 1);

@@ -25,6 +25,8 @@ GW_CHECK gw_status gw_url_parse(gw_str text, gw_url *ret, gw_error *err);
  * the scheme's own. Patterns, paths and "null" are none.
  */
 bool gw_origin_is_valid(gw_str text);
+/* Whether scheme, host and port of `u` are those of `origin`, a valid one; in `u` a port that is the scheme's own may stand or not. */
+bool gw_url_has_origin(const gw_url *u, gw_str origin);
 
 /* Percent-decodes; `plus_is_space` for query strings. False on a malformed escape or NUL. The
  * result is in the arena. */

@@ -241,6 +241,34 @@ static void an_origin_is_what_a_browser_sends(void **state)
     }
 }
 
+static void a_url_has_the_origin_of_its_scheme_host_and_port(void **state)
+{
+    static const struct {
+        const char *url, *origin;
+        bool has;
+    } cases[] = {
+        {"https://chat.example/api", "https://chat.example", true},
+        {"https://chat.example:443", "https://chat.example", true},
+        {"https://Chat.Example/", "https://chat.example", true},
+        {"http://[::1]:3080/x", "http://[::1]:3080", true},
+        {"http://chat.example:80", "http://chat.example", true},
+        {"http://chat.example", "https://chat.example", false},
+        {"http://chat.example:443", "https://chat.example", false},
+        {"https://chat.example:8443", "https://chat.example", false},
+        {"https://chat.example", "https://chat.example:8443", false},
+        {"https://chat.example.evil.example", "https://chat.example", false},
+        {"https://evil.example/chat.example", "https://chat.example", false},
+        {"https://chat.example", "", false},
+    };
+    (void)state;
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        gw_url u;
+        assert_int_equal(gw_url_parse(gw_str_of(cases[i].url), &u, NULL), GW_OK);
+        if (gw_url_has_origin(&u, gw_str_of(cases[i].origin)) != cases[i].has)
+            fail_msg("%s and %s", cases[i].url, cases[i].origin);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -250,6 +278,7 @@ int main(void)
         cmocka_unit_test(everything_but_unreserved_characters_is_encoded),
         cmocka_unit_test(queries_are_walked_pair_by_pair),
         cmocka_unit_test(an_origin_is_what_a_browser_sends),
+        cmocka_unit_test(a_url_has_the_origin_of_its_scheme_host_and_port),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

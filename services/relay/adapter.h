@@ -25,6 +25,7 @@ typedef struct adapter_job { /* what is asked; views live as long as the request
     const model_route *route;
     const route_target *target; /* of the route */
     unsigned credential; /* of its provider, by number */
+    gw_str user_key; /* the user's own, which is sent in its place (user_key.h); "": none */
     const key_policy *policy;
     gw_headers client_headers;
     gw_str query; /* the caller's, raw */
@@ -116,7 +117,8 @@ const adapter_ops *adapter_for(relay_endpoint endpoint, provider_kind kind);
 
 static inline gw_str adapter_credential(const adapter_job *job)
 {
-    return provider_credential(job->target->provider, job->credential);
+    return job->user_key.len > 0 ? job->user_key
+                                 : provider_credential(job->target->provider, job->credential);
 }
 
 /* Output tokens to ask for: what the hold is for when the caller named none or a higher number; else the

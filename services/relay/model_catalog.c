@@ -223,6 +223,8 @@ static bool is_same(const provider_config *a, const provider_config *b)
 
 static bool is_wanted(const relay_config *c, const provider_config *p)
 {
+    if (p->requires_user_key && p->credential.len == 0) /* it would refuse to say */
+        return false;
     for (size_t i = 0; i < c->route_count; i++)
         for (size_t k = 0; k < c->routes[i].target_count; k++)
             if (c->routes[i].targets[k].provider == p &&

@@ -3,6 +3,7 @@
 #include "core/clock.h"
 #include "core/id.h"
 #include "core/pattern.h"
+#include "core/url.h"
 
 #include <assert.h>
 #include <math.h>
@@ -112,6 +113,18 @@ static gw_status read_limits(key_policy *p, gw_error *err)
     return rc;
 }
 
+/* Half of it would send what is the user's on somebody else's account. */
+static gw_status check_librechat(const key_policy *p, gw_error *err)
+{
+    bool has_key = p->message->librechat_key_sealed.len > 0;
+
+    if (p->librechat_origin.len > 0 ? has_key && gw_origin_is_valid(p->librechat_origin) : !has_key)
+        return GW_OK;
+    return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, "librechatOrigin",
+                         "key %s has a LibreChat key without an origin, or an origin without one",
+                         p->message->key_id);
+}
+
 gw_status key_policy_new(Apirelay__Auth__V1__KeyPolicy *m, key_policy **ret, gw_error *err)
 {
     key_policy *p = calloc(1, sizeof(*p));
@@ -131,6 +144,7 @@ gw_status key_policy_new(Apirelay__Auth__V1__KeyPolicy *m, key_policy **ret, gw_
     p->is_librechat = gw_str_eq(kind, GW_STR("librechat"));
     p->is_trusted = p->is_librechat || gw_str_eq(kind, GW_STR("trusted"));
     p->signs = m->signing_required || m->signing_secret_sealed.len > 0;
+    p->librechat_origin = str_of(m->librechat_origin);
     p->drain_on_disconnect = gw_str_eq_c(str_of(m->on_disconnect), "drain");
 
     gw_object_id id;
@@ -143,6 +157,8 @@ gw_status key_policy_new(Apirelay__Auth__V1__KeyPolicy *m, key_policy **ret, gw_
     p->has_user_oid = gw_object_id_parse(str_of(m->user_id), &id);
     if (p->has_user_oid)
         memcpy(p->user_oid, id.bytes, sizeof(id.bytes));
+    if (rc == GW_OK)
+        rc = check_librechat(p, err);
     if (rc == GW_OK)
         rc = read_addresses(p, err);
     if (rc == GW_OK)

@@ -31,6 +31,7 @@ struct key_policy { /* read-only for everyone but policy.c */
     bool is_librechat; /* client.kind librechat: always gets the usage chunk */
     bool is_trusted; /* librechat or trusted: its attribution headers are believed */
     bool drain_on_disconnect;
+    gw_str librechat_origin; /* of the LibreChat key of its user (user_key.h); "": it has none */
     bool signs; /* has a signing secret, or may not do without */
     ledger_account *ledgers; /* its own, its client's and its owner's that have limits */
     size_t ledger_count;
@@ -41,7 +42,7 @@ struct key_policy { /* read-only for everyone but policy.c */
 };
 
 /* Takes ownership of `m` (protobuf_c unpacked). GW_ERR_INVALID_ARGUMENT when it cannot be used (bad
- * id or CIDR). */
+ * id or CIDR, half a LibreChat key). */
 GW_CHECK gw_status key_policy_new(Apirelay__Auth__V1__KeyPolicy *m, key_policy **ret,
                                   gw_error *err);
 key_policy *key_policy_ref(key_policy *p);

@@ -65,6 +65,35 @@ static void state_and_expiry_decide_first(void **state)
     }
 }
 
+static void half_a_librechat_key_is_no_policy(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *origin;
+        size_t sealed_len;
+        gw_status want;
+    } cases[] = {
+        {"", 0, GW_OK},
+        {"https://chat.example", 9, GW_OK},
+        {"https://chat.example", 0, GW_ERR_INVALID_ARGUMENT},
+        {"", 9, GW_ERR_INVALID_ARGUMENT},
+        {"https://chat.example/path", 9, GW_ERR_INVALID_ARGUMENT},
+    };
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        message *m = malloc(sizeof(*m));
+        apirelay__auth__v1__key_policy__init(m);
+        m->key_id = strdup(key_id_text);
+        m->api_key_id = strdup(id_text);
+        m->librechat_origin = strdup(cases[i].origin);
+        m->librechat_key_sealed.len = cases[i].sealed_len;
+        m->librechat_key_sealed.data = cases[i].sealed_len ? calloc(1, 9) : NULL;
+        key_policy *p = NULL;
+        gw_error err;
+        assert_int_equal(key_policy_new(m, &p, &err), cases[i].want);
+        key_policy_unref(p);
+    }
+}
+
 static void models_and_endpoints_match_exactly_or_by_glob(void **state)
 {
     (void)state;
@@ -224,6 +253,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(state_and_expiry_decide_first),
+        cmocka_unit_test(half_a_librechat_key_is_no_policy),
         cmocka_unit_test(models_and_endpoints_match_exactly_or_by_glob),
         cmocka_unit_test(a_missing_feature_is_named),
         cmocka_unit_test(addresses_and_origins_are_held_to_their_lists),

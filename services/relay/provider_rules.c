@@ -91,6 +91,12 @@ static void check_server_tools(check *c, const provider_message *p)
         violation(c, "exposeServerTools", "is for kind \"librechat\", whose tools they are");
 }
 
+static void check_user_key(check *c, const provider_message *p)
+{
+    if (p->require_user_key && strcmp(p->kind, "librechat") != 0)
+        violation(c, "requireUserKey", "is for kind \"librechat\", whose users they are");
+}
+
 static void check_base_url(check *c, const char *text)
 {
     gw_url url;
@@ -167,6 +173,7 @@ gw_status provider_check(const provider_message *p, const char *path, gw_json_vi
     check_status(&c, p->status);
     check_transport(&c, p->transport);
     check_server_tools(&c, p);
+    check_user_key(&c, p);
     check_note(&c, p->note);
     check_timeout(&c, "connectTimeoutMs", p->connect_timeout_ms);
     check_timeout(&c, "firstByteTimeoutMs", p->first_byte_timeout_ms);

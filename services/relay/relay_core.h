@@ -57,8 +57,9 @@ typedef struct relay_core {
     recorder *recorder;
     recorder_lane *lane;
     gw_redis *redis; /* nonces; NULL: no key signs (tests) */
-    gw_master_keys *master_keys; /* that open signing secrets; NULL: none */
+    gw_master_keys *master_keys; /* that open what keys have sealed; NULL: none */
     int64_t signing_trouble_ms; /* when the log last said that one does not open */
+    int64_t user_key_trouble_ms; /* the same of a LibreChat key */
     origin_set *origins; /* for cors.h; NULL: none (tests) */
     model_catalog *catalog; /* of models that providers have; NULL: none is known (tests) */
     offence_book *offences; /* NULL: nothing is counted (tests) */

@@ -60,14 +60,15 @@ static attempt_failure failure_of(const relay_request *r)
 {
     gw_status why = r->troubles->failure.error.code;
 
-    if (why == GW_ERR_NO_MEMORY || why == GW_ERR_LOOP_DETECTED || r->hold_is_spent)
+    if (why == GW_ERR_NO_MEMORY || why == GW_ERR_LOOP_DETECTED || r->hold_is_spent ||
+        r->user_key_is_unreadable)
         return FAILURE_FINAL;
     if (!r->upstream_ended && !r->call_upstream) /* it could not be asked */
         return FAILURE_OF_TARGET;
     if (may_have_acted(r))
         return FAILURE_FINAL;
-    if (why == GW_ERR_UPSTREAM_AUTH || why == GW_ERR_UPSTREAM_QUOTA)
-        return FAILURE_OF_CREDENTIAL;
+    if (why == GW_ERR_UPSTREAM_AUTH || why == GW_ERR_UPSTREAM_QUOTA) /* a user has no other key */
+        return relay_request_uses_user_key(r) ? FAILURE_OF_TARGET : FAILURE_OF_CREDENTIAL;
     if (why == GW_ERR_UPSTREAM_RATE_LIMITED)
         return FAILURE_LIMITED;
     switch (r->mode) {

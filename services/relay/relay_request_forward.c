@@ -1,19 +1,31 @@
 /* FORWARD and STREAM: the provider is asked, its answer passes. */
 #include "relay_request_internal.h"
 
+#include "user_key.h"
+
 /* Bodies up to this are the request's own, so that the upstream's request does not depend on the caller. */
 #define OWN_BODY_MAX ((size_t)64 * 1024)
 
 /* ---- FORWARD ---- */
 
-static void make_job(relay_request *r)
+/* The user's own key, or one of the provider's. */
+static gw_status choose_credential(relay_request *r, gw_error *err)
+{
+    r->job.user_key = GW_STR("");
+    r->job.credential = 0;
+    if (user_key_is_for(r->policy, r->target->provider))
+        return relay_request_open_user_key(r, err);
+    r->job.credential = relay_request_take_credential(r);
+    return GW_OK;
+}
+
+static gw_status make_job(relay_request *r, gw_error *err)
 {
     r->job.arena = r->arena;
     r->job.endpoint = r->call.endpoint;
     r->job.body = &r->body;
     r->job.route = r->route;
     r->job.target = r->target;
-    r->job.credential = relay_request_take_credential(r);
     r->job.policy = r->policy;
     r->job.client_headers = r->call.headers;
     r->job.query = r->call.query;
@@ -27,6 +39,7 @@ static void make_job(relay_request *r)
                                   .emit = relay_request_deliver,
                                   .arg = r,
                                   .failure = &r->core->adapter_failure};
+    return choose_credential(r, err);
 }
 
 static gw_status copy_body(relay_request *r, adapter_request *u, size_t total, gw_error *err)
@@ -131,7 +144,8 @@ static gw_status write_request(relay_request *r, adapter_request *u, gw_error *e
 {
     gw_status rc = read_again(r, err);
 
-    make_job(r);
+    if (rc == GW_OK)
+        rc = make_job(r, err);
     if (rc == GW_OK)
         rc = r->adapter->write_request(&r->job, u, err);
     if (rc == GW_OK)
@@ -154,9 +168,8 @@ static gw_status write_as_before(relay_request *r, adapter_request *u, gw_error 
 {
     if (!r->written)
         return write_request(r, u, err);
-    make_job(r);
     *u = *r->written;
-    return GW_OK;
+    return make_job(r, err);
 }
 
 static bool send_attempt(relay_request *r)
@@ -294,12 +307,15 @@ static void end_of_error(relay_request *r)
 
     r->adapter->map_error(&r->job, r->upstream_status, r->upstream_is_json, gw_buf_str(&r->held),
                           &e);
+    bool is_of_credential =
+        e.error.code == GW_ERR_UPSTREAM_AUTH || e.error.code == GW_ERR_UPSTREAM_QUOTA;
     if (e.error.code == GW_ERR_UPSTREAM_QUOTA)
         relay_request_set_retry(r, RETRY_HINT_NONE); /* whatever it says: waiting does not help */
     else if (r->retry_ms == RETRY_HINT_NONE && e.retry_ms > 0)
         relay_request_set_retry(r, e.retry_ms);
-    e.retry_after = r->retry_after;
-    if (e.error.code == GW_ERR_UPSTREAM_AUTH || e.error.code == GW_ERR_UPSTREAM_QUOTA) {
+    if (is_of_credential && relay_request_uses_user_key(r)) {
+        relay_request_explain_user_key(r, &e);
+    } else if (is_of_credential) {
         gw_metric_count(r->core->metrics, M_relay_upstream_auth_errors_total,
                         gw_str_of(r->adapter->name));
         gw_log_error(r->core->log,
@@ -308,6 +324,7 @@ static void end_of_error(relay_request *r)
                      gw_kv("request.id", (const char *)r->id), gw_kv("provider", p->name),
                      gw_kv("upstream.status", r->upstream_status));
     }
+    e.retry_after = r->retry_after;
     (void)relay_request_fail_with(r, &e);
 }
 

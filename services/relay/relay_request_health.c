@@ -1,6 +1,10 @@
 /* What attempts say of the health of their targets: breakers, and until when a provider does not want to be asked. */
 #include "relay_request_internal.h"
 
+#include "user_key.h"
+
+#include <stdio.h>
+
 #define LIMIT_DEFAULT_MS      1000 /* of a 429 that does not say for how long */
 #define LIMIT_MIN_MS          250
 #define LIMIT_MAX_MS          3600000
@@ -21,17 +25,36 @@ static target_name every_model(const route_target *t)
     return (target_name){t->provider->name, GW_STR("")};
 }
 
+/* Of one that the provider has, its number; of a user's own, whose it is: set anew it is another one. */
+static gw_str credential_name(const relay_request *r, bool is_users, unsigned number,
+                              char out[CREDENTIAL_NAME_MAX])
+{
+    if (!is_users) {
+        out[0] = (char)number;
+        return gw_str_n(out, 1);
+    }
+    int n = snprintf(out, CREDENTIAL_NAME_MAX, "%.*s/%lld",
+                     GW_STR_ARG(gw_str_slice(r->policy->key_id, 0, 32)),
+                     (long long)r->policy->generation);
+    return gw_str_n(out, (size_t)n);
+}
+
 /* Those that may be used for the model now, a bit each. */
 static uint32_t usable_credentials(const relay_request *r, const route_target *t)
 {
     target_name name = relay_request_target_name(r, t), all = every_model(t);
     int64_t now_ms = gw_loop_now_ms(r->core->loop);
+    bool is_users = user_key_is_for(r->policy, t->provider);
+    unsigned count = is_users ? 1 : provider_credential_count(t->provider);
+    char text[CREDENTIAL_NAME_MAX];
     uint32_t usable = 0;
 
-    for (unsigned i = 0; i < provider_credential_count(t->provider); i++)
-        if (!target_health_is_limited(r->core->health, name, i, now_ms) &&
-            !target_health_is_limited(r->core->health, all, i, now_ms))
+    for (unsigned i = 0; i < count; i++) {
+        gw_str credential = credential_name(r, is_users, i, text);
+        if (!target_health_is_limited(r->core->health, name, credential, now_ms) &&
+            !target_health_is_limited(r->core->health, all, credential, now_ms))
             usable |= 1U << i;
+    }
     return usable;
 }
 
@@ -102,9 +125,11 @@ static void tell(relay_request *r, target_name t, health_change change)
 static void note_limit(relay_request *r, target_name t, int64_t ms)
 {
     int64_t now_ms = gw_loop_now_ms(r->core->loop);
+    char text[CREDENTIAL_NAME_MAX];
 
-    target_health_limit(r->core->health, t, r->job.credential, now_ms,
-                        now_ms + GW_MAX(ms, LIMIT_MIN_MS));
+    target_health_limit(r->core->health, t,
+                        credential_name(r, relay_request_uses_user_key(r), r->job.credential, text),
+                        now_ms, now_ms + GW_MAX(ms, LIMIT_MIN_MS));
 }
 
 static void note_failure(relay_request *r, target_name t)
@@ -159,6 +184,16 @@ static bool is_of_target(gw_status why)
     }
 }
 
+/*
+ * What a user's LibreChat says in an answer is as often about this user, his keys or his agents: LibreChat tells it in words alone.
+ * It says that the server is there, and nothing of what others would be answered.
+ */
+static bool is_of_user(const relay_request *r, gw_status why)
+{
+    return relay_request_uses_user_key(r) && why == GW_ERR_UPSTREAM_FAILED &&
+           r->mode != ANSWER_ERROR;
+}
+
 void relay_request_note_content(relay_request *r)
 {
     target_name t = relay_request_target_name(r, r->asked);
@@ -181,6 +216,8 @@ void relay_request_note_outcome(relay_request *r)
         return;
     else if (r->mode == ANSWER_ERROR)
         note_status(r, t);
+    else if (is_of_user(r, r->troubles->failure.error.code))
+        return;
     else if (is_of_target(r->troubles->failure.error.code))
         note_failure(r, t);
 }

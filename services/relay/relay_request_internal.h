@@ -137,6 +137,7 @@ struct relay_request {
     const model_price *price; /* NULL: the book has none */
     int attempts; /* requests sent to providers */
     bool is_to_send; /* an attempt follows, after its pause */
+    bool user_key_is_unreadable; /* that is the end: nobody else's account takes its place */
     bool has_credential; /* taken, of a provider that has several */
     bool outcome_is_known; /* of the last one, to the health of targets */
     gw_timer *pause; /* before it, in the arena; NULL: there never was one */
@@ -236,6 +237,17 @@ target_name relay_request_target_name(const relay_request *r, const route_target
 void relay_request_note_content(relay_request *r); /* the first one came */
 void relay_request_note_outcome(relay_request *r); /* the attempt has ended; once for each */
 void relay_request_set_retry(relay_request *r, int64_t ms); /* it said when; RETRY_HINT_NONE: no */
+
+/* relay_request_user_key.c: attempts with the LibreChat key of the key's user (job.user_key). */
+gw_status relay_request_open_user_key(relay_request *r, gw_error *err); /* into the job */
+gw_status relay_request_lacks_user_key(const relay_request *r, gw_error *err);
+/* Of an answer that refuses it, or says that its quota is used up: as the caller is told. */
+void relay_request_explain_user_key(const relay_request *r, openai_error *e);
+/* The last attempt was made with one. */
+static inline bool relay_request_uses_user_key(const relay_request *r)
+{
+    return r->job.user_key.len > 0;
+}
 
 /* upstream_answer.c: what the request was sent from is not needed any more. */
 void relay_request_release_body(relay_request *r);

@@ -1,6 +1,8 @@
 /* The route of a request: which model it is, and whose turn it is to answer. */
 #include "relay_request_internal.h"
 
+#include "user_key.h"
+
 const model_price *relay_request_price(const relay_request *r, const route_target *t)
 {
     return r->route->is_exact ? t->price
@@ -22,6 +24,8 @@ target_state relay_request_state_of(const relay_request *r, const route_target *
         return TARGET_FORBIDDEN;
     if (t->provider->unusable)
         return TARGET_UNUSABLE;
+    if (user_key_is_missing(r->policy, t->provider))
+        return TARGET_NO_USER_KEY;
     if (is_unpriced(r, t))
         return TARGET_UNPRICED;
     if (!relay_request_hold_covers(r, t))
@@ -82,6 +86,8 @@ static gw_status tell_why(relay_request *r, const route_view *view, gw_error *er
             "could be counted against: ask an administrator to put the model into the price book, "
             "or use a key without a budget.",
             GW_STR_ARG(r->body.model));
+    if (best == TARGET_NO_USER_KEY)
+        return relay_request_lacks_user_key(r, err);
     if (best == TARGET_UNUSABLE)
         return gw_fail(err, GW_ERR_UPSTREAM_UNAVAILABLE, "the provider %.*s is not set up",
                        GW_STR_ARG(r->route->targets[0].provider->name));

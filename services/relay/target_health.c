@@ -86,10 +86,10 @@ static gw_str name_of(name_text *n, target_name t)
     return gw_str_n(n->bytes, n->len);
 }
 
-static gw_str name_with(name_text *n, target_name t, unsigned credential)
+static gw_str name_with(name_text *n, target_name t, gw_str credential)
 {
     (void)name_of(n, t);
-    n->bytes[n->len++] = (char)credential;
+    add(n, credential, CREDENTIAL_NAME_MAX);
     return gw_str_n(n->bytes, n->len);
 }
 
@@ -224,7 +224,7 @@ size_t target_health_open_count(const target_health *h)
 
 /* ---- limits ---- */
 
-void target_health_limit(target_health *h, target_name t, unsigned credential, int64_t now_ms,
+void target_health_limit(target_health *h, target_name t, gw_str credential, int64_t now_ms,
                          int64_t until_ms)
 {
     name_text n;
@@ -241,7 +241,7 @@ void target_health_limit(target_health *h, target_name t, unsigned credential, i
         free(until);
 }
 
-bool target_health_is_limited(target_health *h, target_name t, unsigned credential, int64_t now_ms)
+bool target_health_is_limited(target_health *h, target_name t, gw_str credential, int64_t now_ms)
 {
     name_text n;
 

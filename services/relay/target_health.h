@@ -46,7 +46,8 @@ GW_CHECK health_change target_health_failed(target_health *h, target_name t, int
 GW_CHECK health_change target_health_answered(target_health *h, target_name t);
 size_t target_health_open_count(const target_health *h);
 
-/* The credential with this number is not to be used for the model until then. */
-void target_health_limit(target_health *h, target_name t, unsigned credential, int64_t now_ms,
+/* The credential of this name (any bytes, CREDENTIAL_NAME_MAX at most) is not to be used for the model until then. */
+#define CREDENTIAL_NAME_MAX 64
+void target_health_limit(target_health *h, target_name t, gw_str credential, int64_t now_ms,
                          int64_t until_ms);
-bool target_health_is_limited(target_health *h, target_name t, unsigned credential, int64_t now_ms);
+bool target_health_is_limited(target_health *h, target_name t, gw_str credential, int64_t now_ms);

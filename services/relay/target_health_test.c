@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 static const target_name one = {{"p", 1}, {"one", 3}};
+static const gw_str first = {"\0", 1}, second = {"\1", 1}; /* credentials */
 
 static int setup(void **state)
 {
@@ -110,15 +111,16 @@ static void zero_failures_never_open_it(void **state)
 static void a_limit_is_of_one_credential_and_one_model_and_ends(void **state)
 {
     target_health *h = *state;
-    target_health_limit(h, one, 1, 100, 200);
-    assert_true(target_health_is_limited(h, one, 1, 199));
-    assert_false(target_health_is_limited(h, one, 0, 199));
-    assert_false(target_health_is_limited(h, (target_name){GW_STR("p"), GW_STR("two")}, 1, 199));
+    target_health_limit(h, one, second, 100, 200);
+    assert_true(target_health_is_limited(h, one, second, 199));
+    assert_false(target_health_is_limited(h, one, first, 199));
+    assert_false(
+        target_health_is_limited(h, (target_name){GW_STR("p"), GW_STR("two")}, second, 199));
     assert_false(target_health_is_quiet(h));
-    assert_false(target_health_is_limited(h, one, 1, 200)); /* and is forgotten */
+    assert_false(target_health_is_limited(h, one, second, 200)); /* and is forgotten */
     assert_true(target_health_is_quiet(h));
-    target_health_limit(h, one, 1, 300, 300); /* none */
-    assert_false(target_health_is_limited(h, one, 1, 300));
+    target_health_limit(h, one, second, 300, 300); /* none */
+    assert_false(target_health_is_limited(h, one, second, 300));
     assert_int_equal(target_health_closed_ms(h, one, 150), 0);
 }
 
@@ -131,8 +133,8 @@ static void what_is_known_is_bounded(void **state)
         snprintf(name, sizeof(name), "m%d", i);
         target_name t = {GW_STR("p"), gw_str_of(name)};
         (void)!target_health_failed(h, t, 0);
-        target_health_limit(h, t, 0, 0, 1000);
-        assert_true(target_health_is_limited(h, t, 0, 1));
+        target_health_limit(h, t, first, 0, 1000);
+        assert_true(target_health_is_limited(h, t, first, 1));
     }
     assert_int_equal(target_health_open_count(h), 0);
 }
@@ -142,7 +144,7 @@ static void what_has_no_news_for_long_is_forgotten(void **state)
     target_health *h = *state;
     const target_name other = {GW_STR("p"), GW_STR("other")};
     open_it(h, 1000);
-    target_health_limit(h, one, 0, 1000, 2000);
+    target_health_limit(h, one, first, 1000, 2000);
     assert_int_equal(target_health_failed(h, other, 500000), HEALTH_SAME);
     assert_int_equal(target_health_closed_ms(h, other, 600000), 0);
     assert_int_equal(target_health_open_count(h), 1);
@@ -161,8 +163,8 @@ static void without_one_nothing_is_known(void **state)
     assert_int_equal(target_health_failed(NULL, one, 0), HEALTH_SAME);
     assert_int_equal(target_health_answered(NULL, one), HEALTH_SAME);
     target_health_chosen(NULL, one, 0);
-    target_health_limit(NULL, one, 0, 0, 1);
-    assert_false(target_health_is_limited(NULL, one, 0, 0));
+    target_health_limit(NULL, one, first, 0, 1);
+    assert_false(target_health_is_limited(NULL, one, first, 0));
     assert_int_equal(target_health_open_count(NULL), 0);
 }
 

@@ -28,7 +28,7 @@ def service_of(method: MethodDescriptor) -> str:
 
 
 def sign_in(suite: Suite, username: str, password: str) -> str:
-    answer = httpx.post(f"{suite.admin_url}/admin/session", json={"username": username, "password": password})
+    answer = httpx.post(f"{suite.admin_url}/admin/session", json={"username": username, "password": password}, timeout=30)
     assert answer.status_code == 200, answer.text
     return str(answer.cookies[suite.session_cookie])
 

@@ -75,11 +75,11 @@ def test_the_routes_are_the_asked_for_ones_and_the_ones_we_added() -> None:
 
 @pytest.mark.smoke
 def test_every_route_is_served_and_in_the_openapi_document(suite: Suite) -> None:
-    document = httpx.get(f"{suite.admin_url}/openapi.json").json()
+    document = httpx.get(f"{suite.admin_url}/openapi.json", timeout=30).json()
     for method, path in bindings():
         assert method.lower() in document["paths"][in_words_of_json(path)], (method, path)
         target = path.replace("{id}", "0" * 24).replace("{name}", "nobody").replace("{api_key_id}", "0" * 24).replace("{kind}", "clients").replace("{version}", "1")
-        answer = httpx.request(method, suite.admin_url + target, json={} if method in ("POST", "PUT", "PATCH") else None)
+        answer = httpx.request(method, suite.admin_url + target, json={} if method in ("POST", "PUT", "PATCH") else None, timeout=30)
         assert answer.status_code in (401, 400), (method, path, answer.text)  # it exists, and wants to know who asks
 
 
@@ -92,7 +92,7 @@ def references(node: Any) -> Any:
 
 
 def test_the_openapi_document_is_whole(suite: Suite) -> None:
-    document = httpx.get(f"{suite.admin_url}/openapi.json").json()
+    document = httpx.get(f"{suite.admin_url}/openapi.json", timeout=30).json()
     assert document["openapi"].startswith("3.1") and document["info"]["title"] and document["info"]["version"]
     for reference in set(references(document)):
         node = document

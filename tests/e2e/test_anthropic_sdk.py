@@ -80,7 +80,7 @@ def test_a_key_may_come_as_a_bearer(suite: Suite, shared_key: str) -> None:
 def test_the_body_goes_up_untouched(suite: Suite, shared_key: str) -> None:
     body = '{ "max_tokens":100,"messages" : [ {"role":"user","content":"left as it is: 1.50"} ], "temperature":0.10, "model":"claude-x" }'
     headers = {"content-type": "application/json", "x-api-key": shared_key, "anthropic-version": "2023-06-01", "anthropic-beta": "a-2025,b-2025"}
-    answer = httpx.post(f"{suite.relay_url}/v1/messages?beta=true", content=body, headers=headers, verify=suite.verify)
+    answer = httpx.post(f"{suite.relay_url}/v1/messages?beta=true", content=body, headers=headers, verify=suite.verify, timeout=30)
     assert answer.status_code == 200, answer.text
     sent = sent_for(suite, "left as it is")
     assert sent["body"] == body
@@ -229,7 +229,7 @@ def test_the_rules_of_a_key_hold_here_too(suite: Suite) -> None:
 def test_several_lines_of_beta_are_one_list(suite: Suite, shared_key: str) -> None:
     headers = [("x-api-key", shared_key), ("anthropic-beta", "a-2025"), ("accept", "*/*"), ("Anthropic-Beta", "b-2025,c-2025"), ("anthropic-beta", "")]
     body = {"model": CLAUDE, "max_tokens": 10, "messages": [{"role": "user", "content": "with betas in lines"}]}
-    answer = httpx.post(f"{suite.relay_url}/v1/messages", json=body, headers=headers, verify=suite.verify)
+    answer = httpx.post(f"{suite.relay_url}/v1/messages", json=body, headers=headers, verify=suite.verify, timeout=30)
     assert answer.status_code == 200, answer.text
     sent = [(name.lower(), value) for name, value in sent_for(suite, "with betas in lines")["headers"]]
     assert [value for name, value in sent if name == "anthropic-beta"] == ["a-2025, b-2025,c-2025"]

@@ -279,4 +279,4 @@ def test_a_revoked_key_is_out(suite: Suite) -> None:
                 return True
             return False
 
-        eventually(is_out, "the revoked key is refused", 3)
+        eventually(is_out, "the revoked key is refused")

@@ -332,7 +332,7 @@ def test_a_key_that_drains_lets_the_call_finish_without_its_caller(suite: Suite)
         raw.send(request_bytes("POST", CHAT, {"Authorization": f"Bearer {key['key']}"}, body))
         answer = raw.answer(head_only=True)
         assert answer is not None and raw.receive()
-    row = suite.row(str(answer.header("x-request-id")), 5)
+    row = suite.row(str(answer.header("x-request-id")))
     assert row["billingBasis"] == "reported" and row["usage"]["completionTokens"] == 60
 
 
@@ -374,7 +374,7 @@ def test_a_reader_that_stops_pauses_its_upstream(suite: Suite, shared_key: str) 
 
     with suite.raw("relay", timeout=30 * PATIENCE) as raw:
         raw.send(request_bytes("POST", CHAT, {"Authorization": f"Bearer {shared_key}"}, body))
-        eventually(rests, "the relay reads no further", 60)
+        eventually(rests, "the relay reads no further")
         assert last - before < 25_000_000
         if not IS_SANITIZED:  # they keep what is freed
             assert memory_of(suite) - memory < 8_000_000

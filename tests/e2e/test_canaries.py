@@ -48,8 +48,8 @@ def canaries(suite: Suite) -> dict[str, str]:
     suite.chat(wrong, "gpt-4o", PROMPT)
     user = {"username": f"canary-{base62(6).lower()}", "password": ADMIN_PASSWORD, "role": "viewer"}
     assert suite.admin("POST", "/admin/users", json=user).status_code == 200
-    signed_in = httpx.post(f"{suite.admin_url}/admin/session", json={"username": user["username"], "password": ADMIN_PASSWORD})
-    httpx.post(f"{suite.admin_url}/admin/session", json={"username": user["username"], "password": ADMIN_PASSWORD + "x"})
+    signed_in = httpx.post(f"{suite.admin_url}/admin/session", json={"username": user["username"], "password": ADMIN_PASSWORD}, timeout=30)
+    httpx.post(f"{suite.admin_url}/admin/session", json={"username": user["username"], "password": ADMIN_PASSWORD + "x"}, timeout=30)
     admin_key = suite.admin("POST", "/admin/admin-keys", json={"name": "canary", "role": "viewer"}).json()["key"]
     suite.admin("GET", f"/admin/usage?from={QUERY_SECRET}")
     regenerated = suite.admin("POST", f"/admin/api-keys/{made['id']}/regenerate", json={}).json()["key"]
@@ -78,10 +78,10 @@ def test_no_log_holds_one(suite: Suite, canaries: dict[str, str]) -> None:
 
 def test_no_metric_holds_one(suite: Suite, canaries: dict[str, str]) -> None:
     for service in SERVICES:
-        answer = httpx.get(suite.ops_url(service, "/metrics"))
+        answer = httpx.get(suite.ops_url(service, "/metrics"), timeout=30)
         assert answer.status_code == 200 and not found_in(answer.content, canaries), service
         for path in ("/healthz", "/readyz"):
-            assert not found_in(httpx.get(suite.ops_url(service, path)).content, canaries)
+            assert not found_in(httpx.get(suite.ops_url(service, path), timeout=30).content, canaries)
 
 
 def test_no_document_holds_one(suite: Suite, canaries: dict[str, str]) -> None:

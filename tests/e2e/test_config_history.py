@@ -13,7 +13,6 @@ import pytest
 from harness.ports import eventually
 from harness.suite import Suite
 
-SECONDS = 10.0
 SERVICE = "apirelay.relay.v1.ProviderService"
 HISTORY_MAX = 200
 NOWHERE = "http://127.0.0.1:9"
@@ -22,7 +21,7 @@ NOWHERE = "http://127.0.0.1:9"
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
     stack = Suite(tmp_path_factory.mktemp("history"), replicas=("relay",)).start()
-    eventually(lambda: stack.admin("GET", "/admin/providers").status_code == 200, "the way to the relay", SECONDS)
+    eventually(lambda: stack.admin("GET", "/admin/providers").status_code == 200, "the way to the relay")
     yield stack
     assert {name: status for name, status in stack.stop().items() if name.startswith("relay") and status} == {}
 
@@ -258,7 +257,7 @@ def test_a_restored_route_sends_where_it_sent_then(suite: Suite) -> None:
 
     def await_status(*wanted: int) -> None:
         """Whichever relay made the change, this one has it within a second."""
-        eventually(lambda: suite.chat(key, "went-well").status_code in wanted, f"{wanted}", 1)
+        eventually(lambda: suite.chat(key, "went-well").status_code in wanted, f"{wanted}")
 
     route = make_route(suite, "went-well", targets=[{"provider": "scripted", "upstreamModel": "gpt-4o-mini"}])
     path = f"/admin/models/{route['id']}"

@@ -11,7 +11,6 @@ import pytest
 from harness.ports import eventually
 from harness.suite import Suite
 
-SECONDS = 10.0
 SERVICE = "apirelay.relay.v1.ProviderService"
 NOWHERE = "http://127.0.0.1:9"
 FIRST, SECOND = "env:RELAY_CREDENTIAL_SCRIPTED", "env:RELAY_CREDENTIAL_GOOGLE"
@@ -21,7 +20,7 @@ FIRST, SECOND = "env:RELAY_CREDENTIAL_SCRIPTED", "env:RELAY_CREDENTIAL_GOOGLE"
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
     stack = Suite(tmp_path_factory.mktemp("input"))
     stack.start()
-    eventually(lambda: stack.admin("GET", "/admin/providers").status_code == 200, "the way to the relay", SECONDS)
+    eventually(lambda: stack.admin("GET", "/admin/providers").status_code == 200, "the way to the relay")
     yield stack
     assert stack.stop()["relay"] == 0
 
@@ -142,11 +141,11 @@ def test_a_provider_that_a_route_of_the_settings_file_names_is_not_deleted(suite
     """Unless the file has one of that name, or another route stands in that one's place."""
     config = json.loads(suite.path("relay.yaml").read_text())
     suite.write_relay_config(config["providers"], [*config["models"], {"model": "of-the-file", "targets": [{"provider": "needed"}]}])
-    eventually(lambda: any(m["model"] == "of-the-file" for m in suite.shown("/admin/models?pageSize=500")["modelRoutes"]), "the file is read again", SECONDS)
+    eventually(lambda: any(m["model"] == "of-the-file" for m in suite.shown("/admin/models?pageSize=500")["modelRoutes"]), "the file is read again")
     for name in ("needed", "scripted"):
         assert suite.admin("POST", "/admin/providers", json=provider(name=name, kind="openai", baseUrl=f"{suite.upstream_url}/v1", credential=FIRST)).status_code == 200
     key = suite.make_key()["key"]
-    eventually(lambda: suite.chat(key, "of-the-file").status_code == 200, "the route has its provider", SECONDS)
+    eventually(lambda: suite.chat(key, "of-the-file").status_code == 200, "the route has its provider")
     refused = suite.admin("DELETE", "/admin/providers/needed")
     assert refused.status_code == 400 and "of-the-file" in refused.text, refused.text
     assert suite.chat(key, "of-the-file").status_code == 200

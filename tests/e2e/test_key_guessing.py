@@ -21,7 +21,7 @@ WORK = ("auth_key_reads_total", "auth_verifiers_compared_total", 'auth_argon2_ru
 
 
 def work_of(suite: Suite) -> dict[str, float]:
-    samples = dict(line.rsplit(" ", 1) for line in httpx.get(suite.ops_url("auth", "/metrics"), timeout=5, verify=NO_TLS).text.splitlines() if line[0] != "#")
+    samples = dict(line.rsplit(" ", 1) for line in httpx.get(suite.ops_url("auth", "/metrics"), timeout=30, verify=NO_TLS).text.splitlines() if line[0] != "#")
     return {name: float(samples.get(name, 0)) for name in WORK}
 
 
@@ -105,7 +105,7 @@ def test_a_flood_of_invalid_keys_asks_auth_nothing(suite: Suite, shared_key: str
     keys = invalid_keys(suite)
     assert suite.get("/v1/models", shared_key).status_code == 200
     calls = 'rpc_server_calls_total{method="apirelay.auth.v1.KeyAccessService/Resolve",code="OK"}'
-    text = httpx.get(suite.ops_url("auth", "/metrics"), timeout=5, verify=NO_TLS).text
+    text = httpx.get(suite.ops_url("auth", "/metrics"), timeout=30, verify=NO_TLS).text
     assert re.search(re.escape(calls), text), "the name of the calls' counter"
     before, refused = suite.metric("auth", calls), suite.metric("relay", 'relay_key_lookups_total{result="refused"}')
     statuses: list[int] = []

@@ -49,7 +49,7 @@ def is_over(crowd: Crowd) -> bool:
 
 def settles(stack: Suite, key: dict[str, Any], crowd: Crowd, allowed: set[int], least: int = REQUESTS) -> None:
     assert set(crowd.statuses) <= {200, 429} | allowed, crowd.statuses
-    used = await_rest(stack, key, REQUESTS_DAY, 60)
+    used = await_rest(stack, key, REQUESTS_DAY)
     assert least <= used <= REQUESTS, (used, crowd.statuses)
     assert crowd.served <= used
     await_rest(stack, key, TOKENS_DAY)
@@ -126,7 +126,7 @@ def busy(stack: Suite) -> Iterator[None]:
             return "BUSY" in str(e)
 
     try:
-        eventually(is_busy, "BUSY", 5)
+        eventually(is_busy, "BUSY")
         yield
     finally:
         stack.redis().script_kill()
@@ -156,9 +156,9 @@ def loading(stack: Suite) -> Iterator[None]:
         except redis.exceptions.ConnectionError:
             return False
 
-    eventually(is_loading, "LOADING", 5)
+    eventually(is_loading, "LOADING")
     yield
-    eventually(lambda: stack.redis().config_set("key-load-delay", 0) if not is_loading() else False, "the end of LOADING", 30)
+    eventually(lambda: stack.redis().config_set("key-load-delay", 0) if not is_loading() else False, "the end of LOADING")
 
 
 Fault = Callable[[Suite], AbstractContextManager[None]]
@@ -179,13 +179,13 @@ def test_a_redis_that_fails_stops_limited_keys_for_a_while_and_nothing_else(stac
     assert stack.chat(free["key"]).status_code == 200
 
     def act(crowd: Crowd) -> None:
-        eventually(lambda: crowd.served >= REQUESTS // 8, "requests", 60)
+        eventually(lambda: crowd.served >= REQUESTS // 8, "requests")
         with FAULTS[fault](stack):
             began = len(crowd.entries)
-            eventually(lambda: 503 in {entry.status for entry in crowd.entries[began:]}, f"refused while {fault}", 30)
+            eventually(lambda: 503 in {entry.status for entry in crowd.entries[began:]}, f"refused while {fault}")
             assert stack.chat(free["key"]).status_code == 200
         began = len(crowd.entries)
-        eventually(lambda: 200 in {entry.status for entry in crowd.entries[began:]}, "served again without a restart", 60)
+        eventually(lambda: 200 in {entry.status for entry in crowd.entries[began:]}, "served again without a restart")
 
     crowd = crowd_of(stack, key).run(is_over, SECONDS, act)
     settles(stack, key, crowd, {503})
@@ -200,7 +200,7 @@ def test_a_script_cache_that_is_flushed_again_and_again_is_not_noticed(stack: Su
 
     def flush(crowd: Crowd) -> None:
         for at_least in range(0, REQUESTS, 20):
-            eventually(lambda: crowd.served >= at_least, "requests", 60)
+            eventually(lambda: crowd.served >= at_least, "requests")
             stack.redis().script_flush()
 
     crowd = crowd_of(stack, key).run(is_over, SECONDS, flush)
@@ -215,14 +215,14 @@ def test_flushed_under_load_with_spools_that_usage_has_not_seen(stack: Suite) ->
     key = make_key(stack)
 
     def act(crowd: Crowd) -> None:
-        eventually(lambda: crowd.served >= REQUESTS // 8, "requests", 60)
+        eventually(lambda: crowd.served >= REQUESTS // 8, "requests")
         stack.processes["usage"].send(signal.SIGSTOP)
         try:
             unseen = crowd.served
-            eventually(lambda: crowd.served >= unseen + REQUESTS // 8, "requests that usage does not know", 60)
-            eventually(lambda: all(stack.metric(relay, "relay_spool_waiting_events") > 0 for relay in RELAYS), "spools with events", 10)
+            eventually(lambda: crowd.served >= unseen + REQUESTS // 8, "requests that usage does not know")
+            eventually(lambda: all(stack.metric(relay, "relay_spool_waiting_events") > 0 for relay in RELAYS), "spools with events")
             stack.redis().flushall()
-            eventually(lambda: ledger(stack, key).is_there, "a ledger made anew", 30)
+            eventually(lambda: ledger(stack, key).is_there, "a ledger made anew")
         finally:
             stack.processes["usage"].send(signal.SIGCONT)
 
@@ -236,7 +236,7 @@ def test_flushed_again_and_again_under_load(stack: Suite) -> None:
 
     def act(crowd: Crowd) -> None:
         for n in (1, 2, 3):
-            eventually(lambda: crowd.served >= n * REQUESTS // 5, "requests", 60)
+            eventually(lambda: crowd.served >= n * REQUESTS // 5, "requests")
             stack.redis().flushall()
 
     crowd = crowd_of(stack, key).run(is_over, SECONDS, act)
@@ -250,10 +250,10 @@ def test_restarted_without_its_last_second(stack: Suite) -> None:
     shutil.rmtree(older, ignore_errors=True)
 
     def act(crowd: Crowd) -> None:
-        eventually(lambda: crowd.served >= REQUESTS // 8, "requests", 60)
+        eventually(lambda: crowd.served >= REQUESTS // 8, "requests")
         shutil.copytree(folder, older)
         then = ledger(stack, key).taken[REQUESTS_DAY]
-        eventually(lambda: ledger(stack, key).taken[REQUESTS_DAY] >= then + REQUESTS // 8, "sales that will be forgotten", 60)
+        eventually(lambda: ledger(stack, key).taken[REQUESTS_DAY] >= then + REQUESTS // 8, "sales that will be forgotten")
         stack.processes["redis"].kill()
         shutil.rmtree(folder)
         shutil.copytree(older, folder)
@@ -279,13 +279,13 @@ def test_failed_over_to_a_replica_that_lags(stack: Suite) -> None:
         except redis.RedisError:
             return False
 
-    eventually(is_in_step, "a replica", 20)
+    eventually(is_in_step, "a replica")
 
     def act(crowd: Crowd) -> None:
-        eventually(lambda: crowd.served >= REQUESTS // 8, "requests", 60)
+        eventually(lambda: crowd.served >= REQUESTS // 8, "requests")
         replica.send(signal.SIGSTOP)
         then = ledger(stack, key).taken[REQUESTS_DAY]
-        eventually(lambda: ledger(stack, key).taken[REQUESTS_DAY] >= then + REQUESTS // 8, "sales that the replica does not know", 60)
+        eventually(lambda: ledger(stack, key).taken[REQUESTS_DAY] >= then + REQUESTS // 8, "sales that the replica does not know")
         first.kill()
         replica.send(signal.SIGCONT)
         client.slaveof()
@@ -300,11 +300,11 @@ def test_a_relay_stopped_for_longer_than_its_lease_keeps_to_the_limit(stack: Sui
     key = make_key(stack)
 
     def act(crowd: Crowd) -> None:
-        eventually(lambda: crowd.served >= REQUESTS // 8, "requests", 60)
+        eventually(lambda: crowd.served >= REQUESTS // 8, "requests")
         stack.processes["relay-2"].send(signal.SIGSTOP)
         try:
             served = crowd.served
-            eventually(lambda: ledger(stack, key).taken[REQUESTS_DAY] >= served + REQUESTS // 4, "the others go on", 60)
+            eventually(lambda: ledger(stack, key).taken[REQUESTS_DAY] >= served + REQUESTS // 4, "the others go on")
         finally:
             stack.processes["relay-2"].send(signal.SIGCONT)
 

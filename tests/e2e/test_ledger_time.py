@@ -102,18 +102,18 @@ def test_a_lower_limit_binds_at_once_and_a_higher_one_lets_go_on(stack: Suite) -
 
     def edit(limit: int) -> None:
         assert stack.admin("PATCH", path, json={"limits": {"requestsPerDay": limit}}).status_code == 200
-        eventually(lambda: ledger(stack, key).limits[REQUESTS_DAY] == limit, f"{limit} in Redis", 10)
+        eventually(lambda: ledger(stack, key).limits[REQUESTS_DAY] == limit, f"{limit} in Redis")
 
     def act(crowd: Crowd) -> None:
-        eventually(lambda: crowd.served >= 100, "requests", 60)
+        eventually(lambda: crowd.served >= 100, "requests")
         edit(60)
         seen["taken"] = ledger(stack, key).taken[REQUESTS_DAY]
         began = len(crowd.entries)
-        eventually(lambda: {e.status for e in crowd.entries[began:][-40:]} == {429}, "no more of them", 20)
+        eventually(lambda: {e.status for e in crowd.entries[began:][-40:]} == {429}, "no more of them")
         seen["lowered"] = await_rest(stack, key, REQUESTS_DAY, still_asked=True)
         edit(seen["lowered"] + 50)
         seen["raised"] = crowd.served
-        eventually(lambda: crowd.served > seen["raised"], "served again", 20)
+        eventually(lambda: crowd.served > seen["raised"], "served again")
 
     Crowd(stack, key, BODIES, callers=30).run(lambda c: is_refused(c, 429) and "raised" in seen, SECONDS, act)
     assert 100 <= seen["lowered"] <= seen["taken"], seen
@@ -126,10 +126,10 @@ def test_a_suspended_key_ends_what_it_has_begun_and_leaves_nothing_behind(stack:
     suspended: list[int] = []
 
     def act(crowd: Crowd) -> None:
-        eventually(lambda: crowd.served >= 50, "requests", 60)
+        eventually(lambda: crowd.served >= 50, "requests")
         assert stack.admin("POST", path + "/suspend", json={}).status_code == 200
         began = len(crowd.entries)
-        eventually(lambda: len(crowd.entries) > began + 60 and {e.status for e in crowd.entries[-40:]} == {403}, "all refused", 20)
+        eventually(lambda: len(crowd.entries) > began + 60 and {e.status for e in crowd.entries[-40:]} == {403}, "all refused")
         suspended.append(await_rest(stack, key, REQUESTS_DAY))
         assert ledger(stack, key).slots == 0
         assert stack.admin("POST", path + "/resume", json={}).status_code == 200

@@ -11,7 +11,7 @@ from typing import Any
 
 import grpc
 import pytest
-from harness.ports import eventually
+from harness.ports import eventually, kept
 from harness.rpc import RpcClient
 from harness.suite import Suite, base62
 
@@ -62,7 +62,7 @@ def watched(relay: RpcClient, start: int) -> Iterator[list[tuple[float, Any]]]:
     thread = threading.Thread(target=read)
     thread.start()
     try:
-        eventually(lambda: events, "the first heartbeat", 2)
+        eventually(lambda: events, "the first heartbeat")
         yield events
     finally:
         call.cancel()
@@ -171,13 +171,16 @@ def test_relays_are_told_of_both_with_their_generations(suite: Suite, relay: Rpc
 
 
 def test_a_change_is_watched_within_a_second(suite: Suite, relay: RpcClient, client_id: str) -> None:
-    start = put(suite, path_of(client_id), limits={"requestsPerDay": 1})["generation"]
-    with watched(relay, start) as events:
-        generation = put(suite, path_of(client_id), limits={"requestsPerDay": 2})["generation"]
-        done = time.monotonic()
-        (at, change), *_ = eventually(lambda: limits_changes(events), "the change", 3)
-        assert (change.client_id, change.user_id, change.generation) == (client_id, "", generation)
-        assert at - done < APPLIES_SECONDS
+    def measure() -> float:
+        start = put(suite, path_of(client_id), limits={"requestsPerDay": 1})["generation"]
+        with watched(relay, start) as events:
+            generation = put(suite, path_of(client_id), limits={"requestsPerDay": 2})["generation"]
+            done = time.monotonic()
+            (at, change), *_ = eventually(lambda: limits_changes(events), "the change")
+            assert (change.client_id, change.user_id, change.generation) == (client_id, "", generation)
+            return at - done
+
+    kept(measure, APPLIES_SECONDS, "the watch")
 
 
 def client_limit(suite: Suite, key: str) -> int:
@@ -189,16 +192,16 @@ def client_limit(suite: Suite, key: str) -> int:
     return next((int(s["limit"]) for s in states if (s["level"], s["name"]) == ("client", "requestsPerDay")), 0)
 
 
-def test_the_relay_applies_each_change_to_keys_it_holds_within_a_second(suite: Suite, client_id: str) -> None:
+def test_the_relay_applies_each_change_to_keys_it_holds(suite: Suite, client_id: str) -> None:
     keys = [suite.make_key(clientId=client_id)["key"] for _ in range(2)]
     put(suite, path_of(client_id), limits={"requestsPerDay": 4})
-    eventually(lambda: all(client_limit(suite, key) == 4 for key in keys), "a ledger that is open", 60)
+    eventually(lambda: all(client_limit(suite, key) == 4 for key in keys), "a ledger that is open")
     put(suite, path_of(client_id), limits={"requestsPerDay": 7})
-    eventually(lambda: all(client_limit(suite, key) == 7 for key in keys), "the change", APPLIES_SECONDS)
+    eventually(lambda: all(client_limit(suite, key) == 7 for key in keys), "the change")
     assert suite.admin("DELETE", path_of(client_id)).status_code == 200
-    eventually(lambda: all(client_limit(suite, key) == 0 for key in keys), "the end of the limits", APPLIES_SECONDS)
+    eventually(lambda: all(client_limit(suite, key) == 0 for key in keys), "the end of the limits")
     put(suite, path_of(client_id), limits={"requestsPerDay": 9})
-    eventually(lambda: all(client_limit(suite, key) == 9 for key in keys), "new limits", APPLIES_SECONDS)
+    eventually(lambda: all(client_limit(suite, key) == 9 for key in keys), "new limits")
 
 
 def test_a_writer_that_died_holds_nobody_up_and_cannot_come_back(suite: Suite, relay: RpcClient, client_id: str) -> None:
@@ -208,7 +211,7 @@ def test_a_writer_that_died_holds_nobody_up_and_cannot_come_back(suite: Suite, r
     with watched(relay, start) as events:
         number = log.find_one(sort=[("_id", -1)])["_id"] + 1
         log.insert_one({"_id": number, "generation": number, "clientId": client_id})
-        eventually(lambda: any(c.generation == number for _, c in limits_changes(events)), "the change", 5)
+        eventually(lambda: any(c.generation == number for _, c in limits_changes(events)), "the change")
     assert policies.find_one({"_id": f"client:{client_id}"}) == {"_id": f"client:{client_id}", "generation": number}
     assert suite.admin("GET", path_of(client_id)).status_code == 404
     assert put(suite, path_of(client_id), limits={"requestsPerDay": 1})["generation"] > number

@@ -175,14 +175,14 @@ def test_the_greatest_limits_are_held_as_they_are_stored(suite: Suite) -> None:
 
 def test_requests_in_flight_stay_within_the_limit_on_two_relays(suite: Suite) -> None:
     key = suite.make_key(limits={"requestsInFlight": 4})
-    httpx.delete(suite.upstream_url + "/_stats")
+    httpx.delete(suite.upstream_url + "/_stats", timeout=30)
     answers: list[httpx.Response] = []
 
     def slots_were_used_again() -> bool:
         answers.extend(flood(suite, key["key"], 80, model="gpt-4o-mini+slow-200"))
         return statuses(answers)[200] >= 8 and suite.upstream_stats()["most_in_flight"] >= 3
 
-    eventually(slots_were_used_again, "most of the slots, each of them more than once", 60)
+    eventually(slots_were_used_again, "most of the slots, each of them more than once")
     found, stats = statuses(answers), suite.upstream_stats()
     assert set(found) == {200, 429}, found
     assert stats["most_in_flight"] <= 4 and stats["requests"] == found[200], (stats, found)
@@ -190,18 +190,18 @@ def test_requests_in_flight_stay_within_the_limit_on_two_relays(suite: Suite) ->
     error = refused.json()["error"]
     assert (error["code"], error["type"], error["param"]) == ("rate_limit_exceeded", "rate_limit_error", "limits.requestsInFlight")
     assert refused.headers["retry-after"] == "1" and "x-should-retry" not in refused.headers
-    eventually(lambda: (there := ledger(suite, key)).is_there and (there.live, there.slots) == (0, 0), f"no slot left: {ledger(suite, key)}", 10)
+    eventually(lambda: (there := ledger(suite, key)).is_there and (there.live, there.slots) == (0, 0), f"no slot left: {ledger(suite, key)}")
 
 
 def test_slots_of_a_relay_that_is_killed_are_free_when_it_is_back(suite: Suite) -> None:
     key = suite.make_key(limits={"requestsInFlight": 3})
 
     def kill() -> None:
-        eventually(lambda: ledger(suite, key).slots > 0 and suite.upstream_stats()["in_flight"] > 0, "requests under way", LEDGER_OPEN_S)
+        eventually(lambda: ledger(suite, key).slots > 0 and suite.upstream_stats()["in_flight"] > 0, "requests under way")
         suite.restart("relay-2", kill=True)
 
     flood(suite, key["key"], 3, meanwhile=kill, model="gpt-4o-mini+slow-3000")  # on both relays, until it is seen
-    eventually(lambda: (there := ledger(suite, key)).is_there and (there.live, there.slots) == (0, 0), f"no slot left: {ledger(suite, key)}", 20)
+    eventually(lambda: (there := ledger(suite, key)).is_there and (there.live, there.slots) == (0, 0), f"no slot left: {ledger(suite, key)}")
     assert statuses(flood(suite, key["key"], 3, model="gpt-4o-mini+slow-100")) == {200: 3}
 
 
@@ -222,7 +222,6 @@ def await_level_rest(suite: Suite, subject: str, window: int, amount: int) -> No
     eventually(
         lambda: (there := ledger_of(suite, subject)).is_there and there.live == 0 and there.taken[window] == amount,
         f"rest of {subject} at {amount}: {ledger_of(suite, subject)}",
-        30,
     )
 
 
@@ -261,7 +260,7 @@ def test_a_killed_relay_closes_its_positions_at_every_level(suite: Suite) -> Non
     key = suite.make_key(clientId=client, limits={"requestsPerDay": 300})
 
     def kill() -> None:
-        eventually(lambda: ledger_of(suite, f"c:{client}").taken[1] > 500, "requests under way", LEDGER_OPEN_S)
+        eventually(lambda: ledger_of(suite, f"c:{client}").taken[1] > 500, "requests under way")
         suite.restart("relay-2", kill=True)
 
     flood(suite, key["key"], 200, meanwhile=kill, model="gpt-4o-mini+slow-50")
@@ -275,10 +274,10 @@ def test_limits_that_were_lifted_come_back_with_what_was_used_meanwhile(suite: S
         assert ask(client, suite.relay_url, key["key"]).status_code == 200
         await_rest(suite, key, 0)
         assert suite.admin("PATCH", f"/admin/api-keys/{key['id']}", json={"limits": {"requestsPerDay": None}}).status_code == 200
-        eventually(lambda: "x-ratelimit-limit-requests" not in ask(client, suite.relay_url, key["key"]).headers, "no limits", 5)
+        eventually(lambda: "x-ratelimit-limit-requests" not in ask(client, suite.relay_url, key["key"]).headers, "no limits")
         assert all(ask(client, suite.relay_url, key["key"]).status_code == 200 for _ in range(10))
         assert suite.admin("PATCH", f"/admin/api-keys/{key['id']}", json={"limits": {"requestsPerDay": 10}}).status_code == 200
-        eventually(lambda: ask(client, suite.relay_url, key["key"]).status_code == 429, "refused", 10)
+        eventually(lambda: ask(client, suite.relay_url, key["key"]).status_code == 429, "refused")
 
 
 def test_a_key_sees_where_its_limits_stand(suite: Suite) -> None:
@@ -301,7 +300,7 @@ def test_a_key_sees_where_its_limits_stand(suite: Suite) -> None:
     assert "resetsAt" not in after["key", "requestsInFlight"]
     held = threading.Thread(target=lambda: suite.chat(key["key"], "gpt-4o-mini+slow-1500"))
     held.start()
-    eventually(lambda: states_of(suite, key)["key", "requestsInFlight"]["held"] == 1, "one in flight", 5)
+    eventually(lambda: states_of(suite, key)["key", "requestsInFlight"]["held"] == 1, "one in flight")
     assert states_of(suite, key)["key", "tokensPerMonth"]["held"] > 0
     held.join()
     with suite.rpc("usage", key["key"]) as rpc:
@@ -313,7 +312,7 @@ def test_a_relay_that_is_killed_closes_its_positions_when_it_is_back(suite: Suit
     key = suite.make_key(limits={"requestsPerDay": 300, "tokensPerDay": 1_000_000})
 
     def kill() -> None:
-        eventually(lambda: ledger(suite, key).taken[0] > 40, "requests under way", LEDGER_OPEN_S)
+        eventually(lambda: ledger(suite, key).taken[0] > 40, "requests under way")
         suite.restart("relay-2", kill=True)
 
     found = statuses(flood(suite, key["key"], 400, meanwhile=kill, model="gpt-4o-mini+slow-50"))
@@ -339,12 +338,12 @@ def test_a_redis_that_may_evict_ledgers_makes_a_relay_unready(suite: Suite) -> N
     try:
         suite.processes["relay-2"].stop()
         suite.processes["relay-2"].start()
-        answer = eventually(lambda: (a := httpx.get(suite.ops_url("relay-2"))).status_code == 503 and "maxmemory-policy" in a.text and a, "unready", 10)
+        answer = eventually(lambda: (a := httpx.get(suite.ops_url("relay-2"), timeout=30)).status_code == 503 and "maxmemory-policy" in a.text and a, "unready")
         assert "noeviction" in answer.text
     finally:
         suite.redis().config_set("maxmemory-policy", "noeviction")
     suite.restart("relay-2")
-    eventually(lambda: httpx.get(suite.ops_url("relay-2")).status_code == 200, "ready", 20)
+    eventually(lambda: httpx.get(suite.ops_url("relay-2"), timeout=30).status_code == 200, "ready")
 
 
 def test_a_provider_that_ignores_its_ceiling_is_flagged(suite: Suite) -> None:
@@ -352,7 +351,7 @@ def test_a_provider_that_ignores_its_ceiling_is_flagged(suite: Suite) -> None:
     with httpx.Client(timeout=60, verify=NO_TLS) as client:
         answer = ask(client, suite.relay_url, key["key"], model="gpt-4o-mini+reasoning-500", max_tokens=20)
         assert answer.status_code == 200 and answer.json()["usage"]["completion_tokens"] > 20, answer.text
-    row = eventually(lambda: rows_of(suite, key), "its row", 10)[0]
+    row = eventually(lambda: rows_of(suite, key), "its row")[0]
     assert row["ceilingIgnored"] is True
     await_rest(suite, key, 3)
 
@@ -365,11 +364,11 @@ def test_without_redis_keys_with_windows_wait_and_others_are_served(suite: Suite
         for key in (limited, paced, free):
             assert ask(client, suite.relay_url, key["key"]).status_code == 200
         suite.processes["redis"].kill()
-        eventually(lambda: ask(client, suite.relay_url, limited["key"]).status_code == 503, "refused", 30)
+        eventually(lambda: ask(client, suite.relay_url, limited["key"]).status_code == 503, "refused")
         refused = ask(client, suite.relay_url, limited["key"])
         assert refused.json()["error"]["code"] == "service_unavailable"
         assert ask(client, suite.relay_url, free["key"]).status_code == 200
-        eventually(lambda: ask(client, suite.relay_url, paced["key"]).status_code == 200, "local rate", 30)
+        eventually(lambda: ask(client, suite.relay_url, paced["key"]).status_code == 200, "local rate")
         suite.processes["redis"].start()
-        eventually(lambda: ask(client, suite.relay_url, limited["key"]).status_code == 200, "served again", 60)
+        eventually(lambda: ask(client, suite.relay_url, limited["key"]).status_code == 200, "served again")
     await_rest(suite, limited, 2)

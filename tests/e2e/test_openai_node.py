@@ -91,7 +91,7 @@ def test_an_aborted_stream_stops_the_provider_and_bills_what_was_delivered(suite
     result = json.loads(done.stdout)["result"]
     assert 5 <= result["chunks"] < 2000  # what the SDK had read already still comes
     eventually(lambda: suite.upstream_stats()["cancelled"] > before, "the provider is left")
-    row = suite.row(result["requestId"], 10)
+    row = suite.row(result["requestId"])
     assert row["outcome"] == "partial" and 0 < row["usage"]["completionTokens"] < 2000
 
 

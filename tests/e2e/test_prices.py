@@ -10,7 +10,6 @@ import pytest
 from harness.ports import eventually
 from harness.suite import Suite
 
-SECONDS = 10.0
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
 
@@ -43,7 +42,7 @@ def asked(suite: Suite, key: str, model: str, **body: Any) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
     stack = Suite(tmp_path_factory.mktemp("prices")).start()
-    eventually(lambda: stack.admin("GET", "/admin/prices").status_code == 200, "the way to the relay", SECONDS)
+    eventually(lambda: stack.admin("GET", "/admin/prices").status_code == 200, "the way to the relay")
     yield stack
     assert stack.stop()["relay"] == 0
 
@@ -233,10 +232,10 @@ def test_a_book_takes_force_when_its_time_comes(suite: Suite) -> None:
         row = asked(suite, key, "gpt-4o")
         return bool(row["priceBookVersion"] == soon["version"] and row["usage"]["costNanoUsd"] == row["usage"]["totalTokens"] * 9)
 
-    eventually(is_priced, "the book of two seconds later", SECONDS)
+    eventually(is_priced, "the book of two seconds later")
     assert in_force(suite)["version"] == soon["version"]
     suite.restart("relay")
-    eventually(is_priced, "the same after a restart", SECONDS)
+    eventually(is_priced, "the same after a restart")
     flags = {book["version"]: book.get("inForce", False) for book in suite.shown("/admin/prices/versions")["priceBooks"]}
     assert flags[soon["version"]] and not flags[later["version"]] and not flags[now["version"]]
 
@@ -250,14 +249,14 @@ def test_a_book_takes_force_while_mongodb_is_away(suite: Suite) -> None:
     suite.processes["mongo"].stop()
     try:
         relay = suite.processes["relay"]
-        eventually(lambda: any(e["version"] == soon["version"] for e in relay.events("price_book_took_force")), "the book of three seconds later", SECONDS)
+        eventually(lambda: any(e["version"] == soon["version"] for e in relay.events("price_book_took_force")), "the book of three seconds later")
         answer = suite.chat(key, "gpt-4o")
     finally:
         suite.processes["mongo"].start()
     assert answer.status_code == 200, answer.text
-    row = suite.row(answer.headers["x-request-id"], 30)
+    row = suite.row(answer.headers["x-request-id"])
     assert row["priceBookVersion"] == soon["version"] and row["usage"]["costNanoUsd"] == row["usage"]["totalTokens"] * 31
-    eventually(lambda: suite.admin("GET", "/admin/prices").status_code == 200, "the way to MongoDB", 30)
+    eventually(lambda: suite.admin("GET", "/admin/prices").status_code == 200, "the way to MongoDB")
 
 
 def test_a_book_for_the_past_prices_nothing_anew(suite: Suite) -> None:

@@ -15,7 +15,6 @@ from harness.ports import PATIENCE, eventually
 from harness.raw_http import request_bytes
 from harness.suite import SERVICES, Suite
 
-BACK_SECONDS = 20.0
 CHAT = "/v1/chat/completions"
 
 
@@ -39,7 +38,7 @@ def everything_runs_again(request: pytest.FixtureRequest) -> Iterator[None]:
         suite.await_ready()
 
 
-def bounded(call: Any, seconds: float = 15.0) -> httpx.Response:
+def bounded(call: Any, seconds: float = 30.0) -> httpx.Response:
     """An answer that came within a bound, whatever it says."""
     started = time.monotonic()
     answer: httpx.Response = call()
@@ -47,7 +46,7 @@ def bounded(call: Any, seconds: float = 15.0) -> httpx.Response:
     return answer
 
 
-def sums_and_rows_agree(suite: Suite, key_id: str, count: int, seconds: float = BACK_SECONDS) -> None:
+def sums_and_rows_agree(suite: Suite, key_id: str, count: int) -> None:
     db = suite.mongo()
 
     def agreed() -> bool:
@@ -58,7 +57,7 @@ def sums_and_rows_agree(suite: Suite, key_id: str, count: int, seconds: float = 
         assert sum(hour["metrics"]["cost"]["estimatedNanoUsd"] for hour in hours) == sum(row["usage"]["costNanoUsd"] for row in rows)
         return True
 
-    eventually(agreed, f"{count} rows and their sums", seconds)
+    eventually(agreed, f"{count} rows and their sums")
 
 
 # ---- stores ----
@@ -68,20 +67,20 @@ def test_without_stores_at_start_the_services_wait_and_say_why(tmp_path_factory:
     suite = Suite(tmp_path_factory.mktemp("bare")).start(without=("mongo", "redis"))
     try:
         for service in ("auth", "usage"):
-            answer = eventually(lambda: (a := httpx.get(suite.ops_url(service))).status_code == 503 and a, f"{service} is not ready", 10)
+            answer = eventually(lambda: (a := httpx.get(suite.ops_url(service), timeout=30)).status_code == 503 and a, f"{service} is not ready")
             assert "mongo" in answer.text.lower(), answer.text
-            assert httpx.get(suite.ops_url(service, "/healthz")).status_code == 200
+            assert httpx.get(suite.ops_url(service, "/healthz"), timeout=30).status_code == 200
             with suite.rpc(service) as client:
                 assert client.call("grpc.health.v1.Health/Check", {"service": ""}).status == 2, service  # NOT_SERVING
         answer = bounded(lambda: suite.admin("GET", "/admin/api-keys"))
         assert answer.status_code == 503 and answer.json()["error"]["status"] == "UNAVAILABLE"
-        answer = eventually(lambda: (a := bounded(lambda: suite.chat("lc_prod_" + "a" * 50))) is not None and a, "the relay listens", 10)
+        answer = eventually(lambda: (a := bounded(lambda: suite.chat("lc_prod_" + "a" * 50))) is not None and a, "the relay listens")
         assert answer.status_code in (401, 503) and answer.json()["error"]["code"]
         for name in ("mongo", "redis"):
             suite.processes[name].start()
         suite.await_ready()
         key = suite.make_key()
-        suite.row(suite.chat(key["key"]).headers["x-request-id"], BACK_SECONDS)
+        suite.row(suite.chat(key["key"]).headers["x-request-id"])
         lines = [line for line in suite.processes["auth"].text().splitlines() if "mongo" in line.lower() and '"error"' in line.lower()]
         assert len(lines) < 20, "the change is logged, not every attempt"
     finally:
@@ -99,7 +98,7 @@ def test_mongodb_gone_in_flight_does_not_stop_known_keys_and_loses_no_row(fragil
     answer = bounded(lambda: fragile.admin("POST", "/admin/api-keys", json={"name": "x"}), 20)
     assert answer.status_code in (503, 504), answer.text
     fragile.processes["mongo"].start()
-    eventually(lambda: fragile.admin("GET", "/admin/api-keys").status_code == 200, "auth is back", BACK_SECONDS)
+    eventually(lambda: fragile.admin("GET", "/admin/api-keys").status_code == 200, "auth is back")
     sums_and_rows_agree(fragile, key["keyId"], 6)
 
 
@@ -109,13 +108,13 @@ def test_redis_gone_in_flight_stops_no_request_and_sign_in_comes_back(fragile: S
     for _ in range(3):
         assert bounded(lambda: fragile.chat(key["key"])).status_code == 200
     assert bounded(lambda: fragile.admin("POST", f"/admin/api-keys/{key['id']}/suspend", json={})).status_code == 200
-    eventually(lambda: fragile.chat(key["key"]).status_code == 403, "changes go on without Redis", 2)
+    eventually(lambda: fragile.chat(key["key"]).status_code == 403, "changes go on without Redis")
     credentials = {"username": "admin", "password": fragile.owner_password}
     answer = bounded(lambda: httpx.post(f"{fragile.admin_url}/admin/session", json=credentials, timeout=30))
     assert answer.status_code == 503, answer.text
     fragile.processes["redis"].start()
     eventually(
-        lambda: httpx.post(f"{fragile.admin_url}/admin/session", json=credentials, timeout=30).status_code == 200, "sign-in", BACK_SECONDS
+        lambda: httpx.post(f"{fragile.admin_url}/admin/session", json=credentials, timeout=30).status_code == 200, "sign-in"
     )
 
 
@@ -132,9 +131,9 @@ def test_auth_killed_known_keys_go_on_and_changes_apply_after_it_is_back(fragile
     assert bounded(lambda: fragile.admin("GET", "/admin/api-keys")).status_code == 503
     fragile.processes["auth"].start()
     fragile.await_ready()
-    eventually(lambda: fragile.chat(unseen["key"]).status_code == 200, "an unseen key", BACK_SECONDS)
-    eventually(lambda: fragile.admin("DELETE", f"/admin/api-keys/{known['id']}").status_code == 200, "revoke", BACK_SECONDS)
-    eventually(lambda: fragile.chat(known["key"]).status_code == 401, "the watch is up again", 3)
+    eventually(lambda: fragile.chat(unseen["key"]).status_code == 200, "an unseen key")
+    eventually(lambda: fragile.admin("DELETE", f"/admin/api-keys/{known['id']}").status_code == 200, "revoke")
+    eventually(lambda: fragile.chat(known["key"]).status_code == 401, "the watch is up again")
 
 
 def test_usage_away_requests_go_on_and_their_rows_come_later(fragile: Suite) -> None:
@@ -160,7 +159,7 @@ def test_usage_killed_again_and_again_counts_every_request_once(fragile: Suite) 
     thread.start()
     try:
         for at_least in (30, 60, 90):
-            eventually(lambda: len(asked) >= at_least, "requests", 20)
+            eventually(lambda: len(asked) >= at_least, "requests")
             fragile.restart("usage", kill=True)
     finally:
         stop.set()
@@ -183,7 +182,7 @@ def test_a_relay_killed_in_mid_stream_bills_what_was_delivered_and_loses_no_answ
         fragile.processes["relay"].kill()
     fragile.processes["relay"].start()
     fragile.await_ready("relay")
-    row = fragile.row(str(head.header("x-request-id")), BACK_SECONDS)
+    row = fragile.row(str(head.header("x-request-id")))
     assert (row["outcome"], row["response"]["error"], row["billingBasis"]) == ("interrupted", "interrupted", "estimated")
     assert 0 < row["usage"]["completionTokens"] < 2000 and row["usage"]["costNanoUsd"] > 0
     assert fragile.chat(key["key"]).status_code == 200
@@ -195,9 +194,9 @@ def test_a_relay_killed_in_mid_stream_bills_what_was_delivered_and_loses_no_answ
 def test_a_killed_front_comes_back_by_itself(fragile: Suite, service: str) -> None:
     key = fragile.make_key()
     fragile.restart(service, kill=True)
-    eventually(lambda: fragile.admin("GET", f"/admin/api-keys/{key['id']}").status_code == 200, "REST", BACK_SECONDS)
-    eventually(lambda: fragile.chat(key["key"]).status_code == 200, "chat", BACK_SECONDS)
-    eventually(lambda: fragile.admin("GET", "/admin/providers").status_code == 200, "the way to the relay", BACK_SECONDS)
+    eventually(lambda: fragile.admin("GET", f"/admin/api-keys/{key['id']}").status_code == 200, "REST")
+    eventually(lambda: fragile.chat(key["key"]).status_code == 200, "chat")
+    eventually(lambda: fragile.admin("GET", "/admin/providers").status_code == 200, "the way to the relay")
 
 
 # ---- shutdown ----
@@ -233,4 +232,4 @@ def test_sigterm_lets_a_short_stream_finish_and_ends_a_long_one_with_an_error(fr
 def test_sigterm_ends_a_service_with_0(fragile: Suite, service: str) -> None:
     started = time.monotonic()
     assert fragile.processes[service].stop() == 0
-    assert time.monotonic() - started < 5 * PATIENCE
+    assert time.monotonic() - started < 20 * PATIENCE

@@ -13,11 +13,11 @@ from typing import Any
 
 import httpx
 import pytest
-from harness.ports import PATIENCE, eventually
+from harness.ports import PATIENCE, eventually, kept
 from harness.suite import Suite
 from harness.three_relays import RELAYS, start_three, three_relays, url_of
 
-BOUND = 1.0 * PATIENCE
+BOUND = 1.0
 STALE_MAX = 3.0
 WATCH_GRACE = 1.0  # a watch counts as up so long after its last sign of life
 AFTER = 15  # answers of each relay that are looked at beyond the bound
@@ -71,7 +71,7 @@ class Callers:
             recent = [[status for begun, status in list(caller.seen) if begun >= since] for caller in self.of_key]
             return all(len(statuses) >= count and set(statuses[-count:]) == {expected} for statuses in recent)
 
-        eventually(enough, f"{count} answers {expected} of each relay", 20)
+        eventually(enough, f"{count} answers {expected} of each relay")
 
     def late(self, since: float, expected: int) -> list[float]:
         """Of each relay: how long after `since` the last question was begun that was not answered as expected."""
@@ -100,28 +100,33 @@ def require_signing(suite: Suite, key: dict[str, Any]) -> httpx.Response:
 @pytest.mark.parametrize("change", CHANGES, ids=str)
 def test_a_change_is_applied_by_three_relays_within_a_second_under_load(stack: Suite, change: str, record_property: Callable[[str, object], None]) -> None:
     act, expected = CHANGES[change]
-    key, other = stack.make_key(), stack.make_key()
-    with Callers(stack, key["key"], other["key"]) as callers:
-        callers.await_statuses(200, 0.0, 5)
-        answer = act(stack, key)
-        answered = time.monotonic()
-        assert answer.status_code == 200, answer.text
-        callers.await_statuses(expected, answered + BOUND)
-    late = callers.late(answered, expected)
-    record_property("seconds", late)
-    assert max(late) <= BOUND, late
-    assert {status for caller in callers.load for _, status in caller.seen} == {200}
+
+    def measure() -> float:
+        key, other = stack.make_key(), stack.make_key()
+        with Callers(stack, key["key"], other["key"]) as callers:
+            callers.await_statuses(200, 0.0, 5)
+            answer = act(stack, key)
+            answered = time.monotonic()
+            assert answer.status_code == 200, answer.text
+            callers.await_statuses(expected, answered + BOUND)
+        assert {status for caller in callers.load for _, status in caller.seen} == {200}
+        return max(callers.late(answered, expected))
+
+    record_property("seconds", kept(measure, BOUND, change))
 
 
 def test_a_resumed_key_is_served_by_three_relays_within_a_second(stack: Suite) -> None:
-    key, other = stack.make_key(), stack.make_key()
-    assert stack.admin("POST", path_of(key, "/suspend"), json={}).status_code == 200
-    with Callers(stack, key["key"], other["key"]) as callers:
-        callers.await_statuses(403, 0.0, 5)
-        assert stack.admin("POST", path_of(key, "/resume"), json={}).status_code == 200
-        answered = time.monotonic()
-        callers.await_statuses(200, answered + BOUND)
-    assert max(callers.late(answered, 200)) <= BOUND
+    def measure() -> float:
+        key, other = stack.make_key(), stack.make_key()
+        assert stack.admin("POST", path_of(key, "/suspend"), json={}).status_code == 200
+        with Callers(stack, key["key"], other["key"]) as callers:
+            callers.await_statuses(403, 0.0, 5)
+            assert stack.admin("POST", path_of(key, "/resume"), json={}).status_code == 200
+            answered = time.monotonic()
+            callers.await_statuses(200, answered + BOUND)
+        return max(callers.late(answered, 200))
+
+    kept(measure, BOUND, "resume")
 
 
 def test_without_auth_what_is_cached_lives_as_long_as_the_setting_says(stack: Suite) -> None:
@@ -141,7 +146,7 @@ def test_without_auth_what_is_cached_lives_as_long_as_the_setting_says(stack: Su
         back = time.monotonic()
         callers.await_statuses(200, back)
     # Their last sign of life came before the kill, at most a heartbeat of 250 ms.
-    assert all(STALE_MAX - WATCH_GRACE <= seconds <= STALE_MAX + 0.5 * PATIENCE for seconds in served), served
+    assert all(WATCH_GRACE < seconds <= STALE_MAX + 0.5 * PATIENCE for seconds in served), served
 
 
 def test_what_changed_just_before_auth_went_is_known_when_it_is_back(stack: Suite) -> None:

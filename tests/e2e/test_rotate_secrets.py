@@ -74,7 +74,7 @@ def test_secrets_move_to_the_new_master_key_while_they_are_in_use(stack: Suite, 
     stack.path("master-keys").write_text(new)
     stack.restart("relay")
     stack.restart("auth")
-    eventually(lambda: serves(stack, key), "the same secret, under the new master key", 10)
+    eventually(lambda: serves(stack, key), "the same secret, under the new master key")
     assert serves(stack, graceful) and serves(stack, {**graceful, "signingSecret": again["signingSecret"]})
     entries = [(e["action"], e["phase"], e["actorKind"]) for e in stack.shown("/admin/audit")["entries"] if e["action"] == "secrets.rotate"]
     assert entries[:2] == [("secrets.rotate", "result", "system"), ("secrets.rotate", "intent", "system")]

@@ -52,7 +52,7 @@ def killed_in_flight(suite: Suite, key: dict[str, Any], subject: str) -> Record:
     """relay is killed with a request under way, and nobody hears of it for long."""
     caller = threading.Thread(target=lambda: pytest.raises(Exception, suite.chat, key["key"], "gpt-4o-mini+slow-5000", max_tokens=1000))
     caller.start()
-    eventually(lambda: any(r.lent[COST_MONTH] for r in ledger_of(suite, subject).records) and suite.upstream_stats()["in_flight"], "a hold", 60)
+    eventually(lambda: any(r.lent[COST_MONTH] for r in ledger_of(suite, subject).records) and suite.upstream_stats()["in_flight"], "a hold")
     suite.processes["relay"].kill()
     caller.join()
     return let_time_pass(suite, subject)
@@ -90,7 +90,7 @@ def test_a_relay_that_is_alive_is_not_forgiven(stack: Suite) -> None:
     subject = f"k:{key['id']}"
     caller = threading.Thread(target=lambda: stack.chat(key["key"], "gpt-4o-mini+slow-3000"))
     caller.start()
-    eventually(lambda: any(r.lent[COST_MONTH] for r in ledger(stack, key).records), "a hold", 60)
+    eventually(lambda: any(r.lent[COST_MONTH] for r in ledger(stack, key).records), "a hold")
     holder = next(r.holder for r in ledger(stack, key).records if not r.is_dead)
     answer = forgive(stack, subject, holder)
     assert (answer.status_code, answer.json()["error"]["status"]) == (400, "FAILED_PRECONDITION"), answer.text
@@ -150,7 +150,7 @@ def test_while_auth_or_redis_is_away_nothing_is_done(stack: Suite) -> None:
         assert forgive(stack, "k:1", "0011223344.1.0").status_code == 503
     finally:
         redis.start()
-    eventually(lambda: stack.admin("GET", SILENT).status_code == 200, "Redis is back", 20)
+    eventually(lambda: stack.admin("GET", SILENT).status_code == 200, "Redis is back")
 
 
 def test_nobody_but_the_relay_writes_into_the_audit_log_and_only_its_own_acts(stack: Suite) -> None:

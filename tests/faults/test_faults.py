@@ -58,7 +58,7 @@ def make_quiet(suite: Suite, chaos: Chaos) -> list[str]:
             process.start()
     suite.await_ready()
     try:
-        eventually(lambda: is_quiet(suite), "quiet", QUIET_S)
+        eventually(lambda: is_quiet(suite), "quiet")
     except AssertionError as e:
         return [str(e)]
     return []

@@ -85,7 +85,7 @@ def used(suite: Suite, key: dict[str, Any], window: int, since: datetime | None 
     return sum(AMOUNTS[window](row) for row in rows_of(suite, key) if not since or row["timestamp"] >= since)
 
 
-def await_rest(suite: Suite, key: dict[str, Any], window: int, seconds: float = 30.0, *, since: datetime | None = None, still_asked: bool = False) -> int:
+def await_rest(suite: Suite, key: dict[str, Any], window: int, *, since: datetime | None = None, still_asked: bool = False) -> int:
     """
     Every position is closed, every event is a row, and what Redis counts is what the rows say: the figure. `since`: the window
     began then. `still_asked`: callers are being refused meanwhile, so positions stand, with nothing in them.
@@ -100,7 +100,7 @@ def await_rest(suite: Suite, key: dict[str, Any], window: int, seconds: float = 
         return rests and there.is_there and there.taken[window] == sum_
 
     try:
-        eventually(agrees, f"rest of {key['keyId']}", seconds)
+        eventually(agrees, f"rest of {key['keyId']}")
     except AssertionError as e:
         raise AssertionError(f"{e}: {seen}") from None
     return used(suite, key, window, since)

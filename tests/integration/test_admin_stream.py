@@ -35,7 +35,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
 @contextmanager
 def opened(suite: Suite, path: str = STREAM, base: str = "", **headers: str) -> Iterator[httpx.Response]:
     headers = {"Authorization": f"Bearer {suite.admin_key}", **headers}
-    with httpx.stream("GET", (base or suite.admin_url) + path, headers=headers, timeout=20, verify=suite.verify) as answer:
+    with httpx.stream("GET", (base or suite.admin_url) + path, headers=headers, timeout=30, verify=suite.verify) as answer:
         yield answer
 
 
@@ -74,7 +74,7 @@ def streams_ended(suite: Suite) -> list[dict[str, Any]]:
 
 def watches_ended(suite: Suite) -> float:
     """How many calls of WatchMetrics usage has seen the end of."""
-    text = httpx.get(suite.ops_url("usage", "/metrics")).text
+    text = httpx.get(suite.ops_url("usage", "/metrics"), timeout=30).text
     return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith("rpc_server_calls_total{") and "WatchMetrics" in line)
 
 
@@ -165,9 +165,9 @@ def other(stack: Suite, tmp_path: Path) -> Iterator[tuple[str, Process]]:
     base = stack.admin_url.rsplit(":", 1)[0] + f":{port}"
 
     def reaches_usage() -> bool:
-        return httpx.get(f"{base}/admin/metrics", headers={"Authorization": f"Bearer {stack.admin_key}"}).status_code == 200
+        return httpx.get(f"{base}/admin/metrics", headers={"Authorization": f"Bearer {stack.admin_key}"}, timeout=30).status_code == 200
 
-    eventually(reaches_usage, "the other admin-gw, and usage behind it", 30)
+    eventually(reaches_usage, "the other admin-gw, and usage behind it")
     yield base, process
     assert process.stop() == 0
 

@@ -198,7 +198,7 @@ def seen(suite: Suite) -> dict[str, Seen]:
     with ThreadPoolExecutor(8) as pool:
         answers = dict(zip(CASES, pool.map(lambda case: play(suite, key, case), CASES.values())))
     ids = [first.headers["x-request-id"] for first, _, _ in answers.values()]  # refusals of open breakers may share a row
-    eventually(lambda: len(suite.rows(requestId={"$in": ids})) == len(ids), f"{len(ids)} rows", 30)
+    eventually(lambda: len(suite.rows(requestId={"$in": ids})) == len(ids), f"{len(ids)} rows")
     rows = {row["requestId"]: row for row in suite.rows(requestId={"$in": ids})}
     logs = {of: suite.upstream_log(of=of) for of in set(UPSTREAM.values())}
 

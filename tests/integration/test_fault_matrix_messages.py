@@ -37,7 +37,7 @@ def seen(suite: Suite) -> dict[str, tuple[httpx.Response, dict[str, Any]]]:
     with ThreadPoolExecutor(8) as pool:
         answers = dict(zip(LONE, pool.map(lambda case: ask(suite, key, case), LONE.values())))
     ids = [answer.headers["request-id"] for answer in answers.values()]
-    eventually(lambda: len(suite.rows(requestId={"$in": ids})) == len(ids), f"{len(ids)} rows", 30)
+    eventually(lambda: len(suite.rows(requestId={"$in": ids})) == len(ids), f"{len(ids)} rows")
     rows = {row["requestId"]: row for row in suite.rows(requestId={"$in": ids})}
     return {name: (answer, rows[answer.headers["request-id"]]) for name, answer in answers.items()}
 

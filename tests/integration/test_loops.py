@@ -27,7 +27,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
 
 
 def asked(suite: Suite) -> int:
-    samples = httpx.get(suite.ops_url("relay", "/metrics"), timeout=5).text.splitlines()
+    samples = httpx.get(suite.ops_url("relay", "/metrics"), timeout=30).text.splitlines()
     return int(sum(float(line.split()[-1]) for line in samples if line.startswith('relay_requests_total{endpoint="chat"')))
 
 

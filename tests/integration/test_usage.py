@@ -49,7 +49,7 @@ def settled(stack: Suite, spool: Spool, count: int) -> None:
         assert (len(rows(stack, spool)), total(stack, spool), total(stack, spool, "api_metrics")) == (count, count, count)
         return True
 
-    eventually(agreed, f"{count} rows, and hours and days of {count}", 5)
+    eventually(agreed, f"{count} rows, and hours and days of {count}")
 
 
 def test_events_become_rows_hours_and_days(stack: Suite, relay: RpcClient, spool: Spool) -> None:
@@ -119,7 +119,7 @@ def test_usage_killed_between_claim_and_rows_finishes_them_once(stack: Suite, re
         return fresh
 
     try:
-        again = eventually(resumed, "welcome after the restart", 20)
+        again = eventually(resumed, "welcome after the restart")
     except AssertionError:
         again = Stream(relay, spool)  # killed before it was registered
         again.welcome_n = again.welcome().n  # type: ignore[attr-defined]

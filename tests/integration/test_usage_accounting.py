@@ -70,7 +70,7 @@ def hour_is_settled(stack: Suite, spool: Spool, count: int) -> None:
         assert sum(h["metrics"]["requests"]["total"] for h in hours_of(stack, spool)) == count
         return True
 
-    eventually(agreed, f"an hour of {count}", 5)
+    eventually(agreed, f"an hour of {count}")
 
 
 # ---- rebuild ----
@@ -99,7 +99,7 @@ def test_a_rebuild_tells_every_difference_and_mends_it(stack: Suite, relay: RpcC
         assert sum(d["metrics"]["tokens"]["total"] for d in day) == 750
         return True
 
-    eventually(day_follows, "the day of the mended hour", 5)
+    eventually(day_follows, "the day of the mended hour")
 
 
 def test_a_rebuild_refuses_what_it_must(owner: RpcClient) -> None:
@@ -190,27 +190,27 @@ def test_a_silent_spool_is_alerted_written_down_and_resumes(stack: Suite, relay:
         assert (found.state, found.claimed, found.tail, found.waiting, found.open_slots) == ("live", 10, 30, 20, 4)
         return True
 
-    eventually(is_known, "what the status said", 10)
+    eventually(is_known, "what the status said")
     stream.close()
 
     def alert() -> Any:
         alerts = owner.call("apirelay.usage.v1.AlertService/ListAlerts", {"status": "firing"}).alerts
         return [a for a in alerts if a.kind == "spool_silent" and a.value == 20 and spool.id.hex() in a.message]
 
-    assert "4 requests were in flight" in eventually(alert, "an alert", 10)[0].message
+    assert "4 requests were in flight" in eventually(alert, "an alert")[0].message
 
     def loss() -> Any:
         return [x for x in owner.call(f"{ACCOUNTING}/ListLosses").losses if x.spool_id == spool.id.hex()]
 
-    lost = eventually(loss, "a loss", 15)[0]
+    lost = eventually(loss, "a loss")[0]
     assert (lost.events, lost.open_slots, lost.host, lost.written_by) == (20, 4, "relay-x", "")
-    eventually(lambda: not alert(), "the end of the alert", 5)
+    eventually(lambda: not alert(), "the end of the alert")
     again = Stream(relay, spool, registered=True, acked=10)
     assert again.welcome().n == 10
     again.events(11, 20)
     again.acked(30)
     again.close()
-    eventually(lambda: loss()[0].HasField("returned_at"), "the loss that came back", 10)
+    eventually(lambda: loss()[0].HasField("returned_at"), "the loss that came back")
     assert spool_state(owner, spool).waiting == 0
     hour_is_settled(stack, spool, 30)
 

@@ -93,7 +93,7 @@ def test_relay_killed_at(stack: Suite, point: str) -> None:
     key = stack.make_key()
     start_with_fault(stack, "relay", f"{point}:kill:2")
     relay_is_dead = lambda: not stack.processes["relay"].is_running  # noqa: E731
-    eventually(lambda: relay_is_dead() or httpx.get(stack.ops_url("relay")).status_code == 200, "the relay listens", BACK_SECONDS)
+    eventually(lambda: relay_is_dead() or httpx.get(stack.ops_url("relay"), timeout=30).status_code == 200, "the relay listens", BACK_SECONDS)
     ids: list[str] = []
 
     def dies() -> bool:

@@ -50,7 +50,7 @@ def welcomed(client: RpcClient, spool: Spool) -> Stream:
             raise AssertionError("not yet") from e
         return stream
 
-    return eventually(welcome, "a welcome", 20)
+    return eventually(welcome, "a welcome")
 
 
 def live_frame(spool: Spool, requests: int) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def test_any_replica_shows_what_all_relays_reported(stack: Suite, second: str) -
                     assert answer.scope == "all" and answer.totals.requests == 10
                     return answer
 
-                answer = eventually(shows_both, "the counters of both replicas", 5)
+                answer = eventually(shows_both, "the counters of both replicas")
                 assert answer.totals.errors == 2 and [g.group for g in answer.models] == ["gpt-4.1"]
                 assert 96 < answer.totals.performance.p50_response_time < 104
         assert stack.redis().ttl(f"live:{int(time.time()) - 2}") <= 120
@@ -114,7 +114,7 @@ def test_while_redis_is_away_a_replica_shows_its_own(stack: Suite) -> None:
             assert answer.scope == "replica" and answer.totals.requests >= 3
             return True
 
-        eventually(shows_its_own, "this replica's counters", 10)
+        eventually(shows_its_own, "this replica's counters")
         stack.processes["redis"].start()
 
         def is_back() -> bool:
@@ -123,5 +123,5 @@ def test_while_redis_is_away_a_replica_shows_its_own(stack: Suite) -> None:
             assert answer.scope == "all" and answer.totals.requests >= 3
             return True
 
-        eventually(is_back, "the counters of all replicas", 15)
+        eventually(is_back, "the counters of all replicas")
         stream.close()

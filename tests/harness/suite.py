@@ -447,3 +447,15 @@ class Suite:
     def row(self, request_id: str) -> dict[str, Any]:
         """The row of one request, as soon as it is there."""
         return eventually(lambda: self.rows(requestId=request_id), f"the row of {request_id}")[0]
+
+    def rows_of(self, answers: dict[str, httpx.Response]) -> dict[str, dict[str, Any]]:
+        """The row of each answer, by the answer's name."""
+        ids = {name: answer.headers.get("x-request-id") or answer.headers["request-id"] for name, answer in answers.items()}
+
+        def all_of_them() -> dict[str, dict[str, Any]]:
+            there = {row["requestId"]: row for row in self.rows(requestId={"$in": list(ids.values())})}
+            missing = {name: (answers[name].status_code, answers[name].text[:200]) for name, id_ in ids.items() if id_ not in there}
+            assert not missing, f"without a row: {missing}"
+            return {name: there[id_] for name, id_ in ids.items()}
+
+        return eventually(all_of_them, f"{len(ids)} rows")

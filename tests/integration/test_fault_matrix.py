@@ -18,7 +18,7 @@ from urllib.parse import unquote
 
 import httpx
 import pytest
-from harness.ports import PATIENCE, eventually
+from harness.ports import PATIENCE
 from harness.suite import Suite
 
 TEXT = "one two three four five six"
@@ -197,9 +197,7 @@ def seen(suite: Suite) -> dict[str, Seen]:
     key = suite.make_key()["key"]
     with ThreadPoolExecutor(8) as pool:
         answers = dict(zip(CASES, pool.map(lambda case: play(suite, key, case), CASES.values())))
-    ids = [first.headers["x-request-id"] for first, _, _ in answers.values()]  # refusals of open breakers may share a row
-    eventually(lambda: len(suite.rows(requestId={"$in": ids})) == len(ids), f"{len(ids)} rows")
-    rows = {row["requestId"]: row for row in suite.rows(requestId={"$in": ids})}
+    rows = suite.rows_of({name: first for name, (first, _, _) in answers.items()})  # refusals of open breakers may share a row
     logs = {of: suite.upstream_log(of=of) for of in set(UPSTREAM.values())}
 
     def calls(case: Case, turn: str) -> int:
@@ -207,7 +205,7 @@ def seen(suite: Suite) -> dict[str, Seen]:
         return sum(mark in r["body"] and asked_model(r) == case.upstream_model for r in logs[UPSTREAM[case.kind]])
 
     return {
-        name: Seen(first, again, calls(CASES[name], "first"), calls(CASES[name], "again"), rows[first.headers["x-request-id"]], gap)
+        name: Seen(first, again, calls(CASES[name], "first"), calls(CASES[name], "again"), rows[name], gap)
         for name, (first, again, gap) in answers.items()
     }
 

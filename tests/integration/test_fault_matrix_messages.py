@@ -9,7 +9,6 @@ from typing import Any
 
 import httpx
 import pytest
-from harness.ports import eventually
 from harness.suite import Suite
 from test_fault_matrix import CASES, PRICED, TEXT, Case, config_of, expected
 
@@ -36,10 +35,8 @@ def seen(suite: Suite) -> dict[str, tuple[httpx.Response, dict[str, Any]]]:
     key = suite.make_key()["key"]
     with ThreadPoolExecutor(8) as pool:
         answers = dict(zip(LONE, pool.map(lambda case: ask(suite, key, case), LONE.values())))
-    ids = [answer.headers["request-id"] for answer in answers.values()]
-    eventually(lambda: len(suite.rows(requestId={"$in": ids})) == len(ids), f"{len(ids)} rows")
-    rows = {row["requestId"]: row for row in suite.rows(requestId={"$in": ids})}
-    return {name: (answer, rows[answer.headers["request-id"]]) for name, answer in answers.items()}
+    rows = suite.rows_of(answers)
+    return {name: (answer, rows[name]) for name, answer in answers.items()}
 
 
 def events_of(answer: httpx.Response) -> list[Any]:

@@ -5,7 +5,7 @@
 #define NANO_USD_PER_USD   1e9
 #define TOKENS_PER_MILLION 1000000
 
-/* 128 bits hold any sum of six products of int64, so the one rounding is the only loss. */
+/* 128 bits hold any sum of seven products of int64, so the one rounding is the only loss. */
 typedef unsigned __int128 wide;
 
 static wide wide_of(int64_t value)
@@ -27,11 +27,13 @@ int64_t price_of(const model_price *p, const token_counts *t)
     wide prompt = wide_of(t->prompt);
     wide cached = GW_MIN(wide_of(t->cached), prompt);
     wide written = GW_MIN(wide_of(t->cache_write), prompt - cached);
+    wide kept_long = GW_MIN(wide_of(t->long_cache_write), written);
     wide completion = wide_of(t->completion);
     wide reasoning = GW_MIN(wide_of(t->reasoning), completion);
     wide micro = (prompt - cached - written) * wide_of(p->prompt_per_million_nano_usd) +
                  cached * wide_of(p->cached_prompt_per_million_nano_usd) +
-                 written * wide_of(p->cache_write_per_million_nano_usd) +
+                 (written - kept_long) * wide_of(p->cache_write_per_million_nano_usd) +
+                 kept_long * wide_of(p->long_cache_write_per_million_nano_usd) +
                  (completion - reasoning) * wide_of(p->completion_per_million_nano_usd) +
                  reasoning * wide_of(p->reasoning_per_million_nano_usd);
     wide total = divide_half_even(micro, TOKENS_PER_MILLION) + wide_of(p->request_nano_usd) +
@@ -94,6 +96,12 @@ const model_price *price_find_of_target(const model_price *prices, size_t count,
     return p ? p : price_find(prices, count, asked, provider);
 }
 
+static int64_t cache_write_of(const Apirelay__Relay__V1__ModelPrice *m)
+{
+    return m->cache_write_per_million_nano_usd_presence_case ? m->cache_write_per_million_nano_usd
+                                                             : m->prompt_per_million_nano_usd;
+}
+
 model_price price_from_message(const Apirelay__Relay__V1__ModelPrice *m)
 {
     return (model_price){
@@ -107,9 +115,11 @@ model_price price_from_message(const Apirelay__Relay__V1__ModelPrice *m)
         .reasoning_per_million_nano_usd = m->reasoning_per_million_nano_usd_presence_case
                                               ? m->reasoning_per_million_nano_usd
                                               : m->completion_per_million_nano_usd,
-        .cache_write_per_million_nano_usd = m->cache_write_per_million_nano_usd_presence_case
-                                                ? m->cache_write_per_million_nano_usd
-                                                : m->prompt_per_million_nano_usd,
+        .cache_write_per_million_nano_usd = cache_write_of(m),
+        .long_cache_write_per_million_nano_usd =
+            m->long_cache_write_per_million_nano_usd_presence_case
+                ? m->long_cache_write_per_million_nano_usd
+                : cache_write_of(m),
         .request_nano_usd = m->request_nano_usd,
         .image_nano_usd = m->image_nano_usd,
         .max_output_tokens = m->max_output_tokens,

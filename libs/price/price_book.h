@@ -3,10 +3,10 @@
  * rounding at the end. The relay prices requests by it, usage prices its rows anew.
  *
  * cost = ((prompt - cached - cache write) × prompt price + cached × cached price
- *         + cache write × cache write price + (completion - reasoning) × completion price
- *         + reasoning × reasoning price) / 1,000,000, rounded half to even, + the price of a
- * request + images × the price of an image. prompt_tokens include cached and cache write, completion_tokens include reasoning (OpenAI's usage
- * object).
+ *         + (cache write - long cache write) × cache write price + long cache write × its price
+ *         + (completion - reasoning) × completion price + reasoning × reasoning price) / 1,000,000,
+ * rounded half to even, + the price of a request + images × the price of an image. prompt_tokens include
+ * cached and cache write, completion_tokens include reasoning (OpenAI's usage object).
  */
 #pragma once
 
@@ -24,6 +24,7 @@ typedef struct model_price {
     int64_t reasoning_per_million_nano_usd; /* = completion's when the book has none */
     int64_t request_nano_usd;
     int64_t cache_write_per_million_nano_usd; /* = prompt's when the book has none */
+    int64_t long_cache_write_per_million_nano_usd; /* = the other writes' when the book has none */
     int64_t image_nano_usd; /* of the prompt, beside its tokens */
     int64_t max_output_tokens; /* that the model can make; 0: not known */
 } model_price;
@@ -32,6 +33,7 @@ typedef struct token_counts {
     int64_t prompt, completion, cached, reasoning; /* >= 0 */
     int64_t cache_write; /* of the prompt, put into the provider's cache */
     int64_t images; /* in the prompt */
+    int64_t long_cache_write; /* of cache_write: to be kept for an hour (Anthropic) */
 } token_counts;
 
 /* Saturates at INT64_MAX. Counts that contradict each other (cached > prompt) are clamped. */

@@ -9,6 +9,7 @@ static const model_price mini = {.model = {"gpt-4o-mini", 11},
                                  .completion_per_million_nano_usd = 600000000,
                                  .reasoning_per_million_nano_usd = 600000000,
                                  .cache_write_per_million_nano_usd = 187500000,
+                                 .long_cache_write_per_million_nano_usd = 300000000,
                                  .image_nano_usd = 70000};
 
 static void a_request_costs_the_sum_of_its_tokens(void **state)
@@ -19,17 +20,19 @@ static void a_request_costs_the_sum_of_its_tokens(void **state)
         token_counts tokens;
         int64_t cost;
     } cases[] = {
-        {"nothing", {0, 0, 0, 0, 0, 0}, 0},
-        {"prompt only", {1000, 0, 0, 0, 0, 0}, 150000},
-        {"prompt and completion", {1000, 500, 0, 0, 0, 0}, 450000},
-        {"cached prompt tokens are cheaper", {1000, 0, 400, 0, 0, 0}, 120000},
-        {"cached above prompt is clamped", {10, 0, 400, 0, 0, 0}, 750},
-        {"tokens written into a cache have their price", {1000, 0, 400, 0, 100, 0}, 123750},
-        {"no token is both read and written", {1000, 0, 900, 0, 400, 0}, 86250},
-        {"negative counts are none", {-5, 1, -1, -1, 0, 0}, 600},
-        {"reasoning is part of completion", {0, 10, 0, 10, 0, 0}, 6000},
-        {"images cost beside their tokens", {1000, 0, 0, 0, 0, 3}, 150000 + 3 * 70000},
-        {"fewer images than none are none", {1000, 0, 0, 0, 0, -3}, 150000},
+        {"nothing", {0, 0, 0, 0, 0, 0, 0}, 0},
+        {"prompt only", {1000, 0, 0, 0, 0, 0, 0}, 150000},
+        {"prompt and completion", {1000, 500, 0, 0, 0, 0, 0}, 450000},
+        {"cached prompt tokens are cheaper", {1000, 0, 400, 0, 0, 0, 0}, 120000},
+        {"cached above prompt is clamped", {10, 0, 400, 0, 0, 0, 0}, 750},
+        {"tokens written into a cache have their price", {1000, 0, 400, 0, 100, 0, 0}, 123750},
+        {"no token is both read and written", {1000, 0, 900, 0, 400, 0, 0}, 86250},
+        {"negative counts are none", {-5, 1, -1, -1, 0, 0, 0}, 600},
+        {"reasoning is part of completion", {0, 10, 0, 10, 0, 0, 0}, 6000},
+        {"images cost beside their tokens", {1000, 0, 0, 0, 0, 3, 0}, 150000 + 3 * 70000},
+        {"fewer images than none are none", {1000, 0, 0, 0, 0, -3, 0}, 150000},
+        {"what is kept for an hour has its price", {1000, 0, 400, 0, 100, 0, 40}, 128250},
+        {"no more is kept for an hour than is written", {1000, 0, 400, 0, 100, 0, 400}, 135000},
     };
     for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
         print_message("%s\n", cases[i].name);
@@ -64,7 +67,7 @@ static void a_request_price_is_added(void **state)
 {
     (void)state;
     const model_price p = {.request_nano_usd = 7};
-    assert_int_equal(price_of(&p, &(token_counts){100, 100, 0, 0, 0, 0}), 7);
+    assert_int_equal(price_of(&p, &(token_counts){100, 100, 0, 0, 0, 0, 0}), 7);
 }
 
 static void the_most_specific_price_is_found(void **state)

@@ -40,6 +40,7 @@ const char *anthropic_finish_of(gw_str stop_reason);
 typedef struct anthropic_usage {
     bool has_input, has_output;
     int64_t input, cache_read, cache_write; /* input without the two others */
+    int64_t long_cache_write; /* of cache_write: for an hour */
     int64_t output, reasoning;
 } anthropic_usage;
 void anthropic_usage_read(anthropic_usage *u, yyjson_val *usage);

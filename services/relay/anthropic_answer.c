@@ -23,19 +23,19 @@ const char *anthropic_finish_of(gw_str stop_reason)
 
 /* ---- usage ---- */
 
-/* The sum, or where only its parts by their lives are stated, those. */
-static bool read_cache_write(yyjson_val *usage, int64_t *ret)
+/* The sum, or where only its parts by their lives are stated, those. message_delta has the sum alone: the parts stay as they were. */
+static bool read_cache_write(yyjson_val *usage, anthropic_usage *u)
 {
     yyjson_val *parts = yyjson_obj_get(usage, "cache_creation");
-    int64_t short_lived = 0, long_lived = 0;
+    int64_t short_lived = 0;
+    bool has_parts = json_count(parts, "ephemeral_5m_input_tokens", &short_lived);
 
-    if (json_count(usage, "cache_creation_input_tokens", ret))
+    has_parts |= json_count(parts, "ephemeral_1h_input_tokens", &u->long_cache_write);
+    if (json_count(usage, "cache_creation_input_tokens", &u->cache_write))
         return true;
-    bool given = json_count(parts, "ephemeral_5m_input_tokens", &short_lived);
-    given |= json_count(parts, "ephemeral_1h_input_tokens", &long_lived);
-    if (given)
-        *ret = short_lived + long_lived;
-    return given;
+    if (has_parts)
+        u->cache_write = short_lived + u->long_cache_write;
+    return has_parts;
 }
 
 void anthropic_usage_read(anthropic_usage *u, yyjson_val *usage)
@@ -44,11 +44,12 @@ void anthropic_usage_read(anthropic_usage *u, yyjson_val *usage)
     bool given = json_count(usage, "input_tokens", &next.input);
 
     given |= json_count(usage, "cache_read_input_tokens", &next.cache_read);
-    given |= read_cache_write(usage, &next.cache_write);
+    given |= read_cache_write(usage, &next);
     if (given && next.input + next.cache_read + next.cache_write > 0) {
         u->input = next.input;
         u->cache_read = next.cache_read;
         u->cache_write = next.cache_write;
+        u->long_cache_write = next.long_cache_write;
         u->has_input = true;
     }
     u->has_output |= json_count(usage, "output_tokens", &u->output);
@@ -61,7 +62,8 @@ static token_counts prompt_of(const anthropic_usage *u)
 {
     return (token_counts){.prompt = u->input + u->cache_read + u->cache_write,
                           .cached = u->cache_read,
-                          .cache_write = u->cache_write};
+                          .cache_write = u->cache_write,
+                          .long_cache_write = u->long_cache_write};
 }
 
 void anthropic_usage_start(anthropic_usage *u, yyjson_val *message, usage_tap *tap)

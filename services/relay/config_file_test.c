@@ -347,6 +347,7 @@ static void a_price_book_is_read_whole(void **state)
     assert_true(gw_str_eq_c(c->price_book_version, "v1"));
     assert_int_equal(c->prices[0].cached_prompt_per_million_nano_usd, 100);
     assert_int_equal(c->prices[0].reasoning_per_million_nano_usd, 200);
+    assert_int_equal(c->prices[0].long_cache_write_per_million_nano_usd, 100);
     relay_config_unref(c);
     apirelay__relay__v1__price_book__free_unpacked(book, NULL);
 

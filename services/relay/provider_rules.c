@@ -301,6 +301,7 @@ static void check_model_price(check *c, size_t i, const Apirelay__Relay__V1__Mod
     check_price(c, i, "cachedPromptPerMillionNanoUsd", p->cached_prompt_per_million_nano_usd);
     check_price(c, i, "reasoningPerMillionNanoUsd", p->reasoning_per_million_nano_usd);
     check_price(c, i, "cacheWritePerMillionNanoUsd", p->cache_write_per_million_nano_usd);
+    check_price(c, i, "longCacheWritePerMillionNanoUsd", p->long_cache_write_per_million_nano_usd);
     check_price(c, i, "requestNanoUsd", p->request_nano_usd);
     check_price(c, i, "imageNanoUsd", p->image_nano_usd);
     snprintf(name, sizeof(name), "prices[%zu].maxOutputTokens", i);

@@ -231,6 +231,7 @@ static void set_outcome(const relay_request *r, usage_event *e)
     e->cached_tokens = b->tokens.cached;
     e->reasoning_tokens = b->tokens.reasoning;
     e->cache_write_tokens = b->tokens.cache_write;
+    e->long_cache_write_tokens = b->tokens.long_cache_write;
     e->images = b->tokens.images;
     e->cost_nano_usd = b->cost_nano_usd;
     e->billing_basis = constant(b->basis);

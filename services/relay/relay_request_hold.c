@@ -43,8 +43,11 @@ int64_t relay_request_most_cost(const relay_request *r, const model_price *p, in
         t.reasoning = output;
     if (p->cached_prompt_per_million_nano_usd > p->prompt_per_million_nano_usd)
         t.cached = prompt;
-    else if (p->cache_write_per_million_nano_usd > p->prompt_per_million_nano_usd)
+    else if (GW_MAX(p->cache_write_per_million_nano_usd, p->long_cache_write_per_million_nano_usd) >
+             p->prompt_per_million_nano_usd)
         t.cache_write = prompt;
+    if (p->long_cache_write_per_million_nano_usd > p->cache_write_per_million_nano_usd)
+        t.long_cache_write = t.cache_write;
     return GW_MIN(price_of(p, &t), LEDGER_UNLIMITED);
 }
 

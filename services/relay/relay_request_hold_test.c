@@ -44,6 +44,23 @@ static void a_request_for_no_output_holds_its_prompt_only(void **state)
     assert_int_equal(adapter_ceiling(&f->r.job), 0); /* the caller's 0 goes up as it is */
 }
 
+/* 10 tokens of prompt, by the dearest that the provider may make of them. */
+static void a_hold_pays_for_each_use_of_the_providers_cache(void **state)
+{
+    fixture *f = *state;
+
+    f->r.body.no_output = true;
+    assert_int_equal(relay_request_most_cost(&f->r, &f->price, 0), 10);
+    f->price.cache_write_per_million_nano_usd = 1250000;
+    assert_int_equal(relay_request_most_cost(&f->r, &f->price, 0), 12); /* 12.5 to even */
+    f->price.long_cache_write_per_million_nano_usd = 2000000;
+    assert_int_equal(relay_request_most_cost(&f->r, &f->price, 0), 20);
+    f->price.cache_write_per_million_nano_usd = 0;
+    assert_int_equal(relay_request_most_cost(&f->r, &f->price, 0), 20);
+    f->price.cached_prompt_per_million_nano_usd = 3000000;
+    assert_int_equal(relay_request_most_cost(&f->r, &f->price, 0), 30);
+}
+
 /* Key, client and owner may each have less left than the one before. */
 static void the_ceiling_is_cut_to_what_each_level_pays_for(void **state)
 {
@@ -332,6 +349,7 @@ int main(void)
         HOLD_TEST(a_hold_is_the_prompt_and_all_the_output_that_may_come),
         HOLD_TEST(without_a_ceiling_of_the_callers_the_routes_stands_up_to_the_models),
         HOLD_TEST(a_request_for_no_output_holds_its_prompt_only),
+        HOLD_TEST(a_hold_pays_for_each_use_of_the_providers_cache),
         HOLD_TEST(the_ceiling_is_cut_to_what_each_level_pays_for),
         HOLD_TEST(a_limit_that_shrinks_each_time_is_not_followed_for_ever),
         HOLD_TEST(the_hold_is_for_the_dearest_target),

@@ -106,7 +106,10 @@ static token_counts prompt_of(const relay_request *r)
 
     if (!r->tap.has_prompt)
         return (token_counts){.prompt = r->prompt_estimate};
-    return (token_counts){.prompt = t->prompt, .cached = t->cached, .cache_write = t->cache_write};
+    return (token_counts){.prompt = t->prompt,
+                          .cached = t->cached,
+                          .cache_write = t->cache_write,
+                          .long_cache_write = t->long_cache_write};
 }
 
 /* Reported where the provider said; else estimated from what was delivered. */

@@ -33,6 +33,7 @@ static void take_prompt(usage_tap *t, const token_counts *tokens)
     t->tokens.prompt = tokens->prompt;
     t->tokens.cached = GW_MIN(tokens->cached, tokens->prompt);
     t->tokens.cache_write = GW_MIN(tokens->cache_write, tokens->prompt - t->tokens.cached);
+    t->tokens.long_cache_write = GW_MIN(tokens->long_cache_write, t->tokens.cache_write);
 }
 
 void usage_tap_prompt(usage_tap *t, const token_counts *tokens)

@@ -253,12 +253,14 @@ static void what_is_stated_of_the_prompt_stands_until_there_is_a_report(void **s
     usage_tap t = {0};
 
     (void)state;
-    usage_tap_prompt(&t,
-                     &(token_counts){.prompt = 9, .cached = 12, .cache_write = 5, .completion = 1});
+    const token_counts absurd = {
+        .prompt = 9, .cached = 12, .cache_write = 5, .long_cache_write = 7, .completion = 1};
+    usage_tap_prompt(&t, &absurd);
     assert_true(t.has_prompt && !t.has_usage);
     assert_int_equal(t.tokens.prompt, 9);
     assert_int_equal(t.tokens.cached, 9);
     assert_int_equal(t.tokens.cache_write, 0);
+    assert_int_equal(t.tokens.long_cache_write, 0);
     assert_int_equal(t.tokens.completion, 0);
     usage_tap_report(&t, &(token_counts){.prompt = 7, .completion = 3}, 10);
     usage_tap_prompt(&t, &(token_counts){.prompt = 9});

@@ -53,9 +53,11 @@ static bool is_within(int64_t v, int64_t least, int64_t most)
 
 static bool figures_are_sound(const usage_event *e)
 {
-    const int64_t tokens[] = {
-        e->prompt_tokens,    e->completion_tokens,      e->total_tokens,       e->cached_tokens,
-        e->reasoning_tokens, e->prompt_estimate_tokens, e->cache_write_tokens, e->images};
+    const int64_t tokens[] = {e->prompt_tokens,          e->completion_tokens,
+                              e->total_tokens,           e->cached_tokens,
+                              e->reasoning_tokens,       e->prompt_estimate_tokens,
+                              e->cache_write_tokens,     e->images,
+                              e->long_cache_write_tokens};
     for (size_t i = 0; i < GW_ARRAY_LEN(tokens); i++)
         if (!is_within(tokens[i], 0, EVENT_TOKENS_MAX))
             return false;
@@ -229,6 +231,8 @@ static void append_usage(bson_t *row, const usage_event *e)
     append_int(&d, "costNanoUsd", e->cost_nano_usd);
     if (e->cache_write_tokens)
         append_int(&d, "cacheWriteTokens", e->cache_write_tokens);
+    if (e->long_cache_write_tokens)
+        append_int(&d, "longCacheWriteTokens", e->long_cache_write_tokens);
     if (e->images)
         append_int(&d, "images", e->images);
     (void)bson_append_document_end(row, &d);

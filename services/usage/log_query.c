@@ -196,6 +196,7 @@ static Apirelay__Usage__V1__UsageFigures *figures_of(gw_arena *a, const bson_t *
     m->cost_nano_usd = int_at(row, "usage.costNanoUsd");
     m->cache_write_tokens = int_at(row, "usage.cacheWriteTokens");
     m->images = int_at(row, "usage.images");
+    m->long_cache_write_tokens = int_at(row, "usage.longCacheWriteTokens");
     return m;
 }
 

@@ -159,6 +159,7 @@ static bool read_row(const bson_t *row, rated_row *ret)
                    .cached = count_at(row, "usage.cachedTokens"),
                    .reasoning = count_at(row, "usage.reasoningTokens"),
                    .cache_write = count_at(row, "usage.cacheWriteTokens"),
+                   .long_cache_write = count_at(row, "usage.longCacheWriteTokens"),
                    .images = count_at(row, "usage.images")},
     };
     return count_at(row, "usage.totalTokens") > 0 && gw_bson_oid(row, "apiKeyId", &ret->key) &&

@@ -148,6 +148,9 @@ static void a_row_is_priced_as_the_relay_prices_requests(void **state)
     p->cache_write_per_million_nano_usd_presence_case =
         APIRELAY__RELAY__V1__MODEL_PRICE__CACHE_WRITE_PER_MILLION_NANO_USD_PRESENCE_CACHE_WRITE_PER_MILLION_NANO_USD;
     p->cache_write_per_million_nano_usd = 5000000;
+    p->long_cache_write_per_million_nano_usd_presence_case =
+        APIRELAY__RELAY__V1__MODEL_PRICE__LONG_CACHE_WRITE_PER_MILLION_NANO_USD_PRESENCE_LONG_CACHE_WRITE_PER_MILLION_NANO_USD;
+    p->long_cache_write_per_million_nano_usd = 7000000;
     p->image_nano_usd = 1000;
     p->request_nano_usd = 10000;
     add_price(b, "alias", "", 1);
@@ -156,9 +159,11 @@ static void a_row_is_priced_as_the_relay_prices_requests(void **state)
                      .completion = 2,
                      .model = "alias",
                      .upstream = "real",
-                     .usage = ",\"cachedTokens\":4,\"cacheWriteTokens\":1,\"images\":2"});
+                     .usage = ",\"cachedTokens\":4,\"cacheWriteTokens\":3,\"longCacheWriteTokens\":"
+                              "2,\"images\":2"});
     add_row(f, (row){.prompt = 10, .model = "alias", .upstream = "real", .provider = "other"});
-    assert_int_equal(totals(f)->rated_nano_usd, (5 * 2 + 4 + 5 + 2 * 20 + 2000 + 10000) + 10);
+    assert_int_equal(totals(f)->rated_nano_usd,
+                     (3 * 2 + 4 + 5 + 2 * 7 + 2 * 20 + 2000 + 10000) + 10);
 }
 
 static void rows_without_tokens_are_left_out(void **state)

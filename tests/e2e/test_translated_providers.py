@@ -13,7 +13,7 @@ from harness.suite import Suite
 CLAUDE, GEMINI = "claude-sonnet-4-6", "gemini-2.5-flash"
 UPSTREAM = {CLAUDE: "anthropic", GEMINI: "google"}
 PRICE = {CLAUDE: (3000, 300, 15000), GEMINI: (300, 30, 2500)}  # nano-USD a token: prompt, cached, completion
-CACHE_WRITE_PRICE = 3750  # Claude's
+CACHE_WRITE_PRICE, LONG_CACHE_WRITE_PRICE = 3750, 6000  # Claude's
 HELLO: Any = [{"role": "user", "content": "Hello there"}]
 HELLO_USAGE = (5, 3, 8)
 PIXEL = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -345,6 +345,20 @@ def test_a_stream_that_is_cut_is_billed_by_the_prompt_that_its_begin_stated(suit
     assert (row["outcome"], row["billingBasis"]) == ("partial", "estimated") and usage["completionTokens"] > 0
     assert (usage["promptTokens"], usage["cachedTokens"], usage["cacheWriteTokens"]) == (5, 2, 1)
     assert usage["costNanoUsd"] == 2 * price[0] + 2 * price[1] + CACHE_WRITE_PRICE + usage["completionTokens"] * price[2]
+
+
+@both_ways
+@pytest.mark.parametrize("endpoint", ["/v1/chat/completions", "/v1/messages"])
+def test_what_is_kept_in_the_cache_for_an_hour_is_billed_as_such(suite: Suite, shared_key: str, endpoint: str, stream: bool) -> None:
+    body = {"model": f"{CLAUDE}+cached-1+written-3+hour-2", "max_tokens": 100, "stream": stream, "messages": HELLO}
+    row = suite.row(suite.post(endpoint, shared_key, json=body).headers["x-request-id"])
+    usage, price = row["usage"], PRICE[CLAUDE]
+    assert row["billingBasis"] == "reported"
+    assert (usage["promptTokens"], usage["cachedTokens"], usage["cacheWriteTokens"], usage["longCacheWriteTokens"]) == (5, 1, 3, 2)
+    prompt = price[0] + price[1] + CACHE_WRITE_PRICE + 2 * LONG_CACHE_WRITE_PRICE
+    assert usage["costNanoUsd"] == prompt + usage["completionTokens"] * price[2]
+    shown = suite.shown(f"/admin/logs?requestId={row['requestId']}")["logs"][0]
+    assert shown["usage"]["longCacheWriteTokens"] == "2"
 
 
 @both

@@ -187,11 +187,13 @@ def usage_of(chat: Json, answer: Answer, scenario: Scenario) -> Json:
     prompt = prompt_tokens(chat["messages"])
     cached = min(scenario.number("cached") or 0, prompt)
     written = min(scenario.number("written") or 0, prompt - cached)
+    for_an_hour = min(scenario.number("hour") or 0, written)
     reasoning = scenario.number("reasoning") or 0
     return {
         "input_tokens": prompt - cached - written,
         "cache_read_input_tokens": cached,
         "cache_creation_input_tokens": written,
+        "cache_creation": {"ephemeral_5m_input_tokens": written - for_an_hour, "ephemeral_1h_input_tokens": for_an_hour},
         "output_tokens": answer.words + reasoning,
         "output_tokens_details": {"reasoning_tokens": reasoning},
     }

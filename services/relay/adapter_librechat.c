@@ -11,6 +11,8 @@
 /* express.json's limit; a bigger body would get 500 in plain text, which looks like an outage. */
 #define BODY_MAX_BYTES ((size_t)3 * 1024 * 1024)
 
+#define RESPONSE_ID_MAX 64 /* "chatcmpl-" and a nanoid have 30 bytes */
+
 /* ---- request ---- */
 
 static bool is_one_of(gw_str s, const char *const *names, size_t n)
@@ -170,6 +172,16 @@ static gw_status write_request(const adapter_job *job, adapter_request *ret, gw_
 
 /* ---- answer ---- */
 
+/* Its transactions name what they were booked for by this. One that is odd names nothing. */
+static void note_response_id(adapter_stream *s, yyjson_val *root)
+{
+    gw_str id = chat_string(root, "id");
+
+    if (s->tap->response_id.len == 0 && id.len > 0 && id.len <= RESPONSE_ID_MAX &&
+        gw_str_plain_prefix(id) == id.len)
+        s->tap->response_id = gw_arena_dup(s->job->arena, id);
+}
+
 /* Usage as OpenAI has it: newer versions add members of their own. */
 static yyjson_mut_val *plain_usage(yyjson_mut_doc *doc, yyjson_mut_val *usage)
 {
@@ -288,8 +300,10 @@ static gw_status on_chunk(adapter_stream *s, gw_str json)
 
     if (rc == GW_OK && !yyjson_equals_str(yyjson_obj_get(root, "object"), "chat.completion.chunk"))
         rc = gw_fail(&err, GW_ERR_UPSTREAM_PROTOCOL, "LibreChat sent an event that is no chunk");
-    if (rc == GW_OK)
+    if (rc == GW_OK) {
+        note_response_id(s, root);
         emit_chunk(s, doc, kind);
+    }
     yyjson_doc_free(doc);
     if (rc == GW_ERR_UPSTREAM_FAILED)
         return adapter_fail_inband(s, json);
@@ -354,6 +368,7 @@ static gw_status on_answer(adapter_stream *s, gw_str json, gw_str *ret)
     if (rc != GW_OK)
         return rc;
     yyjson_doc *parsed = yyjson_read(json.ptr, json.len, YYJSON_READ_NOFLAG);
+    note_response_id(s, yyjson_doc_get_root(parsed));
     yyjson_mut_doc *doc = parsed ? yyjson_doc_mut_copy(parsed, NULL) : NULL;
     char *text = NULL;
     if (doc) {

@@ -313,6 +313,25 @@ static void librechat_streams_become_openais(void **state)
                                   "1,\"model\":\"helper\",\"choices\":[],\"usage\":" USAGE
                                   "}\n\n>data: [DONE]\n\n");
     assert_int_equal(f->tap.tokens.prompt, 9);
+    assert_true(gw_str_eq_c(f->tap.response_id, "c")); /* its books are by it */
+}
+
+static void an_odd_name_of_a_librechats_answer_is_none(void **state)
+{
+    fixture *f = *state;
+
+    ask(f, PROVIDER_LIBRECHAT, ENDPOINT_CHAT,
+        "{\"model\":\"helper\",\"messages\":[],\"stream\":true}");
+    assert_int_equal(
+        play(f,
+             "data: {\"id\":\"a\\u0007b\",\"object\":\"chat.completion.chunk\",\"choices\":[]}\n\n"
+             "data: "
+             "{\"id\":\"0123456789012345678901234567890123456789012345678901234567890123x\","
+             "\"object\":\"chat.completion.chunk\",\"choices\":[]}\n\n"
+             "data: {\"id\":7,\"object\":\"chat.completion.chunk\",\"choices\":[]}\n\n"
+             "data: [DONE]\n\n"),
+        GW_OK);
+    assert_int_equal(f->tap.response_id.len, 0);
 }
 
 static void a_librechat_shows_its_tools_where_the_provider_says_so(void **state)
@@ -379,6 +398,7 @@ static void a_json_answer_can_be_streamed(void **state)
                                  "}"),
                           &answer),
         GW_OK);
+    assert_true(gw_str_eq_c(f->tap.response_id, "c"));
     assert_int_equal(adapter_stream_from_answer(&f->stream, answer), GW_OK);
 #define HEAD                                                                                       \
     "data: "                                                                                       \
@@ -424,6 +444,7 @@ int main(void)
         WITH(who_can_only_chat_says_where),
         WITH(values_of_a_wrong_type_are_no_texts),
         WITH(librechat_streams_become_openais),
+        WITH(an_odd_name_of_a_librechats_answer_is_none),
         WITH(a_librechat_shows_its_tools_where_the_provider_says_so),
         WITH(an_error_in_disguise_comes_to_light),
         WITH(a_json_answer_can_be_streamed),

@@ -47,6 +47,7 @@
     NUMBER(43, cache_write_tokens)                                                                 \
     NUMBER(44, images)                                                                             \
     NUMBER(45, long_cache_write_tokens)                                                            \
+    TEXT(46, upstream_response_id)                                                                 \
     NUMBER(60, key_load_id)                                                                        \
     NUMBER(61, client_load_id)                                                                     \
     NUMBER(62, owner_load_id)                                                                      \

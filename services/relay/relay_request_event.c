@@ -9,6 +9,7 @@ enum {
     NAME_MAX_BYTES = 200, /* of a model; longer ones are nobody's */
     HEADER_MAX = 128,
     HEADERS_MAX = 12,
+    RESPONSE_ID_MAX = 64,
 };
 
 /*
@@ -237,6 +238,7 @@ static void set_outcome(const relay_request *r, usage_event *e)
     e->billing_basis = constant(b->basis);
     e->outcome = constant(b->outcome);
     e->finish_reason = text_of(r, e, gw_str_of(b->finish_reason), HEADER_MAX);
+    e->upstream_response_id = text_of(r, e, r->tap.response_id, RESPONSE_ID_MAX);
     if (r->has_failed)
         e->error = constant(gw_status_describe(r->troubles->failure.error.code)->openai_code);
     e->upstream_accepted = r->upstream_accepted;

@@ -262,6 +262,20 @@ static void append_attribution(bson_t *row, const usage_event *e)
     append_text_if_any(row, "endUser", e->end_user);
 }
 
+/*
+ * What LibreChat calls its answer, and when it may first be asked what it booked for it (librechat_join.h): once the answer had ended.
+ */
+static void append_books(bson_t *row, const usage_event *e)
+{
+    bson_t d;
+    if (!e->upstream_response_id[0] || strlen(e->upstream_response_id) > EVENT_RESPONSE_ID_MAX)
+        return;
+    append_text(row, "upstreamResponseId", e->upstream_response_id);
+    (void)BSON_APPEND_DOCUMENT_BEGIN(row, "librechat", &d);
+    (void)BSON_APPEND_DATE_TIME(&d, "lookAt", e->timestamp_ms + e->duration_ms);
+    (void)bson_append_document_end(row, &d);
+}
+
 static void append_course(bson_t *row, const usage_event *e)
 {
     (void)BSON_APPEND_BOOL(row, "stream", e->stream);
@@ -312,4 +326,5 @@ void event_append_row(const usage_event *e, bson_t *row)
     append_attribution(row, e);
     append_course(row, e);
     append_ledger(row, e);
+    append_books(row, e);
 }

@@ -24,6 +24,7 @@
 #define EVENT_AHEAD_MS          (10LL * 60 * 1000)
 #define EVENT_TOKENS_MAX        1000000000000LL
 #define EVENT_COST_NANO_USD_MAX 1000000000000000LL /* a million dollars */
+#define EVENT_RESPONSE_ID_MAX   64 /* of what LibreChat calls an answer; a longer one is left out */
 #define EVENT_DURATION_MS_MAX   (30LL * 24 * 3600 * 1000)
 
 typedef Apirelay__Usage__V1__UsageEvent usage_event;

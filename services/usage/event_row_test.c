@@ -79,6 +79,29 @@ static void a_row_holds_what_rollups_need(void **state)
     bson_destroy(&row);
 }
 
+static void the_row_of_a_librechats_answer_waits_for_its_books(void **state)
+{
+    test_event t;
+    bson_t row;
+    int64_t look_ms = 0;
+    (void)state;
+    test_event_init(&t);
+    t.e.upstream_response_id = TEXT("chatcmpl-1");
+    test_event_row(&t, &row);
+    expect_text(&row, "upstreamResponseId", "chatcmpl-1");
+    assert_true(gw_bson_date_ms(&row, "librechat.lookAt", &look_ms));
+    assert_int_equal(look_ms, TEST_NOW_MS + 1234);
+    bson_destroy(&row);
+
+    char longer[EVENT_RESPONSE_ID_MAX + 2];
+    memset(longer, 'x', sizeof(longer) - 1);
+    longer[sizeof(longer) - 1] = '\0';
+    t.e.upstream_response_id = longer;
+    test_event_row(&t, &row);
+    assert_false(bson_has_field(&row, "librechat"));
+    bson_destroy(&row);
+}
+
 static void what_an_event_does_not_say_is_left_out(void **state)
 {
     test_event t;
@@ -93,6 +116,8 @@ static void what_an_event_does_not_say_is_left_out(void **state)
     assert_false(bson_has_field(&row, "userId"));
     assert_false(bson_has_field(&row, "provider"));
     assert_false(bson_has_field(&row, "truncated"));
+    assert_false(bson_has_field(&row, "upstreamResponseId"));
+    assert_false(bson_has_field(&row, "librechat"));
     bson_destroy(&row);
 }
 
@@ -338,6 +363,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_row_has_the_fields_that_were_asked_for),
         cmocka_unit_test(a_row_holds_what_rollups_need),
+        cmocka_unit_test(the_row_of_a_librechats_answer_waits_for_its_books),
         cmocka_unit_test(what_an_event_does_not_say_is_left_out),
         cmocka_unit_test(what_no_row_can_be_made_of_is_rejected_by_name),
         cmocka_unit_test(garbage_and_giants_are_rejected),

@@ -243,6 +243,36 @@ static void read_course(gw_arena *a, const bson_t *row, usage_row *m)
     m->repeat_count = GW_MAX(int_at(row, "repeatCount"), 1);
 }
 
+/* False when out of memory. */
+static bool read_booking(gw_arena *a, const bson_t *row, usage_row *m)
+{
+    bool booked = false;
+    int64_t at_ms = 0;
+    m->upstream_response_id = text_at(a, row, "upstreamResponseId");
+    if (!gw_bson_bool(row, "librechat.booked", &booked))
+        return true;
+    Apirelay__Usage__V1__LibrechatBooking *b =
+        reply_new(a, &apirelay__usage__v1__librechat_booking__descriptor);
+    if (!b)
+        return false;
+    (void)gw_bson_date_ms(row, "librechat.at", &at_ms);
+    (void)gw_bson_double(row, "librechat.credits", &b->credits);
+    b->booked = booked;
+    b->cost_nano_usd = int_at(row, "librechat.costNanoUsd");
+    b->prompt_tokens = int_at(row, "librechat.promptTokens");
+    b->completion_tokens = int_at(row, "librechat.completionTokens");
+    b->cache_read_tokens = int_at(row, "librechat.cacheReadTokens");
+    b->cache_write_tokens = int_at(row, "librechat.cacheWriteTokens");
+    b->difference_tokens = int_at(row, "librechat.differenceTokens");
+    b->difference_nano_usd = int_at(row, "librechat.differenceNanoUsd");
+    b->transactions = int_at(row, "librechat.transactions");
+    b->model = text_at(a, row, "librechat.model");
+    b->user_id = id_at(a, row, "librechat.userId");
+    b->at = reply_time(a, at_ms);
+    m->librechat = b;
+    return b->at != NULL;
+}
+
 usage_row *log_row_of(gw_arena *a, const bson_t *row)
 {
     usage_row *m = reply_new(a, &apirelay__usage__v1__usage_row__descriptor);
@@ -260,7 +290,7 @@ usage_row *log_row_of(gw_arena *a, const bson_t *row)
     read_attribution(a, row, m);
     read_course(a, row, m);
     bool whole = m->timestamp && m->request && m->response && m->usage && m->metadata;
-    return whole ? m : NULL;
+    return whole && read_booking(a, row, m) ? m : NULL;
 }
 
 /* ---- reading ---- */

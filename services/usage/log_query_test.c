@@ -82,6 +82,43 @@ static void a_row_is_its_message(void **state)
     bson_destroy(d);
 }
 
+static void a_row_shows_what_librechat_booked(void **state)
+{
+    static const struct {
+        const char *json;
+        bool shown, booked;
+    } rows[] = {
+        {"{\"upstreamResponseId\":\"chatcmpl-1\",\"librechat\":{\"lookAt\":{\"$date\":1500}}}",
+         false, false},
+        {"{\"upstreamResponseId\":\"chatcmpl-1\",\"librechat\":{\"booked\":false,\"at\":{\"$date\":"
+         "2500}}}",
+         true, false},
+        {"{\"upstreamResponseId\":\"chatcmpl-1\",\"librechat\":{\"booked\":true,\"credits\":1.5,"
+         "\"costNanoUsd\":1500,\"differenceNanoUsd\":-7,\"model\":\"o3\",\"at\":{\"$date\":2500},"
+         "\"userId\":{\"$oid\":\"65f000000000000000000009\"}}}",
+         true, true},
+    };
+    (void)state;
+    for (size_t i = 0; i < GW_ARRAY_LEN(rows); i++) {
+        bson_error_t e;
+        gw_auto(gw_arena) a = gw_arena_new();
+        bson_t *d = bson_new_from_json((const uint8_t *)rows[i].json, -1, &e);
+        Apirelay__Usage__V1__UsageRow *m = log_row_of(a, d);
+        bson_destroy(d);
+        assert_string_equal(m->upstream_response_id, "chatcmpl-1");
+        assert_int_equal(m->librechat != NULL, rows[i].shown);
+        if (!m->librechat)
+            continue;
+        assert_int_equal(m->librechat->booked, rows[i].booked);
+        assert_int_equal(m->librechat->at->seconds, 2);
+        assert_int_equal(m->librechat->cost_nano_usd, rows[i].booked ? 1500 : 0);
+        assert_int_equal(m->librechat->difference_nano_usd, rows[i].booked ? -7 : 0);
+        assert_string_equal(m->librechat->model, rows[i].booked ? "o3" : "");
+        assert_string_equal(m->librechat->user_id,
+                            rows[i].booked ? "65f000000000000000000009" : "");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -89,6 +126,7 @@ int main(void)
         cmocka_unit_test(bad_filters_are_all_named),
         cmocka_unit_test(positions_come_back),
         cmocka_unit_test(a_row_is_its_message),
+        cmocka_unit_test(a_row_shows_what_librechat_booked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,6 +2,7 @@
 #include "accounting_command.h"
 #include "doc_store_mongo.h"
 #include "ingest.h"
+#include "librechat_watch.h"
 #include "usage_conf.h"
 #include "usage_indexes.h"
 #include "usage_metrics.h"
@@ -33,6 +34,7 @@ typedef struct app {
     fold_runner *folds;
     ingest *ingest;
     usage_queries *queries;
+    librechat_watch *books; /* NULL: LibreChat's are not looked into */
     gw_rpc_server *server;
     gw_mongo_job index_job;
     usage_retention retention; /* of the job: a worker reads it */
@@ -215,6 +217,19 @@ static gw_status open_queries(app *a, gw_error *err)
     return rc;
 }
 
+static gw_status open_books(app *a, gw_error *err)
+{
+    const librechat_watch_options options = {.loop = a->loop,
+                                             .mongo = a->mongo,
+                                             .database = a->conf->librechat_database,
+                                             .log = a->log,
+                                             .metrics = a->shard};
+    if (!a->conf->librechat_database)
+        return GW_OK;
+    a->books = librechat_watch_new(&options);
+    return a->books ? GW_OK : gw_fail(err, GW_ERR_NO_MEMORY, "no memory for LibreChat's books");
+}
+
 static void take_live(void *arg, const Apirelay__Usage__V1__Live *frame)
 {
     live_shared_add(usage_queries_live((usage_queries *)arg), frame);
@@ -282,7 +297,8 @@ static void reload(void *arg)
 static gw_status open_app(void *arg, gw_service *service, gw_error *err)
 {
     static gw_status (*const steps[])(app * a, gw_error * err) = {
-        open_mongo, open_redis, open_access, open_folds, open_queries, open_ingest, open_server,
+        open_mongo,   open_redis, open_access, open_folds,
+        open_queries, open_books, open_ingest, open_server,
     };
     app *a = (app *)arg;
     a->service = service;
@@ -307,9 +323,11 @@ static void close_app(void *arg)
     app *a = (app *)arg;
     gw_timer_cancel(a->loop, &a->timer);
     usage_queries_stop(a->queries);
+    librechat_watch_stop(a->books);
     gw_mongo_free(a->mongo);
     gw_redis_free(a->redis);
     usage_queries_free(a->queries);
+    librechat_watch_free(a->books);
     ingest_free(a->ingest);
     fold_runner_free(a->folds);
     doc_pool_mongo_free(a->pool);

@@ -85,11 +85,13 @@ gw_status usage_indexes_ensure(mongoc_database_t *db, const usage_retention *kee
         const char *collection;
         const char *spec;
     } indexes[] = {
-        /* {timestamp, _id} is the order of the log over all keys, and of its pages. */
+        /* {timestamp, _id} is the order of the log over all keys, and of its pages; lookAt that of librechat_join.h. */
         {COLLECTION_ROWS,
          "[{\"name\":\"apiKeyId_1_timestamp_1\",\"key\":{\"apiKeyId\":1,\"timestamp\":1}},"
          "{\"name\":\"timestamp_1__id_1\",\"key\":{\"timestamp\":1,\"_id\":1}},"
-         "{\"name\":\"requestId_1\",\"key\":{\"requestId\":1}}]"},
+         "{\"name\":\"requestId_1\",\"key\":{\"requestId\":1}},"
+         "{\"name\":\"librechat_lookAt_1\",\"key\":{\"librechat.lookAt\":1},"
+         "\"partialFilterExpression\":{\"librechat.lookAt\":{\"$exists\":true}}}]"},
         /* {date} finds the hours, and the days, of all keys at once: by key, and of a rebuild. */
         {COLLECTION_HOURS, "[{\"name\":\"apiKeyId_1_date_1\",\"key\":{\"apiKeyId\":1,\"date\":1}},"
                            "{\"name\":\"date_1\",\"key\":{\"date\":1}},"

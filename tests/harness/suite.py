@@ -57,10 +57,12 @@ class Suite:
         relay_settings: dict[str, str] | None = None,
         replicas: bool | tuple[str, ...] = False,
         tls: bool | None = None,
+        books: bool = False,
     ) -> None:
         """
         `replicas`: these services (True: auth, usage and relay) twice, the second ones at 127.0.0.2 as "auth-2", …; the others
         call both. Never with TLS: a list of addresses has no name that a certificate could be for.
+        `books`: the small LibreChat writes down what its runs cost, in a database of its own, and the services look into it.
         """
         self.tls = (os.environ.get("SUITE_TLS") == "1" if tls is None else tls) and not replicas
         self.folder = folder
@@ -75,6 +77,7 @@ class Suite:
         if self.tls and not os.environ.get("MONGO_URI"):
             self.mongo_uri += f"/?tls=true&tlsCAFile={authority().file}"
         self.database = f"apirelay_{base62(8)}"
+        self.librechat_database = f"{self.database}_librechat" if books else None
         self.redis_url = f"{'rediss' if self.tls else 'redis'}://127.0.0.1:{self.port['redis']}"
         self.admin_key = f"lcadm_{base62(44)}"
         self.owner_password = base62(24)
@@ -240,7 +243,10 @@ class Suite:
         self.processes["redis"] = Process("redis", [*command, "--save", "", "--appendonly", "yes"], log / "redis.log")
         for name in UPSTREAMS:
             script = str(TOP / "tests" / "upstreams" / f"{name}.py")
-            self.processes[name] = Process(name, [sys.executable, script, "--port", str(self.port[name])], log / f"{name}.log")
+            command = [sys.executable, script, "--port", str(self.port[name])]
+            if name == "librechat" and self.librechat_database:
+                command += ["--mongo", self.mongo_uri, "--database", self.librechat_database]
+            self.processes[name] = Process(name, command, log / f"{name}.log")
         auth, usage, relay = (self.both_targets(s) for s in ("auth", "usage", "relay"))
         self._service("auth", {
             **self._stores(),
@@ -251,7 +257,8 @@ class Suite:
             "OWNER_PASSWORD_FILE": str(self.path("owner-password")),
             "BOOTSTRAP_ADMIN_KEY_FILE": str(self.path("admin-key")),
         })
-        self._service("usage", {**self._stores(), "GRPC_LISTEN": self.grpc_target("usage"), "AUTH_TARGET": auth})
+        books = {"LIBRECHAT_DATABASE": self.librechat_database} if self.librechat_database else {}
+        self._service("usage", {**self._stores(), **books, "GRPC_LISTEN": self.grpc_target("usage"), "AUTH_TARGET": auth})
         self._service("relay", {
             **self._stores(),
             "LEDGER_LEASE": LEDGER_LEASE,

@@ -7,6 +7,8 @@ A scripted LibreChat: the Agents API of v0.8.8-rc1, as far as a gateway sees it.
         [--require-key K]    refuse every other key
         [--abort old|new]    does a closed connection stop the run? old (default): no, new: yes
         [--not-ready-s S]    /readyz answers 503 NOT_READY for S seconds
+        [--mongo URI --database NAME]
+                             what runs cost is written there (librechat_books.py)
 
 GET /health, /livez, /readyz; /api/agents/v1/models, /models/{id}, POST /chat/completions; the
 control endpoints of server.py, GET /_stats with runs {started, finished, failed, aborted}. Other
@@ -53,17 +55,19 @@ import asyncio
 import gzip
 import hmac
 import itertools
+import secrets
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Awaitable, Optional
+from typing import Any, Awaitable, Callable, Optional
 from urllib.parse import unquote
 
 if __package__ in (None, ""):  # run as a script: this folder's http.py must not shadow Python's
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from upstreams.answers import Json
+from upstreams.librechat_books import Books
 from upstreams.http import ClientGone, Connection, Request, to_json
 from upstreams.librechat_agents import (
     AGENTS, FRONT_FAULTS, PROVIDER_FAILURE, Event, Run, completion, known_agent, run_of, stream,
@@ -77,6 +81,9 @@ AGENTS_CREATED_S = 1_750_000_000
 CONVERSATION = "conversation-1"
 ROLES = ("system", "user", "assistant", "tool")
 WEB_UI = b"<!doctype html><html><head><title>LibreChat</title></head><body></body></html>"
+
+
+Finish = Callable[[], Awaitable[None]]  # a run went well
 
 
 class Refusal(Exception):
@@ -106,12 +113,15 @@ class LibreChat:
     """The routes. With `abort_new` a closed connection ends the run, as after v0.8.8-rc1."""
 
     def __init__(
-        self, required_key: Optional[str] = None, abort_new: bool = False, not_ready_s: float = 0
+        self, required_key: Optional[str] = None, abort_new: bool = False, not_ready_s: float = 0,
+        books: Optional[Books] = None,
     ) -> None:
         self.required_key = required_key
         self.abort_new = abort_new
         self.ready_at_s = time.monotonic() + not_ready_s
         self.runs = RunCounters()
+        self.books = books
+        self.started = secrets.token_urlsafe(9)  # ids are never given twice, as LibreChat's are not
         self.numbers = itertools.count(1)
 
     def reset(self) -> None:
@@ -144,7 +154,7 @@ class LibreChat:
         if wanted == ("POST", f"{API}/chat/completions"):
             key = self.check_key(request)
             self.check_chat(key, body)
-            await self.chat(request, body, connection)
+            await self.chat(key, request, body, connection)
         elif wanted == ("GET", f"{API}/models"):
             reachable = [] if self.check_key(request).startswith("sk-noacl") else AGENTS
             data = [agent_object(id_) for id_ in reachable if id_ != "agent_private"]
@@ -194,9 +204,9 @@ class LibreChat:
         if body.get("conversation_id", CONVERSATION) != CONVERSATION:
             raise refuse(404, "Conversation not found")
 
-    async def chat(self, request: Request, body: Json, connection: Connection) -> None:
+    async def chat(self, key: str, request: Request, body: Json, connection: Connection) -> None:
         agent_run = run_of(body)
-        about = (agent_run, body["model"], f"chatcmpl-lc{next(self.numbers)}", int(time.time()))
+        about = (agent_run, body["model"], f"chatcmpl-{self.started}{next(self.numbers)}", int(time.time()))
         streams = bool(body.get("stream")) and not agent_run.json_only
         if agent_run.agent in FRONT_FAULTS:
             await self.break_in_front(agent_run, about, streams, request, connection)
@@ -209,17 +219,23 @@ class LibreChat:
         gzipped = agent_run.agent == "agent_gzip" and "gzip" in (
             request.header("accept-encoding") or ""
         )
+
+        async def finish() -> None:
+            if self.books:
+                await asyncio.to_thread(self.books.book, key, about[2], agent_run.usage)
+            self.runs.finished += 1
+
         if not streams:
-            await self.answer_json(agent_run, to_json(completion(*about)), gzipped, connection)
+            await self.answer_json(agent_run, to_json(completion(*about)), gzipped, connection, finish)
         elif gzipped:
             events = b"".join(encode_event(event.data, "\n") for event in stream(*about))
             compressed = gzip.compress(events + encode_event("[DONE]", "\n"))
             await connection.start_stream(headers=[("content-encoding", "gzip")])
             await connection.send_part(compressed)
             await connection.finish_stream()
-            self.runs.finished += 1
+            await finish()
         else:
-            await self.answer_stream(agent_run, list(stream(*about)), connection)
+            await self.answer_stream(agent_run, list(stream(*about)), connection, finish)
 
     async def break_in_front(
         self, agent_run: Run, about: tuple[Run, str, str, int], streams: bool, request: Request, connection: Connection
@@ -233,7 +249,7 @@ class LibreChat:
             await player.play_json(scenario, connection, completion(*about))
 
     async def answer_json(
-        self, agent_run: Run, data: bytes, gzipped: bool, connection: Connection
+        self, agent_run: Run, data: bytes, gzipped: bool, connection: Connection, finish: Finish
     ) -> None:
         await self.heard(self.wait(agent_run, connection))
         if agent_run.cut_after is not None:
@@ -242,7 +258,7 @@ class LibreChat:
             await connection.send(connection.head(200, head) + data[: len(data) // 2])
             await connection.cut()
             return
-        self.runs.finished += 1
+        await finish()
         if gzipped:
             encoding = [("content-encoding", "gzip"), ("vary", "Accept-Encoding")]
             await connection.respond(200, gzip.compress(data), headers=encoding)
@@ -250,7 +266,7 @@ class LibreChat:
             await connection.respond(200, data, "application/json; charset=utf-8")
 
     async def answer_stream(
-        self, agent_run: Run, events: list[Event], connection: Connection
+        self, agent_run: Run, events: list[Event], connection: Connection, finish: Finish
     ) -> None:
         cut_after = None if agent_run.fails_as_content else agent_run.cut_after
         end = agent_run.line_end
@@ -268,7 +284,7 @@ class LibreChat:
         if agent_run.fails_as_content:
             self.runs.failed += 1
         else:
-            self.runs.finished += 1
+            await finish()
         if not heard:
             raise ClientGone
         await connection.send_part(encode_event("[DONE]", end))
@@ -341,8 +357,11 @@ def main(arguments: Optional[list[str]] = None) -> int:
     parser.add_argument("--require-key", metavar="K", help="refuse every other key")
     parser.add_argument("--abort", choices=("old", "new"), default="old")
     parser.add_argument("--not-ready-s", type=float, default=0, metavar="S")
+    parser.add_argument("--mongo", metavar="URI")
+    parser.add_argument("--database", default="LibreChat", metavar="NAME")
     options = parser.parse_args(arguments)
-    app = LibreChat(options.require_key, options.abort == "new", options.not_ready_s)
+    books = Books(options.mongo, options.database) if options.mongo else None
+    app = LibreChat(options.require_key, options.abort == "new", options.not_ready_s, books)
     server = Server(app.handle, lambda: {"runs": vars(app.runs)}, app.reset)
     return run(server, options.host, options.port)
 

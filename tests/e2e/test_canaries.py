@@ -54,11 +54,22 @@ def canaries(suite: Suite) -> dict[str, str]:
     suite.admin("GET", f"/admin/usage?from={QUERY_SECRET}")
     regenerated = suite.admin("POST", f"/admin/api-keys/{made['id']}/regenerate", json={}).json()["key"]
     signing = suite.admin("POST", f"/admin/api-keys/{made['id']}/signing-secret", json={}).json()["signingSecret"]
+    librechat = f"sk-{base62(64)}"
+    place = f"/admin/api-keys/{made['id']}/librechat-key"
+    assert suite.admin("POST", place, json={"origin": suite.librechat_url, "key": librechat}).status_code == 200
+    wrong_form = f"sk-{base62(300)}"  # a key all the same, as far as whoever sent it knows
+    assert suite.admin("POST", place, json={"origin": "no origin", "key": wrong_form}).status_code == 400
+    refused = f"sk-invalid{base62(60)}"
+    for key_of_user, path in ((librechat, "agent_echo"), (refused, "agent_echo"), (librechat, "agent_fail_pre_500"), (librechat, "agent_fail_mid_2")):
+        assert suite.admin("POST", place, json={"origin": suite.librechat_url, "key": key_of_user}).status_code == 200
+        for stream in (False, True):
+            suite.chat(regenerated, path, PROMPT, stream=stream)
     suite.chat(regenerated, "gpt-4o", PROMPT, headers=signed("lcsig_" + base62(43)))
     served = suite.chat(regenerated, "gpt-4o", PROMPT)
     suite.row(served.headers["x-request-id"])
     assert last is not None
     return {
+        "user's LibreChat key": librechat, "user's LibreChat key of another form": wrong_form, "user's LibreChat key that is refused": refused,
         "signing secret": signing, "API key": key, "secret of the API key": key[-38:-6], "regenerated key": regenerated, "prompt": PROMPT, "admin password": ADMIN_PASSWORD,
         "session token": signed_in.cookies[suite.session_cookie], "admin key": admin_key, "bootstrap key": suite.admin_key, "owner's password": suite.owner_password,
         "provider key": "sk-scripted-provider-key", "LibreChat key": "sk-librechat-provider-key", "Anthropic key": "sk-ant-provider-key", "client header": CLIENT_SECRET, "query": QUERY_SECRET,

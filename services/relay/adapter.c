@@ -225,8 +225,8 @@ static bool add_credential(const adapter_job *job, adapter_request *r)
 }
 
 gw_status adapter_write_listing_headers(gw_arena *arena, const provider_config *p,
-                                        gw_header headers[ADAPTER_HEADERS_MAX], size_t *ret_count,
-                                        gw_error *err)
+                                        gw_str credential, gw_header headers[ADAPTER_HEADERS_MAX],
+                                        size_t *ret_count, gw_error *err)
 {
     size_t n = 0;
 
@@ -234,8 +234,8 @@ gw_status adapter_write_listing_headers(gw_arena *arena, const provider_config *
     headers[n++] = (gw_header){GW_STR("user-agent"), GW_STR(USER_AGENT)};
     if (p->kind == PROVIDER_ANTHROPIC)
         headers[n++] = (gw_header){GW_STR("anthropic-version"), GW_STR(ANTHROPIC_VERSION)};
-    if (p->credential.len > 0) {
-        headers[n] = credential_header(arena, p->kind, p->credential);
+    if (credential.len > 0) {
+        headers[n] = credential_header(arena, p->kind, credential);
         if (!headers[n++].value.ptr)
             return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the upstream request");
     }

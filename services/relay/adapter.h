@@ -135,8 +135,9 @@ GW_CHECK gw_status adapter_set_body(const adapter_job *job, json_builder *body,
 /* Header list of an upstream request: content type, accept, credential, hop, trace context. */
 GW_CHECK gw_status adapter_write_headers(const adapter_job *job, adapter_request *ret,
                                          gw_error *err);
-/* The same of a question that no caller asked: which models there are. */
+/* The same of a question that no caller asked: which models there are for `credential`; "": none is sent. */
 GW_CHECK gw_status adapter_write_listing_headers(gw_arena *arena, const provider_config *p,
+                                                 gw_str credential,
                                                  gw_header headers[ADAPTER_HEADERS_MAX],
                                                  size_t *ret_count, gw_error *err);
 /* Fills s->failure from `err` and returns its code. */

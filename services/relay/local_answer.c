@@ -1,5 +1,7 @@
-/* FORWARD of the endpoints that no provider answers: models come from the configuration and what providers were asked before, usage from elsewhere (own_usage.c). */
+/* FORWARD of the endpoints that no provider answers: models come from the configuration and what providers were asked before (a user's LibreChat: may be asked now), usage from elsewhere (own_usage.c). */
 #include "relay_request_internal.h"
+
+#include "user_key.h"
 
 #include "core/url.h"
 
@@ -60,11 +62,85 @@ static size_t names_of(relay_request *r, const listed_model **ret)
     return r->config ? model_names(r->config, said, said_count, r->arena, ret) : 0;
 }
 
+/* ---- models of users ---- */
+
+static void on_list(void *arg)
+{
+    relay_request *r = arg;
+
+    r->list_wait = NULL;
+    r->operations--;
+    relay_request_wake(r);
+}
+
+/* The key's user is asked for, not the provider's own credential; or it is nobody's who has no key of his own. */
+static bool is_for_users(const relay_request *r, gw_str provider)
+{
+    for (size_t i = 0; i < r->config->provider_count; i++) {
+        const provider_config *p = &r->config->providers[i];
+        if (gw_str_eq(p->name, provider))
+            return p->requires_user_key || user_key_is_for(r->policy, p);
+    }
+    return false;
+}
+
+/* What the user may use of `p`, behind what is there; false while that is asked. */
+static bool add_users(relay_request *r, const provider_config *p, provider_models *said,
+                      size_t *count)
+{
+    const user_question question = {r->policy, r->core->master_keys, r->config, p};
+    user_list_wait *wait = gw_arena_new_of(r->arena, user_list_wait);
+
+    if (!wait)
+        return true;
+    *wait = (user_list_wait){.done = on_list, .arg = r};
+    switch (user_catalog_find(r->core->users, &question, r->arena, &said[*count], wait)) {
+    case USER_LIST_KNOWN:
+        (*count)++;
+        return true;
+    case USER_LIST_UNKNOWN:
+        return true;
+    case USER_LIST_ASKED:
+        break;
+    }
+    r->list_wait = wait;
+    r->operations++;
+    return false;
+}
+
+/* What the providers said, those with the user's own key as they said it to him. False while one is asked. */
+static bool gather(relay_request *r, const provider_models **ret, size_t *ret_count)
+{
+    const provider_models *of_all = NULL;
+    size_t all = model_catalog_said(r->core->catalog, r->arena, &of_all), count = 0;
+    provider_models *said =
+        gw_arena_array(r->arena, provider_models, all + r->config->provider_count + 1);
+
+    for (size_t i = 0; said && i < all; i++)
+        if (!is_for_users(r, of_all[i].provider))
+            said[count++] = of_all[i];
+    for (size_t i = 0; said && i < r->config->provider_count; i++) {
+        const provider_config *p = &r->config->providers[i];
+        if (user_key_is_for(r->policy, p) && model_names_need(r->config, p) &&
+            !add_users(r, p, said, &count))
+            return false;
+    }
+    *ret = said;
+    *ret_count = count;
+    return true;
+}
+
+/* ---- the list ---- */
+
 static relay_stage list_models(relay_request *r)
 {
     gw_auto_buf out = {0};
+    const provider_models *said = NULL;
     const listed_model *models = NULL;
-    size_t n = names_of(r, &models);
+    size_t said_count = 0;
+    if (r->config && !gather(r, &said, &said_count))
+        return STAGE_FORWARD;
+    size_t n = r->config ? model_names(r->config, said, said_count, r->arena, &models) : 0;
     bool is_anthropic = r->call.dialect == DIALECT_ANTHROPIC;
     gw_str first = GW_STR_NULL, last = GW_STR_NULL;
 
@@ -137,5 +213,7 @@ relay_stage local_answer_enter(relay_request *r)
 
 relay_stage local_answer_resume(relay_request *r)
 {
-    return own_usage_resume(r); /* the others have nothing to wait for */
+    if (r->call.endpoint == ENDPOINT_USAGE)
+        return own_usage_resume(r);
+    return r->list_wait ? STAGE_FORWARD : list_models(r);
 }

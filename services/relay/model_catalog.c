@@ -184,7 +184,8 @@ static gw_status send_question(listing *l, gw_error *err)
         l->pages.arena = gw_arena_new();
     if (!request.target.ptr || !l->pages.arena)
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory to ask for models");
-    gw_status rc = adapter_write_listing_headers(arena, p, headers, &request.header_count, err);
+    gw_status rc =
+        adapter_write_listing_headers(arena, p, p->credential, headers, &request.header_count, err);
     return rc == GW_OK ? gw_http_send(l->catalog->o.upstreams, &request, &ops, l, &l->call, err)
                        : rc;
 }
@@ -223,14 +224,8 @@ static bool is_same(const provider_config *a, const provider_config *b)
 
 static bool is_wanted(const relay_config *c, const provider_config *p)
 {
-    if (p->requires_user_key && p->credential.len == 0) /* it would refuse to say */
-        return false;
-    for (size_t i = 0; i < c->route_count; i++)
-        for (size_t k = 0; k < c->routes[i].target_count; k++)
-            if (c->routes[i].targets[k].provider == p &&
-                model_names_pass(&c->routes[i], &c->routes[i].targets[k]))
-                return true;
-    return false;
+    return !p->requires_user_key &&
+           model_names_need(c, p); /* else users are told (user_catalog.h) */
 }
 
 static listing *find(model_catalog *m, gw_str name)

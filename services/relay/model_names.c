@@ -17,6 +17,16 @@ bool model_names_pass(const model_route *route, const route_target *t)
     return !route->is_exact && t->upstream_model.len == 0 && !t->provider->unusable;
 }
 
+bool model_names_need(const relay_config *c, const provider_config *p)
+{
+    for (size_t i = 0; i < c->route_count; i++)
+        for (size_t k = 0; k < c->routes[i].target_count; k++)
+            if (c->routes[i].targets[k].provider == p &&
+                model_names_pass(&c->routes[i], &c->routes[i].targets[k]))
+                return true;
+    return false;
+}
+
 static bool passes_to(const model_route *route, gw_str provider)
 {
     for (size_t i = 0; i < route->target_count; i++)

@@ -24,5 +24,8 @@ typedef struct listed_model {
 size_t model_names(const relay_config *c, const provider_models *said, size_t said_count,
                    gw_arena *arena, const listed_model **ret);
 
+/* Some route passes names on to `p`: what it has is worth to be asked for. */
+bool model_names_need(const relay_config *c, const provider_config *p);
+
 /* A target that `route` sends the name asked for to, as it is: what its provider has can be asked for. */
 bool model_names_pass(const model_route *route, const route_target *t);

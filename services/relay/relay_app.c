@@ -140,6 +140,7 @@ static void close_app(void *arg)
     gw_access_checker_free(a->access);
     config_store_free(a->config);
     model_catalog_free(a->catalog);
+    user_catalog_free(a->users);
     gw_mongo_free(a->mongo);
     relay_core_fini(&a->core);
     gw_rpc_channel_free(a->auth);

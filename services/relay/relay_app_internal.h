@@ -40,6 +40,7 @@ typedef struct relay_app {
     key_cache *keys;
     gw_http_client *upstreams;
     model_catalog *catalog;
+    user_catalog *users;
     relay_core core;
     front_http front;
     int64_t inflight_bound; /* what the flight table was made for */

@@ -214,7 +214,7 @@ static gw_status open_catalog(relay_app *a, gw_error *err)
 
     if (rc == GW_OK)
         model_catalog_set_config(a->catalog, config_store_current(a->config));
-    return rc;
+    return rc == GW_OK ? user_catalog_new(a->loop, a->upstreams, a->log, &a->users, err) : rc;
 }
 
 /* Settings that a reload may change, and our own token. */
@@ -235,6 +235,7 @@ static void adjust_core(relay_app *a)
     target_health_configure(a->core.health, conf->breaker_failures, conf->breaker_open_ms);
     l->max_in_flight = GW_MIN(conf->max_inflight, a->inflight_bound);
     model_catalog_set_refresh(a->catalog, conf->model_list_refresh_ms);
+    a->core.users = conf->model_list_refresh_ms > 0 ? a->users : NULL;
     a->providers.history_keep_ms = conf->history_retention_days * GW_MS_PER_DAY;
     ledger_keeper_set_request_max(a->ledgers, conf->request_timeout_ms + conf->drain_max_ms);
     a->front.trusted_proxies = conf->trusted_proxies.items;

@@ -20,6 +20,7 @@
 #include "relay_config.h"
 #include "target_health.h"
 #include "usage_tap.h"
+#include "user_catalog.h"
 
 #include "crypto/crypto.h"
 #include "http/client.h"
@@ -62,6 +63,7 @@ typedef struct relay_core {
     int64_t user_key_trouble_ms; /* the same of a LibreChat key */
     origin_set *origins; /* for cors.h; NULL: none (tests) */
     model_catalog *catalog; /* of models that providers have; NULL: none is known (tests) */
+    user_catalog *users; /* of agents that users may use; NULL: nobody is asked */
     offence_book *offences; /* NULL: nothing is counted (tests) */
     ledger_keeper *ledgers; /* NULL: limits are not enforced (tests) */
     gw_http_client *upstreams;

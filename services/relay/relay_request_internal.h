@@ -132,6 +132,7 @@ struct relay_request {
     gw_http_call *call_upstream; /* NULL when none is in flight */
     gw_rpc_client_call *usage_call;
     ledger_look *look; /* under way */
+    user_list_wait *list_wait; /* in the arena; NULL: none */
     struct own_limits *own_limits; /* what it brought */
     const route_target *asked; /* by the last attempt; NULL: there was none */
     const model_price *price; /* NULL: the book has none */

@@ -25,6 +25,10 @@ static void stop_operations(relay_request *r)
         ledger_look_cancel(gw_steal(&r->look));
         r->operations--;
     }
+    if (r->list_wait) {
+        user_catalog_leave(gw_steal(&r->list_wait));
+        r->operations--;
+    }
     if (!r->call_upstream)
         return;
     if (r->adapted.done && r->owns_body && !r->has_failed)

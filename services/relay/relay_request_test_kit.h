@@ -279,6 +279,13 @@ size_t model_names(const relay_config *c, const provider_models *said, size_t sa
     return 1;
 }
 
+bool model_names_need(const relay_config *c, const provider_config *p)
+{
+    (void)c;
+    (void)p;
+    return true;
+}
+
 size_t model_catalog_said(const model_catalog *m, gw_arena *arena, const provider_models **ret)
 {
     (void)m;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -151,3 +152,29 @@ def test_every_page_of_a_provider_is_read(stack: Suite, kind: str, page: Any, he
         for path in (f"/admin/models/{answer.json()['modelRoute']['id']}", f"/admin/providers/{kind}-lister"):
             stack.admin("DELETE", path)
         provider.close()
+
+
+def test_of_a_librechat_a_user_is_shown_what_he_may_use(stack: Suite) -> None:
+    def user(name: str) -> tuple[dict[str, Any], str]:
+        made = stack.make_key()
+        return made, become(made, name)
+
+    def become(made: dict[str, Any], name: str) -> str:
+        own = f"sk-{name}{secrets.token_hex(30)}"
+        body = {"origin": stack.librechat_url, "key": own}
+        answer = stack.admin("POST", f"/admin/api-keys/{made['id']}/librechat-key", json=body)
+        assert answer.status_code == 200, answer.text
+        return own
+
+    (anna, annas), (without, _), nobody = user("anna"), user("noacl"), stack.make_key()
+    eventually(lambda: "agent_tools" in listed(stack, nobody["key"]), "what the service's key may use")
+    assert {"agent_tools", "gpt-4o"} <= listed(stack, anna["key"]) == listed(stack, nobody["key"])
+    of_nobody = {name for name in listed(stack, nobody["key"]) if not name.startswith("agent_")}
+    assert listed(stack, without["key"]) == {*of_nobody, "agent_echo"}, "which the configuration names"
+    headers = [value for entry in stack.upstream_log(librechat=True) if entry["method"] == "GET" for _, value in entry["headers"]]
+    assert headers.count(f"Bearer {annas}") == 1, "it is remembered"
+    become(without, "allowed")
+    eventually(lambda: "agent_tools" in listed(stack, without["key"]), "a key that is set anew is asked for anew")
+    become(anna, "invalid")
+    eventually(lambda: "agent_tools" not in listed(stack, anna["key"]), "a key that is refused shows nothing")
+    eventually(lambda: stack.processes["relay"].events("user_models_unread"), "the line that says why")

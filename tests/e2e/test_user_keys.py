@@ -12,13 +12,12 @@ from typing import Any
 import grpc
 import httpx
 import pytest
-from harness.ports import eventually
+from harness.ports import eventually, kept
 from harness.suite import Suite, base62
 
 CREATE = "apirelay.relay.v1.ChatService/CreateChatCompletion"
 AGENT = "agent_echo"
 SERVICE = "sk-librechat-provider-key"
-APPLIES_SECONDS = 1.0
 Making = Callable[..., str]
 
 
@@ -112,7 +111,7 @@ def test_what_is_shown_of_it_is_where_it_goes_and_how_it_begins(suite: Suite) ->
     assert shown["origin"] == suite.librechat_url and shown["keyPrefix"] == value[:8] and shown["setAt"]
     again = librechat_key("again")
     assert set_key(suite, key, again).json()["apiKey"]["librechat"]["keyPrefix"] == again[:8]
-    eventually(lambda: asked_as(suite, key) == again, "the new one", APPLIES_SECONDS)
+    eventually(lambda: asked_as(suite, key) == again, "the new one")
     regenerated = suite.admin("POST", f"/admin/api-keys/{key['id']}/regenerate", json={}).json()
     assert asked_as(suite, regenerated) == again
     stored = suite.mongo()["api_keys"].find_one({"keyId": key["keyId"]})["librechat"]
@@ -121,16 +120,23 @@ def test_what_is_shown_of_it_is_where_it_goes_and_how_it_begins(suite: Suite) ->
     assert len(entries) == 4 and value not in str(entries) and suite.librechat_url in str(entries)
 
 
-def test_it_is_set_replaced_and_removed_within_a_second(suite: Suite) -> None:
+def test_it_is_set_and_removed_within_a_second(suite: Suite) -> None:
     key, value = user(suite, "brief")
-    assert asked_as(suite, key) == value
-    assert remove_key(suite, key).status_code == 200
-    began = time.monotonic()
-    eventually(lambda: asked_as(suite, key) == SERVICE, "the removal", APPLIES_SECONDS)
-    assert time.monotonic() - began < APPLIES_SECONDS
+
+    def applies_s() -> float:
+        assert set_key(suite, key, value).status_code == 200
+        began = time.monotonic()
+        eventually(lambda: asked_as(suite, key) == value, "it is used")
+        set_s = time.monotonic() - began
+        assert remove_key(suite, key).status_code == 200
+        began = time.monotonic()
+        eventually(lambda: asked_as(suite, key) == SERVICE, "the removal")
+        return max(set_s, time.monotonic() - began)
+
+    kept(applies_s, 1.0, "a change of a LibreChat key reaches the relay")
     assert remove_key(suite, key).status_code == 200 and "librechat" not in suite.shown(f"/admin/api-keys/{key['id']}")["apiKey"]
     assert set_key(suite, key, value).status_code == 200
-    eventually(lambda: asked_as(suite, key) == value, "it is back", APPLIES_SECONDS)
+    eventually(lambda: asked_as(suite, key) == value, "it is back")
     assert suite.admin("DELETE", f"/admin/api-keys/{key['id']}").status_code == 200
     assert "librechat" not in suite.mongo()["api_keys"].find_one({"keyId": key["keyId"]})
     assert set_key(suite, key, value).json()["error"]["status"] == "FAILED_PRECONDITION"
@@ -173,7 +179,7 @@ def test_a_provider_elsewhere_is_not_given_it(suite: Suite, route: Making) -> No
     moved = suite.librechat_url.replace("127.0.0.1", "localhost")  # another name of the same server is another origin
     model = route(baseUrl=moved, credential="env:RELAY_CREDENTIAL_LIBRECHAT")
     assert set_key(suite, key, value).status_code == 200
-    eventually(lambda: asked_as(suite, key) == value, "the new origin", APPLIES_SECONDS)
+    eventually(lambda: asked_as(suite, key) == value, "the new origin")
     assert asked_as(suite, key, model) == SERVICE
 
 
@@ -216,4 +222,4 @@ def test_a_key_that_its_librechat_refuses_is_its_users_trouble_alone(suite: Suit
     denied = suite.chat(norole["key"], AGENT)
     assert denied.status_code == 502 and f"may not use {AGENT}" in denied.json()["error"]["message"]
     assert set_key(suite, bad, librechat_key("good")).status_code == 200
-    eventually(lambda: suite.chat(bad["key"], AGENT).status_code == 200, "the new key", APPLIES_SECONDS)
+    eventually(lambda: suite.chat(bad["key"], AGENT).status_code == 200, "the new key")

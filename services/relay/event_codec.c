@@ -58,7 +58,8 @@ static bool cut_to_fit(usage_event *e, size_t cap, cut_text texts[2],
 
 size_t event_pack(const usage_event *e, uint8_t *out, size_t cap)
 {
-    size_t len = event_pack_usual(e, out, cap);
+    event_figures unused = EVENT_FIGURES_NONE;
+    size_t len = event_pack_usual(e, out, cap, &unused);
     if (len > 0)
         return len;
     if (packed_size(e) <= cap)
@@ -219,11 +220,11 @@ static inline bool take_field(event_figures *e, cursor *c)
 bool event_read_figures(gw_str packed, event_figures *ret)
 {
     cursor c = {.at = (const uint8_t *)packed.ptr, .end = (const uint8_t *)packed.ptr + packed.len};
-    event_figures e = {.ttft_ms = INT64_MIN};
+    event_figures e = EVENT_FIGURES_NONE;
     while (c.at < c.end)
         if (!take_field(&e, &c))
             return false;
-    e.ttft_ms = e.ttft_ms == INT64_MIN ? -1 : GW_MAX(e.ttft_ms, 0);
+    e.ttft_ms = GW_MAX(e.ttft_ms, -1);
     *ret = e;
     return true;
 }

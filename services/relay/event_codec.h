@@ -24,15 +24,29 @@ size_t event_pack(const usage_event *e, uint8_t *out, size_t cap);
 typedef struct event_figures {
     gw_str api_key_id, model, route;
     int64_t status_code, duration_ms, prompt_tokens, completion_tokens, cost_nano_usd, repeat_count;
-    int64_t ttft_ms; /* -1: none */
+    int64_t ttft_ms; /* -1: none, or a time before the start */
     int64_t timestamp_ms, total_tokens;
     int64_t key_load_id, client_load_id, owner_load_id; /* 0: of no ledger */
     int64_t grant_id, client_grant_id, owner_grant_id; /* 0: of no position */
     int64_t upstream_accepted; /* 0: no */
 } event_figures;
 
-/* Without an allocation: every event passes here. False when it is no message. */
+#define EVENT_FIGURES_NONE ((event_figures){.ttft_ms = -1}) /* of nothing */
+
+/* Of bytes from elsewhere; what we pack ourselves notes them (event_pack.h). Without an allocation. False when it is no message. */
 GW_CHECK bool event_read_figures(gw_str packed, event_figures *ret);
+
+/* Fetches them into this processor's cache (a hint, no wait). */
+static inline void event_figures_expect(const event_figures *f)
+{
+    for (size_t i = 0; i < sizeof(*f); i += 64)
+        __builtin_prefetch((const char *)f + i);
+}
+static inline void event_figures_expect_use(const event_figures *f) /* the same, to write there */
+{
+    for (size_t i = 0; i < sizeof(*f); i += 64)
+        __builtin_prefetch((const char *)f + i, 1);
+}
 
 /* How far a request was when its relay died. */
 typedef struct event_progress {

@@ -1,4 +1,4 @@
-#include "event_codec.h"
+#include "event_pack.h"
 
 #include "testing/cmocka.h"
 
@@ -44,6 +44,11 @@ static void assert_packed_as_protobuf_does(const usage_event *e)
     assert_int_equal(len, apirelay__usage__v1__usage_event__get_packed_size(e));
     assert_int_equal(apirelay__usage__v1__usage_event__pack(e, theirs), len);
     assert_memory_equal(ours, theirs, len);
+    event_figures noted = EVENT_FIGURES_NONE, there;
+    if (event_pack_usual(e, ours, sizeof(ours), &noted) == 0)
+        return;
+    assert_true(event_read_figures(gw_str_n(ours, len), &there));
+    assert_memory_equal(&noted, &there, sizeof(there));
 }
 
 /* Each field alone with values of each length, and all of them together. */

@@ -1,24 +1,25 @@
 #include "event_pack.h"
 
-/* Every field of event.proto by its number; a test packs each of the descriptor's and compares. */
-#define FIELDS(BYTES, TEXT, NUMBER, BOOL, OPTIONAL, HEADERS)                                       \
+/* Every field of event.proto by its number, those that are figures (event_codec.c has the same) as such; a test packs each of the
+ * descriptor's and compares. */
+#define FIELDS(FIGURE, BYTES, TEXT, NUMBER, BOOL, OPTIONAL, HEADERS)                               \
     BYTES(1, event_id)                                                                             \
-    NUMBER(2, timestamp_ms)                                                                        \
-    BYTES(3, api_key_id)                                                                           \
+    FIGURE(NUMBER, 2, timestamp_ms)                                                                \
+    FIGURE(BYTES, 3, api_key_id)                                                                   \
     TEXT(4, key_id)                                                                                \
     TEXT(5, request_id)                                                                            \
     TEXT(6, endpoint)                                                                              \
-    TEXT(7, model)                                                                                 \
-    TEXT(8, route)                                                                                 \
+    FIGURE(TEXT, 7, model)                                                                         \
+    FIGURE(TEXT, 8, route)                                                                         \
     TEXT(9, provider)                                                                              \
     TEXT(10, upstream_model)                                                                       \
-    NUMBER(11, status_code)                                                                        \
-    NUMBER(12, duration_ms)                                                                        \
-    OPTIONAL(13, ttft_ms)                                                                          \
-    NUMBER(14, prompt_tokens)                                                                      \
-    NUMBER(15, completion_tokens)                                                                  \
-    NUMBER(16, cost_nano_usd)                                                                      \
-    NUMBER(17, total_tokens)                                                                       \
+    FIGURE(NUMBER, 11, status_code)                                                                \
+    FIGURE(NUMBER, 12, duration_ms)                                                                \
+    FIGURE(OPTIONAL, 13, ttft_ms)                                                                  \
+    FIGURE(NUMBER, 14, prompt_tokens)                                                              \
+    FIGURE(NUMBER, 15, completion_tokens)                                                          \
+    FIGURE(NUMBER, 16, cost_nano_usd)                                                              \
+    FIGURE(NUMBER, 17, total_tokens)                                                               \
     NUMBER(18, cached_tokens)                                                                      \
     NUMBER(19, reasoning_tokens)                                                                   \
     TEXT(20, method)                                                                               \
@@ -39,28 +40,29 @@
     TEXT(35, client_version)                                                                       \
     TEXT(36, end_user)                                                                             \
     HEADERS(37, headers)                                                                           \
-    NUMBER(38, repeat_count)                                                                       \
+    FIGURE(NUMBER, 38, repeat_count)                                                               \
     NUMBER(39, prompt_estimate_tokens)                                                             \
-    BOOL(40, upstream_accepted)                                                                    \
+    FIGURE(BOOL, 40, upstream_accepted)                                                            \
     BOOL(41, ceiling_ignored)                                                                      \
     BOOL(42, truncated)                                                                            \
     NUMBER(43, cache_write_tokens)                                                                 \
     NUMBER(44, images)                                                                             \
     NUMBER(45, long_cache_write_tokens)                                                            \
     TEXT(46, upstream_response_id)                                                                 \
-    NUMBER(60, key_load_id)                                                                        \
-    NUMBER(61, client_load_id)                                                                     \
-    NUMBER(62, owner_load_id)                                                                      \
-    NUMBER(63, grant_id)                                                                           \
+    FIGURE(NUMBER, 60, key_load_id)                                                                \
+    FIGURE(NUMBER, 61, client_load_id)                                                             \
+    FIGURE(NUMBER, 62, owner_load_id)                                                              \
+    FIGURE(NUMBER, 63, grant_id)                                                                   \
     NUMBER(64, grant_sequence)                                                                     \
-    NUMBER(65, client_grant_id)                                                                    \
-    NUMBER(66, owner_grant_id)
+    FIGURE(NUMBER, 65, client_grant_id)                                                            \
+    FIGURE(NUMBER, 66, owner_grant_id)
 
 enum { WIRE_VARINT = 0, WIRE_BYTES = 2 };
 
 typedef struct packer {
     uint8_t *at;
     const uint8_t *end;
+    gw_str last; /* bytes or text that was put */
     bool is_full; /* something did not fit: nothing is written from then on that matters */
 } packer;
 
@@ -88,13 +90,32 @@ static inline void put_number(packer *p, unsigned field, uint64_t value)
     put_varint(p, value);
 }
 
+/* Most texts are short: a call costs more than the bytes do. Two halves that overlap are any length in between. */
+static inline void copy(uint8_t *to, const void *from, size_t len)
+{
+    const uint8_t *bytes = from;
+    if (len < 4 || len > 32) {
+        memcpy(to, from, len);
+    } else if (len <= 8) {
+        memcpy(to, bytes, 4);
+        memcpy(to + len - 4, bytes + len - 4, 4);
+    } else if (len <= 16) {
+        memcpy(to, bytes, 8);
+        memcpy(to + len - 8, bytes + len - 8, 8);
+    } else {
+        memcpy(to, bytes, 16);
+        memcpy(to + len - 16, bytes + len - 16, 16);
+    }
+}
+
 static inline void put_bytes(packer *p, unsigned field, const void *bytes, size_t len)
 {
     if (!has_room(p, TAG_MAX + VARINT_MAX + len))
         return;
     put_varint(p, field << 3 | WIRE_BYTES);
     put_varint(p, len);
-    memcpy(p->at, bytes, len);
+    copy(p->at, bytes, len);
+    p->last = gw_str_n(p->at, len);
     p->at += len;
 }
 
@@ -130,9 +151,10 @@ static void put_headers(packer *p, unsigned field, const usage_event *e)
     }
 }
 
-size_t event_pack_usual(const usage_event *e, uint8_t *out, size_t cap)
+size_t event_pack_usual(const usage_event *e, uint8_t *out, size_t cap, event_figures *figures)
 {
     packer p = {.at = out, .end = out + cap};
+    event_figures f = *figures;
 #define BYTES(number, name)                                                                        \
     if (e->name.len > 0)                                                                           \
         put_bytes(&p, number, e->name.data, e->name.len);
@@ -147,6 +169,22 @@ size_t event_pack_usual(const usage_event *e, uint8_t *out, size_t cap)
     if (e->name##_presence_case == (number))                                                       \
         put_number(&p, number, (uint64_t)e->name);
 #define HEADERS(number, name) put_headers(&p, number, e);
-    FIELDS(BYTES, TEXT, NUMBER, BOOL, OPTIONAL, HEADERS)
+#define NOTE_BYTES(number, name)                                                                   \
+    if (p.last.len > 0)                                                                            \
+        f.name = p.last;
+#define NOTE_TEXT NOTE_BYTES
+#define NOTE_NUMBER(number, name)                                                                  \
+    if (e->name != 0)                                                                              \
+        f.name = e->name;
+#define NOTE_BOOL NOTE_NUMBER
+#define NOTE_OPTIONAL(number, name)                                                                \
+    if (e->name##_presence_case == (number))                                                       \
+        f.name = GW_MAX(e->name, -1);
+#define FIGURE(KIND, number, name)                                                                 \
+    p.last = gw_str_n(NULL, 0);                                                                    \
+    KIND(number, name)                                                                             \
+    NOTE_##KIND(number, name)
+    FIELDS(FIGURE, BYTES, TEXT, NUMBER, BOOL, OPTIONAL, HEADERS)
+    *figures = f;
     return p.is_full ? 0 : (size_t)(p.at - out);
 }

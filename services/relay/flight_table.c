@@ -102,15 +102,26 @@ static void set_state(flight_slot *s, flight_state state)
     atomic_store_explicit(&s->state, (uint32_t)state, memory_order_release);
 }
 
-bool flight_slot_open(flight_slot *s, const usage_event *e)
+/* Where it will stand when the event is finished. */
+static void move_to_done(const flight_slot *s, gw_str *text)
+{
+    if (text->len > 0)
+        text->ptr += s->done - s->open;
+}
+
+bool flight_slot_open(flight_slot *s, const usage_event *e, event_figures *f)
 {
     event_progress none = {0};
     next_generation(s);
     flight_slot_progress(s, &none);
-    s->open_len = (uint32_t)event_pack_usual(e, s->open, sizeof(s->open));
+    *f = EVENT_FIGURES_NONE;
+    s->open_len = (uint32_t)event_pack_usual(e, s->open, sizeof(s->open), f);
     bool is_whole = s->open_len > 0;
     if (!is_whole)
         s->open_len = pack(e, s->open, sizeof(s->open));
+    move_to_done(s, &f->api_key_id);
+    move_to_done(s, &f->model);
+    move_to_done(s, &f->route);
     s->open_sum = area_sum(flight_slot_generation(s), AREA_OPEN, s->open, s->open_len);
     set_state(s, FLIGHT_OPEN);
     return is_whole;
@@ -131,16 +142,29 @@ static void seal_done(flight_slot *s, uint32_t len)
     set_state(s, FLIGHT_DONE);
 }
 
-void flight_slot_done(flight_slot *s, const usage_event *e)
+/* What had to be cut is read again: seldom. */
+static uint32_t pack_done(flight_slot *s, const usage_event *e, size_t cap, event_figures *f)
+{
+    *f = EVENT_FIGURES_NONE;
+    uint32_t len = (uint32_t)event_pack_usual(e, s->done, cap, f);
+    if (len > 0)
+        return len;
+    len = pack(e, s->done, cap);
+    if (!event_read_figures(gw_str_n(s->done, len), f))
+        *f = EVENT_FIGURES_NONE;
+    return len;
+}
+
+void flight_slot_done(flight_slot *s, const usage_event *e, event_figures *f)
 {
     if (flight_slot_state(s) == FLIGHT_FREE)
         next_generation(s);
-    seal_done(s, pack(e, s->done, sizeof(s->done)));
+    seal_done(s, pack_done(s, e, sizeof(s->done), f));
 }
 
-bool flight_slot_finish(flight_slot *s, const usage_event *rest)
+bool flight_slot_finish(flight_slot *s, const usage_event *rest, event_figures *f)
 {
-    size_t len = event_pack_usual(rest, s->done + s->open_len, sizeof(s->done) - s->open_len);
+    size_t len = event_pack_usual(rest, s->done + s->open_len, sizeof(s->done) - s->open_len, f);
     if (len == 0 || flight_slot_state(s) != FLIGHT_OPEN)
         return false;
     memcpy(s->done, s->open, s->open_len);
@@ -194,11 +218,11 @@ int64_t flight_slot_repeats(const flight_slot *s)
     return is_ours ? GW_MIN((int64_t)(v & UINT32_MAX), (int64_t)FLIGHT_REPEATS_MAX) : 0;
 }
 
-void flight_slot_fold(flight_slot *s, const usage_event *e, int64_t repeats)
+void flight_slot_fold(flight_slot *s, const usage_event *e, int64_t repeats, event_figures *f)
 {
     next_generation(s);
     set_repeats(s, repeats);
-    seal_done(s, pack(e, s->done, sizeof(s->done) - FOLD_TAIL_BYTES));
+    seal_done(s, pack_done(s, e, sizeof(s->done) - FOLD_TAIL_BYTES, f));
 }
 
 bool flight_slot_repeat(flight_slot *s)
@@ -212,7 +236,7 @@ bool flight_slot_repeat(flight_slot *s)
 
 /* repeat_count, as a varint of fixed length: of a field given twice the last counts. The sum does not cover it, so that a death
  * meanwhile leaves the event whole and the recovery writes the same again. */
-void flight_slot_close_fold(flight_slot *s)
+static void append_repeats(flight_slot *s)
 {
     uint64_t rest = (uint64_t)flight_slot_repeats(s);
     uint8_t *at = s->done + s->done_len;
@@ -222,6 +246,13 @@ void flight_slot_close_fold(flight_slot *s)
     *at++ = REPEAT_TAG >> 7;
     for (int i = 0; i < REPEAT_VARINT_BYTES; i++, rest >>= 7)
         *at++ = (uint8_t)(rest & 0x7f) | (i < REPEAT_VARINT_BYTES - 1 ? 0x80 : 0);
+}
+
+void flight_slot_close_fold(flight_slot *s, event_figures *f)
+{
+    append_repeats(s);
+    if (flight_slot_repeats(s) > 0)
+        f->repeat_count = flight_slot_repeats(s);
 }
 
 /* ---- recovery ---- */
@@ -282,7 +313,7 @@ flight_found flight_slot_recover(flight_slot *s, uint64_t committed,
 {
     flight_found found = look(s, committed, positions);
     if (found == FLIGHT_FOUND_DONE)
-        flight_slot_close_fold(s);
+        append_repeats(s);
     if (found == FLIGHT_FOUND_DONE || found == FLIGHT_FOUND_INTERRUPTED)
         return found;
     flight_slot_free(s);

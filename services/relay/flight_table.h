@@ -72,25 +72,30 @@ static inline uint64_t flight_slot_generation(const flight_slot *s)
     return atomic_load_explicit(&s->generation, memory_order_relaxed);
 }
 
-/* True when all of `e` is there; else it was cut to fit. */
-bool flight_slot_open(flight_slot *s, const usage_event *e);
+/*
+ * What is stored is noted beside it: of a slot that has become DONE `f` is what event_read_figures() finds in its event, views into the
+ * slot. From one use of a slot's functions to the next it is the same, and nobody else's.
+ *
+ * True when all of `e` is there; else it was cut to fit.
+ */
+bool flight_slot_open(flight_slot *s, const usage_event *e, event_figures *f);
 void flight_slot_progress(flight_slot *s, const event_progress *p);
-void flight_slot_done(flight_slot *s, const usage_event *e);
+void flight_slot_done(flight_slot *s, const usage_event *e, event_figures *f);
 /*
  * The same after an event that was opened whole: `rest` has what has been learnt since. What it says stands for what was said before, as of
  * a field given twice the last counts; where it says nothing (proto3's zeroes) the former stands. False when both do not fit.
  */
-GW_CHECK bool flight_slot_finish(flight_slot *s, const usage_event *rest);
+GW_CHECK bool flight_slot_finish(flight_slot *s, const usage_event *rest, event_figures *f);
 void flight_slot_free(flight_slot *s);
 
 /*
  * FREE ─▶ DONE with an event that stands for `repeats` refusals (1 … FLIGHT_REPEATS_MAX), its own repeat_count 0; then one more
  * each time: false when no more fit. flight_slot_close_fold() comes before flight_slot_event(); of another DONE slot it changes nothing.
  */
-void flight_slot_fold(flight_slot *s, const usage_event *e, int64_t repeats);
+void flight_slot_fold(flight_slot *s, const usage_event *e, int64_t repeats, event_figures *f);
 bool flight_slot_repeat(flight_slot *s);
 int64_t flight_slot_repeats(const flight_slot *s); /* 0: of no fold */
-void flight_slot_close_fold(flight_slot *s);
+void flight_slot_close_fold(flight_slot *s, event_figures *f);
 
 gw_str flight_slot_event(const flight_slot *s); /* of a DONE slot */
 

@@ -59,6 +59,14 @@ static void check_open_event(gw_str packed)
     check_slot(&s, 2);
 }
 
+static void check_figures(const flight_slot *s, const event_figures *noted)
+{
+    event_figures there;
+
+    fuzz_require(event_read_figures(flight_slot_event(s), &there));
+    fuzz_require(memcmp(noted, &there, sizeof(there)) == 0);
+}
+
 static void check_packing(gw_str packed)
 {
     uint8_t out[EVENT_MAX_BYTES];
@@ -73,11 +81,15 @@ static void check_packing(gw_str packed)
     if (len)
         check_event(gw_str_n(out, len));
     flight_slot s = {0};
-    flight_slot_open(&s, e);
-    flight_slot_done(&s, e);
+    event_figures f;
+    flight_slot_open(&s, e, &f);
+    flight_slot_done(&s, e, &f);
+    check_figures(&s, &f);
     check_slot(&s, 0);
-    if (flight_slot_open(&s, e) && flight_slot_finish(&s, e))
+    if (flight_slot_open(&s, e, &f) && flight_slot_finish(&s, e, &f)) {
+        check_figures(&s, &f);
         check_slot(&s, 0);
+    }
     apirelay__usage__v1__usage_event__free_unpacked(e, NULL);
 }
 

@@ -5,6 +5,16 @@
 
 #include <sys/stat.h>
 
+static event_figures figures; /* of the slot that was stored to last */
+
+/* What was noted is what is there. */
+static void check_figures(const flight_slot *s)
+{
+    event_figures there;
+    assert_true(event_read_figures(flight_slot_event(s), &there));
+    assert_memory_equal(&figures, &there, sizeof(there));
+}
+
 static flight_table *open_table(const kit *k, uint32_t slots, bool *renamed)
 {
     flight_table *t = NULL;
@@ -56,7 +66,7 @@ static void interrupted_ones_are_told_under_the_load_ids_that_their_positions_ha
         position_table_set_load(positions, *rows[i], 100 + i);
     }
     e.key_load_id = e.client_load_id = e.owner_load_id = 7;
-    flight_slot_open(flight_table_slot(t, 0), &e);
+    flight_slot_open(flight_table_slot(t, 0), &e, &figures);
     t = reopen(k, t);
     assert_int_equal(flight_slot_recover(flight_table_slot(t, 0), 0, positions),
                      FLIGHT_FOUND_INTERRUPTED);
@@ -78,12 +88,13 @@ static void slots_survive_in_each_state(void **state)
     uint8_t id[12] = "event-000001";
     usage_event e = kit_event(id, 10);
     flight_table *t = open_table(k, 4, &renamed);
-    flight_slot_open(flight_table_slot(t, 1), &e);
+    flight_slot_open(flight_table_slot(t, 1), &e, &figures);
     flight_slot_progress(flight_table_slot(t, 1),
                          &(event_progress){.completion_tokens = 5, .status_code = 200});
-    flight_slot_open(flight_table_slot(t, 2), &e);
-    flight_slot_done(flight_table_slot(t, 2), &e);
-    flight_slot_done(flight_table_slot(t, 3), &e); /* a refusal */
+    flight_slot_open(flight_table_slot(t, 2), &e, &figures);
+    flight_slot_done(flight_table_slot(t, 2), &e, &figures);
+    flight_slot_done(flight_table_slot(t, 3), &e, &figures); /* a refusal */
+    check_figures(flight_table_slot(t, 3));
     flight_table_rest(t);
     assert_int_equal(flight_slot_state(flight_table_slot(t, 2)), FLIGHT_DONE);
     t = reopen(k, t);
@@ -108,7 +119,7 @@ static void an_opened_event_is_finished_by_what_is_new(void **state)
     kit *k = *state;
     bool renamed;
     uint8_t id[12] = "event-000001";
-    char complete[] = "complete", long_error[EVENT_MAX_BYTES];
+    char complete[] = "complete", route[] = "gpt-*", long_error[EVENT_MAX_BYTES];
     usage_event e = kit_event(id, 10), rest = APIRELAY__USAGE__V1__USAGE_EVENT__INIT;
     flight_table *t = open_table(k, 1, &renamed);
     flight_slot *s = flight_table_slot(t, 0);
@@ -116,30 +127,31 @@ static void an_opened_event_is_finished_by_what_is_new(void **state)
     rest.outcome = complete;
     rest.cost_nano_usd = 90;
     rest.completion_tokens = 5;
-    assert_false(flight_slot_finish(s, &rest)); /* nothing is open */
-    assert_true(flight_slot_open(s, &e));
+    rest.route = route;
+    assert_false(flight_slot_finish(s, &rest, &figures)); /* nothing is open */
+    assert_true(flight_slot_open(s, &e, &figures));
 
     memset(long_error, 'x', sizeof(long_error) - 1);
     long_error[sizeof(long_error) - 1] = '\0';
     char *no_error = rest.error;
     rest.error = long_error;
-    assert_false(flight_slot_finish(s, &rest));
+    assert_false(flight_slot_finish(s, &rest, &figures));
     assert_int_equal(flight_slot_state(s), FLIGHT_OPEN);
 
     rest.error = no_error;
-    assert_true(flight_slot_finish(s, &rest));
+    assert_true(flight_slot_finish(s, &rest, &figures));
+    check_figures(s);
+    assert_int_equal(figures.cost_nano_usd, 90);
+    assert_int_equal(figures.completion_tokens, 5);
+    assert_true(gw_str_eq_c(figures.model, e.model) && gw_str_eq_c(figures.route, route));
     t = reopen(k, t);
     s = flight_table_slot(t, 0);
     assert_int_equal(flight_slot_recover(s, 0, NULL), FLIGHT_FOUND_DONE);
     usage_event *back = unpack(s);
-    event_figures figures;
     assert_memory_equal(back->event_id.data, id, 12);
     assert_string_equal(back->outcome, complete);
     assert_int_equal(back->prompt_estimate_tokens, e.prompt_estimate_tokens);
     assert_int_equal(back->cost_nano_usd, 90);
-    assert_true(event_read_figures(flight_slot_event(s), &figures));
-    assert_int_equal(figures.cost_nano_usd, 90);
-    assert_int_equal(figures.completion_tokens, 5);
     apirelay__usage__v1__usage_event__free_unpacked(back, NULL);
     flight_table_free(t);
 }
@@ -155,7 +167,7 @@ static void an_event_too_long_for_its_slot_is_not_opened_whole(void **state)
     memset(agent, 'x', sizeof(agent) - 1);
     agent[sizeof(agent) - 1] = '\0';
     e.user_agent = agent;
-    assert_false(flight_slot_open(flight_table_slot(t, 0), &e));
+    assert_false(flight_slot_open(flight_table_slot(t, 0), &e, &figures));
     flight_table_free(t);
 }
 
@@ -167,14 +179,14 @@ static void what_the_spool_has_is_not_taken_again(void **state)
     usage_event e = kit_event(id, 10);
     flight_table *t = open_table(k, 1, &renamed);
     flight_slot *s = flight_table_slot(t, 0);
-    flight_slot_done(s, &e);
+    flight_slot_done(s, &e, &figures);
     uint64_t generation = flight_slot_generation(s);
     assert_int_equal(flight_slot_recover(s, generation - 1, NULL), FLIGHT_FOUND_DONE);
     assert_int_equal(flight_slot_recover(s, generation, NULL), FLIGHT_FOUND_COMMITTED);
     assert_int_equal(flight_slot_state(s), FLIGHT_FREE);
     /* An older page came back: the next use of the slot is still newer than what the spool knows. */
     assert_int_equal(flight_slot_recover(s, generation + 7, NULL), FLIGHT_FOUND_NOTHING);
-    flight_slot_done(s, &e);
+    flight_slot_done(s, &e, &figures);
     assert_true(flight_slot_generation(s) > generation + 7);
     flight_table_free(t);
 }
@@ -187,19 +199,20 @@ static void a_torn_end_leaves_the_beginning(void **state)
     usage_event e = kit_event(id, 10);
     flight_table *t = open_table(k, 1, &renamed);
     flight_slot *s = flight_table_slot(t, 0);
-    flight_slot_open(s, &e);
-    flight_slot_done(s, &e);
+    flight_slot_open(s, &e, &figures);
+    flight_slot_done(s, &e, &figures);
     s->done[20] ^= 1;
     assert_int_equal(flight_slot_recover(s, 0, NULL), FLIGHT_FOUND_INTERRUPTED);
     flight_slot_free(s);
-    flight_slot_done(s, &e); /* never opened in this generation: the old OPEN area does not count */
+    flight_slot_done(
+        s, &e, &figures); /* never opened in this generation: the old OPEN area does not count */
     s->done[20] ^= 1;
     assert_int_equal(flight_slot_recover(s, 0, NULL), FLIGHT_FOUND_TORN);
     assert_int_equal(flight_slot_state(s), FLIGHT_FREE);
-    flight_slot_open(s, &e);
+    flight_slot_open(s, &e, &figures);
     s->open[3] ^= 1;
     assert_int_equal(flight_slot_recover(s, 0, NULL), FLIGHT_FOUND_TORN);
-    flight_slot_open(s, &e);
+    flight_slot_open(s, &e, &figures);
     s->open_len = 5000;
     assert_int_equal(flight_slot_recover(s, 0, NULL), FLIGHT_FOUND_TORN);
     atomic_store(&s->state, 77);
@@ -219,7 +232,8 @@ static void figures_are_kept_whatever_the_texts(void **state)
     usage_event e = kit_event(id, 10);
     e.client_request_id = e.client_id = e.provider = e.error = e.model = text;
     flight_table *t = open_table(k, 1, &renamed);
-    flight_slot_done(flight_table_slot(t, 0), &e);
+    flight_slot_done(flight_table_slot(t, 0), &e, &figures);
+    check_figures(flight_table_slot(t, 0));
     usage_event *back = unpack(flight_table_slot(t, 0));
     assert_memory_equal(back->event_id.data, id, 12);
     assert_int_equal(back->cost_nano_usd, 42);
@@ -237,11 +251,13 @@ static void a_larger_table_keeps_its_slots(void **state)
     uint8_t id[12] = "event-000001";
     usage_event e = kit_event(id, 10);
     flight_table *t = open_table(k, 2, &renamed);
-    flight_slot_done(flight_table_slot(t, 1), &e);
+    flight_slot_done(flight_table_slot(t, 1), &e, &figures);
+    check_figures(flight_table_slot(t, 1));
     flight_table_free(t);
     t = open_table(k, 10, &renamed);
     assert_int_equal(flight_table_count(t), 10);
-    flight_slot_done(flight_table_slot(t, 9), &e);
+    flight_slot_done(flight_table_slot(t, 9), &e, &figures);
+    check_figures(flight_table_slot(t, 9));
     flight_table_free(t);
     t = open_table(k, 2, &renamed); /* fewer are wanted, none is lost */
     assert_int_equal(flight_table_count(t), 10);
@@ -291,7 +307,7 @@ static void a_row_that_counts_survives_with_its_count(void **state)
     usage_event e = kit_event(id, 0);
     flight_table *t = open_table(k, 2, &renamed);
     flight_slot *s = flight_table_slot(t, 0);
-    flight_slot_fold(s, &e, 1);
+    flight_slot_fold(s, &e, 1, &figures);
     for (int i = 0; i < 299; i++)
         assert_true(flight_slot_repeat(s));
     t = reopen(k, t);
@@ -306,7 +322,9 @@ static void a_row_that_counts_survives_with_its_count(void **state)
     /* The slot's next event counts once, whatever is left of the count. */
     flight_slot_free(s);
     e.repeat_count = 1;
-    flight_slot_done(s, &e);
+    flight_slot_done(s, &e, &figures);
+    flight_slot_close_fold(s, &figures);
+    check_figures(s);
     usage_event *next = unpack(s);
     assert_int_equal(next->repeat_count, 1);
     apirelay__usage__v1__usage_event__free_unpacked(next, NULL);
@@ -326,10 +344,11 @@ static void a_row_counts_no_more_than_usage_takes(void **state)
     e.error = text; /* the count has its place behind the longest event */
     flight_table *t = open_table(k, 1, &renamed);
     flight_slot *s = flight_table_slot(t, 0);
-    flight_slot_fold(s, &e, FLIGHT_REPEATS_MAX - 1);
+    flight_slot_fold(s, &e, FLIGHT_REPEATS_MAX - 1, &figures);
     assert_true(flight_slot_repeat(s));
     assert_false(flight_slot_repeat(s));
-    flight_slot_close_fold(s);
+    flight_slot_close_fold(s, &figures);
+    check_figures(s);
     assert_true(flight_slot_event(s).len <= EVENT_MAX_BYTES);
     usage_event *back = unpack(s);
     assert_int_equal(back->repeat_count, FLIGHT_REPEATS_MAX);

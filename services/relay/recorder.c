@@ -229,8 +229,11 @@ flight_slot *recorder_take_slot(recorder_lane *lane)
     flight_table *t = lane->recorder->table;
     if (lane->free_count == 0)
         return NULL;
-    if (lane->free_count > 1)
-        flight_slot_expect_use(flight_table_slot(t, lane->free[lane->free_count - 2]));
+    if (lane->free_count > 1) {
+        uint32_t next = lane->free[lane->free_count - 2];
+        event_figures_expect_use(&lane->rings->figures[next - lane->first]);
+        flight_slot_expect_use(flight_table_slot(t, next));
+    }
     return flight_table_slot(t, lane->free[--lane->free_count]);
 }
 
@@ -263,6 +266,11 @@ static uint32_t place_in(const recorder_lane *lane, const flight_slot *slot)
     return flight_table_index(lane->recorder->table, slot) - lane->first;
 }
 
+event_figures *recorder_figures(const recorder_lane *lane, const flight_slot *slot)
+{
+    return &lane->rings->figures[place_in(lane, slot)];
+}
+
 void recorder_hand_over(recorder_lane *lane, flight_slot *slot)
 {
     gw_fault_point("event.done");
@@ -274,7 +282,7 @@ void recorder_hand_over(recorder_lane *lane, flight_slot *slot)
 bool recorder_open_event(recorder_lane *lane, flight_slot *slot, const usage_event *e)
 {
     bool is_open = flight_slot_state(slot) == FLIGHT_OPEN;
-    bool is_whole = flight_slot_open(slot, e);
+    bool is_whole = flight_slot_open(slot, e, recorder_figures(lane, slot));
     gw_fault_point("event.opened");
     if (is_open) /* another attempt of the same request */
         return is_whole;
@@ -303,13 +311,13 @@ void recorder_done(recorder_lane *lane, flight_slot *slot, const usage_event *e)
 {
     if (flight_slot_state(slot) == FLIGHT_OPEN)
         count_closed(lane, slot);
-    flight_slot_done(slot, e);
+    flight_slot_done(slot, e, recorder_figures(lane, slot));
     recorder_hand_over(lane, slot);
 }
 
 bool recorder_finish(recorder_lane *lane, flight_slot *slot, const usage_event *rest)
 {
-    if (!flight_slot_finish(slot, rest))
+    if (!flight_slot_finish(slot, rest, recorder_figures(lane, slot)))
         return false;
     count_closed(lane, slot);
     recorder_hand_over(lane, slot);

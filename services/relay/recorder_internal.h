@@ -63,6 +63,8 @@ struct recorder {
     void *closed_arg;
 };
 
+event_figures *recorder_figures(const recorder_lane *lane,
+                                const flight_slot *slot); /* of its event */
 /* recorder.c: a DONE slot goes to the writer. */
 void recorder_hand_over(recorder_lane *lane, flight_slot *slot);
 /* Whether there is no slot for a request. Takes back what the writer has freed. */

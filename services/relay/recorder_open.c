@@ -90,8 +90,9 @@ static gw_status make_lanes(recorder *r, gw_error *err)
         lane->first = i * lane->count;
         lane->free = calloc(lane->count, sizeof(*lane->free));
         lane->is_stream = calloc(lane->count, sizeof(*lane->is_stream));
-        if (!lane->free || !lane->is_stream || !recorder_init_refusals(lane) ||
-            !index_ring_init(&lane->rings->done, lane->count) ||
+        lane->rings->figures = calloc(lane->count, sizeof(*lane->rings->figures));
+        if (!lane->free || !lane->is_stream || !lane->rings->figures ||
+            !recorder_init_refusals(lane) || !index_ring_init(&lane->rings->done, lane->count) ||
             !index_ring_init(&lane->rings->freed, lane->count))
             return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the recorder");
     }
@@ -215,6 +216,7 @@ void recorder_free(recorder *r)
         if (r->lanes[i].rings) {
             index_ring_fini(&r->lanes[i].rings->done);
             index_ring_fini(&r->lanes[i].rings->freed);
+            free(r->lanes[i].rings->figures);
         }
     }
     free(r->lanes);

@@ -20,7 +20,7 @@ static void close_row(recorder_lane *lane, refusal_key *k)
 {
     flight_slot *slot = k->slot;
     refusal_table_set_slot(&lane->refusals, k, NULL);
-    flight_slot_close_fold(slot);
+    flight_slot_close_fold(slot, recorder_figures(lane, slot));
     recorder_hand_over(lane, slot);
 }
 
@@ -96,7 +96,7 @@ static void open_row(recorder_lane *lane, refusal_key *k, flight_slot *slot, con
     usage_event first = *e;
     int64_t repeats = GW_MIN(1 + k->waiting, FLIGHT_REPEATS_MAX);
     first.repeat_count = 0;
-    flight_slot_fold(slot, &first, repeats);
+    flight_slot_fold(slot, &first, repeats, recorder_figures(lane, slot));
     k->waiting -= repeats - 1;
     recorder_add(&lane->folded, repeats - 1);
     refusal_table_set_slot(&lane->refusals, k, slot);

@@ -99,27 +99,33 @@ static void count_live(spool_writer *w, const event_figures *f)
         live_table_add(w->live, f);
 }
 
-/* Read once, while its bytes are on their way from the lane's cache anyway: for the live counters and for what positions have spent. */
-static void add_pending(spool_writer *w, uint32_t index)
+/* Its bytes are not looked at: they are for the spool to copy. `f` NULL: nothing is known of it. */
+static void add_pending(spool_writer *w, uint32_t index, const event_figures *f)
 {
     flight_slot *slot = flight_table_slot(w->o.table, index);
     spool_event *e = &w->pending[w->pending_count++];
-    event_figures f;
     *e = (spool_event){.bytes = flight_slot_event(slot),
                        .slot = index,
                        .generation = flight_slot_generation(slot)};
-    if (!event_read_figures(e->bytes, &f))
+    if (!f)
         return;
-    count_live(w, &f);
-    (void)ledger_event_of(&f, &e->spent);
+    count_live(w, f);
+    (void)ledger_event_of(f, &e->spent);
+}
+
+static const event_figures *figures_of(const spool_writer *w, unsigned lane, uint32_t index)
+{
+    return &w->o.lanes[lane].figures[index - lane * w->o.slots_per_lane];
 }
 
 /* So many at a time: each is on its way while those before it are looked at. */
-static size_t pop_some(spool_writer *w, index_ring *done, uint32_t indexes[COLLECT_AHEAD])
+static size_t pop_some(spool_writer *w, unsigned lane, uint32_t indexes[COLLECT_AHEAD])
 {
     size_t n = 0;
-    while (n < COLLECT_AHEAD && index_ring_pop(done, &indexes[n]))
-        flight_slot_expect(flight_table_slot(w->o.table, indexes[n++]));
+    for (; n < COLLECT_AHEAD && index_ring_pop(&w->o.lanes[lane].done, &indexes[n]); n++) {
+        event_figures_expect(figures_of(w, lane, indexes[n]));
+        flight_slot_expect(flight_table_slot(w->o.table, indexes[n]));
+    }
     return n;
 }
 
@@ -127,9 +133,9 @@ static void collect(spool_writer *w)
 {
     uint32_t indexes[COLLECT_AHEAD];
     for (unsigned i = 0; i < w->o.lane_count; i++)
-        for (size_t n; (n = pop_some(w, &w->o.lanes[i].done, indexes)) > 0;)
+        for (size_t n; (n = pop_some(w, i, indexes)) > 0;)
             for (size_t k = 0; k < n; k++)
-                add_pending(w, indexes[k]);
+                add_pending(w, indexes[k], figures_of(w, i, indexes[k]));
 }
 
 /* A second's table goes out when the second is over. One that finds the last still here goes on counting, so that none is lost. */
@@ -429,7 +435,9 @@ gw_status spool_writer_new(gw_loop *l, const spool_writer_options *o, spool_writ
 
 void spool_writer_add(spool_writer *w, uint32_t slot)
 {
-    add_pending(w, slot);
+    event_figures f;
+    gw_str event = flight_slot_event(flight_table_slot(w->o.table, slot));
+    add_pending(w, slot, event_read_figures(event, &f) ? &f : NULL);
 }
 
 bool spool_writer_commit_now(spool_writer *w)

@@ -24,6 +24,7 @@ typedef struct spool_writer spool_writer;
 typedef struct writer_lane {
     index_ring done; /* lane -> writer */
     index_ring freed; /* writer -> lane */
+    event_figures *figures; /* by slot of the lane; a slot's go with it */
 } writer_lane;
 
 /* What has changed; the receiver owns `live`. */

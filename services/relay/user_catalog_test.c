@@ -3,6 +3,7 @@
 
 #include "access/key_secret.h"
 #include "testing/cmocka.h"
+#include "testing/failing_alloc.h"
 #include "testing/fake_clock.h"
 
 #include <stdio.h>
@@ -312,6 +313,40 @@ static void a_list_that_is_too_long_is_none(void **state)
     be_gone(&anna);
 }
 
+/* Whichever allocation fails: it is asked for or not, told or not, and nothing is left behind. */
+static void without_memory_nothing_is_known_and_nothing_leaks(void **state)
+{
+    bool has_failed = true;
+    user anna;
+
+    (void)state;
+    be(&anna, "anna", "sk-anna");
+    for (size_t n = 1; has_failed; n++) {
+        anna.policy.generation++; /* a list of its own */
+        gw_failing_alloc_arm(n);
+        user_list_state asked_for = find(&anna);
+        has_failed = gw_failing_alloc_disarm();
+        assert_int_not_equal(asked_for, USER_LIST_KNOWN);
+        if (asked_for == USER_LIST_ASKED)
+            answer(asked_count - 1, 200, TWO);
+    }
+    has_failed = true;
+    for (size_t n = 1; has_failed; n++) {
+        anna.policy.generation++;
+        assert_int_equal(find(&anna), USER_LIST_ASKED);
+        size_t told = anna.told;
+        gw_failing_alloc_arm(n);
+        answer(asked_count - 1, 200, TWO);
+        has_failed = gw_failing_alloc_disarm();
+        assert_int_equal(anna.told, told + 1);
+        if (find(&anna) == USER_LIST_KNOWN)
+            assert_int_equal(anna.said.count, 2);
+        else
+            assert_true(has_failed);
+    }
+    be_gone(&anna);
+}
+
 /* The one that was wanted the longest ago goes; one that is being asked for stays. */
 static void there_are_only_so_many_lists(void **state)
 {
@@ -355,6 +390,7 @@ int main(void)
         TEST(of_what_never_was_known_nothing_is_told),
         TEST(who_wants_the_same_list_waits_for_the_same_answer),
         TEST(a_list_that_is_too_long_is_none),
+        TEST(without_memory_nothing_is_known_and_nothing_leaks),
         TEST(there_are_only_so_many_lists),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

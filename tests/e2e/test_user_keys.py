@@ -165,8 +165,10 @@ def test_what_is_no_key_or_no_origin_is_named(suite: Suite, body: dict[str, Any]
 
 def test_nobody_writes_it_as_a_member_of_the_key(suite: Suite) -> None:
     key, _ = user(suite, "member")
-    answer = suite.admin("PATCH", f"/admin/api-keys/{key['id']}", json={"librechat": {"origin": "https://evil.example"}})
-    assert answer.status_code == 400 and fields_of(answer)[0].startswith("librechat"), answer.text
+    written = {"librechat": {"origin": "https://evil.example"}}
+    for method, path in (("PATCH", f"/{key['id']}"), ("PUT", f"/{key['id']}"), ("POST", "")):
+        answer = suite.admin(method, f"/admin/api-keys{path}", json={"name": "x", **written})
+        assert answer.status_code == 400 and fields_of(answer)[0].startswith("librechat"), answer.text
     assert suite.admin("PATCH", f"/admin/api-keys/{key['id']}", json={"name": "renamed"}).status_code == 200
     assert suite.shown(f"/admin/api-keys/{key['id']}")["apiKey"]["librechat"]["origin"] == suite.librechat_url
 

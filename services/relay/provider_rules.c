@@ -97,6 +97,12 @@ static void check_user_key(check *c, const provider_message *p)
         violation(c, "requireUserKey", "is for kind \"librechat\", whose users they are");
 }
 
+static void check_balance(check *c, const provider_message *p)
+{
+    if (p->check_balance && strcmp(p->kind, "librechat") != 0)
+        violation(c, "checkBalance", "is for kind \"librechat\", whose balances they are");
+}
+
 static void check_base_url(check *c, const char *text)
 {
     gw_url url;
@@ -174,6 +180,7 @@ gw_status provider_check(const provider_message *p, const char *path, gw_json_vi
     check_transport(&c, p->transport);
     check_server_tools(&c, p);
     check_user_key(&c, p);
+    check_balance(&c, p);
     check_note(&c, p->note);
     check_timeout(&c, "connectTimeoutMs", p->connect_timeout_ms);
     check_timeout(&c, "firstByteTimeoutMs", p->first_byte_timeout_ms);

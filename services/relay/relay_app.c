@@ -142,6 +142,8 @@ static void close_app(void *arg)
     model_catalog_free(a->catalog);
     user_catalog_free(a->users);
     gw_mongo_free(a->mongo);
+    balance_book_free(a->core.balances);
+    balance_store_mongo_free(a->balance_store);
     relay_core_fini(&a->core);
     gw_rpc_channel_free(a->auth);
     gw_rpc_channel_free(a->usage);

@@ -5,6 +5,7 @@
 
 #include "relay_app.h"
 
+#include "balance_store_mongo.h"
 #include "chat_rpc.h"
 #include "config_store.h"
 #include "front_http.h"
@@ -25,6 +26,7 @@ typedef struct relay_app {
     gw_rpc_pump *pump;
     gw_rpc_channel *auth, *usage;
     gw_mongo *mongo;
+    balance_store *balance_store;
     config_store *config;
     gw_schema *schema;
     gw_access_checker *access;

@@ -75,6 +75,7 @@ static gw_status open_config(relay_app *a, gw_error *err)
     mongo.uri = conf->mongo_uri;
     mongo.database = conf->mongo_database;
     mongo.app_name = "relay";
+    mongo.threads += BALANCE_READS_MAX; /* whatever they wait for, the configuration has its own */
     const gw_tls_paths paths = {.ca_file = conf->mongo_ca_file};
     gw_status rc = gw_service_open_tls(a->service, &paths, &mongo.tls, err);
     if (rc == GW_OK)
@@ -86,6 +87,16 @@ static gw_status open_config(relay_app *a, gw_error *err)
     if (rc == GW_OK)
         relay_core_set_config(&a->core, relay_config_ref(config_store_current(a->config)));
     return rc;
+}
+
+/* Nothing is read before a provider says so (checkBalance). */
+static gw_status open_balances(relay_app *a, gw_error *err)
+{
+    a->balance_store = balance_store_mongo_new(a->mongo, a->conf->librechat_database);
+    const balance_book_options o = {.store = a->balance_store, .log = a->log, .metrics = a->shard};
+    if (a->balance_store)
+        a->core.balances = balance_book_new(a->loop, &o);
+    return a->core.balances ? GW_OK : gw_fail(err, GW_ERR_NO_MEMORY, "no memory for balances");
 }
 
 static gw_status open_recorder(relay_app *a, gw_error *err)
@@ -225,6 +236,7 @@ static void adjust_core(relay_app *a)
 
     a->core.service_token = gw_service_own_token(a->service);
     a->core.degrades = strcmp(conf->spool_full, "degrade") == 0;
+    a->core.refuses_unknown_balance = strcmp(conf->on_balance_loss, "refuse") == 0;
     l->body_max_bytes = (size_t)conf->body_max_bytes;
     l->answer_max_bytes = (size_t)conf->answer_max_bytes;
     l->request_timeout_ms = conf->request_timeout_ms;
@@ -378,8 +390,8 @@ static gw_status open_http(relay_app *a, gw_error *err)
 gw_status relay_app_open(void *app, gw_service *service, gw_error *err)
 {
     static gw_status (*const steps[])(relay_app * a, gw_error * err) = {
-        open_base,    open_config, open_recorder,  open_ledgers, open_guard,
-        open_origins, open_keys,   open_upstreams, open_catalog,
+        open_base,  open_config,  open_balances, open_recorder,  open_ledgers,
+        open_guard, open_origins, open_keys,     open_upstreams, open_catalog,
     };
     relay_app *a = app;
 

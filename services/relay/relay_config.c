@@ -150,6 +150,7 @@ static void build_provider(builder *b, provider_config *p, const provider_messag
     p->transport = gw_str_eq_c(gw_str_of(m->transport), "curl") ? GW_HTTP_CURL : GW_HTTP_OWN;
     p->exposes_server_tools = m->expose_server_tools;
     p->requires_user_key = m->require_user_key;
+    p->checks_balance = m->check_balance;
     p->connect_timeout_ms = m->connect_timeout_ms ? m->connect_timeout_ms : kind->connect_ms;
     p->first_byte_timeout_ms =
         m->first_byte_timeout_ms ? m->first_byte_timeout_ms : kind->first_byte_ms;

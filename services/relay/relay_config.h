@@ -27,6 +27,7 @@ typedef struct provider_config {
     const char *unusable; /* why it cannot be used (credential missing …), NULL when fine */
     gw_http_transport transport;
     bool exposes_server_tools; /* of a LibreChat: its tool calls are shown to callers */
+    bool checks_balance; /* of a LibreChat: of users whose own key is sent (balance_book.h) */
     bool requires_user_key; /* of a LibreChat: its `credential` is for no request (user_key.h) */
     size_t connections_max; /* kept without a request; 0: as by default */
     int64_t connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, total_timeout_ms;

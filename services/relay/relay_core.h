@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "balance_book.h"
 #include "credential_loads.h"
 #include "key_cache.h"
 #include "ledger_keeper.h"
@@ -62,6 +63,8 @@ typedef struct relay_core {
     int64_t signing_trouble_ms; /* when the log last said that one does not open */
     int64_t user_key_trouble_ms; /* the same of a LibreChat key */
     origin_set *origins; /* for cors.h; NULL: none (tests) */
+    balance_book *balances; /* of LibreChat's users; NULL: none is looked at (tests) */
+    bool refuses_unknown_balance; /* RELAY_ON_BALANCE_LOSS=refuse */
     model_catalog *catalog; /* of models that providers have; NULL: none is known (tests) */
     user_catalog *users; /* of agents that users may use; NULL: nobody is asked */
     offence_book *offences; /* NULL: nothing is counted (tests) */

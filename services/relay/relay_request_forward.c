@@ -200,6 +200,8 @@ static bool send_attempt(relay_request *r)
 static relay_stage ask(relay_request *r)
 {
     while (!r->pause || !gw_timer_is_armed(r->pause)) {
+        if (!relay_request_has_balance(r))
+            return r->has_failed ? STAGE_SETTLE : STAGE_FORWARD;
         if (send_attempt(r))
             break;
         if (!relay_request_may_try_again(r) || !relay_request_try_again(r))

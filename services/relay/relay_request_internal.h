@@ -137,7 +137,9 @@ struct relay_request {
     const route_target *asked; /* by the last attempt; NULL: there was none */
     const model_price *price; /* NULL: the book has none */
     int attempts; /* requests sent to providers */
-    bool is_to_send; /* an attempt follows, after its pause */
+    bool is_to_send; /* an attempt follows, after its pause, or once a balance is known */
+    struct balance_check *
+        balance; /* of the user whose LibreChat key is sent, in the arena; NULL: none was looked at */
     bool user_key_is_unreadable; /* that is the end: nobody else's account takes its place */
     bool has_credential; /* taken, of a provider that has several */
     bool outcome_is_known; /* of the last one, to the health of targets */
@@ -252,6 +254,11 @@ static inline bool relay_request_uses_user_key(const relay_request *r)
 
 /* upstream_answer.c: what the request was sent from is not needed any more. */
 void relay_request_release_body(relay_request *r);
+
+/* relay_request_balance.c: LibreChat's balance of the user whose key the next attempt is sent with. False: it is waited for (is_to_send), or
+ * has_failed. */
+bool relay_request_has_balance(relay_request *r);
+void relay_request_leave_balance(relay_request *r); /* nobody waits for it any more */
 
 /* relay_request_verify.c: signatures. */
 relay_stage relay_request_read_signature(relay_request *r); /* the stage to be in */

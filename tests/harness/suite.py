@@ -277,6 +277,7 @@ class Suite:
             "BODY_TIMEOUT": HEAD_TIMEOUT,
             "BODY_MAX": "4MiB",
             "SHUTDOWN_GRACE": "2s",
+            **books,
             "BREAKER_FAILURES": "0",  # many tests ask for the same model that always fails; those of breakers say their own
             "MODEL_LIST_REFRESH": "0s",  # upstreams count what they are asked
             "CREDENTIAL_SCRIPTED": "sk-scripted-provider-key",

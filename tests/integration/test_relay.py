@@ -98,6 +98,7 @@ BAD_PROVIDERS: dict[str, dict[str, Any]] = {
     "an unknown transport": {"transport": "pigeon"},
     "tools of a server that has none": {"exposeServerTools": True},
     "users of a server that has none": {"requireUserKey": True},
+    "balances of a server that has none": {"checkBalance": True},
 }
 
 

@@ -9,6 +9,7 @@ Needs pymongo, which only the tests' environment has.
 from __future__ import annotations
 
 import hashlib
+import sys
 from datetime import datetime, timezone
 from typing import Any
 
@@ -25,13 +26,22 @@ class Books:
         import pymongo
 
         self.object_id = bson.ObjectId
-        self.database: Any = pymongo.MongoClient(uri)[database]
+        self.failure = pymongo.errors.PyMongoError
+        waits = {"serverSelectionTimeoutMS": 500, "connectTimeoutMS": 500, "socketTimeoutMS": 2000}
+        self.database: Any = pymongo.MongoClient(uri, **waits)[database]
 
     def user_of(self, key: str) -> Any:
         known = self.database["agentapikeys"].find_one({"keyHash": hashlib.sha256(key.encode()).hexdigest()})
         return known["userId"] if known else self.object_id(SERVICE_USER)
 
     def book(self, key: str, answer_id: str, usage: Json) -> None:
+        """The answer is not less an answer when it could not be booked."""
+        try:
+            self._book(key, answer_id, usage)
+        except self.failure as failure:
+            print(f"{answer_id} is not booked: {failure}", file=sys.stderr)
+
+    def _book(self, key: str, answer_id: str, usage: Json) -> None:
         user = self.user_of(key)
         amounts = {type_: usage[f"{type_}_tokens"] for type_ in RATES}
         now = datetime.now(timezone.utc)

@@ -3,7 +3,9 @@
 #include "access/identity_cache.h"
 #include "core/list.h"
 #include "core/map.h"
+#include "core/net.h"
 #include "crypto/crypto.h"
+#include "rpc/forwarded.h"
 
 #include <stdlib.h>
 
@@ -120,10 +122,36 @@ static void refuse(gw_rpc_call *call, gw_status code, const char *message)
     gw_rpc_authorized(call, gw_fail(&err, code, "%s", message), NULL, &err);
 }
 
-static void decide(gw_rpc_call *call, const gw_method *m, gw_caller caller, gw_str credential)
+static bool is_from_gateway(const gw_access_checker *c, gw_rpc_call *call)
+{
+    const gw_str gateway = GW_STR("admin-gw");
+    gw_str token = gw_rpc_call_metadata(call, GW_RPC_FORWARDER), name = GW_STR("");
+
+    if (!c->peers)
+        return c->tokens && gw_str_eq(gw_service_tokens_match(c->tokens, token), gateway);
+    gw_rpc_peer peer = gw_rpc_call_certificate(call);
+    for (size_t at = 0; gw_peers_next(c->peers, &peer, &at, &name);)
+        if (gw_str_eq(name, gateway))
+            return true;
+    return false;
+}
+
+static gw_str address_of(const gw_access_checker *c, gw_rpc_call *call)
+{
+    gw_str told = gw_rpc_call_metadata(call, GW_RPC_CLIENT_ADDRESS);
+    gw_ip ip;
+
+    return gw_ip_parse(told, &ip) && is_from_gateway(c, call)
+               ? told
+               : gw_access_peer_address(gw_rpc_call_peer(call));
+}
+
+static void decide(const gw_access_checker *c, gw_rpc_call *call, const gw_method *m,
+                   gw_caller caller, gw_str credential)
 {
     gw_error err;
     caller.credential = credential;
+    caller.address = address_of(c, call);
     gw_status rc = gw_access_decide(m, &caller, &err);
     gw_rpc_authorized(call, rc, &caller, &err);
 }
@@ -135,14 +163,15 @@ static gw_str credential_of(const gw_rpc_call *call)
     return gw_str_split(&value, ' ', &scheme) ? gw_str_trim(value) : GW_STR("");
 }
 
-static void answer(gw_rpc_call *call, gw_status rc, const gw_identity *who, const gw_error *err)
+static void answer(const gw_access_checker *c, gw_rpc_call *call, gw_status rc,
+                   const gw_identity *who, const gw_error *err)
 {
     if (rc != GW_OK)
         gw_rpc_authorized(call, rc, NULL, err);
     else if (!who->valid)
         refuse(call, GW_ERR_UNAUTHENTICATED, "the credential is not valid");
     else
-        decide(call, gw_rpc_call_method(call), who->caller, credential_of(call));
+        decide(c, call, gw_rpc_call_method(call), who->caller, credential_of(call));
 }
 
 static void keep(const question *q, const gw_identity *who)
@@ -168,7 +197,7 @@ static void on_identity(void *arg, gw_status rc, const gw_identity *who, const g
     for (gw_list *node = gw_list_pop_front(&q->waiters); node;
          node = gw_list_pop_front(&q->waiters)) {
         waiter *w = GW_CONTAINER_OF(node, waiter, node);
-        answer(w->call, rc, who, err);
+        answer(q->checker, w->call, rc, who, err);
         free(w);
     }
     free(q);
@@ -208,7 +237,7 @@ static void ask(gw_access_checker *c, gw_rpc_call *call, const gw_method *m, gw_
     const gw_caller *known =
         gw_identity_cache_get(c->cache, gw_str_n(key, sizeof key), gw_loop_now_ms(c->loop));
     if (known) {
-        decide(call, m, *known, credential);
+        decide(c, call, m, *known, credential);
         return;
     }
     question *q = gw_map_get(c->questions, gw_str_n(key, sizeof key));
@@ -244,7 +273,7 @@ static void authorize_token(gw_access_checker *c, gw_rpc_call *call, const gw_me
     }
     gw_str name = gw_service_tokens_match(c->tokens, credential);
     if (name.len > 0)
-        decide(call, m, (gw_caller){.kind = GW_CALLER_SERVICE, .name = name}, credential);
+        decide(c, call, m, (gw_caller){.kind = GW_CALLER_SERVICE, .name = name}, credential);
     else
         refuse(call, GW_ERR_UNAUTHENTICATED, "the service token is not known");
 }
@@ -262,7 +291,7 @@ static void authorize_certificate(gw_access_checker *c, gw_rpc_call *call, const
             break;
     }
     if (is_listed)
-        decide(call, m, caller, GW_STR(""));
+        decide(c, call, m, caller, GW_STR(""));
     else
         refuse(call, GW_ERR_UNAUTHENTICATED,
                peer.has_certificate
@@ -274,7 +303,7 @@ static void authorize(void *self, gw_rpc_call *call, const gw_method *m, gw_str 
 {
     gw_access_checker *c = self;
     if (m->access.anyone) {
-        decide(call, m, (gw_caller){.kind = GW_CALLER_ANYONE}, credential);
+        decide(c, call, m, (gw_caller){.kind = GW_CALLER_ANYONE}, credential);
     } else if (credential.len == 0 && c->peers && m->access.service_count > 0) {
         authorize_certificate(c, call, m);
     } else if (credential.len == 0) {

@@ -9,6 +9,9 @@
  *   lcsvc_…                service, where TLS is off: its token stands in the file and its name in the option
  *   lcadm_… lcses_… lc_…   asked of auth; an admin needs the role, an API key the option's api_key
  *
+ * A caller's address is its connection's; of an admin whom admin-gw calls for it is the one that admin-gw tells
+ * (GW_RPC_CLIENT_ADDRESS), where that has a certificate or a service token to prove who it is (GW_RPC_FORWARDER).
+ *
  * UNAUTHENTICATED when there is no good credential or certificate, PERMISSION_DENIED when it is good but not for
  * this rpc, UNAVAILABLE when auth does not answer. A positive answer of auth is kept for a second
  * from when it was asked, by SHA-256 of credential and address; negative ones are not kept; one

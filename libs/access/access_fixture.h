@@ -65,7 +65,8 @@ typedef struct fixture {
     gw_status rc;
     gw_caller_kind kind;
     gw_role role;
-    char name[64], id[64], credential[128];
+    char name[64], id[64], credential[128], address[64];
+    const char *client_address, *forwarder; /* that calls tell; NULL: nothing */
 } fixture;
 
 static inline void on_watchdog(void *arg)
@@ -150,6 +151,7 @@ static inline void on_start(gw_rpc_call *c, const ProtobufCMessage *request, voi
     copy_text(f->name, sizeof f->name, caller->name);
     copy_text(f->id, sizeof f->id, caller->id);
     copy_text(f->credential, sizeof f->credential, caller->credential);
+    copy_text(f->address, sizeof f->address, caller->address);
     const gw_method *m = gw_rpc_call_method(c);
     if (m->client_streaming || m->server_streaming) {
         gw_rpc_finish(c);
@@ -211,6 +213,8 @@ static inline void start_call(fixture *f, const gw_method *m, const char *creden
     gw_rpc_call_options o = {.path = m->path.ptr,
                              .response = m->descriptor->output,
                              .credential = gw_str_of(credential),
+                             .client_address = gw_str_of(f->client_address),
+                             .forwarder = gw_str_of(f->forwarder),
                              .deadline_ms = 10000,
                              .wait_for_ready = true};
     ProtobufCMessage *request = calloc(1, m->descriptor->input->sizeof_message);

@@ -75,6 +75,31 @@ static void the_handler_learns_who_calls(void **state)
     assert_string_equal(f->name, "relay");
 }
 
+static void where_an_admin_is_the_gateway_tells_and_nobody_else(void **state)
+{
+    static const struct {
+        const char *told, *forwarder, *address;
+    } cases[] = {
+        {NULL, NULL, "127.0.0.1"},
+        {"203.0.113.9", GATEWAY_TOKEN, "203.0.113.9"},
+        {"2001:db8::9", GATEWAY_TOKEN, "2001:db8::9"},
+        {"203.0.113.9", NULL, "127.0.0.1"},
+        {"203.0.113.9", RELAY_TOKEN, "127.0.0.1"},
+        {"203.0.113.9", "lcsvc_unknown-unknown-unknown-unknown-unknown", "127.0.0.1"},
+        {"203.0.113.9:80", GATEWAY_TOKEN, "127.0.0.1"},
+        {"somewhere", GATEWAY_TOKEN, "127.0.0.1"},
+        {NULL, GATEWAY_TOKEN, "127.0.0.1"},
+    };
+    fixture *f = *state;
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        f->client_address = cases[i].told;
+        f->forwarder = cases[i].forwarder;
+        assert_int_equal(call_path(f, GET_API_KEY, "lcses_admin"), GW_OK);
+        assert_string_equal(f->address, cases[i].address);
+        assert_string_equal(f->identity.last_address, "127.0.0.1");
+    }
+}
+
 static void a_good_answer_is_kept_and_a_bad_one_is_not(void **state)
 {
     fixture *f = *state;
@@ -198,6 +223,7 @@ int main(void)
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         CASE(every_method_is_called_as_every_kind_of_caller),
         CASE(the_handler_learns_who_calls),
+        CASE(where_an_admin_is_the_gateway_tells_and_nobody_else),
         CASE(a_good_answer_is_kept_and_a_bad_one_is_not),
         CASE(auth_asks_itself_each_time),
         CASE(an_answer_that_has_expired_is_not_kept),

@@ -163,6 +163,25 @@ static void people_need_no_certificate_and_a_service_brings_their_credential(voi
     }
 }
 
+static void where_an_admin_is_the_gateways_certificate_vouches_for(void **state)
+{
+    static const struct {
+        const char *san, *address;
+    } cases[] = {{"DNS:admin-gw.example", "203.0.113.9"},
+                 {"DNS:relay,DNS:admin-gw.example", "203.0.113.9"},
+                 {"DNS:relay", "127.0.0.1"},
+                 {"DNS:stranger", "127.0.0.1"},
+                 {NULL, "127.0.0.1"}};
+    tls_fixture *t = *state;
+    t->f->client_address = "203.0.113.9";
+    t->f->forwarder = GATEWAY_TOKEN; /* counts for nothing here */
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        become(t, cases[i].san);
+        assert_int_equal(call_path(t->f, GET_API_KEY, "lcadm_viewer"), GW_OK);
+        assert_string_equal(t->f->address, cases[i].address);
+    }
+}
+
 #define TLS_TEST(name) cmocka_unit_test_setup_teardown(name, tls_setup, tls_teardown)
 
 int main(void)
@@ -173,6 +192,7 @@ int main(void)
         TLS_TEST(a_refusal_says_what_is_wrong),
         TLS_TEST(service_tokens_do_not_count),
         TLS_TEST(people_need_no_certificate_and_a_service_brings_their_credential),
+        TLS_TEST(where_an_admin_is_the_gateways_certificate_vouches_for),
     };
     return cmocka_run_group_tests(tests, setup_group, teardown_group);
 }

@@ -57,6 +57,8 @@ typedef struct gw_rpc_call_options {
     const ProtobufCMessageDescriptor *response;
     gw_str credential; /* sent as `authorization: Bearer …` when not empty */
     gw_str request_id; /* sent as `x-request-id` when not empty; printable ASCII */
+    gw_str client_address,
+        forwarder; /* of a call with somebody else's credential (rpc/forwarded.h); sent when not empty */
     gw_violations
         *further; /* gets the violations beside the one in `err` before `done`; may be NULL */
     int64_t

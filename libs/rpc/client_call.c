@@ -1,4 +1,5 @@
 #include "rpc/client_internal.h"
+#include "rpc/forwarded.h"
 
 #include <grpc/support/time.h>
 #include <stdlib.h>
@@ -222,6 +223,8 @@ void rpc_client_initial_op(const gw_rpc_call_options *o, rpc_initial *initial, g
     initial->count = 0;
     add_metadata(initial, "authorization", GW_STR("Bearer "), o->credential);
     add_metadata(initial, "x-request-id", GW_STR(""), o->request_id);
+    add_metadata(initial, GW_RPC_CLIENT_ADDRESS, GW_STR(""), o->client_address);
+    add_metadata(initial, GW_RPC_FORWARDER, GW_STR(""), o->forwarder);
     op->data.send_initial_metadata.metadata = initial->items;
     op->data.send_initial_metadata.count = initial->count;
 }

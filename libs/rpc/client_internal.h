@@ -69,7 +69,7 @@ void rpc_client_start(gw_rpc_client_call *c, const grpc_op *ops, size_t n, rpc_t
 bool rpc_client_credential_fits(gw_rpc_client_call *c, const gw_rpc_call_options *o);
 /* The initial metadata and the op that sends it; it lives until the batch has started. */
 typedef struct rpc_initial {
-    grpc_metadata items[2];
+    grpc_metadata items[4];
     size_t count;
 } rpc_initial;
 void rpc_client_initial_op(const gw_rpc_call_options *o, rpc_initial *initial, grpc_op *op);

@@ -42,6 +42,7 @@ typedef struct gw_caller {
     gw_str id; /* admin user or admin key id, or apiKeyId (hex ObjectId) */
     gw_str key_id; /* public part of the API key or admin key */
     gw_str session_id; /* hash of the session, "" when none */
+    gw_str address; /* where it calls from, without a port; "" when unknown */
     gw_role role; /* of an admin */
     gw_str credential; /* as presented; to forward, never to log */
 } gw_caller;

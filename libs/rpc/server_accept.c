@@ -25,6 +25,7 @@ void gw_rpc_authorized(gw_rpc_call *c, gw_status rc, const gw_caller *caller, co
                             .id = dup_in(c, caller->id),
                             .key_id = dup_in(c, caller->key_id),
                             .session_id = dup_in(c, caller->session_id),
+                            .address = dup_in(c, caller->address),
                             .role = caller->role,
                             .credential = dup_in(c, caller->credential)};
     rpc_call_begin(c);

@@ -19,6 +19,7 @@ typedef struct rest_exchange {
     gw_str csrf_token;
     bool by_cookie, is_local;
     gw_ip client; /* seen past the proxies we trust */
+    char client_text[GW_IP_TEXT_SIZE];
     int status;
     char request_id[GW_REQUEST_ID_SIZE];
     gw_violations further; /* of a refused call, beside its error's */
@@ -30,6 +31,9 @@ typedef struct rest_exchange {
     bool is_stream, is_ended, is_paused;
 } rest_exchange;
 
+/* A call that is made for its caller; the views are of `e`. */
+gw_rpc_call_options rest_exchange_call_options(rest_exchange *e, const char *path,
+                                               const ProtobufCMessageDescriptor *response);
 /* Frees it when nothing holds it any more. */
 void rest_exchange_release(rest_exchange *e);
 

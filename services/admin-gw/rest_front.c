@@ -23,17 +23,25 @@ static gw_str ended_cookie(rest_exchange *e)
 
 /* ---- the call ---- */
 
+gw_rpc_call_options rest_exchange_call_options(rest_exchange *e, const char *path,
+                                               const ProtobufCMessageDescriptor *response)
+{
+    return (gw_rpc_call_options){.path = path,
+                                 .response = response,
+                                 .credential = e->credential,
+                                 .request_id = gw_str_of(e->request_id),
+                                 .client_address = gw_str_of(e->client_text),
+                                 .forwarder = e->front->service_token,
+                                 .further = &e->further,
+                                 .retry_after_ms = &e->retry_after_ms};
+}
+
 static void call_backend(rest_exchange *e, gw_rpc_channel *channel, const char *path,
                          const ProtobufCMessageDescriptor *response,
                          const ProtobufCMessage *request, gw_rpc_done_fn done)
 {
-    gw_rpc_call_options o = {.path = path,
-                             .response = response,
-                             .credential = e->credential,
-                             .request_id = gw_str_of(e->request_id),
-                             .further = &e->further,
-                             .retry_after_ms = &e->retry_after_ms,
-                             .deadline_ms = e->front->call_timeout_ms};
+    gw_rpc_call_options o = rest_exchange_call_options(e, path, response);
+    o.deadline_ms = e->front->call_timeout_ms;
     e->call = gw_rpc_unary(channel, &o, request, done, e);
     if (e->call)
         return;
@@ -225,6 +233,7 @@ static void on_head(gw_exchange *x, void *arg)
                                    gw_headers_get(gw_exchange_headers(x), "host"));
     e->client = gw_client_address(gw_exchange_peer(x), gw_exchange_headers(x),
                                   front->trusted_proxies, front->trusted_proxy_count);
+    gw_ip_format(&e->client, e->client_text);
     gw_request_id(e->request_id);
     gw_exchange_set_data(x, e);
     if (check_head(e, &err) != GW_OK) {
@@ -246,17 +255,16 @@ static void record(const rest_exchange *e, bool complete)
     gw_str rpc = m ? m->name : GW_STR("none");
     double seconds =
         (double)(gw_clock_mono_ns(e->front->clock) - gw_exchange_arrival_ns(e->x)) / NS_PER_S;
-    char address[GW_IP_TEXT_SIZE];
-    gw_ip_format(&e->client, address);
     gw_metric_count(e->front->metrics, M_admin_gw_requests_total, rpc,
                     gw_str_of(classes[e->status / 100]));
     gw_metric_observe(e->front->metrics, M_admin_gw_request_duration_seconds, seconds, &rpc, 1);
-    gw_log_info(
-        e->front->log, "request_finished", gw_kv("http.request.id", (const char *)e->request_id),
-        gw_kv("http.request.method", gw_exchange_method(e->x)),
-        gw_kv("url.path", gw_exchange_path(e->x)), gw_kv("rpc.method", rpc),
-        gw_kv("http.response.status_code", e->status), gw_kv("client.ip", (const char *)address),
-        gw_kv("complete", complete), gw_kv("duration_ms", seconds * (double)GW_MS_PER_S));
+    gw_log_info(e->front->log, "request_finished",
+                gw_kv("http.request.id", (const char *)e->request_id),
+                gw_kv("http.request.method", gw_exchange_method(e->x)),
+                gw_kv("url.path", gw_exchange_path(e->x)), gw_kv("rpc.method", rpc),
+                gw_kv("http.response.status_code", e->status),
+                gw_kv("client.ip", (const char *)e->client_text), gw_kv("complete", complete),
+                gw_kv("duration_ms", seconds * (double)GW_MS_PER_S));
 }
 
 static void on_drained(gw_exchange *x, void *arg)

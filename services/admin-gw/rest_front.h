@@ -25,7 +25,7 @@
 typedef struct rest_front { /* filled by the owner, outlives the server */
     const route_table *routes;
     gw_rpc_channel *backends[3]; /* by route_backend */
-    gw_str service_token; /* for the sign-in */
+    gw_str service_token; /* for the sign-in, and to prove who tells of a caller's address */
     edge_rules rules;
     const gw_cidr *trusted_proxies;
     size_t trusted_proxy_count;

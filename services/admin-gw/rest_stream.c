@@ -118,12 +118,8 @@ void rest_stream_start(rest_exchange *e, const ProtobufCMessage *request)
     static const gw_rpc_stream_ops ops = {.message = on_message, .done = on_done};
     const route *r = e->match.route;
     gw_error err;
-    gw_rpc_call_options o = {.path = r->method->path.ptr,
-                             .response = r->method->descriptor->output,
-                             .credential = e->credential,
-                             .request_id = gw_str_of(e->request_id),
-                             .further = &e->further,
-                             .retry_after_ms = &e->retry_after_ms};
+    gw_rpc_call_options o =
+        rest_exchange_call_options(e, r->method->path.ptr, r->method->descriptor->output);
     if (e->front->is_ending) {
         (void)gw_fail(&err, GW_ERR_SHUTTING_DOWN, "the gateway is shutting down");
         rest_answer_error(e, &err, NULL);

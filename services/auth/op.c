@@ -1,6 +1,5 @@
 #include "op.h"
 
-#include "access/access.h"
 #include "audit_log.h"
 #include "messages.h"
 #include "json/json.h"
@@ -36,7 +35,7 @@ static void describe_actor(op *o)
     gw_str id = c->kind == GW_CALLER_SERVICE ? c->name : c->key_id.len ? c->key_id : c->id;
     o->actor_id = gw_arena_dup(o->arena, id);
     o->actor_name = gw_arena_dup(o->arena, c->name);
-    o->address = gw_arena_dup(o->arena, gw_access_peer_address(gw_rpc_call_peer(o->call)));
+    o->address = gw_arena_dup(o->arena, c->address);
     gw_str request_id = gw_rpc_call_metadata(o->call, "x-request-id");
     if (request_id.len <= 64 && gw_str_is_utf8(request_id))
         o->request_id = gw_arena_dup(o->arena, request_id);

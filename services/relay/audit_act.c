@@ -1,7 +1,5 @@
 #include "audit_act.h"
 
-#include "access/access.h"
-
 #include "apirelay/auth/v1/admin_service.pb-c.h"
 
 #define RECORD_PATH    "/apirelay.auth.v1.AuditService/RecordAct"
@@ -30,7 +28,7 @@ static void record(audit_act *a, const char *phase, const char *outcome, const c
     m.actor_kind = text(c->key_id.len ? "admin_key" : "admin");
     m.actor_id = gw_arena_strdup(arena, c->key_id.len ? c->key_id : c->id);
     m.actor_name = gw_arena_strdup(arena, c->name);
-    m.address = gw_arena_strdup(arena, gw_access_peer_address(gw_rpc_call_peer(a->call)));
+    m.address = gw_arena_strdup(arena, c->address);
     m.request_id = gw_arena_strdup(
         arena,
         request_id.len <= REQUEST_ID_MAX && gw_str_is_utf8(request_id) ? request_id : GW_STR(""));

@@ -104,6 +104,22 @@ def test_sign_in_is_throttled_by_the_address_behind_the_proxy(behind_proxy: Suit
     assert sign_in(behind_proxy, signs_in_from).status_code == 200, "one who guesses shuts nobody else out"
 
 
+def addresses_in_audit(suite: Suite, target: str, action: str) -> set[str]:
+    entries = suite.shown(f"/admin/audit?target={target}&pageSize=500")["entries"]
+    return {entry["address"] for entry in entries if action in entry["action"]}
+
+
+def test_the_audit_log_has_the_address_behind_the_proxy(behind_proxy: Suite) -> None:
+    """Of what auth does itself, and of what the relay does and has auth write down; a client's own word is nobody's."""
+    key = behind_proxy.make_key()
+    headers = {"X-Forwarded-For": "198.51.100.77, 10.1.2.3", "X-Relay-Client-Address": "203.0.113.1"}
+    assert behind_proxy.admin("POST", f"/admin/api-keys/{key['id']}/suspend", json={}, headers=headers).status_code == 200
+    assert addresses_in_audit(behind_proxy, key["id"], "suspend") == {"198.51.100.77"}
+    made = behind_proxy.admin("POST", "/admin/providers", json={"name": "from-afar", "kind": "local", "baseUrl": "http://127.0.0.1:9"}, headers=headers)
+    assert made.status_code == 200, made.text
+    assert addresses_in_audit(behind_proxy, "from-afar", "provider") == {"198.51.100.77"}
+
+
 def test_without_configured_proxies_an_admin_signs_in_from_where_the_connection_is_from(suite: Suite) -> None:
     assert sign_in(suite, "198.51.100.7").status_code == 200
     assert "198.51.100.7" not in addresses_of_sessions(suite)

@@ -13,6 +13,7 @@
 #include "schema/all.h"
 
 #include "testing/cmocka.h"
+#include "testing/watchdog.h"
 
 #include "apirelay/auth/v1/identity_service.pb-c.h"
 
@@ -68,13 +69,6 @@ typedef struct fixture {
     char name[64], id[64], credential[128], address[64];
     const char *client_address, *forwarder; /* that calls tell; NULL: nothing */
 } fixture;
-
-static inline void on_watchdog(void *arg)
-{
-    (void)arg;
-    (void)fprintf(stderr, "the test hangs\n");
-    abort();
-}
 
 /* ---- identity in memory ---- */
 
@@ -306,8 +300,8 @@ static inline int setup_tls(void **state, gw_identify identify, fixture *f, cons
     assert_int_equal(gw_loop_new(&gw_system_clock, &f->loop, &err), GW_OK);
     f->server_tls = tls ? open_tls(f, tls) : NULL;
     f->client_tls = tls ? open_tls(f, tls) : NULL;
-    gw_timer_init(&f->watchdog, on_watchdog, f);
-    gw_timer_set(f->loop, &f->watchdog, 30000);
+    gw_test_watchdog_init(&f->watchdog);
+    gw_test_watch(f->loop, &f->watchdog);
     assert_int_equal(gw_schema_all(&f->schema, &err), GW_OK);
     gw_access_options options = {.tokens = f->tokens, .peers = f->peers, .identify = identify};
     assert_int_equal(gw_access_checker_new(f->loop, &options, &f->checker, &err), GW_OK);

@@ -27,7 +27,7 @@ static void an_empty_message_states_its_scalars_and_lists_only(void **state)
         out.data,
         "{\"promptTokens\":0,\"completionTokens\":0,\"totalTokens\":0,\"cost\":0,"
         "\"cachedTokens\":0,\"reasoningTokens\":0,\"costNanoUsd\":\"0\",\"cacheWriteTokens\":0,"
-        "\"images\":0}");
+        "\"images\":0,\"longCacheWriteTokens\":0}");
     gw_buf_clear(&out);
     assert_int_equal(gw_json_write(&limits.base, &out, NULL), GW_OK);
     assert_string_equal(out.data, "{}");

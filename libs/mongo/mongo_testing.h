@@ -6,6 +6,7 @@
 #include "mongo/mongo.h"
 
 #include "testing/cmocka.h"
+#include "testing/watchdog.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -13,15 +14,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define WATCHDOG_MS 30000
-
 typedef struct fixture {
     gw_loop *loop;
     gw_mongo *mongo;
     gw_timer watchdog;
     gw_timer poll;
     bool (*awaited)(struct fixture *f);
-    bool timed_out;
     char uri[256];
     char database[40];
     pid_t server;
@@ -30,13 +28,6 @@ typedef struct fixture {
 } fixture;
 
 /* ---- running the loop until something holds ---- */
-
-static inline void on_watchdog(void *arg)
-{
-    fixture *f = (fixture *)arg;
-    f->timed_out = true;
-    gw_loop_stop(f->loop);
-}
 
 static inline void on_poll(void *arg)
 {
@@ -50,12 +41,11 @@ static inline void on_poll(void *arg)
 static inline void run_until(fixture *f, bool (*awaited)(fixture *f))
 {
     f->awaited = awaited;
-    gw_timer_set(f->loop, &f->watchdog, WATCHDOG_MS);
+    gw_test_watch(f->loop, &f->watchdog);
     gw_timer_set(f->loop, &f->poll, 0);
     gw_loop_run(f->loop);
     gw_timer_cancel(f->loop, &f->watchdog);
     gw_timer_cancel(f->loop, &f->poll);
-    assert_false(f->timed_out);
 }
 
 static inline bool is_up(fixture *f)
@@ -180,7 +170,7 @@ static inline void make_fixture(fixture *f)
     gw_random_base62(random, 8);
     (void)snprintf(f->database, sizeof(f->database), "gw_test_%s", random);
     assert_int_equal(gw_loop_new(&gw_system_clock, &f->loop, NULL), GW_OK);
-    gw_timer_init(&f->watchdog, on_watchdog, f);
+    gw_test_watchdog_init(&f->watchdog);
     gw_timer_init(&f->poll, on_poll, f);
 }
 

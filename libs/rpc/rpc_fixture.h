@@ -18,13 +18,6 @@
 #include "rpc_fixture_handlers.h"
 #include "rpc_fixture_types.h"
 
-static inline void on_watchdog(void *arg)
-{
-    (void)arg;
-    (void)fprintf(stderr, "the test hangs\n");
-    abort();
-}
-
 static inline void start_server(fixture *f)
 {
     char listen[32];
@@ -90,8 +83,8 @@ static inline fixture *new_fixture(void)
     /* The schema is this test's own. */
     ((gw_method *)(uintptr_t)gw_schema_method(f->schema, GW_STR(LIST_API_KEYS)))->max_deadline_ms =
         50;
-    gw_timer_init(&f->watchdog, on_watchdog, f);
-    gw_timer_set(f->loop, &f->watchdog, WATCHDOG_MS);
+    gw_test_watchdog_init(&f->watchdog);
+    gw_test_watch(f->loop, &f->watchdog);
     f->metrics = gw_metrics_new(test_metrics, GW_ARRAY_LEN(test_metrics));
     f->shard = gw_metrics_shard_new(f->metrics);
     f->host = "127.0.0.1";

@@ -8,6 +8,7 @@
 #include "schema/all.h"
 
 #include "testing/cmocka.h"
+#include "testing/watchdog.h"
 
 #include "apirelay/auth/v1/api_key_service.pb-c.h"
 #include "apirelay/auth/v1/key_access_service.pb-c.h"
@@ -23,7 +24,6 @@
 #define WATCH          "/apirelay.auth.v1.KeyAccessService/Watch"
 #define STREAM         "/apirelay.usage.v1.IngestService/Stream"
 #define QUEUE_MAX      8
-#define WATCHDOG_MS    30000
 
 typedef struct fixture {
     gw_loop *loop;

@@ -7,13 +7,12 @@
 #include "spool.h"
 
 #include "testing/cmocka.h"
+#include "testing/watchdog.h"
 
 #include <fts.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-#define KIT_WATCHDOG_MS 30000
 
 typedef struct kit {
     char dir[64];
@@ -35,13 +34,6 @@ static inline void kit_remove_tree(char *path)
             (void)remove(e->fts_path);
     if (tree)
         (void)fts_close(tree);
-}
-
-static inline void kit_hangs(void *arg)
-{
-    (void)arg;
-    (void)fprintf(stderr, "the test hangs\n");
-    abort();
 }
 
 static inline void kit_look(void *arg)
@@ -70,9 +62,9 @@ static inline int kit_setup_with(void **state, const gw_clock *clock)
     (void)snprintf(k->dir, sizeof(k->dir), "/tmp/relay-spool-XXXXXX");
     assert_non_null(mkdtemp(k->dir));
     assert_int_equal(gw_loop_new(clock, &k->loop, &err), GW_OK);
-    gw_timer_init(&k->watchdog, kit_hangs, k);
+    gw_test_watchdog_init(&k->watchdog);
     gw_timer_init(&k->look, kit_look, k);
-    k->watchdog_ms = clock == &gw_system_clock ? KIT_WATCHDOG_MS : 100 * KIT_WATCHDOG_MS;
+    k->watchdog_ms = clock == &gw_system_clock ? GW_TEST_HANGS_MS : 100 * GW_TEST_HANGS_MS;
     *state = k;
     return 0;
 }

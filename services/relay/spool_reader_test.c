@@ -11,7 +11,7 @@
 /* A lock that is held meanwhile is waited for in vain. */
 static void must_go_on(void)
 {
-    (void)alarm(KIT_WATCHDOG_MS / 1000);
+    (void)alarm(GW_TEST_HANGS_MS / 1000);
 }
 
 /* ---- in the middle of a commit ---- */

@@ -13,12 +13,12 @@
 #include "rpc/client.h"
 #include "rpc/init.h"
 #include "schema/all.h"
+#include "testing/watchdog.h"
 
 #include <stdio.h>
 
-#define STREAM      "/apirelay.usage.v1.IngestService/Stream"
-#define WATCHDOG_MS 60000
-#define FRAMES_MAX  64
+#define STREAM     "/apirelay.usage.v1.IngestService/Stream"
+#define FRAMES_MAX 64
 
 typedef struct relay { /* one stream of one relay */
     struct fixture *f;
@@ -55,13 +55,6 @@ typedef struct fixture {
 } fixture;
 
 /* ---- running the loop until something holds ---- */
-
-static void on_watchdog(void *arg)
-{
-    (void)arg;
-    (void)fprintf(stderr, "the test hangs\n");
-    abort();
-}
 
 static void on_poll(void *arg)
 {
@@ -347,9 +340,9 @@ static int setup(void **state)
     *state = f;
     gw_random_bytes(f->spool_id, sizeof(f->spool_id));
     assert_int_equal(gw_loop_new(&gw_system_clock, &f->loop, &err), GW_OK);
-    gw_timer_init(&f->watchdog, on_watchdog, f);
+    gw_test_watchdog_init(&f->watchdog);
     gw_timer_init(&f->poll, on_poll, f);
-    gw_timer_set(f->loop, &f->watchdog, WATCHDOG_MS);
+    gw_test_watch(f->loop, &f->watchdog);
     open_stores(f);
     open_server(f);
     run_until(f, mongo_is_up);

@@ -8,11 +8,10 @@
 
 #include "mongo/db.h"
 #include "testing/cmocka.h"
+#include "testing/watchdog.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-
-#define WATCHDOG_MS 60000
 
 typedef struct fixture {
     gw_loop *loop;
@@ -24,13 +23,6 @@ typedef struct fixture {
     bool done;
     gw_status rc;
 } fixture;
-
-static inline void on_watchdog(void *arg)
-{
-    (void)arg;
-    (void)fprintf(stderr, "the test hangs\n");
-    abort();
-}
 
 static inline int setup(void **state)
 {
@@ -46,7 +38,7 @@ static inline int setup(void **state)
     o.database = f->database;
     assert_int_equal(gw_loop_new(&gw_system_clock, &f->loop, &err), GW_OK);
     assert_int_equal(gw_mongo_new(f->loop, &o, NULL, &f->mongo, &err), GW_OK);
-    gw_timer_init(&f->watchdog, on_watchdog, f);
+    gw_test_watchdog_init(&f->watchdog);
     *state = f;
     return 0;
 }
@@ -92,7 +84,7 @@ static inline void perform(fixture *f, gw_status (*run)(gw_mongo_job *, mongoc_c
     f->job.run = run;
     f->job.done = on_done;
     f->done = false;
-    gw_timer_set(f->loop, &f->watchdog, WATCHDOG_MS);
+    gw_test_watch(f->loop, &f->watchdog);
     gw_mongo_when_up(f->mongo, submit, f);
     while (!f->done)
         gw_loop_run(f->loop);

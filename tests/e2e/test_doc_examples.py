@@ -42,6 +42,7 @@ def env(own: Suite, api_key: str) -> dict[str, str]:
     key = own.make_key(name="of the examples")
     ca = {name: str(authority().file) for name in ("SSL_CERT_FILE", "CURL_CA_BUNDLE") if own.tls}
     admin = {"ADMIN_USER": "admin", "ADMIN_PASSWORD": own.owner_password, "ID": key["id"], "ETAG": key["etag"]}
+    admin["LIBRECHAT_KEY"] = "sk-" + 32 * "ab"
     headers = {"A": f"Authorization: Bearer {own.admin_key}", "J": "Content-Type: application/json"}
     return environment(own, api_key, **admin, **headers, **ca)
 

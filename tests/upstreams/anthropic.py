@@ -238,6 +238,8 @@ def events_of(body: Json, answer: Answer, usage: Json, scenario: Scenario, id_: 
 
     late = scenario.has("late-usage")
     first = {name: 0 if late else count for name, count in usage.items() if name.endswith("input_tokens")}
+    if not late:
+        first["cache_creation"] = usage["cache_creation"]
     yield event("message_start", message=message_of(body, id_, content=[], stop_reason=None, usage={**first, "output_tokens": 0 if late else 1}))
     for index, block in enumerate(content_of(answer)):
         empty = {"text": "", "thinking": "", "signature": "", "input": {}}

@@ -360,7 +360,6 @@ static void there_are_only_so_many_lists(void **state)
     assert_int_equal(find(&anna), USER_LIST_ASKED);
     answer(1, 200, TWO);
     be(&many, "many", "sk-many");
-    many.policy.key_id = gw_str_of(name);
     for (int i = 0; i < USER_LISTS_MAX - 1; i++) {
         (void)snprintf(name, sizeof(name), "many-%d", i);
         many.policy.key_id = gw_str_of(name);

@@ -3,6 +3,7 @@
 #include "relay_metrics.h"
 
 #include "testing/cmocka.h"
+#include "testing/exhaust.h"
 #include "testing/fake_clock.h"
 
 #define USERS 6
@@ -253,6 +254,33 @@ static void users_are_bounded(void **state)
     answer(f, GW_OK, BALANCE_ENOUGH);
 }
 
+/* Without memory nothing is known, and nobody waits for ever. */
+static gw_status look_once(void *arg)
+{
+    fixture *f = arg;
+    const uint8_t user[BALANCE_USER_BYTES] = {9};
+    const balance_book_options o = {.store = &f->store.base};
+    asker *a = &f->askers[0];
+    gw_auto(balance_book) book = balance_book_new(f->loop, &o);
+    if (!book)
+        return GW_ERR_NO_MEMORY;
+    *a = (asker){.wait = {.done = on_told, .arg = a}};
+    if (balance_book_check(book, user, &a->wait) == BALANCE_IS_UNKNOWN)
+        return GW_ERR_NO_MEMORY;
+    answer(f, GW_OK, BALANCE_ENOUGH);
+    return a->told == 1 ? GW_OK : GW_ERR_INTERNAL;
+}
+
+static void without_memory_it_is_not_known(void **state)
+{
+    fixture *f = *state;
+    gw_timer first;
+    gw_timer_init(&first, NULL, NULL);
+    gw_timer_set(f->loop, &first, 1000); /* the loop's own memory */
+    gw_timer_cancel(f->loop, &first);
+    gw_exhaust(look_once, f);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -266,6 +294,7 @@ int main(void)
         TEST(nobody_waits_longer_than_the_limit),
         TEST(who_has_gone_is_not_told),
         TEST(users_are_bounded),
+        TEST(without_memory_it_is_not_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

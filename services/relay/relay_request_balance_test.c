@@ -158,7 +158,7 @@ static void a_key_of_no_user_is_refused_by_name(void **state)
     assert_int_equal(store.queries, 0);
 }
 
-static void the_look_is_before_each_attempt_and_the_last_word_on_a_route(void **state)
+static void the_refusal_is_final_whatever_targets_the_route_has(void **state)
 {
     kit *k = *state;
     route_target targets[] = {k->target, k->target};
@@ -201,7 +201,7 @@ int main(void)
         TEST(a_balance_that_cannot_be_read_bars_nobody_unless_it_is_to),
         TEST(only_a_users_own_key_at_a_provider_that_says_so_is_looked_at),
         TEST(a_key_of_no_user_is_refused_by_name),
-        TEST(the_look_is_before_each_attempt_and_the_last_word_on_a_route),
+        TEST(the_refusal_is_final_whatever_targets_the_route_has),
         TEST(a_caller_who_leaves_meanwhile_leaves_nothing_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -39,10 +39,10 @@ def balances(suite: Suite) -> Any:
     return suite._mongo_client[suite.librechat_database]["balances"]
 
 
-def user(suite: Suite, *documents: dict[str, Any], owned: bool = True) -> dict[str, Any]:
+def user(suite: Suite, *documents: dict[str, Any], owned: bool = True, **fields: Any) -> dict[str, Any]:
     """A relay key of a LibreChat user with these balances, the oldest first, and with his LibreChat key."""
     id_ = bson.ObjectId()
-    key = suite.make_key(**({"userId": str(id_)} if owned else {}))
+    key = suite.make_key(**({"userId": str(id_)} if owned else {}), **fields)
     own = f"sk-{secrets.token_hex(32)}"
     suite._mongo_client[suite.librechat_database]["agentapikeys"].insert_one({"keyHash": hashlib.sha256(own.encode()).hexdigest(), "userId": id_})
     for document in documents:
@@ -120,6 +120,17 @@ def test_what_is_used_up_is_refused_and_what_is_put_in_is_served(stack: Suite) -
     assert balances(stack).find_one({"user": key["user"]})["tokenCredits"] == 0
     balances(stack).update_one({"user": key["user"]}, {"$set": {"tokenCredits": 500}})
     eventually(lambda: stack.chat(key["key"], MODEL).status_code == 200, "the service", REMEMBERED_SECONDS)
+
+
+def test_a_refusal_uses_nothing_up_of_the_keys_own_limits(stack: Suite) -> None:
+    key = user(stack, EMPTY, limits={"requestsPerDay": 2})
+    for _ in range(3):
+        assert_refused(stack, key, "balance")
+    balances(stack).update_one({"user": key["user"]}, {"$set": {"tokenCredits": 5000}})
+    eventually(lambda: stack.chat(key["key"], MODEL).status_code == 200, "the service", REMEMBERED_SECONDS)
+    assert stack.chat(key["key"], MODEL).status_code == 200
+    last = stack.chat(key["key"], MODEL)
+    assert last.status_code == 429 and "balance" not in last.text, last.text
 
 
 def test_the_services_own_account_is_not_looked_at(stack: Suite) -> None:

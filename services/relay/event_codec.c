@@ -53,6 +53,8 @@ static bool cut_to_fit(usage_event *e, size_t cap, cut_text texts[2],
         shorts[i][keep] = '\0';
         *rest[i] = shorts[i];
     }
+    if (packed_size(e) > cap) /* as a whole: half a name is another's */
+        e->upstream_response_id = (char *)(uintptr_t)protobuf_c_empty_string;
     return packed_size(e) <= cap;
 }
 

@@ -174,6 +174,26 @@ static void a_megabyte_of_error_text_still_fits(void **state)
     free(model);
 }
 
+static void the_name_of_an_answer_is_left_out_whole_and_last(void **state)
+{
+    (void)state;
+    char *user = long_text(200), *name = long_text(60);
+    usage_event e = APIRELAY__USAGE__V1__USAGE_EVENT__INIT;
+    uint8_t out[EVENT_MAX_BYTES];
+    e.end_user = user;
+    e.upstream_response_id = name;
+    usage_event *back = unpack(out, event_pack(&e, out, 130));
+    assert_true(strlen(back->end_user) < 200);
+    assert_string_equal(back->upstream_response_id, name);
+    apirelay__usage__v1__usage_event__free_unpacked(back, NULL);
+    back = unpack(out, event_pack(&e, out, 100));
+    assert_true(strlen(back->end_user) > 0);
+    assert_string_equal(back->upstream_response_id, "");
+    apirelay__usage__v1__usage_event__free_unpacked(back, NULL);
+    free(name);
+    free(user);
+}
+
 static void a_cut_never_splits_a_character(void **state)
 {
     (void)state;
@@ -316,6 +336,7 @@ int main(void)
         cmocka_unit_test(no_event_is_packed_beyond_its_cap),
         cmocka_unit_test(headers_go_first_then_the_user_agent_then_the_error),
         cmocka_unit_test(a_megabyte_of_error_text_still_fits),
+        cmocka_unit_test(the_name_of_an_answer_is_left_out_whole_and_last),
         cmocka_unit_test(a_cut_never_splits_a_character),
         cmocka_unit_test(figures_beyond_all_bounds_stay_the_greatest),
         cmocka_unit_test(an_interrupted_request_is_billed_by_what_was_delivered),

@@ -77,7 +77,7 @@ def test_each_answer_meets_what_was_booked_for_it(booked: Suite) -> None:
         assert sum(d["metrics"]["tokens"]["total"] for d in days) == sum(r["usage"]["totalTokens"] for r in whole)
         return True
 
-    eventually(summed, "sums that know of our own figures only", 60)
+    eventually(summed, "sums that know of our own figures only")
     counted = sum(booked.metric(name, 'usage_librechat_rows_total{result="booked"}') for name in ("usage", "usage-2"))
     assert counted == 3  # by one of the replicas each
 

@@ -3,33 +3,12 @@
  */
 #pragma once
 
+#include "relay_request_answers.h"
 #include "relay_request_test_kit.h"
 
-#define EVENT(delta, finish)                                                                       \
-    "data: "                                                                                       \
-    "{\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":0,"                \
-    "\"delta\":" delta ",\"finish_reason\":" finish "}],\"usage\":null}\n\n"
-#define ROLE  EVENT("{\"role\":\"assistant\",\"content\":\"\"}", "null")
-#define SAID  EVENT("{\"content\":\"hello\"}", "null")
-#define ENDED EVENT("{}", "\"stop\"")
-#define USAGE                                                                                      \
-    "data: "                                                                                       \
-    "{\"id\":\"c\",\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":3,\"total_" \
-    "tokens\":12}}\n\n"
-#define DONE "data: [DONE]\n\n"
-#define JSON                                                                                       \
-    "{\"id\":\"c\", "                                                                              \
-    "\"choices\":[{\"message\":{\"content\":\"hello\"},\"finish_reason\":\"stop\"}],\"usage\":{"   \
-    "\"prompt_tokens\":9,\"completion_tokens\":3,\"total_tokens\":12}}"
 #define ERROR "{\"error\":{\"message\":\"no\",\"type\":\"server_error\",\"code\":null}}"
-#define SSE   "text/event-stream"
-#define PLAIN "application/json"
-
-#define CHAT "{\"model\":\"gpt-4o\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}"
 #define SEED                                                                                       \
     "{\"model\":\"gpt-4o\",\"seed\":1,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}"
-#define STREAM                                                                                     \
-    "{\"model\":\"gpt-4o\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"stream\":true}"
 
 #define GOOD        REPLY(200, PLAIN, JSON)
 #define GOOD_STREAM REPLY(200, SSE, ROLE, SAID, ENDED, USAGE, DONE)

@@ -1,7 +1,10 @@
 /*
- * OpenAI's answers and requests that tests of requests say again and again: the events of a stream, a whole answer, a question.
+ * OpenAI's answers and requests that tests of requests say again and again: the events of a stream, a whole answer, a question; and looks at
+ * what came of them.
  */
 #pragma once
+
+#include "relay_request_test_kit.h"
 
 #define EVENT(delta, finish)                                                                       \
     "data: "                                                                                       \
@@ -25,3 +28,14 @@
 #define CHAT "{\"model\":\"gpt-4o\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}"
 #define STREAM                                                                                     \
     "{\"model\":\"gpt-4o\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"stream\":true}"
+
+static inline bool says(const gw_buf *b, const char *text)
+{
+    return gw_str_contains(gw_buf_str(b), gw_str_of(text));
+}
+
+static inline usage_event *only_event(kit *k)
+{
+    assert_int_equal(k->event_count, 1);
+    return k->events[0];
+}

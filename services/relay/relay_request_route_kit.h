@@ -4,7 +4,6 @@
 #pragma once
 
 #include "relay_request_answers.h"
-#include "relay_request_test_kit.h"
 
 #define ERROR "{\"error\":{\"message\":\"no\",\"type\":\"server_error\",\"code\":null}}"
 #define SEED                                                                                       \
@@ -15,11 +14,6 @@
 
 static provider_config second_provider;
 static route_target targets[2];
-
-static inline bool says(const gw_buf *b, const char *text)
-{
-    return gw_str_contains(gw_buf_str(b), gw_str_of(text));
-}
 
 /* Two targets of the same upstream, "one" and then "two". */
 static inline int setup(void **state)
@@ -39,12 +33,6 @@ static inline int setup(void **state)
     k->route.targets = targets;
     k->route.target_count = 2;
     return 0;
-}
-
-static inline usage_event *only_event(kit *k)
-{
-    assert_int_equal(k->event_count, 1);
-    return k->events[0];
 }
 
 /* The first target's, for its first answer: short only where nothing comes. */

@@ -14,6 +14,7 @@
 /* A bulk write must be answered within the socket timeout on a slow disk too. */
 #define ROWS_A_WRITE  1000
 #define HOURS_A_WRITE 400
+#define PATHS_A_WRITE 20000 /* figures in those hours */
 
 /* ---- rows and rejects ---- */
 
@@ -109,6 +110,18 @@ static gw_status write_some_hours(const spool_db *s, const rollup *added, size_t
     return doc_store_write(s->store, COLLECTION_HOURS, &batch, NULL, "add to the hours", err);
 }
 
+/* Where a write ends that begins with the hour at `from`. */
+static size_t write_end(const rollup *added, size_t from)
+{
+    size_t end = from;
+    for (size_t paths = 0; end < rollup_count(added) && end - from < HOURS_A_WRITE; end++) {
+        paths += sums_count(rollup_at(added, end)->sums);
+        if (paths > PATHS_A_WRITE && end > from)
+            break;
+    }
+    return end;
+}
+
 static gw_status write_hours(const spool_db *s, const char *spool_id, int64_t b,
                              const rollup *added, gw_error *err)
 {
@@ -116,8 +129,8 @@ static gw_status write_hours(const spool_db *s, const char *spool_id, int64_t b,
     gw_status rc = GW_OK;
 
     hour_mark(spool_id, mark);
-    for (size_t at = 0; at < rollup_count(added) && rc == GW_OK; at += HOURS_A_WRITE) {
-        size_t to = GW_MIN(at + HOURS_A_WRITE, rollup_count(added));
+    for (size_t at = 0, to; at < rollup_count(added) && rc == GW_OK; at = to) {
+        to = write_end(added, at);
         rc = write_some_hours(s, added, at, to, mark, b, true, err);
         /* Either the mark kept the document from matching, so that the upsert met it: it is in. Or
          * another spool made the document at this moment: now it matches. */

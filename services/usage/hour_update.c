@@ -135,7 +135,7 @@ static void append_pipeline(bson_t *update, hour_delta *h, const char *mark, int
 bson_t *hour_update(hour_delta *h, const char *mark, int64_t b, int64_t rev)
 {
     bson_t *update = bson_new();
-    if (h->load_count)
+    if (h->load_count || sums_count(h->sums) > HOUR_PATHS_PLAIN)
         append_pipeline(update, h, mark, b, rev);
     else
         append_plain(update, h, mark, b, rev);

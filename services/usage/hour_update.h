@@ -4,8 +4,9 @@
  *     filter {_id, "m.<S>": {$not: {$gte: b}}}    upsert: true
  *     update {$inc: {figures}, $set: {"m.<S>": b, dirty, rev}, $setOnInsert: {apiKeyId, date}}
  *
- * Where ledgers have load ids the same is said as a pipeline, which can compare ids: higher replaces,
- * equal adds, lower leaves (rollup.h).
+ * The same is said as a pipeline where ledgers have load ids, which it can compare: higher replaces, equal adds, lower leaves
+ * (rollup.h); and where more than HOUR_PATHS_PLAIN figures are added, as servers may look for conflicts among the paths of an
+ * $inc by comparing each with each: thousands then take seconds.
  *
  * Thread: values.
  */
@@ -14,6 +15,8 @@
 #include "rollup.h"
 
 #include <bson/bson.h>
+
+#define HOUR_PATHS_PLAIN 200
 
 #define HOUR_MARK_SIZE 16
 /* "m.<S>" */

@@ -11,19 +11,41 @@
 #define KEY_HOUR "a00200000000000000000000|2025-11-23T01"
 #define ALL_HOUR "*|2025-11-23T01"
 
+static void add_request(rollup *r, const test_event *t)
+{
+    bson_t row;
+    gw_error err;
+    bson_init(&row);
+    event_append_row(&t->e, &row);
+    CHECK(rollup_add_row(r, &row, &err) == GW_OK);
+    bson_destroy(&row);
+}
+
 /* One request with this load id in each of its ledgers; 0 is without. */
 static rollup *request_with(int64_t load_id)
 {
     test_event t;
-    bson_t row;
-    gw_error err;
     test_event_init(&t);
     t.e.key_load_id = t.e.client_load_id = t.e.owner_load_id = load_id;
-    bson_init(&row);
-    event_append_row(&t.e, &row);
     rollup *r = rollup_new();
-    CHECK(r && rollup_add_row(r, &row, &err) == GW_OK);
-    bson_destroy(&row);
+    CHECK(r);
+    add_request(r, &t);
+    return r;
+}
+
+/* One request of each of so many models, without load ids. */
+static rollup *requests_of_models(size_t models)
+{
+    rollup *r = rollup_new();
+    CHECK(r);
+    for (size_t i = 0; i < models; i++) {
+        test_event t;
+        char model[32];
+        test_event_init(&t);
+        (void)snprintf(model, sizeof(model), "model-%zu", i);
+        t.e.model = model;
+        add_request(r, &t);
+    }
     return r;
 }
 
@@ -56,10 +78,9 @@ static bool update_hour(const gw_db *d, hour_delta *h, const char *spool, int64_
     return done;
 }
 
-/* As apply.c does it: an upsert, then the same without. True when one of the two took. */
-static bool enter(const gw_db *d, int64_t load_id, const char *spool, int64_t b)
+/* As apply.c does it: an upsert, then the same without. True when one of the two took. `r` is freed. */
+static bool enter_rollup(const gw_db *d, rollup *r, const char *spool, int64_t b)
 {
-    rollup *r = request_with(load_id);
     size_t taken = 0;
     CHECK(rollup_count(r) == 2);
     for (size_t i = 0; i < 2; i++)
@@ -68,6 +89,11 @@ static bool enter(const gw_db *d, int64_t load_id, const char *spool, int64_t b)
     rollup_free(r);
     CHECK(taken == 0 || taken == 2);
     return taken == 2;
+}
+
+static bool enter(const gw_db *d, int64_t load_id, const char *spool, int64_t b)
+{
+    return enter_rollup(d, request_with(load_id), spool, b);
 }
 
 static int64_t read_figure(const gw_db *d, const char *id, const char *path)
@@ -142,10 +168,44 @@ static void a_higher_load_id_replaces_an_equal_one_adds_a_lower_one_leaves(void 
     with_mongo(state, change_load_ids);
 }
 
+static bool is_pipeline(rollup *r)
+{
+    bson_t *update = hour_update(rollup_at(r, 0), "m.0102030405", 1, 1);
+    bool has_stage = gw_bson_has(update, "0");
+    bson_destroy(update);
+    return has_stage;
+}
+
+static void enter_wide_hours(const gw_db *d)
+{
+    enum {
+        MODELS = 300
+    }; /* eight figures each: seconds as an $inc on a server that compares paths in pairs */
+    rollup *wide = requests_of_models(MODELS);
+    rollup *narrow = requests_of_models(1);
+    CHECK(is_pipeline(wide) && !is_pipeline(narrow));
+    CHECK(enter_rollup(d, narrow, "0102030405", 1));
+    CHECK(enter_rollup(d, wide, "0102030405", 2));
+    CHECK(!enter_rollup(d, requests_of_models(MODELS), "0102030405", 2));
+    for (size_t i = 0; i < 2; i++) {
+        const char *hour = i ? ALL_HOUR : KEY_HOUR;
+        CHECK(read_figure(d, hour, "metrics.requests.total") == MODELS + 1);
+        CHECK(read_figure(d, hour, "metrics.models.model-0.requests") == 2);
+        CHECK(read_figure(d, hour, "metrics.models.model-299.tokens") == 15);
+    }
+}
+
+static void an_hour_of_many_models_is_entered_by_a_pipeline(void **state)
+{
+    with_mongo(state, enter_wide_hours);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(an_hour_takes_a_claim_once_in_either_form, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_hour_of_many_models_is_entered_by_a_pipeline, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(
             a_higher_load_id_replaces_an_equal_one_adds_a_lower_one_leaves, setup, teardown),
     };

@@ -80,6 +80,11 @@ int64_t sums_get(const sums *s, gw_str path)
     return f ? f->value : 0;
 }
 
+size_t sums_count(const sums *s)
+{
+    return gw_map_count(s->figures);
+}
+
 static void add_document(sums *s, gw_buf *path, const bson_t *doc, int depth)
 {
     bson_iter_t at;

@@ -28,6 +28,7 @@ void sums_set_double(sums *s, gw_str path, double value);
 /* Makes the path an empty document unless something stands under it, so that readers find the map. */
 void sums_ensure_map(sums *s, gw_str path);
 int64_t sums_get(const sums *s, gw_str path); /* 0 when absent */
+size_t sums_count(const sums *s); /* of its paths */
 
 /* Adds every integer leaf of `doc` under "<prefix>.<its path>"; leaves of other types are not ours
  * to add. */

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MAGIC "relayfl2"
+#define MAGIC "relayfl3"
 
 #define REPEAT_TAG          (38 << 3) /* UsageEvent.repeat_count, a varint */
 #define REPEAT_VARINT_BYTES 4
@@ -37,14 +37,22 @@ struct flight_table {
 
 /* ---- slots ---- */
 
-typedef enum area { AREA_OPEN, AREA_DONE } area;
-
-/* With the generation and the area: bytes of an earlier use of the slot, or of the other area, never pass. */
-static uint64_t area_sum(uint64_t generation, area which, const uint8_t *bytes, uint32_t len)
+/* With the generation: bytes of an earlier use of the slot never pass. */
+static uint32_t sum_of(uint64_t generation, const uint8_t *bytes, uint32_t len)
 {
-    uint64_t about[2] = {generation, (uint64_t)which << 32 | len};
-    uint32_t crc = gw_crc32c(gw_crc32c(0, about, sizeof(about)), bytes, len);
-    return generation << 32 | crc;
+    return gw_crc32c(gw_crc32c(0, &generation, sizeof(generation)), bytes, len);
+}
+
+static uint64_t open_seal(uint64_t generation, uint32_t sum)
+{
+    return generation << 32 | sum;
+}
+
+/* With its place: the opened event alone never passes for a finished one. */
+static uint64_t done_seal(uint64_t generation, uint32_t sum, uint32_t at, uint32_t len)
+{
+    uint32_t about[2] = {at, len};
+    return generation << 32 | gw_crc32c(sum, about, sizeof(about));
 }
 
 /* Ids and figures only: what is billed is never lost to a long text. */
@@ -102,27 +110,18 @@ static void set_state(flight_slot *s, flight_state state)
     atomic_store_explicit(&s->state, (uint32_t)state, memory_order_release);
 }
 
-/* Where it will stand when the event is finished. */
-static void move_to_done(const flight_slot *s, gw_str *text)
-{
-    if (text->len > 0)
-        text->ptr += s->done - s->open;
-}
-
 bool flight_slot_open(flight_slot *s, const usage_event *e, event_figures *f)
 {
     event_progress none = {0};
     next_generation(s);
     flight_slot_progress(s, &none);
     *f = EVENT_FIGURES_NONE;
-    s->open_len = (uint32_t)event_pack_usual(e, s->open, sizeof(s->open), f);
+    s->open_len = (uint32_t)event_pack_usual(e, s->bytes, FLIGHT_OPEN_MAX, f);
     bool is_whole = s->open_len > 0;
     if (!is_whole)
-        s->open_len = pack(e, s->open, sizeof(s->open));
-    move_to_done(s, &f->api_key_id);
-    move_to_done(s, &f->model);
-    move_to_done(s, &f->route);
-    s->open_sum = area_sum(flight_slot_generation(s), AREA_OPEN, s->open, s->open_len);
+        s->open_len = pack(e, s->bytes, FLIGHT_OPEN_MAX);
+    uint64_t generation = flight_slot_generation(s);
+    s->open_sum = open_seal(generation, sum_of(generation, s->bytes, s->open_len));
     set_state(s, FLIGHT_OPEN);
     return is_whole;
 }
@@ -135,40 +134,53 @@ void flight_slot_progress(flight_slot *s, const event_progress *p)
     atomic_store_explicit(&s->status_code, p->status_code, memory_order_relaxed);
 }
 
-static void seal_done(flight_slot *s, uint32_t len)
+static void seal_done(flight_slot *s, uint32_t at, uint32_t len, uint32_t sum)
 {
+    s->done_at = at;
     s->done_len = len;
-    s->done_sum = area_sum(flight_slot_generation(s), AREA_DONE, s->done, len);
+    s->done_sum = done_seal(flight_slot_generation(s), sum, at, len);
     set_state(s, FLIGHT_DONE);
 }
 
+/* At `s->bytes + at`. */
+static void seal_packed(flight_slot *s, uint32_t at, uint32_t len)
+{
+    seal_done(s, at, len, sum_of(flight_slot_generation(s), s->bytes + at, len));
+}
+
 /* What had to be cut is read again: seldom. */
-static uint32_t pack_done(flight_slot *s, const usage_event *e, size_t cap, event_figures *f)
+static uint32_t pack_done(const usage_event *e, uint8_t *out, size_t cap, event_figures *f)
 {
     *f = EVENT_FIGURES_NONE;
-    uint32_t len = (uint32_t)event_pack_usual(e, s->done, cap, f);
+    uint32_t len = (uint32_t)event_pack_usual(e, out, cap, f);
     if (len > 0)
         return len;
-    len = pack(e, s->done, cap);
-    if (!event_read_figures(gw_str_n(s->done, len), f))
+    len = pack(e, out, cap);
+    if (!event_read_figures(gw_str_n(out, len), f))
         *f = EVENT_FIGURES_NONE;
     return len;
 }
 
 void flight_slot_done(flight_slot *s, const usage_event *e, event_figures *f)
 {
-    if (flight_slot_state(s) == FLIGHT_FREE)
+    uint32_t at = FLIGHT_OPEN_MAX; /* what was opened stays until this is sealed */
+    if (flight_slot_state(s) == FLIGHT_FREE) {
         next_generation(s);
-    seal_done(s, pack_done(s, e, sizeof(s->done), f));
+        at = 0;
+    }
+    seal_packed(s, at, pack_done(e, s->bytes + at, EVENT_MAX_BYTES, f));
 }
 
 bool flight_slot_finish(flight_slot *s, const usage_event *rest, event_figures *f)
 {
-    size_t len = event_pack_usual(rest, s->done + s->open_len, sizeof(s->done) - s->open_len, f);
-    if (len == 0 || flight_slot_state(s) != FLIGHT_OPEN)
+    if (flight_slot_state(s) != FLIGHT_OPEN)
         return false;
-    memcpy(s->done, s->open, s->open_len);
-    seal_done(s, s->open_len + (uint32_t)len);
+    uint8_t *at = s->bytes + s->open_len;
+    size_t len = event_pack_usual(rest, at, EVENT_MAX_BYTES - s->open_len, f);
+    if (len == 0)
+        return false;
+    /* The opened bytes are summed up already. */
+    seal_done(s, 0, s->open_len + (uint32_t)len, gw_crc32c((uint32_t)s->open_sum, at, len));
     return true;
 }
 
@@ -179,27 +191,26 @@ void flight_slot_free(flight_slot *s)
 
 gw_str flight_slot_event(const flight_slot *s)
 {
-    return gw_str_n(s->done, s->done_len + (flight_slot_repeats(s) ? FOLD_TAIL_BYTES : 0));
+    return gw_str_n(s->bytes + s->done_at,
+                    s->done_len + (flight_slot_repeats(s) ? FOLD_TAIL_BYTES : 0));
 }
 
 #define CACHE_LINE  64
 #define USUAL_BYTES 512 /* of an event */
 
+/* Of an event that was replaced the end is elsewhere: seldom. */
 void flight_slot_expect(const flight_slot *s)
 {
-    __builtin_prefetch(s);
-    for (size_t i = 0; i < USUAL_BYTES; i += CACHE_LINE)
-        __builtin_prefetch(s->done + i);
-    __builtin_prefetch(&s->repeats);
+    const char *at = (const char *)s;
+    for (size_t i = 0; i < offsetof(flight_slot, bytes) + USUAL_BYTES; i += CACHE_LINE)
+        __builtin_prefetch(at + i);
 }
 
 void flight_slot_expect_use(const flight_slot *s)
 {
-    __builtin_prefetch(s, 1);
-    for (size_t i = 0; i < USUAL_BYTES; i += CACHE_LINE) {
-        __builtin_prefetch(s->open + i, 1);
-        __builtin_prefetch(s->done + i, 1);
-    }
+    const char *at = (const char *)s;
+    for (size_t i = 0; i < offsetof(flight_slot, bytes) + USUAL_BYTES; i += CACHE_LINE)
+        __builtin_prefetch(at + i, 1);
 }
 
 /* ---- rows that count ---- */
@@ -222,7 +233,7 @@ void flight_slot_fold(flight_slot *s, const usage_event *e, int64_t repeats, eve
 {
     next_generation(s);
     set_repeats(s, repeats);
-    seal_done(s, pack_done(s, e, sizeof(s->done) - FOLD_TAIL_BYTES, f));
+    seal_packed(s, 0, pack_done(e, s->bytes, EVENT_MAX_BYTES - FOLD_TAIL_BYTES, f));
 }
 
 bool flight_slot_repeat(flight_slot *s)
@@ -239,7 +250,7 @@ bool flight_slot_repeat(flight_slot *s)
 static void append_repeats(flight_slot *s)
 {
     uint64_t rest = (uint64_t)flight_slot_repeats(s);
-    uint8_t *at = s->done + s->done_len;
+    uint8_t *at = s->bytes + s->done_at + s->done_len;
     if (rest == 0)
         return;
     *at++ = (REPEAT_TAG & 0x7f) | 0x80;
@@ -257,14 +268,21 @@ void flight_slot_close_fold(flight_slot *s, event_figures *f)
 
 /* ---- recovery ---- */
 
-static bool area_is_whole(const flight_slot *s, area which)
+static bool open_is_whole(const flight_slot *s)
 {
-    const uint8_t *bytes = which == AREA_OPEN ? s->open : s->done;
-    uint32_t len = which == AREA_OPEN ? s->open_len : s->done_len;
-    size_t tail = flight_slot_repeats(s) ? FOLD_TAIL_BYTES : 0;
-    size_t cap = which == AREA_OPEN ? sizeof(s->open) : sizeof(s->done) - tail;
-    uint64_t sum = which == AREA_OPEN ? s->open_sum : s->done_sum;
-    return len > 0 && len <= cap && sum == area_sum(flight_slot_generation(s), which, bytes, len);
+    uint64_t generation = flight_slot_generation(s);
+    return s->open_len > 0 && s->open_len <= FLIGHT_OPEN_MAX &&
+           s->open_sum == open_seal(generation, sum_of(generation, s->bytes, s->open_len));
+}
+
+static bool done_is_whole(const flight_slot *s)
+{
+    uint64_t generation = flight_slot_generation(s);
+    uint32_t cap = EVENT_MAX_BYTES - (flight_slot_repeats(s) ? FOLD_TAIL_BYTES : 0);
+    return s->done_at <= FLIGHT_OPEN_MAX && s->done_len > 0 && s->done_len <= cap &&
+           s->done_sum == done_seal(generation,
+                                    sum_of(generation, s->bytes + s->done_at, s->done_len),
+                                    s->done_at, s->done_len);
 }
 
 static void note_loads(event_progress *p, const ledger_event *e, const position_table *positions)
@@ -276,7 +294,7 @@ static void note_loads(event_progress *p, const ledger_event *e, const position_
 
 static flight_found recover_interrupted(flight_slot *s, const position_table *positions)
 {
-    if (!area_is_whole(s, AREA_OPEN))
+    if (!open_is_whole(s))
         return FLIGHT_FOUND_TORN;
     event_progress p = {
         .completion_tokens = atomic_load_explicit(&s->completion_tokens, memory_order_relaxed),
@@ -284,14 +302,14 @@ static flight_found recover_interrupted(flight_slot *s, const position_table *po
         .last_byte_ms = atomic_load_explicit(&s->last_byte_ms, memory_order_relaxed),
         .status_code = atomic_load_explicit(&s->status_code, memory_order_relaxed),
     };
+    gw_str opened = gw_str_n(s->bytes, s->open_len);
     ledger_event spent;
-    if (positions && ledger_event_read(gw_str_n(s->open, s->open_len), &spent))
+    if (positions && ledger_event_read(opened, &spent))
         note_loads(&p, &spent, positions);
-    size_t len =
-        event_pack_interrupted(gw_str_n(s->open, s->open_len), &p, s->done, sizeof(s->done));
+    size_t len = event_pack_interrupted(opened, &p, s->bytes + FLIGHT_OPEN_MAX, EVENT_MAX_BYTES);
     if (len == 0)
         return FLIGHT_FOUND_TORN;
-    seal_done(s, (uint32_t)len);
+    seal_packed(s, FLIGHT_OPEN_MAX, (uint32_t)len);
     return FLIGHT_FOUND_INTERRUPTED;
 }
 
@@ -302,9 +320,9 @@ static flight_found look(flight_slot *s, uint64_t committed, const position_tabl
         return FLIGHT_FOUND_NOTHING;
     if (flight_slot_generation(s) <= committed)
         return FLIGHT_FOUND_COMMITTED;
-    if (state == FLIGHT_DONE && area_is_whole(s, AREA_DONE))
+    if (state == FLIGHT_DONE && done_is_whole(s))
         return FLIGHT_FOUND_DONE;
-    /* A DONE area that is torn (power loss) leaves what the OPEN one knew. */
+    /* An end that is torn (power loss) leaves what was known when it was opened. */
     return recover_interrupted(s, positions);
 }
 

@@ -7,9 +7,15 @@
  * A row that counts many refusals is DONE from its first: each further one is a single store into `repeats`, and the count is
  * written behind the event when the row is closed, or by the recovery.
  *
- * A slot has two areas: the event as known when the request was forwarded and the finished one, so that a death while the second is
- * being written leaves the first whole. The state word is written last. Each use of a slot has a generation; the checksums of both
- * areas cover it, so that pages of different ages (power loss) are told apart.
+ * A slot has the event as known when the request was forwarded, and what has been learnt since is written behind it: both together are
+ * the finished one. One that replaces it is written further behind.
+ *
+ *     bytes    opened │ rest                    finished: done_at 0
+ *              opened │ … │ another event       replaced: done_at FLIGHT_OPEN_MAX
+ *              event                            never opened: done_at 0
+ *
+ * So a death while the end is being written leaves the beginning whole. The state word is written last. Each use of a slot has a
+ * generation; the checksums of both events cover it, so that pages of different ages (power loss) are told apart.
  *
  * Thread: a slot belongs to one thread at a time; who hands it on does so with release and acquire.
  */
@@ -27,18 +33,19 @@
 
 typedef enum flight_state { FLIGHT_FREE, FLIGHT_OPEN, FLIGHT_DONE } flight_state;
 
-/* As it stands in the file. */
+/* As it stands in the file. What the writer looks at beside the event is one cache line. */
 typedef struct flight_slot {
     atomic_uint_least32_t state; /* flight_state */
     atomic_int_least32_t status_code;
     atomic_uint_least64_t generation;
-    atomic_int_least64_t completion_tokens, cost_nano_usd, last_byte_ms;
-    uint64_t open_sum, done_sum;
-    uint32_t open_len, done_len;
-    uint8_t open[FLIGHT_OPEN_MAX];
-    uint8_t done[EVENT_MAX_BYTES];
     atomic_uint_least64_t
         repeats; /* low half of the generation it is of, count; see flight_slot_fold() */
+    atomic_int_least64_t completion_tokens, cost_nano_usd, last_byte_ms;
+    uint32_t done_at, done_len; /* in `bytes` */
+    uint64_t done_sum;
+    uint64_t open_sum;
+    uint32_t open_len; /* from the first of `bytes` on */
+    uint8_t bytes[FLIGHT_OPEN_MAX + EVENT_MAX_BYTES];
 } flight_slot;
 
 typedef struct flight_table flight_table;

@@ -23,7 +23,7 @@ static void check_event(gw_str packed)
 /* An event is judged by usage: only what we made of a sound one must be sound. */
 static void check_slot(flight_slot *s, uint64_t committed)
 {
-    bool was_sound = s->open_len <= sizeof(s->open) && is_sound(gw_str_n(s->open, s->open_len));
+    bool was_sound = s->open_len <= FLIGHT_OPEN_MAX && is_sound(gw_str_n(s->bytes, s->open_len));
     flight_found found = flight_slot_recover(s, committed, NULL);
     flight_state state = flight_slot_state(s);
 
@@ -40,22 +40,37 @@ static void check_slot(flight_slot *s, uint64_t committed)
     }
 }
 
-/* As the table seals it. */
-static uint64_t sum(uint64_t generation, uint8_t which, const uint8_t *bytes, uint32_t len)
+/* As the table seals them. */
+static uint32_t sum(uint64_t generation, const uint8_t *bytes, uint32_t len)
 {
-    uint64_t about[2] = {generation, (uint64_t)which << 32 | len};
-    return generation << 32 | gw_crc32c(gw_crc32c(0, about, sizeof(about)), bytes, len);
+    return gw_crc32c(gw_crc32c(0, &generation, sizeof(generation)), bytes, len);
 }
 
 static void check_open_event(gw_str packed)
 {
     flight_slot s = {.generation = 3, .state = FLIGHT_OPEN};
 
-    s.open_len = (uint32_t)GW_MIN(packed.len, sizeof(s.open));
+    s.open_len = (uint32_t)GW_MIN(packed.len, (size_t)FLIGHT_OPEN_MAX);
     if (s.open_len)
-        memcpy(s.open, packed.ptr, s.open_len);
-    s.open_sum = sum(3, 0, s.open, s.open_len);
+        memcpy(s.bytes, packed.ptr, s.open_len);
+    s.open_sum = UINT64_C(3) << 32 | sum(3, s.bytes, s.open_len);
     flight_slot_progress(&s, &(event_progress){.completion_tokens = 5, .last_byte_ms = 1});
+    check_slot(&s, 2);
+}
+
+/* A slot that is DONE by whatever it says, its sum set right. */
+static void check_done_slot(const uint8_t *data, size_t size)
+{
+    flight_slot s = {0};
+
+    memcpy((void *)&s, data, GW_MIN(size, sizeof(s)));
+    s.generation = 3;
+    s.state = FLIGHT_DONE;
+    if (s.done_at <= FLIGHT_OPEN_MAX && s.done_len <= EVENT_MAX_BYTES) {
+        uint32_t about[2] = {s.done_at, s.done_len};
+        s.done_sum = UINT64_C(3) << 32 |
+                     gw_crc32c(sum(3, s.bytes + s.done_at, s.done_len), about, sizeof(about));
+    }
     check_slot(&s, 2);
 }
 
@@ -99,6 +114,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     memcpy((void *)&s, data, GW_MIN(size, sizeof(s)));
     check_slot(&s, 1);
+    check_done_slot(data, size);
     check_open_event(gw_str_n(data, size));
     check_packing(gw_str_n(data, size));
     return 0;

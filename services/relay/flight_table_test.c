@@ -201,22 +201,80 @@ static void a_torn_end_leaves_the_beginning(void **state)
     flight_slot *s = flight_table_slot(t, 0);
     flight_slot_open(s, &e, &figures);
     flight_slot_done(s, &e, &figures);
-    s->done[20] ^= 1;
+    s->bytes[s->done_at + 20] ^= 1;
     assert_int_equal(flight_slot_recover(s, 0, NULL), FLIGHT_FOUND_INTERRUPTED);
     flight_slot_free(s);
     flight_slot_done(
-        s, &e, &figures); /* never opened in this generation: the old OPEN area does not count */
-    s->done[20] ^= 1;
+        s, &e,
+        &figures); /* never opened in this generation: what an earlier one opened does not count */
+    s->bytes[s->done_at + 20] ^= 1;
     assert_int_equal(flight_slot_recover(s, 0, NULL), FLIGHT_FOUND_TORN);
     assert_int_equal(flight_slot_state(s), FLIGHT_FREE);
     flight_slot_open(s, &e, &figures);
-    s->open[3] ^= 1;
+    s->bytes[3] ^= 1;
     assert_int_equal(flight_slot_recover(s, 0, NULL), FLIGHT_FOUND_TORN);
     flight_slot_open(s, &e, &figures);
     s->open_len = 5000;
     assert_int_equal(flight_slot_recover(s, 0, NULL), FLIGHT_FOUND_TORN);
     atomic_store(&s->state, 77);
     assert_int_equal(flight_slot_recover(s, 0, NULL), FLIGHT_FOUND_TORN);
+    flight_table_free(t);
+}
+
+/* What finishes an event stands behind what opened it: the end may be torn, and be written again, without the beginning. */
+static void an_end_written_behind_its_beginning_is_torn_alone(void **state)
+{
+    kit *k = *state;
+    bool renamed;
+    uint8_t id[12] = "event-000001";
+    usage_event e = kit_event(id, 10), rest = APIRELAY__USAGE__V1__USAGE_EVENT__INIT;
+    flight_table *t = open_table(k, 1, &renamed);
+    flight_slot *s = flight_table_slot(t, 0);
+    rest.completion_tokens = 5;
+    rest.status_code = 200;
+    assert_true(flight_slot_open(s, &e, &figures));
+    uint32_t opened = s->open_len;
+    assert_true(flight_slot_finish(s, &rest, &figures));
+    uint32_t finished = s->done_len;
+    assert_true(finished > opened);
+    assert_false(flight_slot_finish(s, &rest, &figures)); /* it is no longer open */
+    for (uint32_t at = 0; at < finished; at++) {
+        flight_slot torn = *s;
+        torn.bytes[at] ^= 1;
+        assert_int_equal(flight_slot_recover(&torn, 0, NULL),
+                         at < opened ? FLIGHT_FOUND_TORN : FLIGHT_FOUND_INTERRUPTED);
+    }
+    for (uint32_t len = 0; len < finished;
+         len++) { /* not even the opened part passes for all of it */
+        flight_slot cut = *s;
+        cut.done_len = len;
+        assert_int_equal(flight_slot_recover(&cut, 0, NULL), FLIGHT_FOUND_INTERRUPTED);
+    }
+    for (uint32_t at = 1; at != 0; at <<= 1) {
+        flight_slot moved = *s;
+        moved.done_at = at;
+        assert_int_equal(flight_slot_recover(&moved, 0, NULL), FLIGHT_FOUND_INTERRUPTED);
+    }
+    flight_slot half = *s; /* killed before the state word */
+    atomic_store(&half.state, FLIGHT_OPEN);
+    assert_int_equal(flight_slot_recover(&half, 0, NULL), FLIGHT_FOUND_INTERRUPTED);
+    assert_int_equal(flight_slot_recover(&half, 0, NULL), FLIGHT_FOUND_DONE);
+    flight_table_free(t);
+}
+
+/* Its bytes may be anything: nothing is written by them. */
+static void what_is_not_open_is_not_finished_whatever_it_holds(void **state)
+{
+    kit *k = *state;
+    bool renamed;
+    usage_event rest = APIRELAY__USAGE__V1__USAGE_EVENT__INIT;
+    flight_table *t = open_table(k, 2, &renamed);
+    flight_slot *s = flight_table_slot(t, 0);
+    static const flight_slot blank;
+    s->open_len = FLIGHT_SLOT_BYTES - offsetof(flight_slot, bytes);
+    rest.completion_tokens = 5;
+    assert_false(flight_slot_finish(s, &rest, &figures));
+    assert_memory_equal(flight_table_slot(t, 1), &blank, sizeof(blank));
     flight_table_free(t);
 }
 
@@ -299,6 +357,23 @@ static void another_file_is_renamed_aside(void **state)
     flight_table_free(t);
 }
 
+/* Slots of another layout are not read as ours. */
+static void a_table_of_another_format_is_renamed_aside(void **state)
+{
+    kit *k = *state;
+    bool renamed = false;
+    char path[96];
+    flight_table_free(open_table(k, 2, &renamed));
+    assert_false(renamed);
+    file_path(k, path);
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    assert_true(fputs("relayfl2", f) >= 0);
+    (void)fclose(f);
+    flight_table_free(open_table(k, 2, &renamed));
+    assert_true(renamed);
+}
+
 static void a_row_that_counts_survives_with_its_count(void **state)
 {
     kit *k = *state;
@@ -369,10 +444,13 @@ int main(void)
         TEST(an_event_too_long_for_its_slot_is_not_opened_whole),
         TEST(what_the_spool_has_is_not_taken_again),
         TEST(a_torn_end_leaves_the_beginning),
+        TEST(an_end_written_behind_its_beginning_is_torn_alone),
+        TEST(what_is_not_open_is_not_finished_whatever_it_holds),
         TEST(figures_are_kept_whatever_the_texts),
         TEST(a_larger_table_keeps_its_slots),
         TEST(disk_space_is_allocated),
         TEST(another_file_is_renamed_aside),
+        TEST(a_table_of_another_format_is_renamed_aside),
         TEST(a_row_that_counts_survives_with_its_count),
         TEST(a_row_counts_no_more_than_usage_takes),
     };

@@ -197,7 +197,8 @@ request *image_request(world *w, const flight_slot *s)
     flight_state state = flight_slot_state(s);
     if (state == FLIGHT_FREE)
         return NULL;
-    return world_find_request(w, (state == FLIGHT_DONE ? s->done : s->open) + 2);
+    uint32_t at = state == FLIGHT_DONE && s->done_at <= FLIGHT_OPEN_MAX ? s->done_at : 0;
+    return world_find_request(w, s->bytes + at + 2);
 }
 
 void image_excuse_slots(world *w, const image *i, bool lost)

@@ -8,6 +8,7 @@
 #include "core/fault.h"
 #include "core/map.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define SPAN_MS      600000 /* of rows that are asked for together */
@@ -29,46 +30,92 @@ typedef struct join {
     int64_t now_ms;
     due_row *rows;
     size_t count;
+    bson_t unreadable; /* the _ids of rows that are due and cannot be read, as an array */
+    size_t unreadable_count;
     librechat_joined *joined;
 } join;
 
 /* ---- what is due ---- */
 
-static gw_status take_row(void *arg, const bson_t *doc, gw_error *err)
+/* False: it is not as we write rows. */
+static bool read_row(const bson_t *doc, due_row *r)
 {
-    join *j = arg;
     gw_str id;
     int64_t duration_ms = 0;
-    (void)err;
-    if (j->count == LIBRECHAT_ROWS_A_PASS)
-        return GW_OK;
-    due_row *r = &j->rows[j->count];
     *r = (due_row){0};
     if (!gw_bson_oid(doc, "_id", &r->id) || !gw_bson_str(doc, "upstreamResponseId", &id) ||
-        id.len > EVENT_RESPONSE_ID_MAX || !gw_bson_date_ms(doc, "timestamp", &r->begin_ms) ||
+        id.len == 0 || id.len > EVENT_RESPONSE_ID_MAX ||
+        !gw_bson_date_ms(doc, "timestamp", &r->begin_ms) ||
         !gw_bson_date_ms(doc, "librechat.lookAt", &r->look_ms))
-        return GW_OK; /* not of ours */
+        return false;
     memcpy(r->response_id, id.ptr, id.len);
     (void)gw_bson_int64(doc, "response.duration", &duration_ms);
     (void)gw_bson_int64(doc, "usage.totalTokens", &r->tokens);
     (void)gw_bson_int64(doc, "usage.costNanoUsd", &r->cost_nano_usd);
-    r->end_ms = r->begin_ms + duration_ms;
-    j->count++;
+    return !__builtin_add_overflow(r->begin_ms, duration_ms, &r->end_ms);
+}
+
+static void note_unreadable(join *j, const bson_t *doc)
+{
+    bson_iter_t at;
+    char key[24];
+    if (!bson_iter_init_find(&at, doc, "_id"))
+        return;
+    (void)snprintf(key, sizeof(key), "%zu", j->unreadable_count++);
+    (void)bson_append_value(&j->unreadable, key, -1, bson_iter_value(&at));
+}
+
+static gw_status take_row(void *arg, const bson_t *doc, gw_error *err)
+{
+    join *j = arg;
+    (void)err;
+    j->joined->rows++;
+    if (j->count < LIBRECHAT_ROWS_A_PASS && read_row(doc, &j->rows[j->count]))
+        j->count++;
+    else
+        note_unreadable(j, doc);
     return GW_OK;
+}
+
+static void append_due(bson_t *filter, int64_t now_ms)
+{
+    bson_t d;
+    (void)BSON_APPEND_DOCUMENT_BEGIN(filter, "librechat.lookAt", &d);
+    (void)BSON_APPEND_DATE_TIME(&d, "$lte", now_ms - LIBRECHAT_DELAY_MS);
+    (void)bson_append_document_end(filter, &d);
 }
 
 static gw_status find_due(join *j, gw_error *err)
 {
-    bson_t *filter = BCON_NEW("librechat.lookAt", "{", "$lte",
-                              BCON_DATE_TIME(j->now_ms - LIBRECHAT_DELAY_MS), "}");
+    gw_db_auto_bson filter = BSON_INITIALIZER;
     bson_t *opts = BCON_NEW("projection", "{", "timestamp", BCON_INT32(1), "response.duration",
                             BCON_INT32(1), "upstreamResponseId", BCON_INT32(1), "usage.totalTokens",
                             BCON_INT32(1), "usage.costNanoUsd", BCON_INT32(1), "librechat.lookAt",
                             BCON_INT32(1), "}", "sort", "{", "librechat.lookAt", BCON_INT32(1), "}",
                             "limit", BCON_INT64(LIBRECHAT_ROWS_A_PASS));
-    gw_status rc = gw_db_find(j->own, COLLECTION_ROWS, filter, opts, take_row, j, err);
+    append_due(&filter, j->now_ms);
+    gw_status rc = gw_db_find(j->own, COLLECTION_ROWS, &filter, opts, take_row, j, err);
     bson_destroy(opts);
-    bson_destroy(filter);
+    return rc;
+}
+
+/* None that is not due any more: another replica came first, or it was written anew. */
+static gw_status give_up_unreadable(join *j, gw_error *err)
+{
+    gw_db_auto_bson filter = BSON_INITIALIZER;
+    bson_t ids;
+    if (j->unreadable_count == 0)
+        return GW_OK;
+    (void)BSON_APPEND_DOCUMENT_BEGIN(&filter, "_id", &ids);
+    (void)BSON_APPEND_ARRAY(&ids, "$in", &j->unreadable);
+    (void)bson_append_document_end(&filter, &ids);
+    append_due(&filter, j->now_ms);
+    bson_t *update =
+        BCON_NEW("$set", "{", "librechat", "{", "booked", BCON_BOOL(false), "unreadable",
+                 BCON_BOOL(true), "at", BCON_DATE_TIME(j->now_ms), "}", "}");
+    gw_status rc =
+        gw_db_update_many(j->own, COLLECTION_ROWS, &filter, update, &j->joined->unreadable, err);
+    bson_destroy(update);
     return rc;
 }
 
@@ -238,8 +285,11 @@ gw_status librechat_join_pass(const gw_db *own, gw_db_reader *librechat, int64_t
     *ret = (librechat_joined){0};
     if (!rows)
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory to join rows");
+    bson_init(&j.unreadable);
     gw_status rc = find_due(&j, err);
-    ret->rows = (int64_t)j.count;
+    if (rc == GW_OK)
+        rc = give_up_unreadable(&j, err);
+    bson_destroy(&j.unreadable);
     qsort(rows, j.count, sizeof(*rows), by_begin);
     for (size_t from = 0, to; from < j.count && rc == GW_OK; from = to) {
         to = from + 1;

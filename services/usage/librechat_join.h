@@ -10,6 +10,8 @@
  *                    cacheWriteTokens, differenceTokens, differenceNanoUsd, transactions, model, userId, at}
  *   nothing in time  librechat = {booked: false, at}
  *   not yet          librechat.lookAt is later
+ *   not to be read   librechat = {booked: false, unreadable: true, at}: something in the row is not as usage writes it. It would else
+ *                    stay due, and so many of them would leave a pass no room for others
  *
  * Differences are theirs less ours. `usage` of the row, sums and ledgers stay as they are.
  *
@@ -30,8 +32,9 @@
 
 /* What a pass has done; one that fails has done so much. */
 typedef struct librechat_joined {
-    int64_t rows; /* that were due and read; as many as a pass takes: there may be more */
-    int64_t booked, unbooked; /* by this pass: what another replica wrote meanwhile is not in it */
+    int64_t rows; /* that were due; as many as a pass takes: there may be more */
+    int64_t booked, unbooked,
+        unreadable; /* by this pass: what another replica wrote meanwhile is not in it */
     int64_t more_nano_usd, less_nano_usd; /* that LibreChat booked than we did, each >= 0 */
 } librechat_joined;
 

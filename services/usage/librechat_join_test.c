@@ -191,6 +191,55 @@ static void old_rows_are_caught_up_with(void **state)
     with_mongo(state, catch_up);
 }
 
+/* Such as nobody of us writes; the first ones that are due. */
+static void put_unreadable(const gw_db *d, int n, const bson_t *form)
+{
+    bson_t *row = bson_copy(form);
+    (void)BSON_APPEND_INT32(row, "_id", n);
+    CHECK(gw_db_insert(d, COLLECTION_ROWS, row, NULL) == GW_OK);
+    bson_destroy(row);
+}
+
+static int64_t rows_with(const gw_db *d, const char *path)
+{
+    bson_error_t e;
+    bson_t *filter = BCON_NEW(path, "{", "$exists", BCON_BOOL(true), "}");
+    mongoc_collection_t *rows = mongoc_database_get_collection(d->database, COLLECTION_ROWS);
+    int64_t n = mongoc_collection_count_documents(rows, filter, NULL, NULL, NULL, &e);
+    mongoc_collection_destroy(rows);
+    bson_destroy(filter);
+    return n;
+}
+
+static void go_past(const gw_db *d)
+{
+    bson_t *forms[] = {
+        BCON_NEW("librechat", "{", "lookAt", BCON_DATE_TIME(1000), "}"),
+        BCON_NEW("librechat", "{", "lookAt", "[", BCON_DATE_TIME(1000), "]", "}"),
+        BCON_NEW("librechat", "[", "{", "lookAt", BCON_DATE_TIME(1000), "}", "]"),
+        BCON_NEW("librechat", "{", "lookAt", BCON_DATE_TIME(1000), "}", "upstreamResponseId",
+                 BCON_UTF8(""), "timestamp", BCON_DATE_TIME(1000)),
+    };
+    for (int i = 0; i < 250; i++)
+        put_unreadable(d, i, forms[(size_t)i % GW_ARRAY_LEN(forms)]);
+    for (size_t i = 0; i < GW_ARRAY_LEN(forms); i++)
+        bson_destroy(forms[i]);
+    put_row(d, 1, "chatcmpl-a", TEST_NOW_MS);
+    book_both(d, "chatcmpl-a", END_MS);
+    librechat_joined j = pass(d, END_MS + 12 * S);
+    CHECK(j.rows == LIBRECHAT_ROWS_A_PASS && j.unreadable == LIBRECHAT_ROWS_A_PASS);
+    j = pass(d, END_MS + 12 * S);
+    CHECK(j.rows == 51 && j.unreadable == 50 && j.booked == 1 && j.unbooked == 0);
+    CHECK(rows_with(d, "librechat.unreadable") == 250 && rows_with(d, "librechat.lookAt") == 0);
+    expect(d, 1, true, true);
+    CHECK(pass(d, END_MS + 12 * S).rows == 0);
+}
+
+static void rows_that_cannot_be_read_are_given_up_and_are_in_nobodys_way(void **state)
+{
+    with_mongo(state, go_past);
+}
+
 #ifdef GW_FAULT_POINTS
 
 static const gw_db *meanwhile_in;
@@ -233,6 +282,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(books_that_come_late_are_waited_for, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_not_booked_in_an_hour_is_not_booked, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(
+            rows_that_cannot_be_read_are_given_up_and_are_in_nobodys_way, setup, teardown),
         cmocka_unit_test_setup_teardown(old_rows_are_caught_up_with, setup, teardown),
 #ifdef GW_FAULT_POINTS
         cmocka_unit_test_setup_teardown(of_two_replicas_one_writes, setup, teardown),

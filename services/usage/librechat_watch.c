@@ -62,13 +62,22 @@ static int64_t pause_of(const librechat_watch *w, gw_status rc)
     return LOOK_EVERY_MS * 3 / 4 + (int64_t)(gw_random_u64() % (LOOK_EVERY_MS / 2));
 }
 
+/* Each row once: it is not due any more. */
+static void tell_unreadable(librechat_watch *w)
+{
+    if (w->joined.unreadable > 0)
+        gw_log_error(w->o.log, "librechat_rows_unreadable", gw_kv("rows", w->joined.unreadable));
+}
+
 static void passed(gw_mongo_job *j, gw_status rc, const gw_error *err)
 {
     librechat_watch *w = GW_CONTAINER_OF(j, librechat_watch, job);
     const librechat_joined *done = &w->joined;
     tell(w, rc, err);
+    tell_unreadable(w);
     add(w, M_usage_librechat_rows_total, "booked", done->booked);
     add(w, M_usage_librechat_rows_total, "unbooked", done->unbooked);
+    add(w, M_usage_librechat_rows_total, "unreadable", done->unreadable);
     add(w, M_usage_librechat_difference_nano_usd_total, "more", done->more_nano_usd);
     add(w, M_usage_librechat_difference_nano_usd_total, "less", done->less_nano_usd);
     if (!w->stopped)

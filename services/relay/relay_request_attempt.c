@@ -164,6 +164,7 @@ static void forget_attempt(relay_request *r)
 bool relay_request_try_again(relay_request *r)
 {
     relay_request_note_outcome(r); /* the next step depends on it */
+    relay_request_give_back_turn(r);
     plan_step next = next_step(r);
 
     if (!next.target || (next.pause_ms > 0 && !arm_pause(r, next.pause_ms)))

@@ -174,6 +174,10 @@ static void the_refusal_is_final_whatever_targets_the_route_has(void **state)
 static void a_caller_who_leaves_meanwhile_leaves_nothing_behind(void **state)
 {
     kit *k = *state;
+    const target_name name = {k->provider.name, GW_STR("gpt-4o")};
+    target_health_configure(k->core.health, 1, 120000); /* it would be the one of a breaker */
+    assert_int_equal(target_health_failed(k->core.health, name, gw_loop_now_ms(k->loop) - 120000),
+                     HEALTH_OPENED);
     store.holds = true;
     k->script = &good;
     send_call(k, "POST", "/v1/chat/completions", "good", CHAT);
@@ -188,6 +192,7 @@ static void a_caller_who_leaves_meanwhile_leaves_nothing_behind(void **state)
     ask(k, "good", CHAT, &good);
     assert_int_equal(k->answer.status, 200);
     assert_int_equal(store.queries, 1); /* what came is remembered */
+    assert_int_equal(target_health_open_count(k->core.health), 0);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)

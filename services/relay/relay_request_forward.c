@@ -129,6 +129,7 @@ static gw_status send_upstream(relay_request *r, const adapter_request *u, gw_er
         r->operations++;
         r->attempts++;
         r->outcome_is_known = false;
+        r->turn = HEALTH_NO_TURN;
     }
     return rc;
 }

@@ -194,6 +194,14 @@ static bool is_of_user(const relay_request *r, gw_status why)
            r->mode != ANSWER_ERROR;
 }
 
+void relay_request_give_back_turn(relay_request *r)
+{
+    if (r->turn != HEALTH_NO_TURN)
+        target_health_give_back(r->core->health, relay_request_target_name(r, r->target), r->turn,
+                                gw_loop_now_ms(r->core->loop));
+    r->turn = HEALTH_NO_TURN;
+}
+
 void relay_request_note_content(relay_request *r)
 {
     target_name t = relay_request_target_name(r, r->asked);

@@ -143,6 +143,7 @@ struct relay_request {
     bool user_key_is_unreadable; /* that is the end: nobody else's account takes its place */
     bool has_credential; /* taken, of a provider that has several */
     bool outcome_is_known; /* of the last one, to the health of targets */
+    health_turn turn; /* of the target's open breaker; until it is asked */
     gw_timer *pause; /* before it, in the arena; NULL: there never was one */
     adapter_request *written; /* of an attempt that may be made again; NULL: to be written */
     int upstream_status;
@@ -239,6 +240,7 @@ bool relay_request_is_limited(const relay_request *r, const route_target *t); /*
 target_name relay_request_target_name(const relay_request *r, const route_target *t);
 void relay_request_note_content(relay_request *r); /* the first one came */
 void relay_request_note_outcome(relay_request *r); /* the attempt has ended; once for each */
+void relay_request_give_back_turn(relay_request *r); /* the target was not asked after all */
 void relay_request_set_retry(relay_request *r, int64_t ms); /* it said when; RETRY_HINT_NONE: no */
 
 /* relay_request_user_key.c: attempts with the LibreChat key of the key's user (job.user_key). */

@@ -52,8 +52,8 @@ void relay_request_turn_to(relay_request *r, const route_target *t)
 {
     r->target = t;
     if (target_health_open_count(r->core->health) > 0)
-        target_health_chosen(r->core->health, relay_request_target_name(r, t),
-                             gw_loop_now_ms(r->core->loop));
+        r->turn = target_health_chosen(r->core->health, relay_request_target_name(r, t),
+                                       gw_loop_now_ms(r->core->loop));
 }
 
 /* Every target that could be asked is failing. The caller is told when one of them will be asked. */

@@ -157,6 +157,7 @@ static void price_tokens(relay_request *r)
 relay_stage settle_enter(relay_request *r)
 {
     relay_request_note_outcome(r);
+    relay_request_give_back_turn(r);
     stop_operations(r);
     r->duration_ms = relay_request_elapsed_ms(r);
     r->bill.outcome = outcome_of(r);

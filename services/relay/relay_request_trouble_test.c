@@ -35,6 +35,71 @@ static void an_open_breaker_is_passed_over_and_a_lone_one_refuses_until_its_time
     assert_int_equal(target_health_open_count(k->core.health), 0);
 }
 
+/* An open breaker of minutes, whose period is over just now. */
+static void open_for_minutes(kit *k, const char *model)
+{
+    const target_name name = {k->provider.name, gw_str_of(model)};
+
+    forget_health(k);
+    target_health_configure(k->core.health, 1, 120000);
+    assert_int_equal(target_health_failed(k->core.health, name, gw_loop_now_ms(k->loop) - 120000),
+                     HEALTH_OPENED);
+}
+
+static void assert_next_one_is_let_through(kit *k)
+{
+    static const script good = GOOD;
+
+    assert_int_equal(k->asked, 0);
+    forget_events(k);
+    ask_script(k, CHAT, &good);
+    assert_true(says(&k->trail, "one"));
+    assert_int_equal(k->asked, 1);
+    assert_int_equal(target_health_open_count(k->core.health), 0);
+}
+
+/* Whatever kept it from being sent: the next request is the one that tries a target that was failing. */
+static void what_is_not_sent_does_not_use_up_the_turn_of_a_target(void **state)
+{
+    kit *k = *state;
+    static const script good = GOOD;
+    const provider_kind usual = k->provider.kind;
+
+    k->route.target_count = 1;
+    k->route.default_max_output_tokens = 100;
+    open_for_minutes(k, "one");
+    k->provider.kind = PROVIDER_ANTHROPIC; /* has no seed */
+    ask_script(k, SEED, &good);
+    assert_int_equal(k->answer.status, 400);
+    k->provider.kind = usual;
+    assert_next_one_is_let_through(k);
+
+    open_for_minutes(k, "one");
+    k->has_no_slot = true;
+    ask_script(k, CHAT, &good);
+    assert_int_equal(k->answer.status, 503);
+    k->has_no_slot = false;
+    assert_next_one_is_let_through(k);
+}
+
+static void
+a_target_that_cannot_do_it_gives_its_turn_back_before_the_next_one_is_asked(void **state)
+{
+    kit *k = *state;
+    static const script good = GOOD;
+    const provider_kind usual = k->provider.kind;
+
+    k->route.default_max_output_tokens = 100;
+    open_for_minutes(k, "one");
+    k->provider.kind = PROVIDER_ANTHROPIC;
+    ask_script(k, SEED, &good);
+    assert_int_equal(k->answer.status, 200);
+    assert_true(says(&k->trail, "two"));
+    k->provider.kind = usual;
+    k->asked = 0;
+    assert_next_one_is_let_through(k);
+}
+
 /* {what comes, as a stream, opens the breaker} */
 static void what_counts_for_the_breaker_is_what_the_provider_is_to_blame_for(void **state)
 {
@@ -283,6 +348,8 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, kit_teardown)
     const struct CMUnitTest tests[] = {
         TEST(an_open_breaker_is_passed_over_and_a_lone_one_refuses_until_its_time),
+        TEST(what_is_not_sent_does_not_use_up_the_turn_of_a_target),
+        TEST(a_target_that_cannot_do_it_gives_its_turn_back_before_the_next_one_is_asked),
         TEST(what_counts_for_the_breaker_is_what_the_provider_is_to_blame_for),
         TEST(a_caller_that_leaves_says_nothing_of_the_provider),
         TEST(a_limited_target_comes_last_until_it_said),

@@ -171,14 +171,26 @@ int64_t target_health_closed_ms(target_health *h, target_name t, int64_t now_ms)
     return b && b->open_ms > 0 && b->until_ms > now_ms ? b->until_ms - now_ms : 0;
 }
 
-void target_health_chosen(target_health *h, target_name t, int64_t now_ms)
+/* A turn is known by its end: no two of a breaker have the same. */
+health_turn target_health_chosen(target_health *h, target_name t, int64_t now_ms)
 {
     breaker *b = find(h, t);
 
     if (!b || b->open_ms == 0 || b->until_ms > now_ms)
-        return;
+        return HEALTH_NO_TURN;
     b->tried = true;
     b->until_ms = now_ms + b->open_ms;
+    return b->until_ms;
+}
+
+void target_health_give_back(target_health *h, target_name t, health_turn turn, int64_t now_ms)
+{
+    breaker *b = turn == HEALTH_NO_TURN ? NULL : find(h, t);
+
+    if (!b || !b->tried || b->until_ms != turn)
+        return;
+    b->tried = false;
+    b->until_ms = now_ms;
 }
 
 health_change target_health_failed(target_health *h, target_name t, int64_t now_ms)

@@ -9,7 +9,8 @@
  *                                               └─ it fails: twice the period, 8 times at most ┘
  *
  * While a request that was let through has no outcome, the next one is let through a period later: one that is cancelled leaves
- * nothing locked. A 429 opens nothing: its memory says until when its credential is not to be used for that model.
+ * nothing locked. One that was never sent gives its turn back, for it has learned nothing. A 429 opens nothing: its memory says until when its
+ * credential is not to be used for that model.
  *
  * Only what is in trouble is known: while nothing is, every question is answered without a look-up. What has had no
  * news for ten minutes is forgotten. Bounded: what does not fit is not known. Thread: one loop; time is passed in, monotonic.
@@ -38,8 +39,12 @@ typedef struct target_name {
 
 /* How long until a request is let through; 0: at once. `h` may be NULL in this and the following: nothing is known. */
 int64_t target_health_closed_ms(target_health *h, target_name t, int64_t now_ms);
-/* A request goes to it: of an open breaker whose period is over it is the one that is let through. */
-void target_health_chosen(target_health *h, target_name t, int64_t now_ms);
+/* A request is to go to it. Of an open breaker whose period is over it is the one that is let through: its turn; else HEALTH_NO_TURN. */
+typedef int64_t health_turn;
+#define HEALTH_NO_TURN ((health_turn)0)
+GW_CHECK health_turn target_health_chosen(target_health *h, target_name t, int64_t now_ms);
+/* It was not sent: the next one is let through at once, unless the turn is over already. HEALTH_NO_TURN is fine. */
+void target_health_give_back(target_health *h, target_name t, health_turn turn, int64_t now_ms);
 
 typedef enum health_change { HEALTH_SAME, HEALTH_OPENED, HEALTH_CLOSED } health_change;
 GW_CHECK health_change target_health_failed(target_health *h, target_name t, int64_t now_ms);

@@ -64,9 +64,9 @@ static void one_request_a_period_is_let_through_and_its_answer_closes_it(void **
 {
     target_health *h = *state;
     open_it(h, 0);
-    target_health_chosen(h, one, 500); /* not yet */
+    assert_int_equal(target_health_chosen(h, one, 500), HEALTH_NO_TURN); /* not yet */
     assert_int_equal(target_health_closed_ms(h, one, 1000), 0);
-    target_health_chosen(h, one, 1000);
+    assert_int_not_equal(target_health_chosen(h, one, 1000), HEALTH_NO_TURN);
     assert_int_equal(target_health_closed_ms(h, one, 1001), 999);
     assert_int_equal(target_health_answered(h, one), HEALTH_CLOSED);
     assert_int_equal(target_health_closed_ms(h, one, 1001), 0);
@@ -83,7 +83,7 @@ static void each_one_that_fails_doubles_the_period_up_to_a_bound(void **state)
     open_it(h, now_ms);
     for (size_t i = 0; i < GW_ARRAY_LEN(periods); i++) {
         now_ms += target_health_closed_ms(h, one, now_ms);
-        target_health_chosen(h, one, now_ms);
+        assert_int_not_equal(target_health_chosen(h, one, now_ms), HEALTH_NO_TURN);
         assert_int_equal(target_health_failed(h, one, now_ms), HEALTH_SAME);
         assert_int_equal(target_health_failed(h, one, now_ms), HEALTH_SAME); /* another's */
         assert_int_equal(target_health_closed_ms(h, one, now_ms), periods[i]);
@@ -95,8 +95,41 @@ static void one_that_is_let_through_and_lost_locks_nothing(void **state)
 {
     target_health *h = *state;
     open_it(h, 0);
-    target_health_chosen(h, one, 1000);
+    assert_int_not_equal(target_health_chosen(h, one, 1000), HEALTH_NO_TURN);
     assert_int_equal(target_health_closed_ms(h, one, 2000), 0);
+}
+
+static void one_that_was_never_sent_gives_its_turn_to_the_next(void **state)
+{
+    target_health *h = *state;
+    open_it(h, 0);
+    target_health_give_back(h, one, HEALTH_NO_TURN, 500); /* nobody's */
+    assert_int_equal(target_health_closed_ms(h, one, 500), 500);
+    health_turn turn = target_health_chosen(h, one, 1000);
+    target_health_give_back(h, one, turn, 1300);
+    assert_int_equal(target_health_closed_ms(h, one, 1300), 0);
+    assert_int_equal(target_health_failed(h, one, 1400), HEALTH_SAME); /* was under way */
+    assert_int_equal(target_health_closed_ms(h, one, 1400), 0);
+    assert_int_not_equal(target_health_chosen(h, one, 1500), HEALTH_NO_TURN);
+    assert_int_equal(target_health_failed(h, one, 1600), HEALTH_SAME);
+    assert_int_equal(target_health_closed_ms(h, one, 1600), 2000);
+}
+
+static void a_turn_that_is_over_is_not_given_back(void **state)
+{
+    target_health *h = *state;
+    open_it(h, 0);
+    health_turn late = target_health_chosen(h, one, 1000);
+    health_turn next = target_health_chosen(h, one, 2000);
+    assert_int_not_equal(next, HEALTH_NO_TURN);
+    target_health_give_back(h, one, late, 2100); /* the next one is under way */
+    assert_int_equal(target_health_closed_ms(h, one, 2100), 900);
+    assert_int_equal(target_health_failed(h, one, 2200), HEALTH_SAME);
+    target_health_give_back(h, one, next, 2300); /* it has failed */
+    assert_int_equal(target_health_closed_ms(h, one, 2200), 2000);
+    assert_int_equal(target_health_answered(h, one), HEALTH_CLOSED);
+    target_health_give_back(h, one, next, 2400);
+    assert_true(target_health_is_quiet(h));
 }
 
 static void zero_failures_never_open_it(void **state)
@@ -162,7 +195,8 @@ static void without_one_nothing_is_known(void **state)
     assert_int_equal(target_health_closed_ms(NULL, one, 0), 0);
     assert_int_equal(target_health_failed(NULL, one, 0), HEALTH_SAME);
     assert_int_equal(target_health_answered(NULL, one), HEALTH_SAME);
-    target_health_chosen(NULL, one, 0);
+    assert_int_equal(target_health_chosen(NULL, one, 0), HEALTH_NO_TURN);
+    target_health_give_back(NULL, one, 1, 0);
     target_health_limit(NULL, one, first, 0, 1);
     assert_false(target_health_is_limited(NULL, one, first, 0));
     assert_int_equal(target_health_open_count(NULL), 0);
@@ -178,6 +212,8 @@ int main(void)
         TEST(one_request_a_period_is_let_through_and_its_answer_closes_it),
         TEST(each_one_that_fails_doubles_the_period_up_to_a_bound),
         TEST(one_that_is_let_through_and_lost_locks_nothing),
+        TEST(one_that_was_never_sent_gives_its_turn_to_the_next),
+        TEST(a_turn_that_is_over_is_not_given_back),
         TEST(zero_failures_never_open_it),
         TEST(a_limit_is_of_one_credential_and_one_model_and_ends),
         TEST(what_is_known_is_bounded),

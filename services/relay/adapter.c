@@ -37,14 +37,24 @@ gw_status adapter_fail_inband(adapter_stream *s, gw_str json)
     return s->failure->error.code;
 }
 
-gw_status adapter_check_choices(adapter_stream *s)
+static gw_status check_choices(adapter_stream *s, bool has_some)
 {
     gw_error err;
 
-    if (s->tap->has_choices)
+    if (has_some)
         return GW_OK;
     (void)gw_fail(&err, GW_ERR_UPSTREAM_PROTOCOL, "the provider's answer has no choices");
     return adapter_fail(s, &err);
+}
+
+gw_status adapter_check_choices(adapter_stream *s)
+{
+    return check_choices(s, s->tap->has_choices);
+}
+
+gw_status adapter_check_answer(adapter_stream *s)
+{
+    return check_choices(s, s->tap->has_choice);
 }
 
 void adapter_emit(adapter_stream *s, answer_event_kind kind, gw_str raw, gw_str data)

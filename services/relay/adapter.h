@@ -149,6 +149,8 @@ gw_status adapter_fail_inband(adapter_stream *s, gw_str json);
 
 /* Fails what had no `choices`: of whoever speaks another dialect. */
 GW_CHECK gw_status adapter_check_choices(adapter_stream *s);
+/* Fails a whole answer without a choice, too. Chunks may have none: that of the usage, and remarks about the prompt. */
+GW_CHECK gw_status adapter_check_answer(adapter_stream *s);
 void adapter_emit(adapter_stream *s, answer_event_kind kind, gw_str raw, gw_str data);
 void adapter_emit_json(adapter_stream *s, answer_event_kind kind, gw_str json); /* frames it */
 void adapter_emit_done(adapter_stream *s, gw_str raw);

@@ -364,7 +364,7 @@ static gw_status on_answer(adapter_stream *s, gw_str json, gw_str *ret)
         return adapter_fail_inband(s, json);
     if (rc != GW_OK)
         return adapter_fail(s, &err);
-    rc = adapter_check_choices(s);
+    rc = adapter_check_answer(s);
     if (rc != GW_OK)
         return rc;
     yyjson_doc *parsed = yyjson_read(json.ptr, json.len, YYJSON_READ_NOFLAG);

@@ -196,6 +196,7 @@ gw_status usage_tap_chunk_value(usage_tap *t, yyjson_val *chunk, tap_kind *ret, 
     t->has_choices |= yyjson_is_arr(all);
     while ((choice = yyjson_arr_iter_next(&choices))) {
         chose = true;
+        t->has_choice |= yyjson_is_obj(choice);
         content |= add_choice(t, choice);
     }
     if (yyjson_is_obj(usage))

@@ -303,11 +303,14 @@ static void a_list_that_is_too_long_is_none(void **state)
 
     (void)state;
     assert_non_null(long_one);
-    memset(long_one, ' ', len);
+    memset(long_one, ' ', len); /* white space around a good one */
     long_one[len] = '\0';
+    memcpy(long_one, TWO, strlen(TWO));
     be(&anna, "anna", "sk-anna");
     assert_int_equal(find(&anna), USER_LIST_ASKED);
     answer(0, 200, long_one);
+    assert_true(asked[0].is_cancelled);
+    assert_int_equal(anna.told, 1);
     assert_int_equal(find(&anna), USER_LIST_UNKNOWN);
     free(long_one);
     be_gone(&anna);

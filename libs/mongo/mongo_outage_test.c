@@ -8,8 +8,9 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 
-static bool is_down(fixture *f)
+static bool is_down(void *arg)
 {
+    fixture *f = (fixture *)arg;
     return !gw_mongo_is_up(f->mongo);
 }
 
@@ -106,7 +107,7 @@ static void a_server_that_comes_later_is_found(void **state)
     assert_int_equal(perform(f, count_things, 0).rc, GW_ERR_UNAVAILABLE);
     assert_int_equal(waiters_run, 0);
     start_server(f);
-    run_until(f, is_up);
+    gw_test_run_until(&f->until, is_up);
     assert_int_equal(waiters_run, 1);
     assert_int_equal(perform(f, insert_arg, 1).rc, GW_OK);
 }
@@ -117,7 +118,7 @@ static void a_killed_server_costs_errors_and_no_restart(void **state)
     test_job in_flight[4] = {0};
 
     start_server(f);
-    run_until(f, is_up);
+    gw_test_run_until(&f->until, is_up);
     assert_int_equal(perform(f, insert_arg, 1).rc, GW_OK);
 
     /* Stopped first, so that the jobs are surely under way when it dies; kill() returns before all of its threads rest. */
@@ -128,13 +129,13 @@ static void a_killed_server_costs_errors_and_no_restart(void **state)
     for (size_t i = 0; i < GW_ARRAY_LEN(in_flight); i++)
         submit(f, &in_flight[i], insert_arg);
     kill_server(f);
-    run_until(f, no_job_is_pending);
+    gw_test_run_until(&f->until, no_job_is_pending);
     for (size_t i = 0; i < GW_ARRAY_LEN(in_flight); i++)
         assert_int_equal(in_flight[i].rc, GW_ERR_UNAVAILABLE);
-    run_until(f, is_down);
+    gw_test_run_until(&f->until, is_down);
 
     start_server(f);
-    run_until(f, is_up);
+    gw_test_run_until(&f->until, is_up);
     assert_int_equal(perform(f, insert_arg, 2).rc, GW_OK);
     assert_int_equal(perform(f, count_things, 0).result, 2); /* the first one lasted */
 }
@@ -154,7 +155,7 @@ static void a_hung_server_is_waited_for_no_longer_than_the_timeouts(void **state
     fixture *f = with_server_bin(state);
 
     start_server(f);
-    run_until(f, is_up);
+    gw_test_run_until(&f->until, is_up);
     assert_int_equal(perform(f, insert_arg, 1).rc, GW_OK);
     freeze_server(f);
     int64_t start = gw_clock_mono_ms(&gw_system_clock);
@@ -163,7 +164,7 @@ static void a_hung_server_is_waited_for_no_longer_than_the_timeouts(void **state
     kill(f->server, SIGCONT);
     assert_int_equal(hung.rc, GW_ERR_UNAVAILABLE);
     assert_true(waited < 6000);
-    run_until(f, is_up);
+    gw_test_run_until(&f->until, is_up);
 }
 
 static void a_kill_leaves_no_counters_behind(void **state)

@@ -46,7 +46,7 @@ static void a_waiter_runs_once_when_the_server_answers_and_at_once_when_it_did(v
     fixture *f = given(state);
     waiters_run = 0;
     gw_mongo_when_up(f->mongo, count_waiter, NULL);
-    run_until(f, is_up);
+    gw_test_run_until(&f->until, is_up);
     assert_int_equal(waiters_run, 1);
     gw_mongo_when_up(f->mongo, count_waiter, NULL);
     assert_int_equal(waiters_run, 2);
@@ -55,7 +55,7 @@ static void a_waiter_runs_once_when_the_server_answers_and_at_once_when_it_did(v
 static void jobs_run_and_report(void **state)
 {
     fixture *f = given(state);
-    run_until(f, is_up);
+    gw_test_run_until(&f->until, is_up);
     assert_int_equal(perform(f, insert_arg, 1).rc, GW_OK);
     assert_int_equal(perform(f, insert_arg, 2).rc, GW_OK);
     test_job count = perform(f, count_things, 0);
@@ -66,7 +66,7 @@ static void jobs_run_and_report(void **state)
 static void indexes_are_made_once_and_hold(void **state)
 {
     fixture *f = given(state);
-    run_until(f, is_up);
+    gw_test_run_until(&f->until, is_up);
     assert_int_equal(perform(f, ensure_indexes, 0).rc, GW_OK);
     assert_int_equal(perform(f, ensure_indexes, 0).rc, GW_OK);
     assert_int_equal(perform(f, insert_arg, 7).rc, GW_OK);
@@ -85,13 +85,13 @@ static void a_full_queue_refuses_and_still_ends_each_job(void **state)
     int refused = 0;
 
     memset(jobs, 0, sizeof(jobs));
-    run_until(f, is_up);
+    gw_test_run_until(&f->until, is_up);
     for (size_t i = 0; i < GW_ARRAY_LEN(jobs); i++) {
         jobs[i].arg = (int)i;
         submit(f, &jobs[i], insert_arg);
     }
     assert_true(jobs_pending > 0);
-    run_until(f, no_job_is_pending);
+    gw_test_run_until(&f->until, no_job_is_pending);
     for (size_t i = 0; i < GW_ARRAY_LEN(jobs); i++) {
         done += jobs[i].done;
         refused += jobs[i].rc == GW_ERR_OVERLOADED;

@@ -6,7 +6,7 @@
 #include "mongo/mongo.h"
 
 #include "testing/cmocka.h"
-#include "testing/watchdog.h"
+#include "testing/until.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -17,9 +17,7 @@
 typedef struct fixture {
     gw_loop *loop;
     gw_mongo *mongo;
-    gw_timer watchdog;
-    gw_timer poll;
-    bool (*awaited)(struct fixture *f);
+    gw_test_until until;
     char uri[256];
     char database[40];
     pid_t server;
@@ -27,29 +25,9 @@ typedef struct fixture {
     char folder[64];
 } fixture;
 
-/* ---- running the loop until something holds ---- */
-
-static inline void on_poll(void *arg)
+static inline bool is_up(void *arg)
 {
     fixture *f = (fixture *)arg;
-    if (f->awaited(f))
-        gw_loop_stop(f->loop);
-    else
-        gw_timer_set(f->loop, &f->poll, 10);
-}
-
-static inline void run_until(fixture *f, bool (*awaited)(fixture *f))
-{
-    f->awaited = awaited;
-    gw_test_watch(f->loop, &f->watchdog);
-    gw_timer_set(f->loop, &f->poll, 0);
-    gw_loop_run(f->loop);
-    gw_timer_cancel(f->loop, &f->watchdog);
-    gw_timer_cancel(f->loop, &f->poll);
-}
-
-static inline bool is_up(fixture *f)
-{
     return gw_mongo_is_up(f->mongo);
 }
 
@@ -75,8 +53,9 @@ static inline void on_job_done(gw_mongo_job *j, gw_status rc, const gw_error *er
     jobs_pending--;
 }
 
-static inline bool no_job_is_pending(fixture *f)
+static inline bool no_job_is_pending(void *arg)
 {
+    fixture *f = (fixture *)arg;
     (void)f;
     return jobs_pending == 0;
 }
@@ -96,7 +75,7 @@ static inline test_job perform(fixture *f, job_run run, int arg)
 {
     test_job t = {.arg = arg};
     submit(f, &t, run);
-    run_until(f, no_job_is_pending);
+    gw_test_run_until(&f->until, no_job_is_pending);
     assert_int_equal(t.done, 1);
     return t;
 }
@@ -170,8 +149,7 @@ static inline void make_fixture(fixture *f)
     gw_random_base62(random, 8);
     (void)snprintf(f->database, sizeof(f->database), "gw_test_%s", random);
     assert_int_equal(gw_loop_new(&gw_system_clock, &f->loop, NULL), GW_OK);
-    gw_test_watchdog_init(&f->watchdog);
-    gw_timer_init(&f->poll, on_poll, f);
+    gw_test_until_init(&f->until, f->loop, f);
 }
 
 static inline void kill_server(fixture *f)
@@ -199,8 +177,7 @@ static inline int tear_down(void **state)
 
     if (!f)
         return 0;
-    gw_timer_cancel(f->loop, &f->watchdog);
-    gw_timer_cancel(f->loop, &f->poll);
+    gw_test_until_cancel(&f->until);
     if (!f->folder[0] && gw_mongo_is_up(f->mongo))
         (void)perform(f, drop_database, 0);
     gw_mongo_free(f->mongo);

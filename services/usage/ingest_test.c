@@ -15,10 +15,10 @@ static void events_become_rows_hours_and_days(void **state)
 {
     SKIP_WITHOUT_MONGO(f)
     send_hello(f, 0, 1, false);
-    run_until(f, first_is_welcomed);
+    gw_test_run_until(&f->until, first_is_welcomed);
     assert_int_equal(f->relays[0].n, 0);
     send_events(&f->relays[0], 1, 10);
-    run_until(f, ten_are_acked);
+    gw_test_run_until(&f->until, ten_are_acked);
     expect_requests(f, 10);
 }
 
@@ -26,14 +26,14 @@ static void repeated_frames_count_once(void **state)
 {
     SKIP_WITHOUT_MONGO(f)
     send_hello(f, 0, 1, false);
-    run_until(f, first_is_welcomed);
+    gw_test_run_until(&f->until, first_is_welcomed);
     send_events(&f->relays[0], 1, 6);
     send_events(&f->relays[0], 1, 6);
     send_events(&f->relays[0], 4, 10);
-    run_until(f, ten_are_acked);
+    gw_test_run_until(&f->until, ten_are_acked);
     send_events(&f->relays[0], 1, 10);
     send_hello(f, 1, 1, true);
-    run_until(f, second_is_welcomed);
+    gw_test_run_until(&f->until, second_is_welcomed);
     assert_int_equal(f->relays[1].n, 10);
     send_events(&f->relays[1], 1, 10);
     expect_requests(f, 10);
@@ -43,20 +43,20 @@ static void two_streams_of_one_spool_count_each_event_once(void **state)
 {
     SKIP_WITHOUT_MONGO(f)
     send_hello(f, 0, 1, false);
-    run_until(f, first_is_welcomed);
+    gw_test_run_until(&f->until, first_is_welcomed);
     send_hello(f, 1, 1, true);
-    run_until(f, second_is_welcomed);
+    gw_test_run_until(&f->until, second_is_welcomed);
     for (int64_t seq = 1; seq <= 10; seq++) {
         send_events(&f->relays[0], seq, seq);
         send_events(&f->relays[1], seq, seq);
     }
-    run_until(f, both_have_ten_or_ended);
+    gw_test_run_until(&f->until, both_have_ten_or_ended);
     expect_requests(f, 10);
 }
 
 static void expect_refusal(fixture *f, Apirelay__Usage__V1__ErrorCode code)
 {
-    run_until(f, first_has_ended);
+    gw_test_run_until(&f->until, first_has_ended);
     assert_int_equal(f->relays[0].error, code);
 }
 
@@ -64,7 +64,7 @@ static void a_copy_of_a_spool_is_refused(void **state)
 {
     SKIP_WITHOUT_MONGO(f)
     send_hello(f, 1, 1, false);
-    run_until(f, second_is_welcomed);
+    gw_test_run_until(&f->until, second_is_welcomed);
     send_hello(f, 0, 2, false);
     expect_refusal(f, APIRELAY__USAGE__V1__ERROR_CODE__ERROR_CODE_CONFLICT);
 }
@@ -73,14 +73,14 @@ static void a_copy_is_not_told_that_its_events_are_claimed_when_others_are(void 
 {
     SKIP_WITHOUT_MONGO(f)
     send_hello(f, 0, 1, false);
-    run_until(f, first_is_welcomed);
+    gw_test_run_until(&f->until, first_is_welcomed);
     send_hello(f, 1, 1, true);
-    run_until(f, second_is_welcomed);
+    gw_test_run_until(&f->until, second_is_welcomed);
     f->relays[1].salt = 1;
     send_events(&f->relays[0], 1, 2);
-    run_until(f, first_has_two);
+    gw_test_run_until(&f->until, first_has_two);
     send_events(&f->relays[1], 1, 3);
-    run_until(f, second_has_ended);
+    gw_test_run_until(&f->until, second_has_ended);
     assert_int_equal(f->relays[1].error, APIRELAY__USAGE__V1__ERROR_CODE__ERROR_CODE_CONFLICT);
     assert_int_equal(f->relays[1].n, 0);
     expect_requests(f, 2);
@@ -97,7 +97,7 @@ static void a_gap_ends_the_stream_and_skips_nothing(void **state)
 {
     SKIP_WITHOUT_MONGO(f)
     send_hello(f, 0, 1, false);
-    run_until(f, first_is_welcomed);
+    gw_test_run_until(&f->until, first_is_welcomed);
     send_events(&f->relays[0], 2, 5);
     expect_refusal(f, APIRELAY__USAGE__V1__ERROR_CODE__ERROR_CODE_PROTOCOL);
     (void)total(f, COLLECTION_ROWS, "x");
@@ -116,10 +116,10 @@ static void a_relay_that_has_sent_all_gets_its_ack_first(void **state)
 {
     SKIP_WITHOUT_MONGO(f)
     send_hello(f, 0, 1, false);
-    run_until(f, first_is_welcomed);
+    gw_test_run_until(&f->until, first_is_welcomed);
     send_events(&f->relays[0], 1, 10);
     gw_rpc_stream_close_send(f->relays[0].call);
-    run_until(f, first_has_ended);
+    gw_test_run_until(&f->until, first_has_ended);
     assert_int_equal(f->relays[0].n, 10);
     assert_int_equal(total(f, COLLECTION_SPOOLS, "done"), 10);
     expect_requests(f, 10);
@@ -135,7 +135,7 @@ static void live_counters_are_handed_on(void **state)
     q.frame_case = APIRELAY__USAGE__V1__STREAM_REQUEST__FRAME_LIVE;
     q.live = &live;
     gw_rpc_stream_send(f->relays[0].call, &q.base);
-    run_until(f, a_live_frame_came);
+    gw_test_run_until(&f->until, a_live_frame_came);
 }
 
 static int setup_group(void **state)

@@ -15,7 +15,7 @@
 #include "rpc/client.h"
 #include "rpc/init.h"
 #include "schema/all.h"
-#include "testing/watchdog.h"
+#include "testing/until.h"
 
 #include <stdio.h>
 
@@ -42,8 +42,7 @@ typedef struct fixture {
     gw_rpc_server *server;
     gw_rpc_pump *pump;
     gw_rpc_channel *channel;
-    gw_timer watchdog, poll;
-    bool (*awaited)(struct fixture *f);
+    gw_test_until until;
     char database[40];
     relay relays[2];
     uint8_t spool_id[SPOOL_ID_BYTES];
@@ -56,73 +55,68 @@ typedef struct fixture {
     bool counted;
 } fixture;
 
-/* ---- running the loop until something holds ---- */
+/* ---- what is awaited ---- */
 
-static inline void on_poll(void *arg)
+static inline bool mongo_is_up(void *arg)
 {
     fixture *f = (fixture *)arg;
-    if (f->awaited(f))
-        gw_loop_stop(f->loop);
-    else
-        gw_timer_set(f->loop, &f->poll, 5);
-}
-
-static inline void run_until(fixture *f, bool (*awaited)(fixture *f))
-{
-    f->awaited = awaited;
-    gw_timer_set(f->loop, &f->poll, 0);
-    gw_loop_run(f->loop);
-    gw_timer_cancel(f->loop, &f->poll);
-}
-
-static inline bool mongo_is_up(fixture *f)
-{
     return gw_mongo_is_up(f->mongo);
 }
-static inline bool first_is_welcomed(fixture *f)
+static inline bool first_is_welcomed(void *arg)
 {
+    fixture *f = (fixture *)arg;
     return f->relays[0].welcomed;
 }
-static inline bool second_is_welcomed(fixture *f)
+static inline bool second_is_welcomed(void *arg)
 {
+    fixture *f = (fixture *)arg;
     return f->relays[1].welcomed;
 }
-static inline bool first_has_ended(fixture *f)
+static inline bool first_has_ended(void *arg)
 {
+    fixture *f = (fixture *)arg;
     return f->relays[0].ended;
 }
-static inline bool ten_are_acked(fixture *f)
+static inline bool ten_are_acked(void *arg)
 {
+    fixture *f = (fixture *)arg;
     return f->relays[0].n == 10;
 }
-static inline bool
-both_have_ten_or_ended(fixture *f) /* one that the other has overtaken is to come again */
+/* One that the other has overtaken is to come again. */
+static inline bool both_have_ten_or_ended(void *arg)
 {
+    fixture *f = (fixture *)arg;
     return (f->relays[0].n == 10 || f->relays[0].ended) &&
            (f->relays[1].n == 10 || f->relays[1].ended);
 }
-static inline bool first_has_two(fixture *f)
+static inline bool first_has_two(void *arg)
 {
+    fixture *f = (fixture *)arg;
     return f->relays[0].n == 2;
 }
-static inline bool second_has_ended(fixture *f)
+static inline bool second_has_ended(void *arg)
 {
+    fixture *f = (fixture *)arg;
     return f->relays[1].ended;
 }
-static inline bool has_counted(fixture *f)
+static inline bool has_counted(void *arg)
 {
+    fixture *f = (fixture *)arg;
     return f->counted;
 }
-static inline bool a_live_frame_came(fixture *f)
+static inline bool a_live_frame_came(void *arg)
 {
+    fixture *f = (fixture *)arg;
     return f->lives > 0;
 }
-static inline bool ingest_idles(fixture *f)
+static inline bool ingest_idles(void *arg)
 {
+    fixture *f = (fixture *)arg;
     return ingest_is_idle(f->ingest);
 }
-static inline bool server_is_closed(fixture *f)
+static inline bool server_is_closed(void *arg)
 {
+    fixture *f = (fixture *)arg;
     return f->server_closed;
 }
 
@@ -175,7 +169,7 @@ static inline void perform(fixture *f, gw_status (*run)(gw_mongo_job *, mongoc_c
     f->job.run = run;
     f->job.done = counted;
     gw_mongo_submit(f->mongo, &f->job);
-    run_until(f, has_counted);
+    gw_test_run_until(&f->until, has_counted);
 }
 
 static inline int64_t total(fixture *f, const char *collection, const char *path)
@@ -342,12 +336,10 @@ static inline int setup(void **state)
     *state = f;
     gw_random_bytes(f->spool_id, sizeof(f->spool_id));
     assert_int_equal(gw_loop_new(&gw_system_clock, &f->loop, &err), GW_OK);
-    gw_test_watchdog_init(&f->watchdog);
-    gw_timer_init(&f->poll, on_poll, f);
-    gw_test_watch(f->loop, &f->watchdog);
+    gw_test_until_init(&f->until, f->loop, f);
     open_stores(f);
     open_server(f);
-    run_until(f, mongo_is_up);
+    gw_test_run_until(&f->until, mongo_is_up);
     return 0;
 }
 
@@ -364,8 +356,8 @@ static inline int teardown(void **state)
     fold_runner_stop(f->folds);
     ingest_stop(f->ingest);
     gw_rpc_server_close(f->server, 1000, on_server_closed, f);
-    run_until(f, server_is_closed);
-    run_until(f, ingest_idles);
+    gw_test_run_until(&f->until, server_is_closed);
+    gw_test_run_until(&f->until, ingest_idles);
     gw_rpc_channel_free(f->channel);
     gw_rpc_pump_free(f->pump);
     perform(f, drop_run);
@@ -376,7 +368,7 @@ static inline int teardown(void **state)
     doc_pool_mongo_free(f->pool);
     gw_metrics_free(f->metrics);
     gw_schema_free(f->schema);
-    gw_timer_cancel(f->loop, &f->watchdog);
+    gw_test_until_cancel(&f->until);
     gw_loop_free(f->loop);
     free(f);
     return 0;

@@ -1,63 +1,11 @@
-#define GW_CONF_NAME test_conf
-#define GW_CONF_DEF  "conf/conf_test.def"
-#include "conf/conf_struct.h"
+#include "conf/conf_test_kit.h"
 
-static void check(const void *conf, gw_conf_errors *errs)
-{
-    const test_conf *c = conf;
-    gw_conf_needs(errs, "cert_file", c->cert_file, "key_file", c->key_file);
-    gw_conf_needs(errs, "key_file", c->key_file, "cert_file", c->cert_file);
-}
-
-#define GW_CONF_NAME        test_conf
-#define GW_CONF_DEF         "conf/conf_test.def"
-#define GW_CONF_SERVICE     "relay"
-#define GW_CONF_PREFIX      "RELAY"
-#define GW_CONF_USAGE       "[spool inspect]"
-#define GW_CONF_ENV_ALLOWED "RELAY_CREDENTIAL_*", "RELAY_URL"
-#define GW_CONF_CHECK       check
-#include "conf/conf_table.h"
-
-#include "testing/cmocka.h"
 #include "testing/failing_alloc.h"
 
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-#define SECRET_ENV "RELAY_REDIS_PASSWORD=hunter2"
-
-typedef struct loaded {
-    gw_status rc;
-    test_conf conf; /* zero unless rc is GW_OK */
-    gw_conf_errors errs;
-    gw_buf text; /* all messages, one a line */
-} loaded;
-
-static loaded load(char **argv, char **envp)
-{
-    loaded l = {0};
-    int argc = 0;
-    while (argv[argc])
-        argc++;
-    l.rc = gw_conf_load(&test_conf_table, argc, argv, envp, &l.conf, &l.errs);
-    for (size_t i = 0; i < l.errs.n; i++)
-        gw_buf_appendf(&l.text, "%s: %s\n", l.errs.items[i].field, l.errs.items[i].message);
-    return l;
-}
-
-static void loaded_fini(loaded *l)
-{
-    if (l->rc == GW_OK)
-        gw_conf_free(&test_conf_table, &l->conf);
-    gw_conf_errors_fini(&l->errs);
-    gw_buf_fini(&l->text);
-}
-#define auto_loaded __attribute__((cleanup(loaded_fini))) loaded
-
-#define ARGS(...) ((char *[]){"relay", __VA_ARGS__ __VA_OPT__(, ) NULL})
-#define ENV(...)  ((char *[]){SECRET_ENV, __VA_ARGS__ __VA_OPT__(, ) NULL})
 
 /* A file in the test's own folder; its path lives until the next call. */
 static char folder[] = "/tmp/conf_test_XXXXXX";
@@ -574,82 +522,6 @@ static void without_memory_loading_fails_cleanly(void **state)
     }
 }
 
-static void start_ends_the_process_where_it_should(void **state)
-{
-    (void)state;
-    test_conf conf;
-    int status = -1;
-    assert_int_equal(setenv("RELAY_REDIS_PASSWORD", "hunter2", 1), 0);
-    assert_true(gw_conf_start(&test_conf_table, 1, ARGS(), &conf, &status));
-    assert_int_equal(status, -1);
-    assert_string_equal(conf.redis_password, "hunter2");
-    gw_conf_free(&test_conf_table, &conf);
-    assert_null(conf.redis_password);
-
-    int out = dup(1);
-    int err = dup(2);
-    int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
-    (void)fflush(stdout);
-    dup2(null, 1);
-    dup2(null, 2);
-    bool helped = gw_conf_start(&test_conf_table, 2, ARGS("--help"), &conf, &status);
-    int help_status = status;
-    bool wrong = gw_conf_start(&test_conf_table, 2, ARGS("--nope"), &conf, &status);
-    (void)fflush(stdout);
-    dup2(out, 1);
-    dup2(err, 2);
-    close(out);
-    close(err);
-    close(null);
-    assert_int_equal(unsetenv("RELAY_REDIS_PASSWORD"), 0);
-    assert_false(helped);
-    assert_int_equal(help_status, 0);
-    assert_false(wrong);
-    assert_int_equal(status, 2);
-}
-
-static void a_start_opens_the_files_that_it_is_to_read(void **state)
-{
-    (void)state;
-    test_conf conf;
-    int status = -1;
-    int err = dup(2);
-    char said[512] = "";
-    FILE *out = tmpfile();
-    assert_non_null(out);
-    assert_int_equal(setenv("RELAY_REDIS_PASSWORD", "hunter2", 1), 0);
-    auto_loaded reloaded = load(ARGS("--list-file=/nowhere/at-all"), ENV());
-    assert_int_equal(reloaded.rc, GW_OK); /* whoever reads it again keeps what was */
-    assert_true(gw_conf_start(&test_conf_table, 2, ARGS("--list-file=/dev/null"), &conf, &status));
-    gw_conf_free(&test_conf_table, &conf);
-    dup2(fileno(out), 2);
-    bool started = gw_conf_start(&test_conf_table, 3, ARGS("--list-file=/nowhere/at-all", "--nope"),
-                                 &conf, &status);
-    dup2(err, 2);
-    close(err);
-    rewind(out);
-    size_t len = fread(said, 1, sizeof(said) - 1, out);
-    (void)fclose(out);
-    assert_int_equal(unsetenv("RELAY_REDIS_PASSWORD"), 0);
-    assert_false(started);
-    assert_int_equal(status, 2);
-    assert_true(len > 0);
-    assert_non_null(
-        strstr(said, "relay: list_file: cannot open /nowhere/at-all: No such file or directory\n"));
-    assert_non_null(strstr(said, "2 mistakes"));
-}
-
-static void settings_that_do_not_go_together_are_reported_with_all_others(void **state)
-{
-    (void)state;
-    auto_loaded both = load(ARGS("--cert-file=c", "--key-file=k"), ENV());
-    assert_int_equal(both.rc, GW_OK);
-    auto_loaded one = load(ARGS("--key-file=k", "--delta=x"), ENV());
-    assert_int_equal(one.rc, GW_ERR_INVALID_ARGUMENT);
-    assert_int_equal(one.errs.n, 2);
-    assert_non_null(strstr(one.text.data, "key_file: needs cert_file\n"));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -658,8 +530,6 @@ int main(void)
         cmocka_unit_test(good_values_are_taken),
         cmocka_unit_test(bad_values_are_named_with_what_is_allowed),
         cmocka_unit_test(all_mistakes_are_reported_together),
-        cmocka_unit_test(settings_that_do_not_go_together_are_reported_with_all_others),
-        cmocka_unit_test(a_start_opens_the_files_that_it_is_to_read),
         cmocka_unit_test(only_strange_variables_with_the_prefix_are_mistakes),
         cmocka_unit_test(positional_arguments_come_back_in_order),
         cmocka_unit_test(a_flag_given_twice_is_a_mistake),
@@ -673,7 +543,6 @@ int main(void)
         cmocka_unit_test(only_reloadable_settings_are_adopted),
         cmocka_unit_test(the_file_that_settings_came_from_is_known),
         cmocka_unit_test(without_memory_loading_fails_cleanly),
-        cmocka_unit_test(start_ends_the_process_where_it_should),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

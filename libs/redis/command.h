@@ -19,8 +19,10 @@ typedef struct gw_redis_op {
     int64_t sent_ms;
 
     const gw_redis_script
-        *script; /* NULL for a plain command, and for the EVAL that follows a NOSCRIPT */
-    gw_buf script_args; /* RESP of key count, keys and arguments, in case EVAL has to follow */
+        *script; /* NULL for a plain command, and once Redis need not be told it */
+    bool is_loading; /* its command is FUNCTION LOAD; the call itself follows */
+    gw_buf
+        script_args; /* RESP of key count, keys and arguments, in case they have to be sent again */
     size_t script_argc; /* of those */
 } gw_redis_op;
 
@@ -49,7 +51,9 @@ void gw_redis_op_issue(
 void gw_redis_refuse(gw_redis *r, gw_redis_reply_fn done, void *arg,
                      gw_status rc); /* without an op */
 
-/* script.c: fills `command` with EVAL for an op whose EVALSHA met NOSCRIPT; false when out of memory. */
-GW_CHECK bool gw_redis_op_fall_back_to_eval(gw_redis_op *op);
+/* script.c: whether `reply` is not yet the answer to the script's call: it is unknown, or was now loaded. */
+bool gw_redis_op_goes_on(const gw_redis_op *op, const redisReply *reply);
+/* Fills `command` with what comes next for such an op; false when out of memory. */
+GW_CHECK bool gw_redis_op_go_on(gw_redis_op *op);
 
 void gw_redis_subscriber_free(gw_redis_subscriber *s);

@@ -160,9 +160,9 @@ static void on_reply(void *arg, const redisReply *reply)
     }
     gw_redis_op *op = GW_CONTAINER_OF(node, gw_redis_op, node);
     bool is_awaited = gw_timer_is_armed(&op->timeout);
-    if (op->script && is_awaited && gw_resp_is_error(reply, GW_STR("NOSCRIPT"))) {
+    if (op->script && is_awaited && gw_redis_op_goes_on(op, reply)) {
         gw_list_remove(&op->node);
-        if (gw_redis_op_fall_back_to_eval(op))
+        if (gw_redis_op_go_on(op))
             send_op(op);
         else
             finish(op, GW_ERR_NO_MEMORY, NULL);

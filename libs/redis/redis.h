@@ -80,6 +80,14 @@ void gw_redis_command(gw_redis *r, gw_redis_reply_fn done, void *arg, size_t arg
  */
 typedef struct gw_redis_script gw_redis_script;
 gw_redis_script *gw_redis_script_new(gw_str lua); /* copied; NULL when out of memory */
+/*
+ * The same as a function, which Redis (7.0 or newer) keeps: FCALL, and FUNCTION LOAD before it is called
+ * again when Redis does not know it. `lua` defines a local function main(KEYS, ARGV), and may touch only
+ * locals while it is loaded. What it keeps in locals lives as long as the process of Redis, or until it is
+ * loaded again; it is in no copy of the data. The library is called `name` (A-Z a-z 0-9 _) and a hash of
+ * the text, so that other texts stand beside it. Copied; NULL when out of memory.
+ */
+gw_redis_script *gw_redis_function_new(const char *name, gw_str lua);
 void gw_redis_script_free(gw_redis_script *s); /* when no evaluation of it is pending */
 GW_DEFINE_FREEP(gw_redis_script)
 /* `argv` are `keys` key names (KEYS), then the arguments (ARGV). */

@@ -369,6 +369,73 @@ static void a_script_is_sent_whole_only_when_redis_does_not_know_it(void **state
     assert_int_equal(gw_redis_pending(w->redis), 0);
 }
 
+/* Counts its own calls, in a local. */
+static const char call_counter[] =
+    "local calls = 0\n"
+    "local function main(KEYS, ARGV)\n"
+    "  calls = calls + 1\n"
+    "  return { tostring(calls), redis.call('GET', KEYS[1]), ARGV[1] }\n"
+    "end\n";
+
+static void a_function_keeps_its_locals_until_redis_forgets_it_and_is_loaded_again(void **state)
+{
+    world *w = *state;
+    answer a;
+    open_redis(w, NULL, 0, 0);
+    gw_auto(gw_redis_script) f = gw_redis_function_new("counter", gw_str_of(call_counter));
+    call_and_wait(w, w->redis, &a, GW_STR("SET"), GW_STR("k"), GW_STR("v"));
+    for (int i = 1; i <= 3; i++) {
+        char expected[16];
+        snprintf(expected, sizeof(expected), "%d v x\r\n", i);
+        eval_and_wait(w, f, &a, GW_STR("k"), GW_STR("x\r\n"));
+        assert_int_equal(a.rc, GW_OK);
+        assert_string_equal(a.text, expected);
+    }
+    call_and_wait(w, w->redis, &a, GW_STR("FUNCTION"), GW_STR("FLUSH"));
+    eval_and_wait(w, f, &a, GW_STR("k"), GW_STR("x"));
+    assert_string_equal(a.text, "1 v x");
+}
+
+static void functions_of_two_texts_stand_beside_each_other(void **state)
+{
+    world *w = *state;
+    answer a;
+    open_redis(w, NULL, 0, 0);
+    gw_auto(gw_redis_script) old =
+        gw_redis_function_new("f", GW_STR("local function main() return 'old' end"));
+    gw_auto(gw_redis_script) new =
+        gw_redis_function_new("f", GW_STR("local function main() return 'new' end"));
+    for (int i = 0; i < 2; i++) {
+        eval_and_wait(w, old, &a, GW_STR("k"), GW_STR("v"));
+        assert_string_equal(a.text, "old");
+        eval_and_wait(w, new, &a, GW_STR("k"), GW_STR("v"));
+        assert_string_equal(a.text, "new");
+    }
+}
+
+static void a_function_that_cannot_be_loaded_gives_the_reason(void **state)
+{
+    world *w = *state;
+    answer a;
+    open_redis(w, NULL, 0, 0);
+    gw_auto(gw_redis_script) nonsense = gw_redis_function_new("f", GW_STR("this is no Lua"));
+    gw_auto(gw_redis_script) broken = gw_redis_function_new(
+        "f", GW_STR("local function main(KEYS) return redis.call('incr', KEYS[1], 'x') end"));
+    eval_and_wait(w, nonsense, &a, GW_STR("k"), GW_STR("v"));
+    assert_int_equal(a.rc, GW_ERR_INTERNAL);
+    assert_non_null(strstr(a.text, "Error compiling function"));
+    eval_and_wait(w, broken, &a, GW_STR("k"), GW_STR("v"));
+    assert_int_equal(a.rc, GW_ERR_INTERNAL);
+    call_and_wait(w, w->redis, &a, GW_STR("ACL"), GW_STR("SETUSER"), GW_STR("default"),
+                  GW_STR("-function"));
+    call_and_wait(w, w->redis, &a, GW_STR("FUNCTION"), GW_STR("FLUSH"));
+    assert_int_equal(a.rc, GW_ERR_PERMISSION_DENIED);
+    gw_auto(gw_redis_script) other =
+        gw_redis_function_new("f", GW_STR("local function main() return 'x' end"));
+    eval_and_wait(w, other, &a, GW_STR("k"), GW_STR("v"));
+    assert_int_equal(a.rc, GW_ERR_PERMISSION_DENIED);
+}
+
 static void a_script_that_fails_gives_its_error(void **state)
 {
     world *w = *state;
@@ -436,6 +503,9 @@ int main(void)
         WITHOUT_SERVER(a_name_without_an_address_is_unavailable),
         WITHOUT_SERVER(freeing_during_a_look_up_is_safe),
         WITH_SERVER(a_script_is_sent_whole_only_when_redis_does_not_know_it),
+        WITH_SERVER(a_function_keeps_its_locals_until_redis_forgets_it_and_is_loaded_again),
+        WITH_SERVER(functions_of_two_texts_stand_beside_each_other),
+        WITH_SERVER(a_function_that_cannot_be_loaded_gives_the_reason),
         WITH_SERVER(a_script_that_fails_gives_its_error),
         WITHOUT_SERVER(running_out_of_memory_fails_creation_and_commands_cleanly),
     };

@@ -5,42 +5,102 @@
 #include <stdlib.h>
 
 struct gw_redis_script {
-    char sha1[2 * SHA_DIGEST_LENGTH + 1];
-    size_t len;
-    char lua[];
+    bool is_function;
+    gw_buf name; /* SHA-1 of a script; of a function its own, which is its library's too */
+    gw_buf lua; /* as Redis is told it */
 };
-
-gw_redis_script *gw_redis_script_new(gw_str lua)
-{
-    gw_redis_script *s = calloc(1, sizeof(*s) + lua.len);
-    if (!s)
-        return NULL;
-    uint8_t digest[SHA_DIGEST_LENGTH];
-    s->len = lua.len;
-    if (lua.len)
-        memcpy(s->lua, lua.ptr, lua.len);
-    SHA1((const unsigned char *)s->lua, lua.len, digest); /* Redis' name for a script, no secret */
-    gw_hex_encode(digest, sizeof(digest), s->sha1);
-    return s;
-}
 
 void gw_redis_script_free(gw_redis_script *s)
 {
+    if (!s)
+        return;
+    gw_buf_fini(&s->name);
+    gw_buf_fini(&s->lua);
     free(s);
 }
 
-static void append_eval(gw_redis_op *op, gw_str verb, gw_str script)
+/* Redis' name for a script, no secret. */
+static void append_digest(gw_buf *out, gw_str lua)
+{
+    uint8_t digest[SHA_DIGEST_LENGTH];
+    char hex[2 * SHA_DIGEST_LENGTH + 1];
+
+    SHA1((const unsigned char *)(lua.len ? lua.ptr : ""), lua.len, digest);
+    gw_hex_encode(digest, sizeof(digest), hex);
+    gw_buf_append_c(out, hex);
+}
+
+static gw_redis_script *if_whole(gw_redis_script *s)
+{
+    if (!gw_buf_failed(&s->name) && !gw_buf_failed(&s->lua))
+        return s;
+    gw_redis_script_free(s);
+    return NULL;
+}
+
+gw_redis_script *gw_redis_script_new(gw_str lua)
+{
+    gw_redis_script *s = calloc(1, sizeof(*s));
+
+    if (!s)
+        return NULL;
+    append_digest(&s->name, lua);
+    gw_buf_append_str(&s->lua, lua);
+    return if_whole(s);
+}
+
+gw_redis_script *gw_redis_function_new(const char *name, gw_str lua)
+{
+    gw_redis_script *s = calloc(1, sizeof(*s));
+
+    if (!s)
+        return NULL;
+    s->is_function = true;
+    gw_buf_appendf(&s->name, "%s_", name);
+    append_digest(&s->name, lua);
+    gw_buf_append_c(&s->lua, "#!lua name=");
+    gw_buf_append_str(&s->lua, gw_buf_str(&s->name));
+    gw_buf_append_c(&s->lua, "\n");
+    gw_buf_append_str(&s->lua, lua);
+    gw_buf_append_c(&s->lua, "\nredis.register_function('");
+    gw_buf_append_str(&s->lua, gw_buf_str(&s->name));
+    gw_buf_append_c(&s->lua, "', main)\n");
+    return if_whole(s);
+}
+
+static void append_call(gw_redis_op *op, const char *verb, const gw_buf *script)
 {
     gw_resp_append_array(&op->command, 2 + op->script_argc);
-    gw_resp_append_bulk(&op->command, verb);
-    gw_resp_append_bulk(&op->command, script);
+    gw_resp_append_bulk(&op->command, gw_str_of(verb));
+    gw_resp_append_bulk(&op->command, gw_buf_str(script));
     gw_buf_append_str(&op->command, gw_buf_str(&op->script_args));
 }
 
-bool gw_redis_op_fall_back_to_eval(gw_redis_op *op)
+bool gw_redis_op_goes_on(const gw_redis_op *op, const redisReply *reply)
 {
-    append_eval(op, GW_STR("EVAL"), gw_str_n(op->script->lua, op->script->len));
-    op->script = NULL;
+    if (op->is_loading)
+        return reply->type != REDIS_REPLY_ERROR;
+    if (op->script->is_function)
+        return reply->type == REDIS_REPLY_ERROR &&
+               gw_str_eq_c(gw_resp_text(reply), "ERR Function not found");
+    return gw_resp_is_error(reply, GW_STR("NOSCRIPT"));
+}
+
+bool gw_redis_op_go_on(gw_redis_op *op)
+{
+    const gw_redis_script *s = op->script;
+
+    if (s->is_function && !op->is_loading) {
+        /* REPLACE: another may have loaded it meanwhile */
+        gw_resp_append_command(&op->command, 4,
+                               (const gw_str[]){GW_STR("FUNCTION"), GW_STR("LOAD"),
+                                                GW_STR("REPLACE"), gw_buf_str(&s->lua)});
+        op->is_loading = true;
+    } else {
+        append_call(op, s->is_function ? "FCALL" : "EVAL", s->is_function ? &s->name : &s->lua);
+        op->is_loading = false;
+        op->script = NULL;
+    }
     return !gw_buf_failed(&op->command);
 }
 
@@ -59,6 +119,6 @@ void gw_redis_eval(gw_redis *r, const gw_redis_script *s, gw_redis_reply_fn done
         gw_resp_append_bulk(&op->script_args, argv[i]);
     op->script = s;
     op->script_argc = 1 + argc;
-    append_eval(op, GW_STR("EVALSHA"), gw_str_of(s->sha1));
+    append_call(op, s->is_function ? "FCALL" : "EVALSHA", &s->name);
     gw_redis_op_issue(op);
 }

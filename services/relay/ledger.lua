@@ -11,54 +11,69 @@
 -- below 2^53. All writes of a call are in one effect, so that a copy of Redis has all of it or nothing.
 --
 -- What is read, written and answered with each statement is packed as little-endian doubles: as texts it costs Redis two and a half
--- times as much. Each call runs this text from its top and makes its functions anew, with all that they refer to: what few calls need
--- is inside seldom().
+-- times as much. The text is a library of Redis: run from its top when it is loaded, where nothing but locals may be touched, and kept. So
+-- what stands here in locals outlives a call, but not this process of Redis: no copy of its data has it.
 
-local now, run = clock()
 local DAY, UNLIMITED = 86400000, 2 ^ 53
-local floor, min, max = math.floor, math.min, math.max
+local call, floor, min, max, pack, unpack -- Redis's and Lua's own, from the first call on
+
+-- Of the call under way.
+local now, run, keys, args
 
 local function born_of(key)
-  local b = redis.call('HMGET', key, 'run', 'at')
+  local b = call('HMGET', key, 'run', 'at')
   if b[1] == run then return tonumber(b[2]) or 0 end
-  redis.call('HSET', key, 'run', run, 'at', string.format('%.0f', now))
+  call('HSET', key, 'run', run, 'at', string.format('%.0f', now))
   return now
 end
 
+local D17, D24, D25, D41 = '<' .. ('d'):rep(17), '<' .. ('d'):rep(24), '<' .. ('d'):rep(25), '<' .. ('d'):rep(41)
+
+-- What a statement is about is read into tables that are kept: making them would be a tenth of its time.
+local the_ledger = { t = {}, lm = {} }
+local the_record = { S = {}, out = {} }
+local the_statement = { S = {}, floor = {}, need = {}, want = {}, late = {}, lm = {} }
+
 -- A record, the field r:<holder>: 17 doubles.
-local function read_record(text)
-  if not text then return nil end
-  local seq, at, dead, void, sold, day, S1, S2, S3, S4, out1, out2, out3, out4, cuts, b, f = struct.unpack('<ddddddddddddddddd', text)
-  return { seq = seq, at = at, dead = dead, void = void, sold = sold, day = day, S = { S1, S2, S3, S4 },
-    out = { out1, out2, out3, out4 }, cuts = cuts, b = b, f = f }
+local function read_record(text, r)
+  local S, out = r.S, r.out
+  r.seq, r.at, r.dead, r.void, r.sold, r.day, S[1], S[2], S[3], S[4], out[1], out[2], out[3], out[4], r.cuts, r.b, r.f = unpack(D17, text)
+  return r
 end
 
 local function record_text(r)
   local S, out = r.S, r.out
-  return struct.pack('<ddddddddddddddddd', r.seq, r.at, r.dead, r.void, r.sold, r.day, S[1], S[2], S[3], S[4], out[1], out[2],
-    out[3], out[4], r.cuts, r.b, r.f)
+  return pack(D17, r.seq, r.at, r.dead, r.void, r.sold, r.day, S[1], S[2], S[3], S[4], out[1], out[2], out[3], out[4], r.cuts, r.b, r.f)
 end
 
--- The rest of a ledger, the field l: 24 doubles. ft: slots lent; og of them by records that had to go, the last one at oa.
+-- The rest of a ledger, the field l: 24 doubles. ft: slots lent; og of them by records that had to go, the last one at oa. To be read until
+-- the next is.
 local function read_ledger(key, holder)
-  local v = redis.call('HMGET', key, 'l', 'r:' .. holder)
+  local v = call('HMGET', key, 'l', 'r:' .. holder)
   if not v[1] then return nil end
-  local ld, bn, wt, fr, rd, dy, t1, t2, t3, t4, lv, bt, bo, gn, nr, ft, og, oa, lm1, lm2, lm3, lm4, lm5, lm6 =
-    struct.unpack('<dddddddddddddddddddddddd', v[1])
-  return { key = key, ld = ld, bn = bn, wt = wt, fr = fr, rd = rd, dy = dy, t = { t1, t2, t3, t4 }, lv = lv, bt = bt, bo = bo, gn = gn,
-    nr = nr, ft = ft, og = og, oa = oa, lm = { lm1, lm2, lm3, lm4, lm5, lm6 } }, read_record(v[2])
+  local L = the_ledger
+  local t, lm = L.t, L.lm
+  L.ld, L.bn, L.wt, L.fr, L.rd, L.dy, t[1], t[2], t[3], t[4], L.lv, L.bt, L.bo, L.gn, L.nr, L.ft, L.og, L.oa, lm[1], lm[2], lm[3],
+    lm[4], lm[5], lm[6] = unpack(D24, v[1])
+  L.key, L.keep = key, false
+  return L, v[2] and read_record(v[2], the_record) or nil
+end
+
+local function reread_record(L, holder)
+  local text = call('HGET', L.key, 'r:' .. holder)
+  return text and read_record(text, the_record) or nil
 end
 
 local function write_ledger(L, holder, r)
   local t, lm = L.t, L.lm
-  local text = struct.pack('<dddddddddddddddddddddddd', L.ld, L.bn, L.wt, L.fr, L.rd, L.dy, t[1], t[2], t[3], t[4], L.lv, L.bt,
-    L.bo, L.gn, L.nr, L.ft, L.og, L.oa, lm[1], lm[2], lm[3], lm[4], lm[5], lm[6])
+  local text = pack(D24, L.ld, L.bn, L.wt, L.fr, L.rd, L.dy, t[1], t[2], t[3], t[4], L.lv, L.bt, L.bo, L.gn, L.nr, L.ft, L.og, L.oa,
+    lm[1], lm[2], lm[3], lm[4], lm[5], lm[6])
   if r then
-    redis.call('HSET', L.key, 'l', text, 'r:' .. holder, record_text(r))
+    call('HSET', L.key, 'l', text, 'r:' .. holder, record_text(r))
   else
-    redis.call('HSET', L.key, 'l', text)
+    call('HSET', L.key, 'l', text)
   end
-  if L.keep then redis.call('PEXPIRE', L.key, L.nr > 0 and 35 * DAY or DAY) end
+  if L.keep then call('PEXPIRE', L.key, L.nr > 0 and 35 * DAY or DAY) end
 end
 
 local function refill(L)
@@ -68,231 +83,214 @@ local function refill(L)
   L.bt = max(now, L.bt)
 end
 
--- What few calls need, made when it is.
-local made
-local function seldom()
-  if made then return made end
-  local RECORDS, TOMBSTONE = 64, 60000
-  made = {}
-  local function num(s) return tonumber(s) or 0 end
+local RECORDS, TOMBSTONE = 64, 60000
+local function num(s) return tonumber(s) or 0 end
 
-  -- Months since year 0 of a day since 1970: years begin in March, so that the leap day is the last.
-  local function month_of(day)
-    local z = day + 719468
-    local era = floor(z / 146097)
-    local d = z - era * 146097
-    local y = floor((d - floor(d / 1460) + floor(d / 36524) - floor(d / 146096)) / 365)
-    local of_year = d - (365 * y + floor(y / 4) - floor(y / 100))
-    local m = floor((5 * of_year + 2) / 153)
-    return (y + era * 400) * 12 + m
-  end
-
-  local function same(w, a, b)
-    return a == b or (w > 2 and month_of(a) == month_of(b))
-  end
-
-  -- Calls fn(holder, record) for each record; what it returns is written back.
-  local function each_record(L, fn)
-    local all = redis.call('HGETALL', L.key)
-    for i = 1, #all, 2 do
-      if string.sub(all[i], 1, 2) == 'r:' then
-        local r = read_record(all[i + 1])
-        if fn(string.sub(all[i], 3), r) then redis.call('HSET', L.key, all[i], record_text(r)) end
-      end
-    end
-  end
-
-  local function new_ledger(key, born, load)
-    return { key = key, ld = max(now * 1000, load + 1), bn = born, wt = now, fr = 0, rd = 0, dy = 0, t = { 0, 0, 0, 0 }, lv = 0, bt = now,
-      bo = 0, gn = -1, lm = { UNLIMITED, UNLIMITED, UNLIMITED, UNLIMITED, 0, 0 }, nr = 0, ft = 0, og = 0, oa = now, keep = true }
-  end
-
-  -- The data is older than this Redis: what is lent is still lent, what was spent comes back with the rollups.
-  local function rebuild(L, born, quarantine)
-    L.ld, L.bn, L.wt, L.fr, L.rd, L.keep = max(now * 1000, L.ld + 1), born, born + quarantine, 0, 0, true
-    L.t, L.lv, L.bt, L.bo, L.ft = { 0, 0, 0, 0 }, 0, now, 0, L.og
-    each_record(L, function(_, r)
-      for w = 1, 4 do
-        if same(w, r.day, L.dy) then L.t[w] = L.t[w] + r.out[w] else r.out[w] = 0 end
-        r.S[w] = 0
-      end
-      r.day, r.cuts, r.b, r.void = L.dy, 0, 0, 1
-      L.ft = L.ft + r.f
-      return true
-    end)
-  end
-
-  -- Limits that are new to a ledger nobody has a position with: there may have been none meanwhile, and nothing counted.
-  local function begin_anew(L)
-    L.ld, L.fr, L.rd, L.t, L.keep = max(now * 1000, L.ld + 1), 0, 0, { 0, 0, 0, 0 }, true
-  end
-
-  local ROOM = 14 -- fields: beyond it the dead are looked for
-
-  local function make_room(L)
-    if redis.call('HLEN', L.key) < ROOM then return end
-    local count, oldest, last = 0, nil, nil
-    local gone = {}
-    each_record(L, function(holder, r)
-      if r.dead == 1 and r.at + TOMBSTONE < now then
-        gone[#gone + 1] = holder
-      else
-        count = count + 1
-        if not last or r.at < last.at then oldest, last = holder, r end
-      end
-      return false
-    end)
-    if count >= RECORDS then
-      gone[#gone + 1] = oldest
-      if last.dead == 0 then L.nr = L.nr - 1 end
-      L.bo = L.bo - last.b
-      if last.f > 0 then L.og, L.oa = L.og + last.f, now end
-    end
-    for _, holder in ipairs(gone) do redis.call('HDEL', L.key, 'r:' .. holder) end
-  end
-
-  local function roll(L, day)
-    local to = floor(now / DAY)
-    local day_now = max(to, L.dy)
-    if day <= to + 1 then day_now = max(day_now, day) end
-    if day_now == L.dy then return end
-    for w = 1, 4 do
-      if not same(w, day_now, L.dy) then L.t[w] = 0 end
-    end
-    L.dy, L.keep = day_now, true
-  end
-
-  -- Bucket tokens of silent relays are past use; their slots much later, when each request has ended.
-  local function sweep(L, holder, lease, lapse)
-    each_record(L, function(h, r)
-      if h == holder or r.dead == 1 then return false end
-      local void, lapsed = r.b > 0 and r.at + lease < now, r.f > 0 and r.at + lapse < now
-      if void then r.cuts, L.bo, r.b, r.void = r.cuts + r.b, L.bo - r.b, 0, 1 end
-      if lapsed then L.ft, r.f = L.ft - r.f, 0 end
-      return void or lapsed
-    end)
-  end
-
-  -- And how many of them have been silent for longer than any request lives.
-  local function lent_to_others(L, holder, w, lapse)
-    local sum, silent = 0, 0
-    each_record(L, function(h, r)
-      if h ~= holder and r.dead == 0 then
-        local has = 0
-        if w == 6 then has = r.f elseif w == 5 then has = r.b elseif same(w, r.day, L.dy) then has = r.out[w] end
-        sum = sum + has
-        if has > 0 and r.at + lapse < now then silent = silent + 1 end
-      end
-      return false
-    end)
-    return sum, silent
-  end
-
-  local SLOT_RETRY = 1000 -- nobody knows when a request ends
-
-  local function ms_to_reset(L, w)
-    if w == 6 then return SLOT_RETRY end
-    if w == 5 then return math.ceil(max(0, 1000000 - L.lv) * 60000 / (max(L.lm[5], 1) * 1000000)) end
-    local day = L.dy + 1
-    if w > 2 then
-      while month_of(day) == month_of(L.dy) do day = day + 1 end
-    end
-    return day * DAY - now
-  end
-
-  local function load()
-    local born = born_of(KEYS[2])
-    local L = read_ledger(KEYS[1], '')
-    if not L or L.ld ~= num(ARGV[2]) or L.bn ~= born then return 'OLD' end
-    if L.rd == 1 then return 'OK' end
-    if now < L.wt then return 'WAIT' end
-    roll(L, floor(now / DAY))
-    if L.dy ~= num(ARGV[3]) then
-      write_ledger(L)
-      return 'OLD'
-    end
-    for w = 1, 4 do L.t[w] = L.t[w] + num(ARGV[3 + w]) end
-    L.rd = 1
-    write_ledger(L)
-    return 'OK'
-  end
-
-  local function look()
-    local L, b = read_ledger(KEYS[1], ''), redis.call('HMGET', KEYS[2], 'run', 'at')
-    if not L or b[1] ~= run or num(b[2]) ~= L.bn then return { 0, 0, 0, now, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 } end
-    roll(L, floor(now / DAY))
-    refill(L)
-    local lent = { 0, 0, 0, 0 }
-    each_record(L, function(_, r)
-      for w = 1, 4 do
-        if same(w, r.day, L.dy) then lent[w] = lent[w] + r.out[w] end
-      end
-      return false
-    end)
-    return { 1, L.rd, L.ld, now, L.t[1], L.t[2], L.t[3], L.t[4], lent[1], lent[2], lent[3], lent[4], L.lv, L.bo, L.ft }
-  end
-
-  -- What a record holds in the windows that are now, and a slot; empty when nothing.
-  local function held(L, r)
-    local out, any = {}, r.b > 0 or r.f > 0
-    for w = 1, 4 do
-      out[w] = same(w, r.day, L.dy) and r.out[w] or 0
-      any = any or out[w] > 0
-    end
-    return any and out or nil
-  end
-
-  local function silent()
-    local lapse, L = num(ARGV[2]), read_ledger(KEYS[1], '')
-    local found = {}
-    if not L then return found end
-    roll(L, floor(now / DAY))
-    each_record(L, function(holder, r)
-      local out = r.dead == 0 and r.at + lapse < now and held(L, r)
-      if out then found[#found + 1] = { holder, r.at, out[1], out[2], out[3], out[4], r.f } end
-      return false
-    end)
-    return found
-  end
-
-  -- The record stays, with nothing in it: should the relay come back, it states what it has spent beyond what we know.
-  local function forgive()
-    local lapse, quarantine, holder = num(ARGV[2]), num(ARGV[3]), ARGV[4]
-    local born = born_of(KEYS[2])
-    local L, r = read_ledger(KEYS[1], holder)
-    if not r or r.dead == 1 then return { 'NONE' } end
-    if r.at + lapse >= now then return { 'HEARD' } end
-    if L.bn ~= born then
-      rebuild(L, born, quarantine)
-      r = read_record(redis.call('HGET', KEYS[1], 'r:' .. holder))
-    end
-    roll(L, floor(now / DAY))
-    local out, slots = held(L, r), r.f
-    if not out then return { 'NONE' } end
-    for w = 1, 4 do L.t[w], r.out[w] = L.t[w] - out[w], 0 end
-    r.cuts, L.bo, r.b, r.void = r.cuts + r.b, L.bo - r.b, 0, 1
-    L.ft, r.f = L.ft - slots, 0
-    write_ledger(L, holder, r)
-    return { 'OK', r.at, out[1], out[2], out[3], out[4], slots }
-  end
-
-  local function born()
-    local out = {}
-    for i = 1, #KEYS do out[i] = born_of(KEYS[i]) end
-    out[#out + 1] = now
-    return out
-  end
-
-  made = { same = same, new_ledger = new_ledger, rebuild = rebuild, begin_anew = begin_anew, make_room = make_room, roll = roll,
-    sweep = sweep, lent_to_others = lent_to_others, ms_to_reset = ms_to_reset,
-    load = load, look = look, silent = silent, forgive = forgive, born = born }
-  return made
+-- Months since year 0 of a day since 1970: years begin in March, so that the leap day is the last.
+local function month_of(day)
+  local z = day + 719468
+  local era = floor(z / 146097)
+  local d = z - era * 146097
+  local y = floor((d - floor(d / 1460) + floor(d / 36524) - floor(d / 146096)) / 365)
+  local of_year = d - (365 * y + floor(y / 4) - floor(y / 100))
+  local m = floor((5 * of_year + 2) / 153)
+  return (y + era * 400) * 12 + m
 end
 
-if ARGV[1] ~= 'state' then return seldom()[ARGV[1]]() end
-
 local function same(w, a, b)
-  return a == b or (w > 2 and seldom().same(w, a, b))
+  return a == b or (w > 2 and month_of(a) == month_of(b))
+end
+
+-- Calls fn(holder, record) for each record; what it returns is written back.
+local function each_record(L, fn)
+  local all = call('HGETALL', L.key)
+  for i = 1, #all, 2 do
+    if string.sub(all[i], 1, 2) == 'r:' then
+      local r = read_record(all[i + 1], { S = {}, out = {} })
+      if fn(string.sub(all[i], 3), r) then call('HSET', L.key, all[i], record_text(r)) end
+    end
+  end
+end
+
+local function new_ledger(key, born, load)
+  return { key = key, ld = max(now * 1000, load + 1), bn = born, wt = now, fr = 0, rd = 0, dy = 0, t = { 0, 0, 0, 0 }, lv = 0, bt = now,
+    bo = 0, gn = -1, lm = { UNLIMITED, UNLIMITED, UNLIMITED, UNLIMITED, 0, 0 }, nr = 0, ft = 0, og = 0, oa = now, keep = true }
+end
+
+-- The data is older than this Redis: what is lent is still lent, what was spent comes back with the rollups.
+local function rebuild(L, born, quarantine)
+  L.ld, L.bn, L.wt, L.fr, L.rd, L.keep = max(now * 1000, L.ld + 1), born, born + quarantine, 0, 0, true
+  L.t, L.lv, L.bt, L.bo, L.ft = { 0, 0, 0, 0 }, 0, now, 0, L.og
+  each_record(L, function(_, r)
+    for w = 1, 4 do
+      if same(w, r.day, L.dy) then L.t[w] = L.t[w] + r.out[w] else r.out[w] = 0 end
+      r.S[w] = 0
+    end
+    r.day, r.cuts, r.b, r.void = L.dy, 0, 0, 1
+    L.ft = L.ft + r.f
+    return true
+  end)
+end
+
+-- Limits that are new to a ledger nobody has a position with: there may have been none meanwhile, and nothing counted.
+local function begin_anew(L)
+  L.ld, L.fr, L.rd, L.t, L.keep = max(now * 1000, L.ld + 1), 0, 0, { 0, 0, 0, 0 }, true
+end
+
+local ROOM = 14 -- fields: beyond it the dead are looked for
+
+local function make_room(L)
+  if call('HLEN', L.key) < ROOM then return end
+  local count, oldest, last = 0, nil, nil
+  local gone = {}
+  each_record(L, function(holder, r)
+    if r.dead == 1 and r.at + TOMBSTONE < now then
+      gone[#gone + 1] = holder
+    else
+      count = count + 1
+      if not last or r.at < last.at then oldest, last = holder, r end
+    end
+    return false
+  end)
+  if count >= RECORDS then
+    gone[#gone + 1] = oldest
+    if last.dead == 0 then L.nr = L.nr - 1 end
+    L.bo = L.bo - last.b
+    if last.f > 0 then L.og, L.oa = L.og + last.f, now end
+  end
+  for _, holder in ipairs(gone) do call('HDEL', L.key, 'r:' .. holder) end
+end
+
+local function roll(L, day)
+  local to = floor(now / DAY)
+  local day_now = max(to, L.dy)
+  if day <= to + 1 then day_now = max(day_now, day) end
+  if day_now == L.dy then return end
+  for w = 1, 4 do
+    if not same(w, day_now, L.dy) then L.t[w] = 0 end
+  end
+  L.dy, L.keep = day_now, true
+end
+
+-- Bucket tokens of silent relays are past use; their slots much later, when each request has ended.
+local function sweep(L, holder, lease, lapse)
+  each_record(L, function(h, r)
+    if h == holder or r.dead == 1 then return false end
+    local void, lapsed = r.b > 0 and r.at + lease < now, r.f > 0 and r.at + lapse < now
+    if void then r.cuts, L.bo, r.b, r.void = r.cuts + r.b, L.bo - r.b, 0, 1 end
+    if lapsed then L.ft, r.f = L.ft - r.f, 0 end
+    return void or lapsed
+  end)
+end
+
+-- And how many of them have been silent for longer than any request lives.
+local function lent_to_others(L, holder, w, lapse)
+  local sum, silent = 0, 0
+  each_record(L, function(h, r)
+    if h ~= holder and r.dead == 0 then
+      local has = 0
+      if w == 6 then has = r.f elseif w == 5 then has = r.b elseif same(w, r.day, L.dy) then has = r.out[w] end
+      sum = sum + has
+      if has > 0 and r.at + lapse < now then silent = silent + 1 end
+    end
+    return false
+  end)
+  return sum, silent
+end
+
+local SLOT_RETRY = 1000 -- nobody knows when a request ends
+
+local function ms_to_reset(L, w)
+  if w == 6 then return SLOT_RETRY end
+  if w == 5 then return math.ceil(max(0, 1000000 - L.lv) * 60000 / (max(L.lm[5], 1) * 1000000)) end
+  local day = L.dy + 1
+  if w > 2 then
+    while month_of(day) == month_of(L.dy) do day = day + 1 end
+  end
+  return day * DAY - now
+end
+
+local function load()
+  local born = born_of(keys[2])
+  local L = read_ledger(keys[1], '')
+  if not L or L.ld ~= num(args[2]) or L.bn ~= born then return 'OLD' end
+  if L.rd == 1 then return 'OK' end
+  if now < L.wt then return 'WAIT' end
+  roll(L, floor(now / DAY))
+  if L.dy ~= num(args[3]) then
+    write_ledger(L)
+    return 'OLD'
+  end
+  for w = 1, 4 do L.t[w] = L.t[w] + num(args[3 + w]) end
+  L.rd = 1
+  write_ledger(L)
+  return 'OK'
+end
+
+local function look()
+  local L, b = read_ledger(keys[1], ''), call('HMGET', keys[2], 'run', 'at')
+  if not L or b[1] ~= run or num(b[2]) ~= L.bn then return { 0, 0, 0, now, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 } end
+  roll(L, floor(now / DAY))
+  refill(L)
+  local lent = { 0, 0, 0, 0 }
+  each_record(L, function(_, r)
+    for w = 1, 4 do
+      if same(w, r.day, L.dy) then lent[w] = lent[w] + r.out[w] end
+    end
+    return false
+  end)
+  return { 1, L.rd, L.ld, now, L.t[1], L.t[2], L.t[3], L.t[4], lent[1], lent[2], lent[3], lent[4], L.lv, L.bo, L.ft }
+end
+
+-- What a record holds in the windows that are now, and a slot; empty when nothing.
+local function held(L, r)
+  local out, any = {}, r.b > 0 or r.f > 0
+  for w = 1, 4 do
+    out[w] = same(w, r.day, L.dy) and r.out[w] or 0
+    any = any or out[w] > 0
+  end
+  return any and out or nil
+end
+
+local function silent()
+  local lapse, L = num(args[2]), read_ledger(keys[1], '')
+  local found = {}
+  if not L then return found end
+  roll(L, floor(now / DAY))
+  each_record(L, function(holder, r)
+    local out = r.dead == 0 and r.at + lapse < now and held(L, r)
+    if out then found[#found + 1] = { holder, r.at, out[1], out[2], out[3], out[4], r.f } end
+    return false
+  end)
+  return found
+end
+
+-- The record stays, with nothing in it: should the relay come back, it states what it has spent beyond what we know.
+local function forgive()
+  local lapse, quarantine, holder = num(args[2]), num(args[3]), args[4]
+  local born = born_of(keys[2])
+  local L, r = read_ledger(keys[1], holder)
+  if not r or r.dead == 1 then return { 'NONE' } end
+  if r.at + lapse >= now then return { 'HEARD' } end
+  if L.bn ~= born then
+    rebuild(L, born, quarantine)
+    r = reread_record(L, holder)
+  end
+  roll(L, floor(now / DAY))
+  local out, slots = held(L, r), r.f
+  if not out then return { 'NONE' } end
+  for w = 1, 4 do L.t[w], r.out[w] = L.t[w] - out[w], 0 end
+  r.cuts, L.bo, r.b, r.void = r.cuts + r.b, L.bo - r.b, 0, 1
+  L.ft, r.f = L.ft - slots, 0
+  write_ledger(L, holder, r)
+  return { 'OK', r.at, out[1], out[2], out[3], out[4], slots }
+end
+
+local function born()
+  local out = {}
+  for i = 1, #keys do out[i] = born_of(keys[i]) end
+  out[#out + 1] = now
+  return out
 end
 
 local function believe(L, r, a)
@@ -345,14 +343,15 @@ local function sell(L, r, a)
   r.sold = 1
 end
 
-local function statement(holder, text)
-  local seq, first, final, bye, ask, load, day, S1, S2, S3, S4, f1, f2, f3, f4, n1, n2, n3, n4, w1, w2, w3, w4, l1, l2, l3, l4, cuts,
-    bfloor, bneed, bwant, ffloor, fneed, fwant, gen, lm1, lm2, lm3, lm4, lm5, lm6 =
-    struct.unpack('<ddddddddddddddddddddddddddddddddddddddddd', text)
-  return { holder = holder, seq = seq, first = first == 1, final = final == 1, bye = bye == 1, ask = ask == 1, load = load, day = day,
-    S = { S1, S2, S3, S4 }, floor = { f1, f2, f3, f4 }, need = { n1, n2, n3, n4 }, want = { w1, w2, w3, w4 },
-    late = { l1, l2, l3, l4 }, cuts = cuts, bfloor = bfloor, bneed = bneed, bwant = bwant, ffloor = ffloor, fneed = fneed, fwant = fwant,
-    gen = gen, lm = { lm1, lm2, lm3, lm4, lm5, lm6 } }
+local function read_statement(holder, text)
+  local a = the_statement
+  local S, keeps, need, want, late, lm = a.S, a.floor, a.need, a.want, a.late, a.lm
+  local first, final, bye, ask
+  a.seq, first, final, bye, ask, a.load, a.day, S[1], S[2], S[3], S[4], keeps[1], keeps[2], keeps[3], keeps[4], need[1], need[2], need[3],
+    need[4], want[1], want[2], want[3], want[4], late[1], late[2], late[3], late[4], a.cuts, a.bfloor, a.bneed, a.bwant, a.ffloor, a.fneed,
+    a.fwant, a.gen, lm[1], lm[2], lm[3], lm[4], lm[5], lm[6] = unpack(D41, text)
+  a.holder, a.first, a.final, a.bye, a.ask = holder, first == 1, final == 1, bye == 1, ask == 1
+  return a
 end
 
 -- What is to be answered: the state, ms to wait, the dimension that is short, what of it others have, how many of them are silent.
@@ -364,14 +363,14 @@ local function decide(L, r, a, lease, lapse)
   if r and a.seq == r.seq then return (r.sold == 1 or r.dead == 1) and OK or AGAIN, r end
   if not r or r.dead == 1 then
     if not a.first then return GONE, r end
-    if not r then seldom().make_room(L) end
+    if not r then make_room(L) end
     r = { seq = 0, at = now, dead = 0, void = 0, sold = 0, day = L.dy, S = { 0, 0, 0, 0 }, out = { 0, 0, 0, 0 }, cuts = 0, b = 0,
       f = 0 }
     L.nr, L.keep = L.nr + 1, true
   end
   believe(L, r, a)
   if a.bye then
-    r.dead, r.S, r.cuts = 1, { 0, 0, 0, 0 }, 0
+    r.dead, r.S[1], r.S[2], r.S[3], r.S[4], r.cuts = 1, 0, 0, 0, 0, 0
     L.nr, L.keep = L.nr - 1, true
   end
   if a.bye or not a.ask then
@@ -383,35 +382,35 @@ local function decide(L, r, a, lease, lapse)
   local w = lacking(L, a)
   if w == 5 or w == 6 then
     write_ledger(L, a.holder, r)
-    seldom().sweep(L, a.holder, lease, lapse)
+    sweep(L, a.holder, lease, lapse)
     refill(L)
     w = lacking(L, a)
   end
-  if w then return SHORT, r, seldom().ms_to_reset(L, w), w, seldom().lent_to_others(L, a.holder, w, lapse) end
+  if w then return SHORT, r, ms_to_reset(L, w), w, lent_to_others(L, a.holder, w, lapse) end
   sell(L, r, a)
   return OK, r
 end
 
-local function state(key, born_key, a)
-  local quarantine, lease, lapse = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local function state_one(key, born_key, a, quarantine, lease, lapse)
   local born = born_of(born_key)
   local L, r = read_ledger(key, a.holder)
   if not L then
-    L = seldom().new_ledger(key, born, a.load)
+    L = new_ledger(key, born, a.load)
     if a.first and not a.final and now >= born + quarantine then
       L.fr = 1
     else
       L.wt = max(born + quarantine, now + (a.first and 0 or quarantine))
     end
   elseif L.bn ~= born then
-    seldom().rebuild(L, born, quarantine)
-    r = read_record(redis.call('HGET', key, 'r:' .. a.holder))
+    rebuild(L, born, quarantine)
+    r = reread_record(L, a.holder)
   end
-  if L.dy ~= a.day or L.dy ~= floor(now / DAY) then seldom().roll(L, a.day) end
+  if L.dy ~= a.day or L.dy ~= floor(now / DAY) then roll(L, a.day) end
   if a.gen > L.gn then
     local starts = L.gn < 0 and L.fr == 1
-    if L.gn >= 0 and L.nr == 0 and a.first and a.load == 0 then seldom().begin_anew(L) end
-    L.gn, L.lm = a.gen, a.lm
+    if L.gn >= 0 and L.nr == 0 and a.first and a.load == 0 then begin_anew(L) end
+    L.gn = a.gen
+    for i = 1, 6 do L.lm[i] = a.lm[i] end
     if starts then L.lv, L.bt = L.lm[5] * 1000000, now end
   end
   refill(L)
@@ -428,13 +427,28 @@ local function state(key, born_key, a)
     b, f = r.b, r.f
   end
   local t, lm = L.t, L.lm
-  return struct.pack('<ddddddddddddddddddddddddd', name, L.ld, L.rd, L.fr, L.bn, L.dy, (L.dy + 1) * DAY - now, now, wait or 0, o1, o2,
+  return pack(D25, name, L.ld, L.rd, L.fr, L.bn, L.dy, (L.dy + 1) * DAY - now, now, wait or 0, o1, o2,
     o3, o4, b, f, lm[1] - t[1], lm[2] - t[2], lm[3] - t[3], lm[4] - t[4], L.lv, lm[6] - L.ft, L.nr, (w or 1) - 1, held or 0,
     silent or 0)
 end
 
-local replies = {}
-for i = 1, #KEYS / 2 do
-  replies[i] = state(KEYS[2 * i - 1], KEYS[2 * i], statement(ARGV[3 + 2 * i], ARGV[4 + 2 * i]))
+local function state()
+  local quarantine, lease, lapse = num(args[2]), num(args[3]), num(args[4])
+  local replies = {}
+  for i = 1, #keys / 2 do
+    local a = read_statement(args[3 + 2 * i], args[4 + 2 * i])
+    replies[i] = state_one(keys[2 * i - 1], keys[2 * i], a, quarantine, lease, lapse)
+  end
+  return replies
 end
-return replies
+
+local verbs = { state = state, load = load, look = look, silent = silent, forgive = forgive, born = born }
+
+local function main(KEYS, ARGV)
+  if not call then
+    call, floor, min, max, pack, unpack = redis.call, math.floor, math.min, math.max, struct.pack, struct.unpack
+  end
+  keys, args = KEYS, ARGV
+  now, run = clock()
+  return verbs[ARGV[1]]()
+end

@@ -1,5 +1,6 @@
 #include "ledger_keeper.h"
 
+#include "ledger_fitness.h"
 #include "ledger_metrics.h"
 #include "ledger_store_redis.h"
 #include "ledger_usage.h"
@@ -8,7 +9,7 @@
 #include <stdlib.h>
 
 #define BORN_MS         1000
-#define LOOK_BIRTHS     30 /* at so many births Redis is asked again whether it may evict keys */
+#define LOOK_BIRTHS     30 /* at so many births Redis is asked again whether it is fit */
 #define LAPSE_MARGIN_MS 60000
 
 struct ledger_keeper {
@@ -19,7 +20,8 @@ struct ledger_keeper {
     grant_book *book;
     position_table *positions;
     gw_timer turn, birth;
-    bool lost, evicts, turning, loads_fail;
+    ledger_fitness fitness;
+    bool lost, turning, loads_fail;
     unsigned births;
     grant_book_figures counted;
     int64_t commands_counted;
@@ -123,25 +125,9 @@ static void on_born(void *arg, gw_status rc, const int64_t *born, int64_t now_ms
     wake_within(k, 0);
 }
 
-/* INFO, not CONFIG GET, which hosted ones do not allow. */
-static void on_memory(void *arg, gw_status rc, const redisReply *m)
+const char *ledger_keeper_store_trouble(const ledger_keeper *k)
 {
-    static const char name[] = "maxmemory_policy:", wanted[] = "noeviction";
-    ledger_keeper *k = arg;
-
-    if (rc != GW_OK || m->type != REDIS_REPLY_STRING)
-        return;
-    const char *at = strstr(m->str, name);
-    bool evicts = at && strncmp(at + strlen(name), wanted, strlen(wanted)) != 0;
-    if (evicts && !k->evicts)
-        gw_log_error(k->o.log, "ledger_store_evicts",
-                     gw_kv("hint", "set maxmemory-policy noeviction in Redis"));
-    k->evicts = evicts;
-}
-
-bool ledger_keeper_store_is_safe(const ledger_keeper *k)
-{
-    return !k->evicts;
+    return ledger_fitness_trouble(&k->fitness);
 }
 
 static void ask_births(void *arg)
@@ -149,7 +135,7 @@ static void ask_births(void *arg)
     ledger_keeper *k = arg;
 
     if (k->births++ % LOOK_BIRTHS == 0)
-        gw_redis_call(k->redis, on_memory, k, GW_STR("INFO"), GW_STR("memory"));
+        ledger_fitness_ask(&k->fitness, k->redis);
     gw_timer_set(k->loop, &k->birth, BORN_MS);
     ledger_metrics_stand(k->o.metrics, k->book);
     count_command(k, "born");
@@ -291,6 +277,7 @@ gw_status ledger_keeper_new(gw_loop *l, const ledger_keeper_options *o, ledger_k
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the ledgers");
     k->loop = l;
     k->o = *o;
+    k->fitness.log = o->log;
     gw_timer_init(&k->turn, on_turn, k);
     gw_timer_init(&k->birth, ask_births, k);
     gw_status rc = open_keeper(k, err);

@@ -4,7 +4,7 @@
  *
  * A key without limits, of a client and an owner without, has no ledger and never comes here.
  *
- * Log: ledger_lost and ledger_found at each change, ledger_store_evicts. Thread: the loop's.
+ * Log: ledger_lost and ledger_found at each change, those of ledger_fitness.h. Thread: the loop's.
  */
 #pragma once
 
@@ -44,8 +44,8 @@ void ledger_keeper_free(ledger_keeper *k);
 
 /* No request lives longer, from its arrival: slots of a relay that is silent for longer are free. Never shortened. */
 void ledger_keeper_set_request_max(ledger_keeper *k, int64_t request_max_ms);
-/* False when Redis says that it may evict keys (maxmemory-policy is not noeviction): a ledger that goes is a budget that comes back. */
-bool ledger_keeper_store_is_safe(const ledger_keeper *k);
+/* Why Redis may not keep ledgers; NULL: it may, or has not been asked yet. */
+const char *ledger_keeper_store_trouble(const ledger_keeper *k);
 const ledger_timers *ledger_keeper_timers(const ledger_keeper *k); /* the keeper's */
 void ledger_keeper_set_service_token(ledger_keeper *k, gw_str token);
 

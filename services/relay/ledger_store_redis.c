@@ -6,14 +6,13 @@
 
 #define LOOK_NUMBERS 15
 
-/* INFO's run id is that of the Redis that runs the script, whatever the connection has been through; and it knows the time. */
+/* The run id is asked for once a process: what a function keeps is this process's alone (decision 042). */
 static const char system_clock[] =
+    "local run_id\n"
     "local function clock()\n"
-    "  local info = redis.call('INFO', 'server')\n"
-    "  local _, at = string.find(info, 'run_id:', 1, true)\n"
-    "  local _, time = string.find(info, 'server_time_usec:', 1, true)\n"
-    "  return math.floor(tonumber(string.match(info, '^%d+', time + 1)) / 1000), string.sub(info, "
-    "at + 1, at + 40)\n"
+    "  run_id = run_id or string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')\n"
+    "  local time = redis.call('TIME')\n"
+    "  return time[1] * 1000 + math.floor(time[2] / 1000), run_id\n"
     "end\n";
 
 void ledger_add_text(ledger_arguments *a, const char *text)
@@ -304,7 +303,7 @@ gw_status ledger_store_redis_new(gw_redis *redis, const ledger_timers *timers, c
     gw_buf_append_c(&text, clock ? clock : system_clock);
     gw_buf_append_str(&text, gw_str_n((const char *)ledger_script, ledger_script_len));
     if (r && !gw_buf_failed(&text))
-        r->script = gw_redis_script_new(gw_buf_str(&text));
+        r->script = gw_redis_function_new("ledger", gw_buf_str(&text));
     if (!r || !r->script) {
         free(r);
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the ledgers' store");

@@ -1,5 +1,5 @@
 /*
- * The ledgers in Redis: one script (ledger.lua), EVALSHA; what a loop's turn asks leaves in one write.
+ * The ledgers in Redis: one function (ledger.lua), FCALL; what a loop's turn asks leaves in one write.
  *
  *     ledger:{nn}:<subject>   hash: totals, limits, one record a position
  *     ledger:{nn}:born        hash: since when this Redis has the shard's data

@@ -83,7 +83,7 @@ static void disturb(contract *c)
         ledger_memory_flush(c->model);
         break;
     case 2:
-        call_and_wait(c->w, c->w->redis, &a, GW_STR("SCRIPT"), GW_STR("FLUSH"));
+        call_and_wait(c->w, c->w->redis, &a, GW_STR("FUNCTION"), GW_STR("FLUSH"));
         break;
     case 3:
         c->now_ms += between(c, 0, LEDGER_DAY_MS);

@@ -21,8 +21,9 @@ static bool is_ready(void *arg, const char **reason)
         *reason = "changes of keys are not watched yet: auth has not answered Watch";
         return false;
     }
-    if (!ledger_keeper_store_is_safe(a->ledgers)) {
-        *reason = "Redis may evict ledgers: its maxmemory-policy is not noeviction";
+    const char *trouble = ledger_keeper_store_trouble(a->ledgers);
+    if (trouble) {
+        *reason = trouble;
         return false;
     }
     recorder_get_stats(a->recorder, &stats);

@@ -195,13 +195,14 @@ def test_a_redis_that_fails_stops_limited_keys_for_a_while_and_nothing_else(stac
         assert changes <= 2 * (1 + len(FAULTS)) * 3, f"{relay}: each change of state once, not each request"
 
 
-def test_a_script_cache_that_is_flushed_again_and_again_is_not_noticed(stack: Suite) -> None:
+def test_scripts_and_functions_that_are_flushed_again_and_again_are_not_missed(stack: Suite) -> None:
     key = make_key(stack)
 
     def flush(crowd: Crowd) -> None:
         for at_least in range(0, REQUESTS, 20):
             eventually(lambda: crowd.served >= at_least, "requests")
             stack.redis().script_flush()
+            stack.redis().function_flush()
 
     crowd = crowd_of(stack, key).run(is_over, SECONDS, flush)
     settles(stack, key, crowd, set())

@@ -385,7 +385,7 @@ static void a_function_keeps_its_locals_until_redis_forgets_it_and_is_loaded_aga
     gw_auto(gw_redis_script) f = gw_redis_function_new("counter", gw_str_of(call_counter));
     call_and_wait(w, w->redis, &a, GW_STR("SET"), GW_STR("k"), GW_STR("v"));
     for (int i = 1; i <= 3; i++) {
-        char expected[16];
+        char expected[32];
         snprintf(expected, sizeof(expected), "%d v x\r\n", i);
         eval_and_wait(w, f, &a, GW_STR("k"), GW_STR("x\r\n"));
         assert_int_equal(a.rc, GW_OK);

@@ -10,7 +10,7 @@
 
 #include <stdlib.h>
 
-#define LEDGER_STATEMENT_NUMBERS 41
+#define LEDGER_STATEMENT_NUMBERS 41 /* the last four only when something is late */
 #define LEDGER_BATCH_MAX         32 /* statements a command: Redis does nothing else meanwhile */
 #define LEDGER_ARGUMENTS_MAX     10 /* of a command, but for its statements */
 #define LEDGER_NUMBER_SIZE       24
@@ -36,6 +36,7 @@ typedef struct ledger_arguments {
 
 typedef struct ledger_key_names {
     char ledger[LEDGER_SUBJECT_SIZE + 16], born[24];
+    char record[LEDGER_HOLDER_SIZE + 2]; /* the field of a statement's; of statements only */
 } ledger_key_names;
 
 /* A statement's numbers as ledger.lua unpacks them: little-endian doubles. */

@@ -3,8 +3,26 @@
 
 #include <endian.h>
 
-#define REPLY_NUMBERS 25
-#define NUMBER_MAX    1e18
+#define NUMBER_MAX 1e18
+
+/*
+ * An answer: what was decided, then the ledger and the record as ledger.lua stores them. Without the record when there is none.
+ *
+ *     state now wait dimension others silent | ld bn wt fr rd dy t0-t3 lv bt bo gn nr ft og oa lm0-lm5 | seq at dead void sold day S0-S3 out0-out3 cuts b f
+ */
+enum {
+    ANSWER_STATE,
+    ANSWER_NOW,
+    ANSWER_WAIT,
+    ANSWER_DIMENSION,
+    ANSWER_OTHERS,
+    ANSWER_SILENT,
+    ANSWER_LEDGER,
+    LEDGER_NUMBERS = 24,
+    ANSWER_RECORD = ANSWER_LEDGER + LEDGER_NUMBERS,
+    RECORD_NUMBERS = 17,
+    ANSWER_NUMBERS = ANSWER_RECORD + RECORD_NUMBERS,
+};
 
 /* Those on their way. */
 typedef struct sent_batch {
@@ -12,12 +30,15 @@ typedef struct sent_batch {
     ledger_call *calls[];
 } sent_batch;
 
-/* Little-endian doubles, of amounts below 2^53. */
-static bool unpack(const redisReply *m, int64_t ret[REPLY_NUMBERS])
+/* Little-endian doubles, of amounts below 2^53; what is not there is 0. */
+static bool unpack(const redisReply *m, int64_t ret[ANSWER_NUMBERS])
 {
-    if (m->type != REDIS_REPLY_STRING || m->len != REPLY_NUMBERS * sizeof(uint64_t))
+    size_t count = m->type == REDIS_REPLY_STRING ? m->len / sizeof(uint64_t) : 0;
+
+    if ((count != ANSWER_RECORD && count != ANSWER_NUMBERS) || m->len % sizeof(uint64_t) != 0)
         return false;
-    for (size_t i = 0; i < REPLY_NUMBERS; i++) {
+    memset(ret, 0, ANSWER_NUMBERS * sizeof(*ret));
+    for (size_t i = 0; i < count; i++) {
         uint64_t bits;
         double d;
         memcpy(&bits, m->str + i * sizeof(bits), sizeof(bits));
@@ -30,36 +51,51 @@ static bool unpack(const redisReply *m, int64_t ret[REPLY_NUMBERS])
     return true;
 }
 
+static void read_ledger(const int64_t l[LEDGER_NUMBERS], ledger_reply *ret)
+{
+    const int64_t *taken = &l[6], *limits = &l[18];
+
+    ret->load = l[0];
+    ret->born = l[1];
+    ret->fresh = l[3] != 0;
+    ret->ready = l[4] != 0;
+    ret->day = l[5];
+    ret->midnight_ms = (ret->day + 1) * LEDGER_DAY_MS - ret->now_ms;
+    for (int d = 0; d < LEDGER_WINDOWS; d++)
+        ret->left.of[d] = limits[d] - taken[d];
+    ret->bucket_left = l[10];
+    ret->records = l[14];
+    ret->slots_left = limits[LEDGER_WINDOWS + 1] - l[15];
+}
+
+/* What was lent in a window that has ended is nobody's. */
+static void read_record(const int64_t r[RECORD_NUMBERS], ledger_reply *ret)
+{
+    int64_t day = r[5];
+
+    for (int d = 0; d < LEDGER_WINDOWS; d++) {
+        ret->lent.of[d] = ledger_same_window((ledger_window)d, day, ret->day) ? r[10 + d] : 0;
+    }
+    ret->bucket_lent = r[15];
+    ret->slots_lent = r[16];
+}
+
 static bool read_reply(const redisReply *m, int64_t seq, ledger_reply *ret)
 {
-    int64_t v[REPLY_NUMBERS];
+    int64_t v[ANSWER_NUMBERS];
 
-    if (!unpack(m, v) || v[0] < 0 || v[0] >= LEDGER_STATES)
+    if (!unpack(m, v) || v[ANSWER_STATE] < 0 || v[ANSWER_STATE] >= LEDGER_STATES ||
+        v[ANSWER_DIMENSION] < 0 || v[ANSWER_DIMENSION] > LEDGER_SLOTS)
         return false;
-    ret->state = (ledger_state)v[0];
+    ret->state = (ledger_state)v[ANSWER_STATE];
     ret->seq = seq;
-    ret->load = v[1];
-    ret->ready = v[2] != 0;
-    ret->fresh = v[3] != 0;
-    ret->born = v[4];
-    ret->day = v[5];
-    ret->midnight_ms = v[6];
-    ret->now_ms = v[7];
-    ret->wait_ms = v[8];
-    for (int d = 0; d < LEDGER_WINDOWS; d++) {
-        ret->lent.of[d] = v[9 + d];
-        ret->left.of[d] = v[15 + d];
-    }
-    ret->bucket_lent = v[13];
-    ret->slots_lent = v[14];
-    ret->bucket_left = v[19];
-    ret->slots_left = v[20];
-    ret->records = v[21];
-    if (v[22] < 0 || v[22] > LEDGER_SLOTS)
-        return false;
-    ret->dimension = (ledger_window)v[22];
-    ret->others = v[23];
-    ret->silent = v[24];
+    ret->now_ms = v[ANSWER_NOW];
+    ret->wait_ms = v[ANSWER_WAIT];
+    ret->dimension = (ledger_window)v[ANSWER_DIMENSION];
+    ret->others = v[ANSWER_OTHERS];
+    ret->silent = v[ANSWER_SILENT];
+    read_ledger(&v[ANSWER_LEDGER], ret);
+    read_record(&v[ANSWER_RECORD], ret);
     return true;
 }
 
@@ -102,6 +138,15 @@ static void pack_all(ledger_packed *p, const ledger_amounts *m)
         pack(p, m->of[d]);
 }
 
+static bool is_any(const ledger_amounts *m)
+{
+    for (int d = 0; d < LEDGER_WINDOWS; d++) {
+        if (m->of[d] != 0)
+            return true;
+    }
+    return false;
+}
+
 static void pack_statement(ledger_packed *p, const ledger_statement *st)
 {
     p->count = 0;
@@ -116,7 +161,6 @@ static void pack_statement(ledger_packed *p, const ledger_statement *st)
     pack_all(p, &st->floor);
     pack_all(p, &st->need);
     pack_all(p, &st->want);
-    pack_all(p, &st->late);
     pack(p, st->cuts);
     pack(p, st->bucket_floor);
     pack(p, st->bucket_need);
@@ -128,6 +172,8 @@ static void pack_statement(ledger_packed *p, const ledger_statement *st)
     pack_all(p, &st->limits.window);
     pack(p, st->limits.per_minute);
     pack(p, st->limits.in_flight);
+    if (is_any(&st->late))
+        pack_all(p, &st->late);
 }
 
 void ledger_redis_drop(ledger_batch *b)
@@ -158,6 +204,8 @@ void ledger_redis_flush(ledger_store *s)
     ledger_add(&head, r->timers->lapse_ms);
     for (size_t i = 0; i < b->count; i++) {
         ledger_name_keys(b->statements[i].subject, &b->keys[i]);
+        (void)snprintf(b->keys[i].record, sizeof(b->keys[i].record), "r:%s",
+                       b->statements[i].holder);
         items[count++] = gw_str_of(b->keys[i].ledger);
         items[count++] = gw_str_of(b->keys[i].born);
         sent->calls[sent->count++] = b->calls[i];
@@ -166,8 +214,9 @@ void ledger_redis_flush(ledger_store *s)
     count += head.count;
     for (size_t i = 0; i < b->count; i++) {
         pack_statement(&b->numbers[i], &b->statements[i]);
-        items[count++] = gw_str_of(b->statements[i].holder);
-        items[count++] = gw_str_n((const char *)b->numbers[i].items, sizeof(b->numbers[i].items));
+        items[count++] = gw_str_of(b->keys[i].record);
+        items[count++] = gw_str_n((const char *)b->numbers[i].items,
+                                  b->numbers[i].count * sizeof(*b->numbers[i].items));
     }
     b->count = 0;
     s->state_commands++;

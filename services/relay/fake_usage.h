@@ -163,7 +163,7 @@ static inline void fake_usage_claim(fake_usage *u, const Apirelay__Usage__V1__Ev
 static inline void fake_usage_on_events(fake_usage *u, const Apirelay__Usage__V1__Events *e)
 {
     u->frames++;
-    assert_true(e->n_events > 0 && e->n_events <= 512);
+    assert_true(e->n_events > 0 && e->n_events <= 1024);
     int64_t bytes = 0;
     for (size_t i = 0; i < e->n_events; i++)
         bytes += (int64_t)e->events[i].len;

@@ -17,8 +17,8 @@
 #include <protobuf-c/protobuf-c.h>
 
 #define SPOOL_FORMAT        1
-#define SPOOL_FRAME_EVENTS  512
-#define SPOOL_FRAME_BYTES   (256U << 10)
+#define SPOOL_FRAME_EVENTS  1024
+#define SPOOL_FRAME_BYTES   (512U << 10)
 #define SPOOL_ID_SIZE       5
 #define SPOOL_BOOT_SIZE     16
 #define SPOOL_EVENT_ID_SIZE 12

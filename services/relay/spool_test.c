@@ -141,18 +141,18 @@ static void frames_keep_their_bounds(void **state)
     assert_non_null(f);
     int number = 0;
     spool *s = open_spool(k, &how);
-    append(s, 600, &number);
+    append(s, SPOOL_FRAME_EVENTS + 88, &number);
     assert_int_equal(spool_read(s, 1, SPOOL_FRAME_BYTES, f, &err), GW_OK);
     assert_int_equal(f->count, SPOOL_FRAME_EVENTS);
     uint32_t one = (uint32_t)f->events[0].len;
-    assert_int_equal(spool_read(s, 513, UINT32_MAX, f, &err), GW_OK);
-    assert_int_equal(f->first_seq, 513);
+    assert_int_equal(spool_read(s, SPOOL_FRAME_EVENTS + 1, UINT32_MAX, f, &err), GW_OK);
+    assert_int_equal(f->first_seq, SPOOL_FRAME_EVENTS + 1);
     assert_int_equal(f->count, 88);
     assert_int_equal(spool_read(s, 1, 2 * one + 1, f, &err), GW_OK);
     assert_int_equal(f->count, 2);
     assert_int_equal(spool_read(s, 1, one - 1, f, &err), GW_OK);
     assert_int_equal(f->count, 0);
-    assert_int_equal(spool_read(s, 601, SPOOL_FRAME_BYTES, f, &err), GW_OK);
+    assert_int_equal(spool_read(s, SPOOL_FRAME_EVENTS + 89, SPOOL_FRAME_BYTES, f, &err), GW_OK);
     assert_int_equal(f->count, 0);
     ack(s, 10);
     assert_int_equal(spool_read(s, 5, SPOOL_FRAME_BYTES, f, &err), GW_ERR_DATA_LOSS); /* a gap */

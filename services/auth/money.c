@@ -22,7 +22,7 @@ bool money_nano_of_usd(double usd, int64_t *ret_nano_usd)
     if (!isfinite(usd) || usd < 0 || usd > (double)NANO_USD_MAX / 1e9)
         return false;
     char text[40], digits[24];
-    shortest(usd, text, sizeof(text));
+    shortest(fabs(usd), text, sizeof(text)); /* -0 is 0, and has no sign to be read as a digit */
     char *exponent_at = strchr(text, 'e');
     if (!exponent_at)
         return false;

@@ -12,6 +12,7 @@ static void usd_are_rounded_half_to_even_as_people_write_them(void **state)
         int64_t nano;
     } cases[] = {
         {0, 0},
+        {-0.0, 0},
         {0.1, 100000000},
         {1.5, 1500000000},
         {0.000000001, 1},

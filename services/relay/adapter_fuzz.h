@@ -85,7 +85,7 @@ static inline void adapter_fuzz_begin(adapter_fuzz_run *r, relay_endpoint endpoi
     *r = (adapter_fuzz_run){
         .arena = gw_arena_new(),
         .provider = {.name = GW_STR("p"), .kind = kind, .credential = GW_STR("sk-secret")},
-        .body = {.model = GW_STR("m"), .choices = 1},
+        .body = {.model = GW_STR("m"), .choices = 1, .completions = 1},
         .tap = {.scratch = {scratch, sizeof(scratch)}},
         .ops = adapter_for(endpoint, kind)};
     r->target.provider = &r->provider;

@@ -36,7 +36,7 @@ void messages_body_take(openai_body *b)
     gw_str user = json_string(yyjson_obj_get(yyjson_obj_get(b->root, "metadata"), "user_id"));
     yyjson_val *message;
 
-    b->choices = 1;
+    b->choices = b->completions = 1;
     if (user.ptr)
         b->user = user;
     while ((message = yyjson_arr_iter_next(&each)))

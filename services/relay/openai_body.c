@@ -286,6 +286,31 @@ static gw_status check_stream_options(yyjson_val *options, gw_error *err)
                          "'stream_options.include_usage' must be a boolean");
 }
 
+/* Completions take several prompts: texts, or arrays of tokens; tokens themselves are one. */
+static int64_t count_prompts(yyjson_val *prompt)
+{
+    bool is_one = !yyjson_is_arr(prompt) || yyjson_is_num(yyjson_arr_get_first(prompt));
+
+    return is_one ? 1 : GW_MAX((int64_t)yyjson_arr_size(prompt), 1);
+}
+
+static int64_t of_each(int64_t prompts, int64_t n)
+{
+    int64_t product;
+
+    return __builtin_mul_overflow(prompts, n, &product) ? INT64_MAX : product;
+}
+
+static void count_choices(openai_body *b, relay_endpoint endpoint, const found_members *f)
+{
+    int64_t prompts = endpoint == ENDPOINT_COMPLETIONS ? count_prompts(f->value[MEMBER_prompt]) : 1;
+    int64_t n = GW_MAX((int64_t)yyjson_get_uint(f->value[MEMBER_n]), 1);
+    int64_t best_of = (int64_t)yyjson_get_uint(f->value[MEMBER_best_of]);
+
+    b->choices = of_each(prompts, n);
+    b->completions = of_each(prompts, GW_MAX(n, best_of));
+}
+
 static gw_status take_members(openai_body *b, relay_endpoint endpoint, const found_members *f,
                               gw_error *err)
 {
@@ -323,7 +348,7 @@ static gw_status take_members(openai_body *b, relay_endpoint endpoint, const fou
     b->stream_given = f->value[MEMBER_stream] != NULL;
     b->stream = endpoint_describe(endpoint)->may_stream && yyjson_is_true(f->value[MEMBER_stream]);
     b->include_usage = b->stream && asks_for_usage(f->value[MEMBER_stream_options]);
-    b->choices = GW_MAX((int64_t)yyjson_get_uint(f->value[MEMBER_n]), 1);
+    count_choices(b, endpoint, f);
     b->needs.streaming = b->stream;
     b->needs.function_calling = yyjson_arr_size(f->value[MEMBER_tools]) > 0 ||
                                 yyjson_arr_size(f->value[MEMBER_functions]) > 0;

@@ -30,7 +30,9 @@ typedef struct openai_body {
     bool stream_given;
     bool include_usage; /* the caller asked for the usage chunk */
     bool no_output; /* max_tokens is 0 */
-    int64_t choices; /* completions made: n, best_of; >= 1 */
+    int64_t choices; /* of the answer: n for each prompt; >= 1 */
+    int64_t
+        completions; /* made and billed: best_of for each prompt where that is more; >= choices */
     request_needs needs;
     gw_str user; /* "" when none; Anthropic's metadata.user_id */
     json_span model_at, stream_at, stream_options_at, max_tokens_at, max_completion_tokens_at,

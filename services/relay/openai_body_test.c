@@ -125,6 +125,33 @@ static void a_duplicate_of_what_we_do_not_act_on_passes(void **state)
     assert_true(gw_str_eq_c(b.model, "gpt-4o"));
 }
 
+static void each_prompt_has_its_choices_and_what_is_made_for_them(void **state)
+{
+    static const struct {
+        const char *members;
+        int64_t choices, completions;
+    } cases[] = {
+        {"", 1, 1},
+        {",\"prompt\":\"a\",\"n\":2", 2, 2},
+        {",\"prompt\":[],\"n\":2", 2, 2},
+        {",\"prompt\":[\"a\",\"b\",\"c\"]", 3, 3},
+        {",\"prompt\":[\"a\",\"b\",\"c\"],\"n\":2,\"best_of\":5", 6, 15},
+        {",\"prompt\":[1,2,3],\"best_of\":4", 1, 4},
+        {",\"prompt\":[[1,2],[3]],\"best_of\":1,\"n\":2", 4, 4},
+        {",\"prompt\":[\"a\",\"b\"],\"n\":9223372036854775807", INT64_MAX, INT64_MAX},
+    };
+
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        char body[128];
+        snprintf(body, sizeof(body), "{\"model\":\"m\"%s}", cases[i].members);
+        openai_body b = read_ok(*state, ENDPOINT_COMPLETIONS, body);
+        assert_int_equal(b.choices, cases[i].choices);
+        assert_int_equal(b.completions, cases[i].completions);
+    }
+    openai_body b = read_ok(*state, ENDPOINT_CHAT, CHAT(",\"prompt\":[\"a\",\"b\"],\"n\":2"));
+    assert_int_equal(b.completions, 2);
+}
+
 static void needs_are_read(void **state)
 {
     openai_body b = read_ok(
@@ -241,6 +268,8 @@ int main(void)
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(a_duplicate_of_what_we_do_not_act_on_passes, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(each_prompt_has_its_choices_and_what_is_made_for_them,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(needs_are_read, setup, teardown),
         cmocka_unit_test_setup_teardown(splices_change_nothing_else, setup, teardown),
     };

@@ -24,14 +24,6 @@ static int64_t usual_ceiling(const relay_request *r)
     return ceiling;
 }
 
-static int64_t bounded_product(int64_t a, int64_t b)
-{
-    int64_t product;
-
-    return __builtin_mul_overflow(a, b, &product) ? LEDGER_UNLIMITED
-                                                  : GW_MIN(product, LEDGER_UNLIMITED);
-}
-
 int64_t relay_request_most_cost(const relay_request *r, const model_price *p, int64_t output)
 {
     int64_t prompt = r->prompt_most;
@@ -73,14 +65,14 @@ bool relay_request_hold_covers(const relay_request *r, const route_target *t)
 {
     if (!r->take || r->take->outcome != GRANT_CUT)
         return true;
-    int64_t output = bounded_product(r->job.ceiling, r->body.choices);
+    int64_t output = relay_bounded_product(r->job.ceiling, r->body.completions);
     return relay_request_most_cost(r, relay_request_price(r, t), output) <=
            r->take->hold.of[LEDGER_COST_MONTH];
 }
 
 static void measure_hold(relay_request *r, int64_t ceiling, ledger_amounts *ret)
 {
-    int64_t output = bounded_product(ceiling, r->body.choices);
+    int64_t output = relay_bounded_product(ceiling, r->body.completions);
     int64_t tokens = GW_MIN(r->prompt_most + output, LEDGER_UNLIMITED);
 
     *ret = (ledger_amounts){.of = {[LEDGER_REQUESTS_DAY] = 1,
@@ -89,16 +81,16 @@ static void measure_hold(relay_request *r, int64_t ceiling, ledger_amounts *ret)
                                    [LEDGER_COST_MONTH] = most_it_costs(r, output)}};
 }
 
-/* What `left` of the dimension pays for, as output tokens a choice. */
+/* What `left` of the dimension pays for, as output tokens a completion. */
 static int64_t affordable_ceiling(const relay_request *r, ledger_window w, int64_t left)
 {
     int64_t fits = 0, over = r->job.ceiling;
 
     if (w != LEDGER_COST_MONTH)
-        return (left - r->prompt_most) / r->body.choices;
+        return (left - r->prompt_most) / r->body.completions;
     while (over - fits > 1) { /* by halves: prices are not to be inverted */
         int64_t middle = fits + (over - fits) / 2;
-        int64_t output = bounded_product(middle, r->body.choices);
+        int64_t output = relay_bounded_product(middle, r->body.completions);
         if (most_it_costs(r, output) <= left)
             fits = middle;
         else
@@ -198,8 +190,8 @@ static void watch_output(relay_request *r)
     if (r->job.ceiling == 0 || !r->stream)
         return;
     r->tap.is_bounded = true;
-    r->output_held =
-        bounded_product(r->job.ceiling + (may_echo ? r->prompt_most : 0), r->body.choices);
+    r->output_held = relay_bounded_product(r->job.ceiling + (may_echo ? r->prompt_most : 0),
+                                           r->body.completions);
 }
 
 static relay_stage follow_outcome(relay_request *r)

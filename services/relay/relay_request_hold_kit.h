@@ -145,7 +145,7 @@ static int set_up(void **state)
                           .route = &f.route,
                           .target = &f.target,
                           .call = {.endpoint = ENDPOINT_CHAT},
-                          .body = {.model = GW_STR("gpt-4o"), .choices = 1},
+                          .body = {.model = GW_STR("gpt-4o"), .choices = 1, .completions = 1},
                           .prompt_estimate = 10,
                           .prompt_most = 10};
     *state = &f;

@@ -7,7 +7,7 @@ static void a_hold_is_the_prompt_and_all_the_output_that_may_come(void **state)
 
     ledgers.script = &(answer_of_ledger){.outcome = GRANT_CUT};
     f->r.body.needs.max_tokens = 100;
-    f->r.body.choices = 3;
+    f->r.body.completions = 3;
     assert_int_equal(relay_request_take_hold(&f->r), STAGE_FORWARD);
     assert_int_equal(f->r.job.ceiling, 100);
     assert_int_equal(ledgers.holds[0].of[LEDGER_REQUESTS_DAY], 1);

@@ -280,6 +280,14 @@ relay_stage relay_request_resume_hold(relay_request *r);
 bool relay_request_hold_covers(const relay_request *r, const route_target *t);
 void relay_request_leave_queue(relay_request *r); /* of those who wait for a hold */
 void relay_request_settle_hold(relay_request *r); /* once; the bill is known */
+/* Of amounts that are not negative; at most LEDGER_UNLIMITED. */
+static inline int64_t relay_bounded_product(int64_t a, int64_t b)
+{
+    int64_t product;
+
+    return __builtin_mul_overflow(a, b, &product) ? LEDGER_UNLIMITED
+                                                  : GW_MIN(product, LEDGER_UNLIMITED);
+}
 /* What so much output and the prompt cost by `p`, at the dearest; 0 without a price. */
 int64_t relay_request_most_cost(const relay_request *r, const model_price *p, int64_t output);
 /* The refusal that `t` came to. */

@@ -67,15 +67,15 @@ static const char *outcome_of(const relay_request *r)
 /* More output was made than the upstream request allowed, by the provider's own count. */
 static bool has_ignored_ceiling(const relay_request *r)
 {
-    int64_t ceiling = adapter_ceiling(&r->job), choices = GW_MAX(r->body.choices, 1);
+    int64_t ceiling = adapter_ceiling(&r->job), completions = GW_MAX(r->body.completions, 1);
 
-    return ceiling > 0 && (r->tap.tokens.completion - 1) / choices >= ceiling;
+    return ceiling > 0 && (r->tap.tokens.completion - 1) / completions >= ceiling;
 }
 
 /* 0: any. */
 static int64_t allowed_output(const relay_request *r)
 {
-    return adapter_ceiling(&r->job) * GW_MAX(r->body.choices, 1);
+    return relay_bounded_product(adapter_ceiling(&r->job), GW_MAX(r->body.completions, 1));
 }
 
 /* What was seen of a stream is more than that, however its text is counted. */

@@ -34,7 +34,7 @@ static void play(provider_kind kind, gw_str bytes)
     provider_config provider = {.name = GW_STR("p"), .credential = GW_STR("sk-secret")};
     route_target target = {.provider = &provider};
     model_route route = {0};
-    openai_body body = {.model = GW_STR("m"), .choices = 1};
+    openai_body body = {.model = GW_STR("m"), .choices = 1, .completions = 1};
     adapter_job job = {.arena = arena,
                        .endpoint = ENDPOINT_CHAT,
                        .body = &body,

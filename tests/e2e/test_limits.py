@@ -106,6 +106,20 @@ def test_a_cost_limit_is_a_quota_and_ends_in_shorter_answers(suite: Suite) -> No
     assert await_rest(suite, key, 3) <= 100_000
 
 
+def test_every_completion_of_every_prompt_is_held(suite: Suite) -> None:
+    key = suite.make_key(limits={"tokensPerDay": 250})
+    with httpx.Client(timeout=60, verify=NO_TLS, headers={"Authorization": f"Bearer {key['key']}"}) as client:
+        asked = {"model": "gpt-4o-mini+long-500", "prompt": ["a"] * 10, "max_tokens": 50}
+        best = client.post(suite.relay_url + "/v1/completions", json={**asked, "best_of": 2})
+        assert best.status_code == 429 and best.json()["error"]["param"] == "limits.tokensPerDay", best.text
+        answer = client.post(suite.relay_url + "/v1/completions", json=asked)
+    assert answer.status_code == 200 and len(answer.json()["choices"]) == 10, answer.text
+    assert 10 * 16 <= answer.json()["usage"]["completion_tokens"] <= 250  # shorter ones, as the limit pays for no more
+    assert await_rest(suite, key, 1) <= 250
+    row = rows_of(suite, key)[0]
+    assert not row.get("ceilingIgnored"), row
+
+
 def test_requests_a_minute_refill_and_the_headers_say_so(suite: Suite) -> None:
     key = suite.make_key(limits={"requestsPerMinute": 20})
     start = time.monotonic()

@@ -16,11 +16,10 @@ yyjson_doc *json_scratch_read(const json_scratch *s, yyjson_alc *alc, gw_str jso
 bool json_count(yyjson_val *object, const char *name, int64_t *ret)
 {
     yyjson_val *v = yyjson_obj_get(object, name);
-    const double absurd = 1e15;
 
-    if (yyjson_is_uint(v) && (double)yyjson_get_uint(v) < absurd)
+    if (yyjson_is_uint(v) && yyjson_get_uint(v) <= TOKENS_BELIEVED_MAX)
         *ret = (int64_t)yyjson_get_uint(v);
-    else if (yyjson_is_real(v) && yyjson_get_real(v) >= 0 && yyjson_get_real(v) < absurd)
+    else if (yyjson_is_real(v) && yyjson_get_real(v) >= 0 && yyjson_get_real(v) <= TOKENS_BELIEVED_MAX)
         *ret = (int64_t)yyjson_get_real(v);
     else
         return false;

@@ -79,7 +79,12 @@ void usage_tap_finish(usage_tap *t, gw_str reason);
 void usage_tap_report(usage_tap *t, const token_counts *tokens, int64_t total_tokens);
 /* Of a provider that states the prompt's tokens at the begin of its stream; nothing once there was a report. */
 void usage_tap_prompt(usage_tap *t, const token_counts *tokens);
-/* A count as JSON has it: some providers write 12.0. False when absent, negative or absurd. */
+/*
+ * The most that a count of tokens may be, as that of a price's maxOutputTokens. Beyond it a provider is wrong, and usage
+ * would set the event aside: no row would be made of the request.
+ */
+#define TOKENS_BELIEVED_MAX 100000000
+/* A count as JSON has it: some providers write 12.0. False when absent, negative or over TOKENS_BELIEVED_MAX. */
 bool json_count(yyjson_val *object, const char *name, int64_t *ret);
 
 /* Parses in the scratch memory when it fits; free with yyjson_doc_free(). NULL when not JSON. */

@@ -179,6 +179,20 @@ static void absurd_counts_are_not_believed(void **state)
         GW_OK);
     assert_false(t.has_usage);
     assert_int_equal(usage_tap_answer(&t,
+                                      GW_STR("{\"usage\":{\"prompt_tokens\":100000001,"
+                                             "\"completion_tokens\":100000001.0,"
+                                             "\"total_tokens\":1000000000000}}"),
+                                      &err),
+                     GW_OK);
+    assert_false(t.has_usage || t.has_prompt);
+    assert_int_equal(usage_tap_answer(&t,
+                                      GW_STR("{\"usage\":{\"prompt_tokens\":100000000,"
+                                             "\"completion_tokens\":100000000}}"),
+                                      &err),
+                     GW_OK);
+    assert_true(t.has_usage);
+    assert_int_equal(t.total_tokens, 200000000);
+    assert_int_equal(usage_tap_answer(&t,
                                       GW_STR("{\"usage\":{\"prompt_tokens\":5.0,\"prompt_tokens_"
                                              "details\":{\"cached_tokens\":9}}}"),
                                       &err),

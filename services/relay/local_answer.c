@@ -132,6 +132,14 @@ static bool gather(relay_request *r, const provider_models **ret, size_t *ret_co
 
 /* ---- the list ---- */
 
+/* A request for it would be let in: its name is the key's, and a target of its route. */
+static bool is_of_key(const relay_request *r, gw_str id)
+{
+    const model_route *route = relay_config_route(r->config, id);
+
+    return route && key_policy_allows_model(r->policy, id) && relay_request_may_use(r, route);
+}
+
 static relay_stage list_models(relay_request *r)
 {
     gw_auto_buf out = {0};
@@ -146,7 +154,7 @@ static relay_stage list_models(relay_request *r)
 
     gw_buf_append_c(&out, is_anthropic ? "{\"data\":[" : "{\"object\":\"list\",\"data\":[");
     for (size_t i = 0; i < n; i++) {
-        if (key_policy_check_model(r->policy, models[i].id, NULL) != GW_OK)
+        if (!is_of_key(r, models[i].id))
             continue;
         gw_buf_append_c(&out, first.ptr ? "," : "");
         append_model(r, &out, models[i].id, models[i].owned_by);
@@ -186,7 +194,8 @@ static relay_stage get_model(relay_request *r)
     if (key_policy_check_model(r->policy, id, &err) != GW_OK)
         return relay_request_fail(r, &err);
     r->route = r->config ? relay_config_route(r->config, id) : NULL;
-    if (!r->route) {
+    if (!r->route || !relay_request_may_use(r, r->route)) {
+        r->route = NULL;
         (void)gw_fail_field(&err, GW_ERR_MODEL_NOT_FOUND, "model",
                             "The model `%.*s` does not exist or you do not have access to it.",
                             GW_STR_ARG(id));

@@ -220,6 +220,8 @@ relay_stage local_answer_resume(relay_request *r);
 
 /* relay_request_route.c: route and target. */
 gw_status relay_request_find_route(relay_request *r, gw_error *err);
+/* The key has a target of it, beside the name asked for. */
+bool relay_request_may_use(const relay_request *r, const model_route *route);
 target_state relay_request_state_of(const relay_request *r, const route_target *t);
 route_view relay_request_view(relay_request *r);
 void relay_request_turn_to(relay_request *r, const route_target *t);

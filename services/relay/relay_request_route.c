@@ -18,9 +18,22 @@ static bool is_unpriced(const relay_request *r, const route_target *t)
            !relay_request_price(r, t);
 }
 
+static bool is_forbidden(const relay_request *r, const route_target *t)
+{
+    return t->upstream_model.len > 0 && !key_policy_allows_model(r->policy, t->upstream_model);
+}
+
+bool relay_request_may_use(const relay_request *r, const model_route *route)
+{
+    for (size_t i = 0; i < route->target_count; i++)
+        if (!is_forbidden(r, &route->targets[i]))
+            return true;
+    return false;
+}
+
 target_state relay_request_state_of(const relay_request *r, const route_target *t)
 {
-    if (t->upstream_model.len > 0 && !key_policy_allows_model(r->policy, t->upstream_model))
+    if (is_forbidden(r, t))
         return TARGET_FORBIDDEN;
     if (t->provider->unusable)
         return TARGET_UNUSABLE;

@@ -19,7 +19,8 @@ bool json_count(yyjson_val *object, const char *name, int64_t *ret)
 
     if (yyjson_is_uint(v) && yyjson_get_uint(v) <= TOKENS_BELIEVED_MAX)
         *ret = (int64_t)yyjson_get_uint(v);
-    else if (yyjson_is_real(v) && yyjson_get_real(v) >= 0 && yyjson_get_real(v) <= TOKENS_BELIEVED_MAX)
+    else if (yyjson_is_real(v) && yyjson_get_real(v) >= 0 &&
+             yyjson_get_real(v) <= TOKENS_BELIEVED_MAX)
         *ret = (int64_t)yyjson_get_real(v);
     else
         return false;

@@ -113,6 +113,22 @@ def test_what_a_provider_has_behind_a_glob_is_listed(stack: Suite, lister: Liste
     assert owned["lm-a"] == "lister" and owned["gpt-4o"] == "scripted"
 
 
+def test_an_alias_is_listed_for_keys_that_have_a_model_behind_it(stack: Suite) -> None:
+    everyones = stack.make_key()["key"]
+    targets = [{"provider": "scripted", "upstreamModel": model} for model in ("gpt-4o", "gpt-5")]
+    answer = stack.admin("POST", "/admin/models", json={"model": "lm-alias", "targets": targets})
+    assert answer.status_code == 200, answer.text
+    try:
+        eventually(lambda: "lm-alias" in listed(stack, everyones), "the route")
+        for models, is_theirs in ((["lm-alias"], False), (["gpt-5"], False), (["lm-alias", "gpt-5"], True), ([], True)):
+            key = stack.make_key(permissions={"models": models})["key"]
+            assert ("lm-alias" in listed(stack, key)) == is_theirs, models
+            assert (stack.get("/v1/models/lm-alias", key).status_code == 200) == is_theirs, models
+            assert (stack.chat(key, model="lm-alias").status_code == 200) == is_theirs, models
+    finally:
+        stack.admin("DELETE", f"/admin/models/{answer.json()['modelRoute']['id']}")
+
+
 def test_a_provider_that_fails_leaves_what_was_known(stack: Suite, lister: Lister) -> None:
     key = stack.make_key()["key"]
     eventually(lambda: "lm-a" in listed(stack, key), "the names")

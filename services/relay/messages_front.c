@@ -5,7 +5,7 @@
 /* ---- the request ---- */
 
 /* How the chat request's members are called by the caller. */
-static const char *callers_name(const char *name)
+static const char *callers_name(gw_str name)
 {
     static const struct {
         const char *chat, *messages;
@@ -19,7 +19,7 @@ static const char *callers_name(const char *name)
     };
 
     for (size_t i = 0; i < GW_ARRAY_LEN(names); i++)
-        if (strcmp(name, names[i].chat) == 0)
+        if (gw_str_eq_c(name, names[i].chat))
             return names[i].messages;
     return NULL;
 }
@@ -47,7 +47,7 @@ static void find_origin(gw_error *err, const messages_origins *origins)
 /* What the adapter behind refuses, it refuses by OpenAI's names. */
 static gw_status in_callers_words(gw_error *err, const messages_origins *origins)
 {
-    const char *name = callers_name(err->field);
+    const char *name = callers_name(gw_str_of(err->field));
 
     find_origin(err, origins);
     return name ? gw_fail_field(err, err->code, name, "'%s' cannot be honoured by this provider",
@@ -76,19 +76,17 @@ static gw_status write_behind(const adapter_job *job, gw_str text, const message
     return GW_OK;
 }
 
-static gw_status join_ignored(const adapter_params *params, adapter_request *ret, gw_error *err)
+/* What the adapter behind left out is listed behind what was left out here, by the caller's names. */
+static gw_status join_ignored(adapter_params *params, adapter_request *ret, gw_error *err)
 {
-    gw_str ours, behind = ret->ignored_params;
-    gw_status rc = adapter_params_take(params, &ours, err);
+    gw_str behind = ret->ignored_params, each;
 
-    if (rc != GW_OK || ours.len == 0)
-        return rc;
-    ret->ignored_params = behind.len == 0 ? ours
-                                          : gw_arena_printf(params->job->arena, "%.*s, %.*s",
-                                                            GW_STR_ARG(ours), GW_STR_ARG(behind));
-    return ret->ignored_params.ptr
-               ? GW_OK
-               : gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the upstream request");
+    while (gw_str_split(&behind, ',', &each)) {
+        gw_str chat = gw_str_trim(each);
+        const char *name = callers_name(chat);
+        adapter_params_ignore(params, name ? gw_str_of(name) : chat);
+    }
+    return adapter_params_take(params, &ret->ignored_params, err);
 }
 
 static gw_status write_message(const adapter_job *job, adapter_request *ret, gw_error *err)
@@ -226,7 +224,7 @@ static void map_error(const adapter_job *job, int status, bool is_json, gw_str b
     const char *name;
 
     adapter_of(job->target->provider->kind)->map_error(job, status, is_json, body, ret);
-    name = ret->param.ptr ? callers_name(ret->param.ptr) : NULL; /* from an arena: it ends in NUL */
+    name = callers_name(ret->param);
     if (name)
         ret->param = gw_str_of(name);
 }

@@ -149,7 +149,11 @@ static gw_status write_tools(writing *w, gw_error *err)
             tools = yyjson_mut_obj_add_arr(w->doc, w->root, "tools");
         write_tool(w, tools, given, &tool);
     }
-    return tools ? write_choice(w, err) : GW_OK; /* a choice of nothing would be refused */
+    if (tools)
+        return write_choice(w, err);
+    /* Whatever is sent without tools would be refused. */
+    gw_status rc = chat_choice_of_nothing(json_given(w->asked, "tool_choice"), err);
+    return adapter_params_drop(w->params, rc, "tool_choice") ? GW_OK : rc;
 }
 
 /* ---- output ---- */

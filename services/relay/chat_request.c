@@ -169,6 +169,17 @@ gw_status chat_choice_read(yyjson_val *tool_choice, chat_choice *ret, gw_error *
     return GW_OK;
 }
 
+gw_status chat_choice_of_nothing(yyjson_val *tool_choice, gw_error *err)
+{
+    chat_choice choice;
+    gw_status rc = chat_choice_read(tool_choice, &choice, err);
+
+    if (rc != GW_OK || (choice.kind != CHAT_CHOICE_REQUIRED && choice.kind != CHAT_CHOICE_NAMED))
+        return rc;
+    return gw_fail_field(err, GW_ERR_UNSUPPORTED_PARAMETER, "tool_choice",
+                         "'tool_choice' demands the call of a tool, and there are no 'tools'");
+}
+
 gw_status chat_object_read(gw_str text, yyjson_mut_doc *doc, yyjson_mut_val **ret, gw_error *err)
 {
     yyjson_read_err why = {0};

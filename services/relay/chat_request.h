@@ -58,6 +58,8 @@ typedef struct chat_choice {
 } chat_choice;
 /* CHAT_CHOICE_ABSENT with an error, too: GW_ERR_UNSUPPORTED_PARAMETER. */
 GW_CHECK gw_status chat_choice_read(yyjson_val *tool_choice, chat_choice *ret, gw_error *err);
+/* Where no tools are sent: one that demands a call is GW_ERR_UNSUPPORTED_PARAMETER, too. */
+GW_CHECK gw_status chat_choice_of_nothing(yyjson_val *tool_choice, gw_error *err);
 
 /* A JSON object in a text, as a value of `doc`; NULL when the text is none. GW_ERR_NO_MEMORY only. */
 GW_CHECK gw_status chat_object_read(gw_str text, yyjson_mut_doc *doc, yyjson_mut_val **ret,

@@ -151,7 +151,10 @@ static gw_status write_tools(writing *w, gw_error *err)
             json_set_text(w->doc, out, "description", tool.description);
         json_set_copy(w->doc, out, "parametersJsonSchema", tool.parameters);
     }
-    return functions ? write_choice(w, err) : GW_OK;
+    if (functions)
+        return write_choice(w, err);
+    gw_status rc = chat_choice_of_nothing(json_given(w->asked, "tool_choice"), err);
+    return adapter_params_drop(w->params, rc, "tool_choice") ? GW_OK : rc;
 }
 
 gw_status google_write_config(adapter_params *params, gw_str model, yyjson_mut_doc *doc,

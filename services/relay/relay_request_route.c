@@ -101,6 +101,7 @@ static gw_status tell_why(relay_request *r, const route_view *view, gw_error *er
             GW_STR_ARG(r->body.model));
     if (best == TARGET_NO_USER_KEY)
         return relay_request_lacks_user_key(r, err);
+    r->waiting_does_not_help = best == TARGET_UNUSABLE;
     if (best == TARGET_UNUSABLE)
         return gw_fail(err, GW_ERR_UPSTREAM_UNAVAILABLE, "the provider %.*s is not set up",
                        GW_STR_ARG(r->route->targets[0].provider->name));

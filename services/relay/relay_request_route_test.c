@@ -290,6 +290,7 @@ static void a_target_that_is_not_set_up_is_passed_over(void **state)
     ask_queue(k, CHAT, queue);
     assert_int_equal(k->answer.status, 503);
     assert_true(says(&k->answer.body, "the provider openai is not set up"));
+    assert_true(says(&k->answer.head, "x-should-retry: false"));
 }
 
 /* ---- a route that leads back ---- */

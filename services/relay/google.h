@@ -42,7 +42,8 @@ typedef enum google_part_kind {
     GOOGLE_NOTHING,
     GOOGLE_TEXT,
     GOOGLE_THOUGHT,
-    GOOGLE_CALL
+    GOOGLE_CALL,
+    GOOGLE_MEDIA /* an image, sound or file: nothing of a chat completion could carry it */
 } google_part_kind;
 typedef struct google_part {
     google_part_kind kind;
@@ -53,6 +54,9 @@ typedef struct google_part {
 } google_part;
 /* `number` tells calls without an id apart. Texts live in the job's arena or in the response. */
 google_part google_part_read(const adapter_job *job, yyjson_val *part, int64_t number);
+
+#define GOOGLE_MEDIA_MESSAGE "the model answered with media, which a chat completion cannot carry"
+#define GOOGLE_CALL_MESSAGE  "the model wrote a tool call that cannot be read"
 
 /* google_stream.c */
 gw_status google_on_event(adapter_stream *s, const gw_sse_event *e);

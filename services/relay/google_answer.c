@@ -147,13 +147,16 @@ google_part google_part_read(const adapter_job *job, yyjson_val *part, int64_t n
                                    (long long)number);
     } else if (p.text.len > 0) {
         p.kind = yyjson_is_true(yyjson_obj_get(part, "thought")) ? GOOGLE_THOUGHT : GOOGLE_TEXT;
+    } else if (yyjson_obj_get(part, "inlineData") || yyjson_obj_get(part, "fileData")) {
+        p.kind = GOOGLE_MEDIA;
     }
     return p;
 }
 
 /* ---- answer ---- */
 
-static void add_part(chat_message *m, adapter_stream *s, yyjson_val *part, int64_t *calls)
+/* False: the message cannot carry it. */
+static bool add_part(chat_message *m, adapter_stream *s, yyjson_val *part, int64_t *calls)
 {
     google_part p = google_part_read(s->job, part, *calls);
     gw_str json;
@@ -171,12 +174,15 @@ static void add_part(chat_message *m, adapter_stream *s, yyjson_val *part, int64
         chat_message_call(m, s->tap, p.id, p.name, json, p.extra);
         free(text);
         ++*calls;
-        return;
+        return true;
+    case GOOGLE_MEDIA:
+        return false;
     case GOOGLE_NOTHING:
         break;
     }
     if (m->extra.len == 0) /* one is all that a message can carry */
         gw_buf_append_str(&m->extra, p.extra);
+    return true;
 }
 
 static gw_status fail_answer(adapter_stream *s, gw_status code, const char *what)
@@ -195,12 +201,12 @@ static gw_status add_candidate(adapter_stream *s, yyjson_val *candidate, int64_t
     yyjson_val *part;
 
     while ((part = yyjson_arr_iter_next(&it)))
-        add_part(m, s, part, calls);
+        if (!add_part(m, s, part, calls))
+            return fail_answer(s, GW_ERR_UPSTREAM_FAILED, GOOGLE_MEDIA_MESSAGE);
     const char *finish =
         google_finish_of(chat_string(candidate, "finishReason"), m->call_count > 0);
     if (!finish)
-        return fail_answer(s, GW_ERR_UPSTREAM_FAILED,
-                           "the model wrote a tool call that cannot be read");
+        return fail_answer(s, GW_ERR_UPSTREAM_FAILED, GOOGLE_CALL_MESSAGE);
     chat_answer_choice(out, s->tap, index, m, finish);
     return GW_OK;
 }
@@ -219,8 +225,11 @@ static gw_status translate(adapter_stream *s, yyjson_val *response, gw_str *ret)
                      chat_string(response, "modelVersion"));
     while ((candidate = yyjson_arr_iter_next(&it))) {
         gw_status rc = add_candidate(s, candidate, index++, &m, &calls, &out);
-        if (rc != GW_OK)
+        if (rc != GW_OK) {
+            if (google_usage_read(response, false, &usage)) /* it was made, and costs */
+                chat_usage_report(&usage, s->tap);
             return rc;
+        }
         failed |= chat_message_failed(&m);
         chat_message_clear(&m);
     }

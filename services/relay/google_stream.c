@@ -11,7 +11,7 @@
 typedef struct candidate {
     bool seen;
     int64_t calls; /* it made so far */
-    bool failed; /* the model wrote what nobody can read */
+    const char *failure; /* why nobody can read what the model wrote */
     const char *finish; /* NULL while it goes on */
 } candidate;
 
@@ -75,6 +75,9 @@ static void write_part(adapter_stream *s, stream *t, int64_t index, yyjson_val *
     case GOOGLE_THOUGHT:
         chat_writer_text(&t->writer, index, "reasoning_content", p.text);
         break;
+    case GOOGLE_MEDIA:
+        c->failure = GOOGLE_MEDIA_MESSAGE;
+        return;
     case GOOGLE_NOTHING:
         break;
     }
@@ -105,7 +108,8 @@ static gw_status read_candidate(adapter_stream *s, stream *t, yyjson_val *given)
         write_part(s, t, index, part);
     if (reason.len > 0) {
         c->finish = google_finish_of(reason, c->calls > 0);
-        c->failed = !c->finish;
+        if (!c->finish)
+            c->failure = GOOGLE_CALL_MESSAGE;
     }
     return GW_OK;
 }
@@ -174,9 +178,8 @@ static gw_status check_end(adapter_stream *s, const stream *t)
     size_t seen = 0, ended = 0;
 
     for (size_t i = 0; t && i < GOOGLE_CANDIDATES_MAX; i++) {
-        if (t->candidates[i].failed)
-            return fail_stream(s, GW_ERR_UPSTREAM_FAILED,
-                               "the model wrote a tool call that cannot be read");
+        if (t->candidates[i].failure)
+            return fail_stream(s, GW_ERR_UPSTREAM_FAILED, t->candidates[i].failure);
         seen += t->candidates[i].seen;
         ended += t->candidates[i].finish != NULL;
     }

@@ -3,8 +3,10 @@
 
 #include "request_signature.h"
 
-#define CHAT   "{\"model\":\"gpt-4o\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}"
-#define JSON   "{\"id\":\"c\",\"choices\":[]}"
+#define CHAT "{\"model\":\"gpt-4o\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}"
+#define JSON                                                                                       \
+    "{\"id\":\"c\",\"choices\":[{\"message\":{\"content\":\"hello\"},\"finish_reason\":\"stop\"}]" \
+    "}"
 #define NONCE  "0123456789abcdef"
 #define PATH   "/v1/chat/completions"
 #define SECRET "lcsig_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"

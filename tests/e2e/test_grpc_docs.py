@@ -144,7 +144,7 @@ def test_the_c_client_builds_and_runs(suite: Suite, checkout: Path) -> None:
     told = said(shell(build.replace("cc ", "cc -Werror ", 1), checkout, env, 120))
     assert json.loads(told["answer"][0])["choices"][0]["message"]["content"] == ECHO
     assert_billed(suite, told["cost"][0])
-    refused = subprocess.run(["build/c/chat", "{}"], cwd=checkout, env=env, capture_output=True, text=True, timeout=30)
+    refused = subprocess.run(["build/c/chat", "{}"], cwd=checkout, env=env, capture_output=True, text=True, timeout=120)
     assert refused.returncode == 1 and refused.stderr.startswith("status 3: "), refused.stderr
 
 

@@ -30,7 +30,7 @@ def ask(suite: Suite, owner: str, *arguments: str, credential: str = "", body: d
     command = [str(GRPCURL), *(("-cacert", str(authority().file)) if suite.tls else ("-plaintext",)), "-max-time", "20", "-format-error"]
     command += ["-H", f"authorization: Bearer {credential}"] if credential else []
     command += ["-d", json.dumps(body)] if body is not None else []
-    return subprocess.run([*command, suite.grpc_target(owner), *arguments], env=tools(), capture_output=True, text=True, timeout=60)
+    return subprocess.run([*command, suite.grpc_target(owner), *arguments], env=tools(), capture_output=True, text=True, timeout=120)
 
 
 def answers(done: subprocess.CompletedProcess[str]) -> list[Any]:

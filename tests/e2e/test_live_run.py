@@ -28,12 +28,12 @@ def run_live(tmp: object, **variables: str) -> str:
     env = {name: value for name, value in os.environ.items() if name not in VARIABLES and not name.startswith(("LIVE_", "PYTEST_"))}
     command = [sys.executable, "-m", "pytest", "-q", "--color=no", "-rs", "-p", "no:cacheprovider", "-p", "no:xdist", "-c", "tests/pytest.ini", "--rootdir", "tests"]
     command += ["--basetemp", str(tmp), "tests/live"]
-    done = subprocess.run(command, cwd=TOP, env={**env, **variables}, capture_output=True, text=True, timeout=100 * PATIENCE)
+    done = subprocess.run(command, cwd=TOP, env={**env, **variables}, capture_output=True, text=True, timeout=280 * PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-@pytest.mark.timeout(120 * PATIENCE)
+@pytest.mark.timeout(300 * PATIENCE)
 def test_with_keys_every_provider_is_asked(upstreams: Suite, tmp_path: object) -> None:
     said = run_live(
         tmp_path,

@@ -58,7 +58,7 @@ def test_the_python_of_the_page_signs_what_the_sdk_sends(suite: Suite, key: dict
     env = environment(suite, key["key"], SIGNING_SECRET=key["signingSecret"])
     if suite.tls:
         env["SSL_CERT_FILE"] = env["CA_FILE"]
-    told = subprocess.run([sys.executable, "client.py"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+    told = subprocess.run([sys.executable, "client.py"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
     assert told.returncode == 0, told.stderr
     assert told.stdout == "answer Echo: Say hello\n"
 

@@ -34,7 +34,7 @@ def on_disk(suite: Suite, relay: str) -> list[Any]:
     """Its spool and its flight table, whether it runs or not."""
     process = suite.processes[relay]
     command = [*process.command, "spool", "inspect", process.env["RELAY_SPOOL_DIR"]]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     return [json.loads(line) for line in ran.stdout.splitlines()]
 
 

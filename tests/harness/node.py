@@ -35,7 +35,7 @@ def environment(suite: Suite, key: str, trusted: bool = True) -> dict[str, str]:
 
 def run_node(script: Path, suite: Suite, key: str, *scenarios: str, trusted: bool = True) -> subprocess.CompletedProcess[str]:
     env = environment(suite, key, trusted)
-    return subprocess.run(["node", str(script), *scenarios], env=env, capture_output=True, text=True, timeout=60 * PATIENCE)
+    return subprocess.run(["node", str(script), *scenarios], env=env, capture_output=True, text=True, timeout=120 * PATIENCE)
 
 
 def results_of(script: Path, suite: Suite, key: str, without: tuple[str, ...] = ()) -> dict[str, Any]:

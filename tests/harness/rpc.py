@@ -21,7 +21,7 @@ TOP = Path(__file__).resolve().parents[2]
 PROTO = TOP / "proto"
 ACCESS_FIELD = "apirelay.options.v1.access"
 HTTP_FIELD = "google.api.http"
-DEADLINE_S = 20
+DEADLINE_S = 60
 
 
 @dataclass(frozen=True)

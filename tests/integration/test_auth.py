@@ -187,7 +187,7 @@ def test_the_audit_chain_shows_a_change_of_the_past(admin: RpcClient, stack: Sui
 
 def run_auth(stack: Suite, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     process = stack.processes["auth"]
-    return subprocess.run([*process.command, *arguments], env={**process.env, **env}, capture_output=True, text=True, timeout=60)
+    return subprocess.run([*process.command, *arguments], env={**process.env, **env}, capture_output=True, text=True, timeout=120)
 
 
 def test_keys_are_imported_in_bulk_and_then_resolve(stack: Suite, relay: RpcClient) -> None:

@@ -37,7 +37,7 @@ def other_authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 def refusal(call: RpcClient, rpc: str = TAG_KEYS, credential: str = "") -> tuple[grpc.StatusCode, str]:
     with call as client, pytest.raises(grpc.RpcError) as e:
-        client.call(rpc, credential=credential, timeout=10)
+        client.call(rpc, credential=credential, timeout=60)
     return e.value.code(), e.value.details() or ""  # type: ignore[attr-defined]
 
 
@@ -107,7 +107,7 @@ def test_a_server_with_a_certificate_for_another_name_is_not_called(stack: Suite
     with stack.rpc("usage", stack.admin_key) as client:
         def code() -> grpc.StatusCode:
             try:
-                client.call("apirelay.usage.v1.UsageService/GetUsage", timeout=10)
+                client.call("apirelay.usage.v1.UsageService/GetUsage", timeout=60)
                 return grpc.StatusCode.OK
             except grpc.RpcError as e:
                 return e.code()  # type: ignore[attr-defined, no-any-return]
@@ -176,7 +176,7 @@ def test_a_start_says_all_that_is_missing(stack: Suite) -> None:
     def mistakes(**settings: str) -> str:
         env = {k: v for k, v in usage.env.items() if not k.startswith(("USAGE_TLS_", "USAGE_CURSOR"))}
         env |= {f"USAGE_{k.upper()}": v for k, v in settings.items()}
-        done = subprocess.run(usage.command, env=env, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(usage.command, env=env, capture_output=True, text=True, timeout=120)
         assert done.returncode == 2
         return done.stderr
 
@@ -192,6 +192,6 @@ def test_a_cursor_key_has_to_be_long_enough(stack: Suite, tmp_path: Path) -> Non
     usage, short = stack.processes["usage"], tmp_path / "cursor-key"
     short.write_text("too short")
     env = {**usage.env, "USAGE_CURSOR_KEY_FILE": str(short), "USAGE_OPS_LISTEN": "127.0.0.1:0", "USAGE_GRPC_LISTEN": "127.0.0.1:0"}
-    done = subprocess.run(usage.command, env=env, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(usage.command, env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1 and "start_failed" in done.stderr and "fewer than 32 bytes" in done.stderr
     assert "too short" not in done.stderr

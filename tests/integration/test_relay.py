@@ -161,7 +161,7 @@ def test_the_relay_starts_from_its_snapshot_while_mongodb_is_away(stack: Suite, 
 
 def run_relay(stack: Suite, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     process = stack.processes["relay"]
-    return subprocess.run([*process.command, *arguments], env={**process.env, **env}, capture_output=True, text=True, timeout=60)
+    return subprocess.run([*process.command, *arguments], env={**process.env, **env}, capture_output=True, text=True, timeout=120)
 
 
 def test_a_bad_configuration_file_is_told_whole_and_ends_the_start(stack: Suite) -> None:

@@ -79,7 +79,7 @@ def counted(stack: Suite, key_id: str, requests: int) -> list[dict[str, Any]]:
 
 def relay_command(stack: Suite, *words: str) -> tuple[int, str, str]:
     process = stack.processes["relay"]
-    ran = subprocess.run([*process.command, *words], env=process.env, capture_output=True, text=True, timeout=60)
+    ran = subprocess.run([*process.command, *words], env=process.env, capture_output=True, text=True, timeout=120)
     return ran.returncode, ran.stdout, ran.stderr
 
 
@@ -305,7 +305,7 @@ def test_a_read_only_file_system_is_an_error_at_start(stack: Suite, tmp_path: Pa
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,size=1m", "tmpfs", str(tmp_path)], capture_output=True).returncode != 0:
         pytest.skip("needs to mount a file system: run as root")
     try:
-        ran = subprocess.run(relay.command, env={**relay.env, "RELAY_SPOOL_DIR": str(tmp_path)}, capture_output=True, text=True, timeout=60)
+        ran = subprocess.run(relay.command, env={**relay.env, "RELAY_SPOOL_DIR": str(tmp_path)}, capture_output=True, text=True, timeout=120)
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True)
     assert ran.returncode == 1 and "Read-only file system" in ran.stdout + ran.stderr, ran.stderr

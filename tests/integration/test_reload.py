@@ -228,7 +228,7 @@ def test_a_settings_file_with_every_mistake_names_each_of_them(service: str, tmp
     settings.write_text("".join(f"{name}: {value}\n" for name, value in wrong.items()) + f"no_such_setting: {KNOWN_SECRET}\n")
     env = {prefix_of(service) + "NO_SUCH_VARIABLE": KNOWN_SECRET}
     command = [str(BIN / service), "--config", str(settings), "--no-such-flag", f"--also-none={KNOWN_SECRET}"]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
     lines = done.stderr.splitlines()
     for name in wrong:
@@ -253,7 +253,7 @@ def test_a_start_names_every_file_that_is_not_there_and_every_store_that_is_none
     if service == "auth":
         env |= {"AUTH_OWNER_USERNAME": "Not A Name", "AUTH_OWNER_PASSWORD": "short", "AUTH_BOOTSTRAP_ADMIN_KEY": "lcadm_none"}
         expected += ["owner_username: must match", "owner_password: must have", "bootstrap_admin_key: must be"]
-    done = subprocess.run([str(BIN / service)], env=env, capture_output=True, text=True, timeout=20)
+    done = subprocess.run([str(BIN / service)], env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2, done.stderr
     for mistake in (*expected, 'log_level: "loud"'):
         assert f"{service}: {mistake}" in done.stderr, f"{mistake} is missing:\n{done.stderr}"
@@ -270,6 +270,6 @@ def test_a_start_names_every_file_that_is_not_there_and_every_store_that_is_none
 )
 def test_timers_with_which_ledgers_would_be_oversold_are_mistakes(lease: str, quarantine: str, mistake: str) -> None:
     env = {"RELAY_LEDGER_LEASE": lease, "RELAY_LEDGER_QUARANTINE": quarantine, "RELAY_LOG_LEVEL": "loud"}
-    done = subprocess.run([str(BIN / "relay")], env=env, capture_output=True, text=True, timeout=20)
+    done = subprocess.run([str(BIN / "relay")], env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2, done.stderr
     assert f"relay: {mistake}" in done.stderr, done.stderr

@@ -255,14 +255,14 @@ def test_too_few_descriptors_are_refused_with_both_figures(stack: Suite) -> None
     process = stack.processes["admin-gw"]
     command = ["bash", "-c", "ulimit -n 512; exec " + process.command[0]]
     env = {**process.env, "ADMIN_GW_MAX_CONNECTIONS": "1000"}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert "start_failed" in done.stderr and "1064 open descriptors, the limit is 512" in done.stderr
 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_the_build_is_in_the_metrics(stack: Suite, service: str) -> None:
-    version = subprocess.run([stack.processes[service].command[0], "--version"], capture_output=True, text=True, timeout=20).stdout.split()[1]
+    version = subprocess.run([stack.processes[service].command[0], "--version"], capture_output=True, text=True, timeout=120).stdout.split()[1]
     metrics = httpx.get(stack.ops_url(service, "/metrics"), timeout=30).text
     assert f'build_info{{service="{service}",version="{version}"}} 1' in metrics
 
@@ -337,7 +337,7 @@ def test_what_the_user_could_not_read_again_fails_the_start(stack: Suite) -> Non
     password = stack.path("redis-password")
     password.write_text("a password that only root can read")
     env = {**process.env, "USAGE_RUN_AS": "nobody", "USAGE_REDIS_PASSWORD_FILE": str(password)}
-    done = subprocess.run(process.command, env=env, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(process.command, env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert "start_failed" in done.stderr and "as user nobody: redis_password: " in done.stderr and "Permission denied" in done.stderr
     assert "only root can read" not in done.stderr
@@ -347,6 +347,6 @@ def test_what_the_user_could_not_read_again_fails_the_start(stack: Suite) -> Non
 def test_a_user_that_does_not_exist_is_a_mistake_in_the_settings(stack: Suite, service: str) -> None:
     process = stack.processes[service]
     env = {**process.env, prefix_of(service) + "RUN_AS": "no-such-user-here"}
-    done = subprocess.run(process.command, env=env, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(process.command, env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
     assert 'run_as: "no-such-user-here" from' in done.stderr and "is not a user of this system" in done.stderr

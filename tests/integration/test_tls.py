@@ -245,7 +245,7 @@ def test_a_start_with_files_that_do_not_do_says_all_that_is_wrong(stack: TlsSuit
         names = {f"RELAY_{k.upper()}": v for k, v in settings.items()}
         places = {"RELAY_SPOOL_DIR": str(tmp_path / "spool"), "RELAY_STATE_DIR": str(tmp_path / "state")}
         ports = {f"RELAY_{k}LISTEN": "127.0.0.1:0" for k in ("", "GRPC_", "OPS_")}
-        return subprocess.run(relay.command, env={**relay.env, **ports, **places, **names}, capture_output=True, text=True, timeout=60)
+        return subprocess.run(relay.command, env={**relay.env, **ports, **places, **names}, capture_output=True, text=True, timeout=120)
 
     half = start(listen_tls_key_file="", ops_tls="true", upstream_cert_file="")
     assert half.returncode == 2

@@ -57,7 +57,7 @@ def sent(relay: RpcClient, spool: Spool, count: int, **fields: Any) -> Stream:
 def usage_command(stack: Suite, *words: str) -> tuple[int, list[Any]]:
     """Exit status and what was printed of `usage …` with the service's own settings."""
     process = stack.processes["usage"]
-    ran = subprocess.run([*process.command, *words], env=process.env, capture_output=True, text=True, timeout=60)
+    ran = subprocess.run([*process.command, *words], env=process.env, capture_output=True, text=True, timeout=120)
     return ran.returncode, [json.loads(line) for line in ran.stdout.splitlines()]
 
 

@@ -20,7 +20,7 @@
 
 #define GET(path) "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
 
-enum { KIT_BODY_MAX = 1024 * 1024, KIT_PATIENCE_MS = 10000 };
+enum { KIT_BODY_MAX = 1024 * 1024, KIT_PATIENCE_MS = 120000 };
 
 typedef struct kit {
     gw_fake_clock time;

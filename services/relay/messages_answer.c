@@ -102,8 +102,10 @@ static void append_signature(writing *w, yyjson_val *from)
     w->out.failed |= gw_buf_failed(&data);
 }
 
-static bool is_object(gw_str json)
+bool messages_are_arguments(gw_str json)
 {
+    if (gw_str_trim(json).len == 0)
+        return true;
     yyjson_doc *doc = yyjson_read(json.ptr, json.len, YYJSON_READ_NOFLAG);
     bool is = yyjson_is_obj(yyjson_doc_get_root(doc));
 
@@ -111,21 +113,21 @@ static bool is_object(gw_str json)
     return is;
 }
 
-/* False when the arguments are none: a message has a place for objects only. Those of an answer that was cut are left out. */
+/* False when the arguments are none. Those of an answer that was cut are left out. */
 static bool append_call(writing *w, yyjson_val *call, bool was_cut)
 {
     yyjson_val *function = yyjson_obj_get(call, "function");
     gw_str input = gw_str_trim(chat_string(function, "arguments"));
-    bool is_whole = input.len > 0 && is_object(input);
+    bool is_whole = messages_are_arguments(input);
 
-    if (!is_whole && input.len > 0 && !was_cut)
+    if (!is_whole && !was_cut)
         return false;
     append_signature(w, call);
     open_block(w, "tool_use");
     append_member(w, ",\"id\":", chat_string(call, "id"));
     append_member(w, ",\"name\":", chat_string(function, "name"));
     gw_buf_append_c(&w->out, ",\"input\":");
-    gw_buf_append_str(&w->out, is_whole ? input : GW_STR("{}"));
+    gw_buf_append_str(&w->out, is_whole && input.len > 0 ? input : GW_STR("{}"));
     gw_buf_append_char(&w->out, '}');
     return true;
 }
@@ -175,8 +177,7 @@ static gw_status write_message(adapter_stream *s, yyjson_val *root, writing *w, 
     append_member(w, ",\"model\":", model.len > 0 ? model : s->job->body->model);
     gw_buf_append_c(&w->out, ",\"content\":[");
     if (!append_content(w, message, gw_str_eq_c(finish, "length")))
-        return gw_fail(err, GW_ERR_UPSTREAM_PROTOCOL,
-                       "the provider called a tool with arguments that are no JSON object");
+        return gw_fail(err, GW_ERR_UPSTREAM_PROTOCOL, MESSAGES_BAD_ARGUMENTS);
     append_stop(w, choice, finish);
     messages_append_usage(&w->out, s);
     gw_buf_append_char(&w->out, '}');

@@ -5,7 +5,8 @@
  *     a delta               content_block_start of its kind, unless such a block is open, after the stop of another
  *                           content_block_delta
  *     finish_reason, usage  remembered
- *     [DONE]                content_block_stop, message_delta; message_stop, which is withheld
+ *     [DONE]                content_block_stop, message_delta; message_stop, which is withheld; nothing of it when a
+ *                           call's arguments are no JSON object
  *
  * Blocks come one after the other, so a provider that goes back to a call it has left cannot be followed.
  */
@@ -14,6 +15,8 @@
 
 /* What a stream keeps between chunks at most. */
 #define KEPT_BYTES_MAX ((size_t)8 * 1024)
+/* Of one call: no request that brings the call back holds more. */
+#define ARGUMENTS_MAX ((size_t)32 * 1024 * 1024)
 
 typedef enum block_kind { BLOCK_NONE, BLOCK_TEXT, BLOCK_THINKING, BLOCK_CALL } block_kind;
 
@@ -25,6 +28,7 @@ void messages_events_init(messages_events *w, adapter_stream *s)
 void messages_events_fini(messages_events *w)
 {
     gw_buf_fini(&w->out);
+    gw_buf_fini(&w->arguments);
 }
 
 static void fail(messages_events *w, gw_status code, const char *what)
@@ -80,10 +84,36 @@ static void start(messages_events *w, gw_str id, gw_str model)
     close_event(w, "");
 }
 
+static void empty(gw_buf *b)
+{
+    if (b->cap > KEPT_BYTES_MAX)
+        gw_buf_fini(b);
+    gw_buf_clear(b);
+}
+
+static void keep_arguments(messages_events *w, gw_str more)
+{
+    if (more.len > ARGUMENTS_MAX - w->arguments.len)
+        fail(w, GW_ERR_UPSTREAM_PROTOCOL, "the provider called a tool with too long arguments");
+    else
+        gw_buf_append_str(&w->arguments, more);
+}
+
+static void end_arguments(messages_events *w)
+{
+    if (gw_buf_failed(&w->arguments))
+        fail(w, GW_ERR_NO_MEMORY, "no memory for the stream");
+    else if (!messages_are_arguments(gw_buf_str(&w->arguments)))
+        w->has_bad_arguments = true;
+    empty(&w->arguments);
+}
+
 static void stop_block(messages_events *w)
 {
     if (w->block == BLOCK_NONE)
         return;
+    if (w->block == BLOCK_CALL)
+        end_arguments(w);
     open_event(w, "content_block_stop");
     append_index(w);
     close_event(w, "");
@@ -181,8 +211,10 @@ static void write_call(messages_events *w, yyjson_val *call)
     }
     if (!is_open)
         start_call(w, call, id, index);
-    if (arguments.len > 0)
-        write_delta(w, "input_json_delta", "partial_json", arguments);
+    if (arguments.len == 0)
+        return;
+    keep_arguments(w, arguments);
+    write_delta(w, "input_json_delta", "partial_json", arguments);
 }
 
 static void write_choice(messages_events *w, yyjson_val *choice)
@@ -218,9 +250,7 @@ static void emit(messages_events *w, answer_event_kind kind)
         fail(w, GW_ERR_NO_MEMORY, "no memory for the stream");
     else if (w->rc == GW_OK && raw.len > 0)
         adapter_emit(w->s, kind, raw, GW_STR(""));
-    if (w->out.cap > KEPT_BYTES_MAX)
-        gw_buf_fini(&w->out);
-    gw_buf_clear(&w->out);
+    empty(&w->out);
 }
 
 static void take_chunk(messages_events *w, const answer_event *e)
@@ -245,6 +275,8 @@ void messages_events_end(messages_events *w)
         return;
     start(w, GW_STR(""), GW_STR(""));
     stop_block(w);
+    if (w->has_bad_arguments && (!w->stop_reason || strcmp(w->stop_reason, "max_tokens") != 0))
+        fail(w, GW_ERR_UPSTREAM_PROTOCOL, MESSAGES_BAD_ARGUMENTS);
     open_event(w, "message_delta");
     gw_buf_append_c(&w->out, ",\"delta\":{\"stop_reason\":\"");
     gw_buf_append_c(&w->out, w->stop_reason ? w->stop_reason : "end_turn");

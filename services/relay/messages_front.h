@@ -63,12 +63,18 @@ const char *messages_stop_of(gw_str finish_reason);
 /* Appends `"usage":{…}`: what the tap was told, else estimates, since the form has no way of not knowing. */
 void messages_append_usage(gw_buf *out, const adapter_stream *s);
 
+/* Whether a call's arguments can stand in a message, which has a place for objects only; none are the empty one. */
+bool messages_are_arguments(gw_str json);
+/* Of the others: what the answer fails with. */
+#define MESSAGES_BAD_ARGUMENTS "the provider called a tool with arguments that are no JSON object"
+
 /* messages_answer.c: a chat.completion as a message; *ret lives in the job's arena. */
 GW_CHECK gw_status messages_from_completion(adapter_stream *s, gw_str json, gw_str *ret);
 
 /*
  * messages_events.c: chunks as events. One buffer a stream, emitted once a chunk; the first failure sticks and is looked
- * at after the adapter's call.
+ * at after the adapter's call. The arguments of the open call are kept until it ends: a stream whose calls have others than a
+ * message may have (messages_are_arguments()) fails at its end, as the whole answer does, unless it was cut.
  */
 typedef struct messages_events {
     adapter_stream *s; /* the caller's side */
@@ -78,6 +84,8 @@ typedef struct messages_events {
     int64_t blocks; /* begun so far */
     int64_t call; /* index of the open call in its chunks */
     gw_str call_id;
+    gw_buf arguments; /* of the open call, so far */
+    bool has_bad_arguments; /* a call that has ended */
     const char *stop_reason; /* NULL: not told */
     gw_str stop_sequence; /* ptr NULL: none */
     gw_status rc;

@@ -202,6 +202,32 @@ static void a_translated_stream_that_is_cut_ends_in_an_error_event(void **state)
     assert_string_equal(only_event(k)->outcome, "partial");
 }
 
+/* As the whole answer is 502. */
+static void
+a_translated_stream_with_arguments_that_are_no_object_ends_in_an_error_event(void **state)
+{
+    kit *k = *state;
+
+    k->provider.kind = PROVIDER_OPENAI;
+    ask_message(k, STREAM,
+                &(script)REPLY(
+                    200, SSE,
+                    CHUNK("{\"tool_calls\":[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\","
+                          "\"arguments\":\"{\\\"city\"}}]}"),
+                    "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":"
+                    "\"tool_calls\"}],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":3}}\n\n",
+                    "data: [DONE]\n\n"));
+    assert_int_equal(k->answer.status, 200);
+    assert_true(says(&k->answer.body, "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":"
+                                      "\"api_error\",\"message\":\"the provider called a tool"));
+    assert_false(says(&k->answer.body, "message_delta") || says(&k->answer.body, "message_stop"));
+    usage_event *e = only_event(k);
+    assert_string_equal(e->outcome, "partial");
+    assert_string_equal(e->error, "upstream_invalid_response");
+    assert_string_equal(e->billing_basis, "reported");
+    assert_int_equal(e->cost_nano_usd, 15);
+}
+
 static void a_translated_stream_without_content_is_a_failure_with_a_status(void **state)
 {
     kit *k = *state;
@@ -372,6 +398,7 @@ int main(void)
         WITH(a_failure_before_the_first_content_has_its_status),
         WITH(other_providers_are_asked_in_their_dialect),
         WITH(a_translated_stream_that_is_cut_ends_in_an_error_event),
+        WITH(a_translated_stream_with_arguments_that_are_no_object_ends_in_an_error_event),
         WITH(a_translated_stream_without_content_is_a_failure_with_a_status),
         WITH(the_next_target_may_be_of_another_kind),
         WITH(refusals_of_every_kind_are_anthropics),

@@ -1,7 +1,7 @@
 /*
  * Nonce store: a signed request is served once, whichever relay it reaches (SECURITY.md, Signed requests).
  *
- *     {<key id>}:nonce:<nonce>   in Redis, for 600 s: twice what a timestamp may be off
+ *     {<key id>}:nonce:<nonce>   in Redis, for as long as its request could pass once more (relay_request_verify.c)
  *
  * A nonce is taken only after its signature held, so strangers fill nothing.
  *
@@ -11,11 +11,9 @@
 
 #include "redis/redis.h"
 
-#define NONCE_LIFE_S "600"
-
 typedef enum nonce_outcome {
     NONCE_FRESH,
-    NONCE_USED, /* within the last 600 s */
+    NONCE_USED, /* and its life is not over */
     NONCE_UNKNOWN, /* Redis does not say */
 } nonce_outcome;
 
@@ -25,4 +23,5 @@ typedef struct nonce_take { /* the asker's; lives until `done` */
     void *arg;
 } nonce_take;
 
-void nonce_store_take(gw_redis *redis, gw_str key_id, gw_str nonce, nonce_take *t);
+/* `life_ms` > 0 is that of a nonce that is new; a use of one that is not changes nothing. */
+void nonce_store_take(gw_redis *redis, gw_str key_id, gw_str nonce, int64_t life_ms, nonce_take *t);

@@ -225,15 +225,46 @@ static bool has_outcome(void *arg)
     return ((const asked_nonce *)arg)->answered;
 }
 
-static nonce_outcome take(const char *key_id, gw_str nonce)
+static nonce_outcome take(const char *key_id, gw_str nonce, int64_t life_ms)
 {
     asked_nonce a = {.take = {.done = on_nonce, .arg = &a}};
 
-    nonce_store_take(w->redis, gw_str_of(key_id), nonce, &a.take);
+    nonce_store_take(w->redis, gw_str_of(key_id), nonce, life_ms, &a.take);
     assert_false(a.answered);
     assert_true(wait_until(w, has_outcome, &a));
     return a.outcome;
 }
+
+typedef struct asked_life {
+    bool answered;
+    int64_t ms;
+} asked_life;
+
+static void on_life(void *arg, gw_status rc, const redisReply *m)
+{
+    asked_life *a = arg;
+
+    a->answered = true;
+    a->ms = rc == GW_OK ? m->integer : -1;
+}
+
+static bool has_life(void *arg)
+{
+    return ((const asked_life *)arg)->answered;
+}
+
+static int64_t life_left_ms(const char *key_id, const char *nonce)
+{
+    asked_life a = {.ms = -1};
+    gw_auto_buf name = {0};
+
+    gw_buf_appendf(&name, "{%s}:nonce:%s", key_id, nonce);
+    gw_redis_call(w->redis, on_life, &a, GW_STR("PTTL"), gw_buf_str(&name));
+    assert_true(wait_until(w, has_life, &a));
+    return a.ms;
+}
+
+#define LIFE_MS 1260000
 
 static void a_nonce_is_fresh_once_for_each_key(void **state)
 {
@@ -242,14 +273,16 @@ static void a_nonce_is_fresh_once_for_each_key(void **state)
     (void)state;
     memset(longest, 'n', 128);
     longest[128] = '\0';
-    assert_int_equal(take("aAAAAAAAAAAA", GW_STR("0123456789abcdef")), NONCE_FRESH);
-    assert_int_equal(take("aAAAAAAAAAAA", GW_STR("0123456789abcdef")), NONCE_USED);
-    assert_int_equal(take("aBBBBBBBBBBB", GW_STR("0123456789abcdef")), NONCE_FRESH);
-    assert_int_equal(take("aAAAAAAAAAAA", gw_str_of(longest)), NONCE_FRESH);
+    assert_int_equal(take("aAAAAAAAAAAA", GW_STR("0123456789abcdef"), LIFE_MS), NONCE_FRESH);
+    assert_int_equal(take("aAAAAAAAAAAA", GW_STR("0123456789abcdef"), LIFE_MS), NONCE_USED);
+    assert_int_equal(take("aBBBBBBBBBBB", GW_STR("0123456789abcdef"), LIFE_MS), NONCE_FRESH);
+    assert_int_equal(take("aAAAAAAAAAAA", gw_str_of(longest), LIFE_MS), NONCE_FRESH);
     longest[127] = 'x';
-    assert_int_equal(take("aAAAAAAAAAAA", gw_str_of(longest)), NONCE_FRESH);
+    assert_int_equal(take("aAAAAAAAAAAA", gw_str_of(longest), LIFE_MS), NONCE_FRESH);
+    int64_t left_ms = life_left_ms("aAAAAAAAAAAA", "0123456789abcdef");
+    assert_true(left_ms > LIFE_MS - 60000 && left_ms <= LIFE_MS);
     kill_server(w);
-    assert_int_equal(take("aAAAAAAAAAAA", GW_STR("0123456789abcdef")), NONCE_UNKNOWN);
+    assert_int_equal(take("aAAAAAAAAAAA", GW_STR("0123456789abcdef"), LIFE_MS), NONCE_UNKNOWN);
 }
 
 int main(void)

@@ -88,6 +88,7 @@ typedef struct kit {
     bool holds_nonce; /* the test answers it itself, once the loop has stopped */
     nonce_take *nonce_asked;
     gw_buf nonce_taken; /* the last one asked for, "" when none was */
+    int64_t nonce_life_ms;
     size_t offences[2]; /* by what they are */
     bool part_closed;
 } kit;
@@ -139,12 +140,13 @@ static void answer_nonce(void *arg)
     t->done(t->arg, the_kit->nonce);
 }
 
-void nonce_store_take(gw_redis *redis, gw_str key_id, gw_str nonce, nonce_take *t)
+void nonce_store_take(gw_redis *redis, gw_str key_id, gw_str nonce, int64_t life_ms, nonce_take *t)
 {
     (void)redis;
     (void)key_id;
     gw_buf_clear(&the_kit->nonce_taken);
     gw_buf_append_str(&the_kit->nonce_taken, nonce);
+    the_kit->nonce_life_ms = life_ms;
     the_kit->nonce_asked = t;
     if (the_kit->holds_nonce)
         gw_loop_stop(the_kit->loop);

@@ -4,6 +4,8 @@
 #include "access/key_secret.h"
 
 #define TROUBLE_EACH_MS 60000
+/* How far the clocks of two relays are apart at most. */
+#define RELAY_CLOCKS_MS 60000
 
 /* A signature that does not hold: counted, and the key's rule may have something to say. */
 static relay_stage refuse_signature(relay_request *r, const gw_error *err, const char *result)
@@ -109,6 +111,20 @@ static gw_status check_signature(relay_request *r, gw_error *err)
     return rc;
 }
 
+/*
+ * A request can pass once more while a relay finds its timestamp near enough, which is read before the body, and then for as
+ * long as the body may take to come:
+ *
+ *     timestamp - 300 s      the first use, at the earliest
+ *     timestamp + 300 s      a replay's head, at the latest; by a clock that is behind the first relay's, later
+ *       + request timeout    its nonce is asked for, at the latest
+ */
+static int64_t nonce_life_ms(const relay_core *core)
+{
+    return (int64_t)2 * REQUEST_SIGNATURE_SKEW_MS + RELAY_CLOCKS_MS +
+           core->limits.request_timeout_ms;
+}
+
 static void on_nonce(void *arg, nonce_outcome outcome)
 {
     relay_request *r = arg;
@@ -136,7 +152,7 @@ relay_stage verify_enter(relay_request *r)
     r->signature->waits = true;
     r->operations++;
     nonce_store_take(r->core->redis, r->policy->key_id, r->signature->read.nonce,
-                     &r->signature->take);
+                     nonce_life_ms(r->core), &r->signature->take);
     return STAGE_VERIFY;
 }
 

@@ -76,6 +76,18 @@ static void a_signed_request_is_served_once_its_nonce_is_new(void **state)
     assert_string_equal(k->seen.data, CHAT);
 }
 
+/* Its head may come while the timestamp is good, by a clock that is behind, and its body as late as a request may. */
+static void a_nonce_outlives_the_last_replay_that_could_pass(void **state)
+{
+    kit *k = *state;
+
+    k->core.limits.request_timeout_ms = 20000;
+    sign(k, SECRET, "POST", PATH, CHAT, now_s());
+    ask(k, "good", CHAT, &json);
+    assert_int_equal(k->answer.status, 200);
+    assert_int_equal(k->nonce_life_ms, 300000 + 300000 + 60000 + 20000);
+}
+
 static void an_endpoint_without_a_body_signs_its_query(void **state)
 {
     kit *k = *state;
@@ -219,6 +231,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH(a_signed_request_is_served_once_its_nonce_is_new),
+        WITH(a_nonce_outlives_the_last_replay_that_could_pass),
         WITH(an_endpoint_without_a_body_signs_its_query),
         WITH(what_does_not_hold_is_refused_before_redis_is_asked),
         WITH(an_unsigned_request_is_refused_only_when_signing_is_required),

@@ -3,7 +3,7 @@
  * (docs/api.md, Signed requests).
  *
  *     X-Relay-Timestamp: 1764230400          unix seconds, 300 s off at most
- *     X-Relay-Nonce: 16-128 of [A-Za-z0-9_-]  once within 600 s (nonce_store.h)
+ *     X-Relay-Nonce: 16-128 of [A-Za-z0-9_-]  once (nonce_store.h)
  *     X-Relay-Signature: v1=<64 hex digits>   HMAC-SHA256(secret, string to sign)
  *
  *     v1\n<timestamp>\n<nonce>\n<METHOD>\n<raw request target>\n<hex SHA-256 of the body>

@@ -230,6 +230,7 @@ static void read_course(gw_arena *a, const bson_t *row, usage_row *m)
     bool flag = false;
     double ttft_ms;
     m->stream = gw_bson_bool(row, "stream", &flag) && flag;
+    m->ceiling_ignored = gw_bson_bool(row, "ceilingIgnored", &flag) && flag;
     m->truncated = gw_bson_bool(row, "truncated", &flag) && flag;
     if (gw_bson_double(row, "ttftMs", &ttft_ms)) {
         m->ttft_ms_presence_case = APIRELAY__USAGE__V1__USAGE_ROW__TTFT_MS_PRESENCE_TTFT_MS;

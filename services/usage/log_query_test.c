@@ -62,7 +62,8 @@ static void a_row_is_its_message(void **state)
         "\"apiKeyId\":{\"$oid\":\"65f000000000000000000002\"},\"timestamp\":{\"$date\":1500},"
         "\"request\":{\"model\":\"m\",\"headers\":{\"x-a%2Eb\":\"1\"}},"
         "\"response\":{\"statusCode\":200,\"duration\":12,\"error\":null},"
-        "\"usage\":{\"totalTokens\":7,\"cost\":0.5},\"ttftMs\":0,\"outcome\":\"complete\"}";
+        "\"usage\":{\"totalTokens\":7,\"cost\":0.5},\"ttftMs\":0,\"outcome\":\"complete\","
+        "\"ceilingIgnored\":true}";
     bson_error_t e;
     (void)state;
     gw_auto(gw_arena) a = gw_arena_new();
@@ -79,6 +80,7 @@ static void a_row_is_its_message(void **state)
     assert_int_equal(m->ttft_ms_presence_case,
                      APIRELAY__USAGE__V1__USAGE_ROW__TTFT_MS_PRESENCE_TTFT_MS);
     assert_int_equal(m->repeat_count, 1);
+    assert_true(m->ceiling_ignored && !m->truncated);
     bson_destroy(d);
 }
 

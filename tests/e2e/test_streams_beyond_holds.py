@@ -146,6 +146,8 @@ def test_a_json_answer_is_delivered_whole_and_flagged(suite: Suite, path: str) -
     assert answer.status_code == 200 and "word400" in answer.text
     row = only_row(suite, key, TOKENS_DAY)
     assert row["ceilingIgnored"] is True and row["outcome"] == "complete" and row["usage"]["completionTokens"] == 400
+    (logged,) = suite.shown(f"/admin/logs?apiKeyId={key['id']}")["logs"]
+    assert logged["ceilingIgnored"] is True
 
 
 def test_a_local_server_without_a_price_is_held_to_limits_of_tokens(suite: Suite) -> None:

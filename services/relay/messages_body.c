@@ -30,6 +30,11 @@ static bool block_has_image(yyjson_val *block, int depth)
     return false;
 }
 
+static bool is_given(yyjson_val *v)
+{
+    return v && !yyjson_is_null(v);
+}
+
 void messages_body_take(openai_body *b)
 {
     yyjson_arr_iter each = yyjson_arr_iter_with(yyjson_obj_get(b->root, "messages"));
@@ -37,6 +42,8 @@ void messages_body_take(openai_body *b)
     yyjson_val *message;
 
     b->choices = b->completions = 1;
+    b->effort_given = is_given(yyjson_obj_get(yyjson_obj_get(b->root, "output_config"), "effort"));
+    b->output_format_given = is_given(yyjson_obj_get(b->root, "output_format"));
     if (user.ptr)
         b->user = user;
     while ((message = yyjson_arr_iter_next(&each)))

@@ -8,7 +8,7 @@
 #include "openai_body.h"
 #include "prompt_estimate.h"
 
-/* Sets what the key's rules are asked by, and the user; `b` is read but for them. */
+/* Sets what the key's rules are asked by, the user, and what errors go by; `b` is read but for them. */
 void messages_body_take(openai_body *b);
 
 /*

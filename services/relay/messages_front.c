@@ -4,15 +4,15 @@
 
 /* ---- the request ---- */
 
-/* How the chat request's members are called by the caller. */
-static const char *callers_name(gw_str name)
+/* How the chat request's members are called by the caller, whose body `b` is; NULL: as they are. */
+static const char *callers_name(const openai_body *b, gw_str name)
 {
-    static const struct {
+    const struct {
         const char *chat, *messages;
     } names[] = {
         {"stop", "stop_sequences"},
-        {"response_format", "output_config.format"},
-        {"reasoning_effort", "thinking"},
+        {"response_format", b->output_format_given ? "output_format" : "output_config.format"},
+        {"reasoning_effort", b->effort_given ? "output_config.effort" : "thinking"},
         {"parallel_tool_calls", "tool_choice.disable_parallel_tool_use"},
         {"max_completion_tokens", "max_tokens"},
         {"user", "metadata"},
@@ -45,9 +45,10 @@ static void find_origin(gw_error *err, const messages_origins *origins)
 }
 
 /* What the adapter behind refuses, it refuses by OpenAI's names. */
-static gw_status in_callers_words(gw_error *err, const messages_origins *origins)
+static gw_status in_callers_words(const openai_body *b, gw_error *err,
+                                  const messages_origins *origins)
 {
-    const char *name = callers_name(gw_str_of(err->field));
+    const char *name = callers_name(b, gw_str_of(err->field));
 
     find_origin(err, origins);
     return name ? gw_fail_field(err, err->code, name, "'%s' cannot be honoured by this provider",
@@ -68,7 +69,7 @@ static gw_status write_behind(const adapter_job *job, gw_str text, const message
     behind.body = &body;
     rc = adapter_of(job->target->provider->kind)->write_request(&behind, ret, err);
     if (rc != GW_OK)
-        return in_callers_words(err, origins);
+        return in_callers_words(job->body, err, origins);
     if (ret->upstream_model.ptr == body.model.ptr) /* of the JSON that goes now */
         ret->upstream_model = job->body->model;
     openai_body_forget_json(&body, job->arena);
@@ -83,7 +84,7 @@ static gw_status join_ignored(adapter_params *params, adapter_request *ret, gw_e
 
     while (gw_str_split(&behind, ',', &each)) {
         gw_str chat = gw_str_trim(each);
-        const char *name = callers_name(chat);
+        const char *name = callers_name(params->job->body, chat);
         adapter_params_ignore(params, name ? gw_str_of(name) : chat);
     }
     return adapter_params_take(params, &ret->ignored_params, err);
@@ -224,7 +225,7 @@ static void map_error(const adapter_job *job, int status, bool is_json, gw_str b
     const char *name;
 
     adapter_of(job->target->provider->kind)->map_error(job, status, is_json, body, ret);
-    name = callers_name(ret->param);
+    name = callers_name(job->body, ret->param);
     if (name)
         ret->param = gw_str_of(name);
 }

@@ -328,7 +328,7 @@ static void emit_answer(adapter_stream *s, yyjson_mut_doc *doc, yyjson_val *answ
     yyjson_mut_val *said_choices = yyjson_mut_obj_add_arr(doc, said, "choices");
     yyjson_mut_val *ended_choices = yyjson_mut_obj_add_arr(doc, ended, "choices");
     yyjson_arr_iter it = yyjson_arr_iter_with(yyjson_obj_get(answer, "choices"));
-    yyjson_val *usage = yyjson_obj_get(answer, "usage");
+    yyjson_val *usage = json_last(answer, "usage");
     yyjson_val *choice;
     int64_t index = 0;
 

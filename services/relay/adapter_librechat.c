@@ -183,16 +183,16 @@ static void note_response_id(adapter_stream *s, yyjson_val *root)
 }
 
 /* Usage as OpenAI has it: newer versions add members of their own. */
-static yyjson_mut_val *plain_usage(yyjson_mut_doc *doc, yyjson_mut_val *usage)
+static yyjson_mut_val *plain_usage(yyjson_mut_doc *doc, yyjson_val *usage)
 {
     static const char *const names[] = {"prompt_tokens", "completion_tokens", "total_tokens",
                                         "prompt_tokens_details", "completion_tokens_details"};
     yyjson_mut_val *out = yyjson_mut_obj(doc);
 
     for (size_t i = 0; i < GW_ARRAY_LEN(names); i++) {
-        yyjson_mut_val *v = yyjson_mut_obj_get(usage, names[i]);
+        yyjson_val *v = json_last(usage, names[i]);
         if (v)
-            yyjson_mut_obj_add_val(doc, out, names[i], yyjson_mut_val_mut_copy(doc, v));
+            yyjson_mut_obj_add_val(doc, out, names[i], yyjson_val_mut_copy(doc, v));
     }
     return out;
 }
@@ -236,7 +236,7 @@ static void emit_value(adapter_stream *s, answer_event_kind kind, yyjson_mut_val
 }
 
 static void emit_usage(adapter_stream *s, yyjson_mut_doc *doc, yyjson_mut_val *chunk,
-                       yyjson_mut_val *usage)
+                       yyjson_val *usage)
 {
     yyjson_mut_val *plain = plain_usage(doc, usage);
 
@@ -253,7 +253,7 @@ static bool is_disguised_error(yyjson_val *root)
 
     return gw_str_starts_with(text, GW_STR("\n\nError: ")) &&
            yyjson_equals_str(yyjson_obj_get(choice, "finish_reason"), "stop") &&
-           !yyjson_is_obj(yyjson_obj_get(root, "usage"));
+           !yyjson_is_obj(json_last(root, "usage"));
 }
 
 static void release_suspect(adapter_stream *s)
@@ -267,12 +267,12 @@ static void emit_chunk(adapter_stream *s, yyjson_doc *parsed, tap_kind kind)
 {
     yyjson_mut_doc *doc = yyjson_doc_mut_copy(parsed, NULL);
     yyjson_mut_val *root = doc ? yyjson_mut_doc_get_root(doc) : NULL;
-    yyjson_mut_val *usage;
+    yyjson_val *usage = json_last(yyjson_doc_get_root(parsed), "usage");
 
     if (!root)
         return;
-    usage = yyjson_mut_obj_remove_key(root, "usage");
-    if (yyjson_mut_is_obj(usage))
+    (void)yyjson_mut_obj_remove_key(root, "usage");
+    if (yyjson_is_obj(usage))
         release_suspect(s); /* usage came: the text was an answer after all */
     if (rewrite(s->job, doc, root)) {
         if (is_disguised_error(yyjson_doc_get_root(parsed))) {
@@ -284,7 +284,7 @@ static void emit_chunk(adapter_stream *s, yyjson_doc *parsed, tap_kind kind)
             emit_value(s, kind == TAP_CONTENT ? ANSWER_CONTENT : ANSWER_PREAMBLE, root);
         }
     }
-    if (yyjson_mut_is_obj(usage))
+    if (yyjson_is_obj(usage))
         emit_usage(s, doc, root, usage);
     yyjson_mut_doc_free(doc);
 }
@@ -373,9 +373,9 @@ static gw_status on_answer(adapter_stream *s, gw_str json, gw_str *ret)
     char *text = NULL;
     if (doc) {
         yyjson_mut_val *root = yyjson_mut_doc_get_root(doc);
-        yyjson_mut_val *usage = yyjson_mut_obj_get(root, "usage");
+        yyjson_val *usage = json_last(yyjson_doc_get_root(parsed), "usage");
         (void)rewrite(s->job, doc, root);
-        if (yyjson_mut_is_obj(usage))
+        if (yyjson_is_obj(usage))
             yyjson_mut_obj_put(root, yyjson_mut_str(doc, "usage"), plain_usage(doc, usage));
         text = yyjson_mut_write(doc, YYJSON_WRITE_NOFLAG, &len);
     }

@@ -26,7 +26,7 @@ const char *anthropic_finish_of(gw_str stop_reason)
 /* The sum, or where only its parts by their lives are stated, those. message_delta has the sum alone: the parts stay as they were. */
 static bool read_cache_write(yyjson_val *usage, anthropic_usage *u)
 {
-    yyjson_val *parts = yyjson_obj_get(usage, "cache_creation");
+    yyjson_val *parts = json_last(usage, "cache_creation");
     int64_t short_lived = 0;
     bool has_parts = json_count(parts, "ephemeral_5m_input_tokens", &short_lived);
 
@@ -53,7 +53,7 @@ void anthropic_usage_read(anthropic_usage *u, yyjson_val *usage)
         u->has_input = true;
     }
     u->has_output |= json_count(usage, "output_tokens", &u->output);
-    yyjson_val *details = yyjson_obj_get(usage, "output_tokens_details");
+    yyjson_val *details = json_last(usage, "output_tokens_details");
     if (!json_count(details, "reasoning_tokens", &u->reasoning))
         (void)json_count(details, "thinking_tokens", &u->reasoning);
 }
@@ -68,7 +68,7 @@ static token_counts prompt_of(const anthropic_usage *u)
 
 void anthropic_usage_start(anthropic_usage *u, yyjson_val *message, usage_tap *tap)
 {
-    anthropic_usage_read(u, yyjson_obj_get(message, "usage"));
+    anthropic_usage_read(u, json_last(message, "usage"));
     token_counts prompt = prompt_of(u);
     if (u->has_input)
         usage_tap_prompt(tap, &prompt);
@@ -179,7 +179,7 @@ static gw_status translate(adapter_stream *s, yyjson_val *message, gw_str *ret)
         read_block(&m, s->tap, block);
     if (m.extra.len > 0)
         gw_buf_append_char(&m.extra, ']');
-    anthropic_usage_read(&read, yyjson_obj_get(message, "usage"));
+    anthropic_usage_read(&read, json_last(message, "usage"));
     chat_answer_head(&out, s->job, chat_string(message, "id"), chat_string(message, "model"));
     chat_answer_choice(&out, s->tap, 0, &m,
                        anthropic_finish_of(chat_string(message, "stop_reason")));

@@ -32,7 +32,7 @@ gw_str google_block_reason(yyjson_val *response)
 bool google_usage_read(yyjson_val *response, bool is_empty, chat_usage *ret)
 {
     *ret = (chat_usage){0};
-    yyjson_val *usage = yyjson_obj_get(response, "usageMetadata");
+    yyjson_val *usage = json_last(response, "usageMetadata");
     int64_t prompt = 0, candidates = 0, thoughts = 0, total = 0, cached = 0, tools = 0;
     bool counted = json_count(usage, "candidatesTokenCount", &candidates);
 

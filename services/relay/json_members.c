@@ -102,3 +102,15 @@ bool json_is_too_deep(yyjson_val *v)
     }
     return false;
 }
+
+yyjson_val *json_last(yyjson_val *object, const char *name)
+{
+    yyjson_obj_iter it = yyjson_obj_iter_with(object);
+    size_t len = strlen(name);
+    yyjson_val *key, *last = NULL;
+
+    while ((key = yyjson_obj_iter_next(&it)))
+        if (yyjson_equals_strn(key, name, len))
+            last = yyjson_obj_iter_get_val(key);
+    return last;
+}

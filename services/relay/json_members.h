@@ -37,6 +37,12 @@ static inline gw_str json_string(yyjson_val *v)
     return yyjson_is_str(v) ? gw_str_n(yyjson_get_str(v), yyjson_get_len(v)) : GW_STR_NULL;
 }
 
+/*
+ * The last of the members of that name; NULL: there is none. Callers' readers of JSON take the last one, too, where
+ * yyjson_obj_get() finds the first: what is billed is what they see.
+ */
+yyjson_val *json_last(yyjson_val *object, const char *name);
+
 /* A member that is there; null counts as absent. */
 static inline yyjson_val *json_given(yyjson_val *object, const char *name)
 {

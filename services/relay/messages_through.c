@@ -152,7 +152,7 @@ static gw_status read_event(adapter_stream *s, tapped *t, yyjson_val *event, ans
         tap_block(s, yyjson_obj_get(event, "delta"));
     } else if (gw_str_eq_c(type, "message_delta")) {
         *ret = ANSWER_CONTENT;
-        tap_usage(s, t, yyjson_obj_get(event, "usage")); /* cumulative; the start's is too early */
+        tap_usage(s, t, json_last(event, "usage")); /* cumulative; the start's is too early */
         tap_stop_reason(s, t, yyjson_obj_get(event, "delta"));
     } else if (gw_str_eq_c(type, "message_stop")) {
         *ret = ANSWER_DONE;
@@ -211,7 +211,7 @@ static gw_status tap_answer(adapter_stream *s, yyjson_val *message)
         return fail(s, GW_ERR_UPSTREAM_PROTOCOL, "the provider's answer is no message");
     while ((block = yyjson_arr_iter_next(&it)))
         tap_block(s, block);
-    tap_usage(s, &t, yyjson_obj_get(message, "usage"));
+    tap_usage(s, &t, json_last(message, "usage"));
     tap_stop_reason(s, &t, message);
     return GW_OK;
 }

@@ -15,7 +15,7 @@ yyjson_doc *json_scratch_read(const json_scratch *s, yyjson_alc *alc, gw_str jso
 
 bool json_count(yyjson_val *object, const char *name, int64_t *ret)
 {
-    yyjson_val *v = yyjson_obj_get(object, name);
+    yyjson_val *v = json_last(object, name);
 
     if (yyjson_is_uint(v) && yyjson_get_uint(v) <= TOKENS_BELIEVED_MAX)
         *ret = (int64_t)yyjson_get_uint(v);
@@ -75,10 +75,10 @@ static bool read_sides(const usage_tap *t, yyjson_val *usage, int64_t total, tok
 /* cached: DeepSeek has it outside. cache_write: relays have it, and OpenRouter. */
 static void read_prompt_details(yyjson_val *usage, token_counts *c)
 {
-    yyjson_val *details = yyjson_obj_get(usage, "prompt_tokens_details");
+    yyjson_val *details = json_last(usage, "prompt_tokens_details");
 
     if (!details)
-        details = yyjson_obj_get(usage, "input_tokens_details");
+        details = json_last(usage, "input_tokens_details");
     if (!json_count(details, "cached_tokens", &c->cached))
         (void)json_count(usage, "prompt_cache_hit_tokens", &c->cached);
     if (!json_count(details, "cache_creation_tokens", &c->cache_write))
@@ -87,7 +87,7 @@ static void read_prompt_details(yyjson_val *usage, token_counts *c)
 
 static void read_usage(usage_tap *t, yyjson_val *usage)
 {
-    yyjson_val *details = yyjson_obj_get(usage, "completion_tokens_details");
+    yyjson_val *details = json_last(usage, "completion_tokens_details");
     token_counts c = {0};
     int64_t total = 0;
 
@@ -98,7 +98,7 @@ static void read_usage(usage_tap *t, yyjson_val *usage)
         usage_tap_prompt(t, &c);
     if (!is_whole)
         return;
-    (void)json_count(details ? details : yyjson_obj_get(usage, "output_tokens_details"),
+    (void)json_count(details ? details : json_last(usage, "output_tokens_details"),
                      "reasoning_tokens", &c.reasoning);
     /* xAI counts reasoning beside the completion, and only the total tells. */
     if (c.reasoning > 0 && total == c.prompt + c.completion + c.reasoning)
@@ -184,7 +184,7 @@ gw_status usage_tap_chunk_value(usage_tap *t, yyjson_val *chunk, tap_kind *ret, 
 {
     yyjson_val *all = yyjson_obj_get(chunk, "choices");
     yyjson_arr_iter choices = yyjson_arr_iter_with(all);
-    yyjson_val *usage = yyjson_obj_get(chunk, "usage");
+    yyjson_val *usage = json_last(chunk, "usage");
     yyjson_val *choice;
     bool content = false, chose = false;
 

@@ -2,8 +2,8 @@
  * Usage tap: looks at an answer as it passes for usage, finish reasons and errors (WIRE.md).
  *
  * Takes every shape that providers of the OpenAI dialect send: usage on a chunk of its own, on a
- * content chunk, on every chunk (the last counts, nothing is summed), null, missing; completions and
- * embeddings. prompt_tokens include cached ones, completion_tokens reasoning.
+ * content chunk, on every chunk (the last counts, nothing is summed; so it is with members that an object has twice), null,
+ * missing; completions and embeddings. prompt_tokens include cached ones, completion_tokens reasoning.
  *
  * Thread: one owner; `scratch` is shared by the taps of a loop.
  */
@@ -84,7 +84,8 @@ void usage_tap_prompt(usage_tap *t, const token_counts *tokens);
  * would set the event aside: no row would be made of the request.
  */
 #define TOKENS_BELIEVED_MAX 100000000
-/* A count as JSON has it: some providers write 12.0. False when absent, negative or over TOKENS_BELIEVED_MAX. */
+/* A count as JSON has it: some providers write 12.0. False when absent, negative or over TOKENS_BELIEVED_MAX.
+ * Of two the last, as json_last(). */
 bool json_count(yyjson_val *object, const char *name, int64_t *ret);
 
 /* Parses in the scratch memory when it fits; free with yyjson_doc_free(). NULL when not JSON. */

@@ -327,6 +327,47 @@ static void what_is_said_twice_counts_once(void **state)
     }
 }
 
+/* As their callers' readers of JSON take them; a last one that is null is none. */
+static void of_members_that_are_there_twice_the_last_counts(void **state)
+{
+    static const struct {
+        const char *json;
+        int64_t prompt, cached, completion, total;
+        bool has_usage;
+    } cases[] = {
+        {"{\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1},\"choices\":[],"
+         "\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":3}}",
+         5, 0, 3, 8, true},
+        {"{\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":9,\"prompt_tokens\":"
+         "5,"
+         "\"total_tokens\":99,\"completion_tokens\":3,\"total_tokens\":8}}",
+         5, 0, 3, 8, true},
+        {"{\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":3,"
+         "\"prompt_tokens_details\":{\"cached_tokens\":1},"
+         "\"prompt_tokens_details\":{\"cached_tokens\":1,\"cached_tokens\":4}}}",
+         5, 4, 3, 8, true},
+        {"{\"choices\":[{\"delta\":{\"content\":\"x\"}}],\"usage\":{\"prompt_tokens\":5,"
+         "\"completion_tokens\":3},\"usage\":null}",
+         0, 0, 0, 0, false},
+        {"{\"choices\":[{\"delta\":{\"content\":\"x\"}}],\"usage\":{\"prompt_tokens\":5,"
+         "\"completion_tokens\":3,\"completion_tokens\":null}}",
+         5, 0, 0, 0, false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        usage_tap t = {0};
+        tap_kind kind;
+        gw_error err;
+        assert_int_equal(usage_tap_chunk(&t, gw_str_of(cases[i].json), &kind, &err), GW_OK);
+        assert_int_equal(t.has_usage, cases[i].has_usage);
+        assert_int_equal(t.tokens.prompt, cases[i].prompt);
+        assert_int_equal(t.tokens.cached, cases[i].cached);
+        assert_int_equal(t.tokens.completion, cases[i].completion);
+        assert_int_equal(t.total_tokens, cases[i].total);
+    }
+}
+
 /* Only where it is asked for, and not below what is reported. */
 static void the_least_is_seen_or_reported(void **state)
 {
@@ -356,6 +397,7 @@ int main(void)
         cmocka_unit_test(what_is_stated_of_the_prompt_stands_until_there_is_a_report),
         cmocka_unit_test(whole_answers_are_read),
         cmocka_unit_test(what_is_said_twice_counts_once),
+        cmocka_unit_test(of_members_that_are_there_twice_the_last_counts),
         cmocka_unit_test(the_least_is_seen_or_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,6 +9,9 @@
  * event, none deleted: only without --usage), events, refused, and late_ms and longest_commit_ms: the longest that the loop itself was
  * kept from running, and that a commit took. What was due meanwhile comes at once in the first case, and is refused where it is more than
  * there are slots (2,024); in the second their events wait in their slots, which are used up as well.
+ *
+ * What the recorder warns of is on stderr. It is a failure when the usage has taken nothing by the end: what was measured is then
+ * not what was asked for.
  */
 #include "recorder.h"
 
@@ -17,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #define TICK_MS      1
 #define OWN_MS       1000 /* of the same program that records nothing */
@@ -26,6 +30,7 @@
 typedef struct run {
     gw_loop *loop;
     recorder *recorder; /* NULL: nothing is recorded */
+    bool has_usage, was_taken; /* something was */
     recorder_lane *lane;
     gw_timer tick;
     int64_t rate, started_ms, until_ms;
@@ -149,7 +154,8 @@ static void on_tick(void *arg)
     if (!r->recorder)
         return gw_loop_stop(r->loop);
     recorder_get_stats(r->recorder, &r->stats);
-    recorder_close(r->recorder, GRACE_MS, on_closed, r);
+    r->was_taken = !r->has_usage || r->stats.connected || r->stats.claimed > 0;
+    recorder_close(r->recorder, r->was_taken ? GRACE_MS : 0, on_closed, r);
 }
 
 static int by_size(const void *a, const void *b)
@@ -181,7 +187,7 @@ static double cpu_us_an_event(const run *r)
            (double)GW_MAX(r->count + (size_t)r->refused, (size_t)1);
 }
 
-static void print(run *r, bool has_usage)
+static void print(run *r)
 {
     int64_t clock_ns = clock_cost_ns(), sum = 0;
     double count = (double)GW_MAX(r->count, (size_t)1);
@@ -196,7 +202,7 @@ static void print(run *r, bool has_usage)
                  (long long)(r->took_ns[r->count / 2] - clock_ns),
                  (long long)(r->took_ns[r->count * 99 / 100] - clock_ns), (double)sum / count,
                  cpu_us_an_event(r) - r->own_cpu_us, r->own_cpu_us);
-    if (!has_usage)
+    if (!r->has_usage)
         (void)printf(",\"disk_bytes\":%.0f",
                      (double)r->stats.spool_bytes / (double)GW_MAX(r->stats.tail, 1));
     (void)printf("}\n");
@@ -218,6 +224,7 @@ static gw_status run_all(run *r, recorder_options *o, const char *target, int64_
 {
     gw_auto(gw_rpc_pump) pump = NULL;
     gw_auto(gw_rpc_channel) usage = NULL;
+    r->has_usage = target != NULL;
     start(r, OWN_MS);
     gw_loop_run(r->loop);
     r->own_cpu_us = cpu_us_an_event(r);
@@ -233,7 +240,8 @@ static gw_status run_all(run *r, recorder_options *o, const char *target, int64_
     start(r, seconds * GW_MS_PER_S);
     while (r->recorder)
         gw_loop_run(r->loop);
-    return GW_OK;
+    return r->was_taken ? GW_OK
+                        : gw_fail(err, GW_ERR_UNAVAILABLE, "the usage at %s took nothing", target);
 }
 
 static int64_t number(const char *text)
@@ -248,6 +256,8 @@ int main(int argc, char **argv)
     int64_t seconds = 5;
     run r = {.rate = 5000};
     gw_error err = {0};
+    gw_auto(gw_log) log =
+        gw_log_new("bench_recorder", STDERR_FILENO, GW_LOG_WARN, &gw_system_clock);
     for (int i = 1; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--dir") == 0)
             dir = argv[i + 1];
@@ -264,6 +274,7 @@ int main(int argc, char **argv)
         return 2;
     }
     recorder_options o = {.dir = dir,
+                          .log = log,
                           .lanes = 1,
                           .slots_per_lane = 2024,
                           .refusal_slots = 256,
@@ -277,7 +288,7 @@ int main(int argc, char **argv)
     if (rc == GW_OK)
         rc = run_all(&r, &o, target, seconds, &err);
     if (rc == GW_OK)
-        print(&r, target != NULL);
+        print(&r);
     else
         (void)fprintf(stderr, "bench_recorder: %s\n", err.message);
     if (r.loop)

@@ -4,12 +4,15 @@
  *
  *   bench_sink --listen 127.0.0.1:9103 --ops 127.0.0.1:9203
  *
- * It remembers the position of each spool as long as it runs. /metrics counts what came.
+ * It remembers the position of each spool as long as it runs, of 16 at most: another is refused, and stderr says so. /metrics
+ * counts what came.
  */
 #include "stand_in.h"
 
 #include "apirelay/usage/v1/ingest_service.pb-c.h"
 #include "apirelay/usage/v1/ledger_service.pb-c.h"
+
+#include <stdio.h>
 
 #define WINDOW_BYTES (4LL << 20)
 #define SPOOLS_MAX   16
@@ -49,10 +52,16 @@ static spool *find_spool(sink *s, const ProtobufCBinaryData *id)
     return p;
 }
 
-static void refuse(gw_rpc_call *call, const char *why)
+/* The relay logs it, too, with its retries. */
+static void refuse(gw_rpc_call *call, bool has_good_id)
 {
     gw_error err;
-    (void)gw_fail(&err, GW_ERR_INVALID_ARGUMENT, "%s", why);
+    if (has_good_id)
+        (void)gw_fail(&err, GW_ERR_OVERLOADED,
+                      "bench_sink knows %d spools already, and takes no other", SPOOLS_MAX);
+    else
+        (void)gw_fail(&err, GW_ERR_INVALID_ARGUMENT, "a spool's id has %d bytes", SPOOL_ID_LEN);
+    (void)fprintf(stderr, "bench_sink: a spool is refused: %s\n", err.message);
     gw_rpc_fail(call, &err);
 }
 
@@ -62,7 +71,7 @@ static void welcome(sink *s, gw_rpc_call *call, const Apirelay__Usage__V1__Hello
     Apirelay__Usage__V1__Welcome w = APIRELAY__USAGE__V1__WELCOME__INIT;
     Apirelay__Usage__V1__StreamResponse r = APIRELAY__USAGE__V1__STREAM_RESPONSE__INIT;
     if (!p) {
-        refuse(call, "a spool with 5 bytes of id, and not too many of them");
+        refuse(call, hello->spool_id.len == SPOOL_ID_LEN);
         return;
     }
     gw_rpc_call_set_data(call, p);

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
-from harness.ports import eventually
+import grpc
+from harness.ingest import Spool, Stream
+from harness.ports import eventually, free_ports
+from harness.process import Process
+from harness.rpc import RpcClient
 
 from lab import ALL_LIMITS, SHARED
 from measure import Bench
@@ -18,6 +25,7 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     "sse": ("sse", {"connections": 20, "seconds": 0.5, "streams": True, "script": "+sse-20-20"}),
     "idle": ("idle", {"connections": 50, "seconds": 0.2}),
 }
+SINK_SPOOLS = 16
 
 
 def run_smoke(bench: Bench) -> bool:
@@ -52,11 +60,40 @@ def run_smoke(bench: Bench) -> bool:
         shares = [lab.relay_metric("relay_requests_total", name) for name in SHARED]
         if not 0 < row["ok"] == row["sent"] == sum(shares) or 0 in shares:
             failures.append(f"two relays at one port: {row['sent']} sent, {row['ok']} answered well, {shares} counted by them")
+    failures += _refusals_of_a_full_sink(lab.build / "bin")
     if failures:
         print("bench smoke failed:\n  " + "\n  ".join(failures), file=sys.stderr)
     else:
         print(f"bench smoke: {len(runs)} loads on {len(lab.variants)} variants, TLS, libcurl and {len(lab.translated)} translations answered, and every counter adds up")
     return not failures
+
+
+def _refusals_of_a_full_sink(tools: Path) -> list[str]:
+    """Who is refused hears why, and nothing is measured that was not taken."""
+    address, ops = (f"127.0.0.1:{port}" for port in free_ports(2))
+    with tempfile.TemporaryDirectory() as folder:
+        sink = Process("full-sink", [str(tools / "bench_sink"), "--listen", address, "--ops", ops], Path(folder) / "log")
+        sink.start()
+        try:
+            with RpcClient(address, "relay") as relay:
+                for _ in range(SINK_SPOOLS):
+                    stream = Stream(relay, Spool())
+                    stream.welcome()
+                    stream.close()
+                try:
+                    return [f"a full sink: {Stream(relay, Spool()).receive()}"]
+                except grpc.RpcError as e:
+                    refused = e
+            command = [str(tools / "bench_recorder"), "--dir", str(Path(folder) / "spool"), "--seconds", "1", "--usage", address]
+            recorder = subprocess.run(command, capture_output=True, text=True)
+        finally:
+            sink.stop()
+        why = f"knows {SINK_SPOOLS} spools"
+        told = {"the caller": refused.details(), "the sink's log": sink.text(), "the recorder's log": recorder.stderr}
+        failures = [f"a full sink: {who} has '{text}'" for who, text in told.items() if why not in text]
+        if refused.code() != grpc.StatusCode.RESOURCE_EXHAUSTED or recorder.returncode == 0 or recorder.stdout:
+            failures.append(f"a full sink: {refused.code()}, bench_recorder ended with {recorder.returncode}: {recorder.stdout}")
+        return failures
 
 
 def _counts(bench: Bench, relay: str) -> dict[str, float]:

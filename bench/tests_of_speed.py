@@ -199,7 +199,7 @@ def recorder(bench: Bench) -> None:
         for target in ([], ["--usage", sink]):
             with tempfile.TemporaryDirectory(dir=bench.lab.folder) as spool:
                 command = [str(tool), "--dir", spool, "--rate", str(rate), "--seconds", str(max(1, round(bench.plan.seconds))), *target]
-                figures = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+                figures = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
             row = {"test": "recorder", "rate": rate, "usage": bool(target), **figures}
             bench.journal.add(row)
             print(f"recorder: {json.dumps(row)}", flush=True)

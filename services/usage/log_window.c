@@ -48,7 +48,8 @@ bool log_windows_next(log_windows *w, size_t found, size_t wanted, log_window *r
     }
     w->length_ms = next_length_ms(w, found, wanted);
     int64_t from_ms = w->to_ms - w->length_ms;
-    bool is_last = q->has_from ? from_ms <= q->from_ms : w->length_ms > LONGEST_MS;
+    /* No row is older than 1970, and a server may refuse a time before the year 1. */
+    bool is_last = q->has_from ? from_ms <= q->from_ms : w->length_ms > LONGEST_MS || from_ms <= 0;
     *ret = (log_window){.is_open = is_last && !q->has_from,
                         .from_ms = is_last ? q->from_ms : from_ms,
                         .to_ms = w->to_ms};

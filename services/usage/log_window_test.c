@@ -54,6 +54,19 @@ static void without_a_start_the_last_window_is_open_and_comes_soon(void **state)
     assert_true(last.is_open);
 }
 
+static void before_all_rows_there_is_one_window_without_a_start(void **state)
+{
+    static const int64_t to[] = {-62135596800000 /* 0001-01-01 */, 0, 5000};
+    (void)state;
+    for (size_t i = 0; i < GW_ARRAY_LEN(to); i++) {
+        log_query q = {.to_ms = to[i], .now_ms = NOW_MS};
+        log_window last;
+        assert_int_equal(walk(&q, 0, &last), 1);
+        assert_true(last.is_open);
+        assert_int_equal(last.to_ms, to[i]);
+    }
+}
+
 static void a_page_that_continues_starts_with_the_rest_of_its_millisecond(void **state)
 {
     log_query q = {.to_ms = NOW_MS,
@@ -155,6 +168,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(windows_join_and_cover_the_whole_range),
         cmocka_unit_test(without_a_start_the_last_window_is_open_and_comes_soon),
+        cmocka_unit_test(before_all_rows_there_is_one_window_without_a_start),
         cmocka_unit_test(a_page_that_continues_starts_with_the_rest_of_its_millisecond),
         cmocka_unit_test(what_is_to_come_is_one_window),
         cmocka_unit_test(windows_grow_as_much_as_the_page_lacks),

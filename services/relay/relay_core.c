@@ -29,9 +29,11 @@ gw_status relay_core_init(relay_core *c, gw_error *err)
     c->scratch.bytes = malloc(SCRATCH_BYTES);
     c->event_texts = gw_arena_new();
     c->models = model_memo_new();
+    c->counted = counted_models_new();
     c->health = target_health_new();
     c->credentials = credential_loads_new();
-    if (c->scratch.bytes && c->event_texts && c->models && c->health && c->credentials)
+    if (c->scratch.bytes && c->event_texts && c->models && c->counted && c->health &&
+        c->credentials)
         return GW_OK;
     relay_core_fini(c);
     return relay_request_no_memory(err);
@@ -48,6 +50,8 @@ void relay_core_fini(relay_core *c)
     c->event_texts = NULL;
     model_memo_free(c->models);
     c->models = NULL;
+    counted_models_free(c->counted);
+    c->counted = NULL;
     target_health_free(c->health);
     credential_loads_free(c->credentials);
     c->credentials = NULL;

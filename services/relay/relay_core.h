@@ -9,6 +9,7 @@
 #pragma once
 
 #include "balance_book.h"
+#include "counted_models.h"
 #include "credential_loads.h"
 #include "key_cache.h"
 #include "ledger_keeper.h"
@@ -75,6 +76,7 @@ typedef struct relay_core {
     relay_limits limits;
     relay_config *config; /* current snapshot; never NULL once serving */
     model_memo *models; /* of `config` */
+    counted_models *counted; /* whose sums are kept by name */
     json_scratch scratch;
     gw_arena *event_texts; /* of the event that is being packed */
     uint64_t route_seed; /* of the choice between targets */

@@ -241,7 +241,7 @@ static void set_outcome(const relay_request *r, usage_event *e)
     e->upstream_response_id = text_of(r, e, r->tap.response_id, RESPONSE_ID_MAX);
     if (r->has_failed)
         e->error = constant(gw_status_describe(r->troubles->failure.error.code)->openai_code);
-    e->upstream_accepted = r->upstream_accepted;
+    e->upstream_accepted = r->counts_by_name;
     e->ceiling_ignored = r->ceiling_ignored;
     e->repeat_count = 1;
 }

@@ -148,7 +148,7 @@ struct relay_request {
     adapter_request *written; /* of an attempt that may be made again; NULL: to be written */
     int upstream_status;
     bool upstream_is_json;
-    bool upstream_accepted;
+    bool counts_by_name; /* accepted upstream, and sums are kept of the name (counted_models.h) */
     bool upstream_ended;
     bool upstream_was_sent; /* of the request; once it has ended */
     gw_status upstream_rc;

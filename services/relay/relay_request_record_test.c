@@ -14,6 +14,27 @@ static void a_forwarded_request_stands_with_the_price_of_its_prompt(void **state
     assert_string_equal(k->opened_basis, "unpriced");
 }
 
+/* A provider that takes any name does not let callers make up as many keys of the sums as they like. */
+static void a_made_up_name_that_is_one_too_many_counts_under_its_route(void **state)
+{
+    kit *k = *state;
+    int64_t now_ms = gw_clock_wall_ms(k->core.clock);
+    char name[32];
+
+    for (int i = 0, len = 0; len >= 0; i++) {
+        len = snprintf(name, sizeof(name), "gpt-made-up-%d", i);
+        if (!counted_models_take(k->core.counted, k->config.routes, gw_str_n(name, (size_t)len),
+                                 now_ms))
+            break;
+    }
+    ask(k, "good", CHAT, &(script)REPLY(200, PLAIN, JSON));
+    usage_event *e = only_event(k);
+    assert_string_equal(e->outcome, "complete");
+    assert_string_equal(e->model, "gpt-4o");
+    assert_string_equal(e->route, "gpt-*");
+    assert_false(e->upstream_accepted);
+}
+
 /* A caller that looks, whenever it is given something, whether that stands in the slot already. */
 typedef struct watcher {
     relay_sink sink;
@@ -212,6 +233,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH(a_forwarded_request_stands_with_the_price_of_its_prompt),
+        WITH(a_made_up_name_that_is_one_too_many_counts_under_its_route),
         WITH(what_a_caller_gets_is_noted_before),
         WITH(refusals_are_recorded_for_known_keys_only),
         WITH(what_is_too_long_or_no_text_is_cut_and_the_event_says_so),

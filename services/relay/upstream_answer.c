@@ -92,7 +92,8 @@ static gw_status read_head(relay_request *r, int status, gw_headers headers, gw_
         return gw_fail(err, GW_ERR_UPSTREAM_PROTOCOL,
                        "the provider %.*s answered %d, which is no answer", GW_STR_ARG(name),
                        status);
-    r->upstream_accepted = true;
+    r->counts_by_name = counted_models_take(r->core->counted, r->route, r->body.model,
+                                            gw_clock_wall_ms(r->core->clock));
     if (r->stream && gw_content_type_is(type, "text/event-stream"))
         return expect_events(r, err);
     if (r->upstream_is_json && (!r->stream || can_be_streamed(r))) {

@@ -71,8 +71,8 @@ def keys(bench: Bench) -> None:
 def limits(bench: Bench) -> None:
     """
     100 keys by Zipf's law, each with every limit, their clients and their owner with limits too: the same requests as `unary`; beside
-    them as many keys without any. Then a thousand keys that are asked with one after the other while nothing is held for them: what a
-    cold key costs. The first of those rounds builds their ledgers up, which is not counted.
+    them as many keys without any. Then a thousand keys that are asked with while nothing is held for them: what a cold key costs, one after
+    the other and many at once. The first of those rounds builds their ledgers up, which is not counted.
     """
     lab = bench.lab
     relay = lab.variants["relay"]
@@ -86,14 +86,15 @@ def limits(bench: Bench) -> None:
                     row = bench.leg(test, "unary", variants[name], r, connections=CONNECTIONS, keys=keys, **flags)
                 if name == "relay":
                     bench.journal.add({"test": "limits-redis", "variant": name, "round": r, "busy": row["busy"], **use})
-    cold = lab.import_keys(COLD_KEYS, ALL_LIMITS)
+    cold = lab.import_keys(COLD_KEYS, ALL_LIMITS).read_text().split()
     for r in range(-1, bench.plan.rounds):
-        lab.await_nothing_held()
-        with lab.ledger_use() as use:
-            for key in cold.read_text().split():
-                lab.ask(variants["relay"], key).raise_for_status()
-        if r >= 0:
-            bench.journal.add({"test": "limits-cold", "variant": "relay", "round": r, "busy": False, **use})
+        for test, width in (("limits-cold", 1), ("limits-cold-many", CONNECTIONS)):
+            lab.await_nothing_held()
+            with lab.ledger_use() as use:
+                for at in range(0, len(cold), width):
+                    lab.ask_at_once(relay, cold[at : at + width])
+            if r >= 0:
+                bench.journal.add({"test": test, "variant": "relay", "round": r, "busy": False, **use})
 
 
 def scale(bench: Bench) -> None:

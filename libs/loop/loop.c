@@ -166,6 +166,7 @@ int64_t gw_loop_now_ms(const gw_loop *l)
 void gw_loop_run(gw_loop *l)
 {
     l->now_is_known = false;
+    loop_ask_short_slices();
     uv_run(&l->uv, UV_RUN_DEFAULT);
 }
 

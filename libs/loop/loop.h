@@ -28,7 +28,8 @@ const gw_clock *gw_loop_clock(const gw_loop *l);
 /* Monotonic ms, taken once an iteration: cheap, and stable within one callback. */
 int64_t gw_loop_now_ms(const gw_loop *l);
 
-void gw_loop_run(gw_loop *l); /* until gw_loop_stop() */
+/* Until gw_loop_stop(). The thread asks the kernel for short slices: who wakes for an event is to run soon. */
+void gw_loop_run(gw_loop *l);
 void gw_loop_stop(gw_loop *l); /* on the loop */
 void gw_loop_stop_async(gw_loop *l); /* from any thread or none */
 

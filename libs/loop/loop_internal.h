@@ -59,5 +59,11 @@ void loop_mailbox_drain(gw_mailbox *box);
 /* Closes the mailboxes their owners left open. */
 void loop_mailboxes_close(gw_loop *l);
 
+/*
+ * Asks for short slices of the core: a thread that wakes comes before those that have had longer ones, for no more CPU in all. Linux 6.12
+ * and newer (sched_setattr(2), sched_runtime of SCHED_OTHER); before that nothing changes.
+ */
+void loop_ask_short_slices(void);
+
 /* Memory without which the loop cannot keep its promises; ends the process when there is none. */
 void *loop_realloc(void *p, size_t count, size_t size);

@@ -3,9 +3,6 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define RESOLVE_PATH       "/apirelay.auth.v1.KeyAccessService/Resolve"
-#define FETCH_ATTEMPTS_MAX 4
-
 gw_rpc_call_options key_cache_call(const key_cache *c, const char *path,
                                    const ProtobufCMessageDescriptor *response, int64_t deadline_ms)
 {
@@ -59,7 +56,7 @@ void key_cache_prune_slots(key_cache *c)
         gw_map_remove(c->slots, empty[i]);
 }
 
-static void presented_forget(key_entry *e)
+void key_entry_forget_presented(key_entry *e)
 {
     if (e->presented.data)
         gw_secret_wipe(e->presented.data, e->presented.len);
@@ -74,7 +71,7 @@ static void entry_free(void *p)
     gw_list_remove(&e->slot_node);
     key_groups_leave(e);
     key_policy_unref(e->policy);
-    presented_forget(e);
+    key_entry_forget_presented(e);
     free(e);
 }
 
@@ -83,7 +80,7 @@ static gw_str entry_key(const key_entry *e)
     return gw_str_n(e->hash, sizeof(e->hash));
 }
 
-static void entry_remove(key_entry *e)
+void key_entry_remove(key_entry *e)
 {
     gw_map_remove(e->cache->entries, entry_key(e));
 }
@@ -97,7 +94,7 @@ static void make_room(key_cache *c)
             oldest = oldest->prev;
         if (!oldest || oldest == &c->lru)
             return;
-        entry_remove(GW_CONTAINER_OF(oldest, key_entry, lru_node));
+        key_entry_remove(GW_CONTAINER_OF(oldest, key_entry, lru_node));
     }
 }
 
@@ -127,170 +124,6 @@ static key_entry *entry_new(key_cache *c, const uint8_t hash[GW_SHA256_SIZE], gw
     return e;
 }
 
-/* ---- fetching ---- */
-
-static void fetch(key_entry *e);
-
-/* Who waits is moved out first: the entry may be gone, or asked again, while they are told. */
-static void take_waits(key_entry *e, gw_list *ret)
-{
-    gw_list_init(ret);
-    for (gw_list *node; (node = gw_list_pop_front(&e->waits));)
-        gw_list_push_back(ret, node);
-}
-
-/* Each gets a reference of its own. */
-static void answer_waits(gw_list *waits, gw_status rc, key_policy *policy, const gw_error *err)
-{
-    for (gw_list *node; (node = gw_list_pop_front(waits));) {
-        key_wait *w = GW_CONTAINER_OF(node, key_wait, node);
-        w->done(w->arg, rc, rc == GW_OK ? key_policy_ref(policy) : NULL, err);
-    }
-}
-
-static gw_status unknown_key(gw_error *err)
-{
-    return gw_fail(err, GW_ERR_KEY_INVALID, "Incorrect API key provided.");
-}
-
-static gw_status auth_unavailable(gw_error *err)
-{
-    return gw_fail(err, GW_ERR_UNAVAILABLE, "the API key cannot be checked at the moment");
-}
-
-/* Ends a fetch that brought nothing to keep. */
-static void fetch_failed(key_entry *e, gw_status rc, const gw_error *err)
-{
-    gw_list waits;
-    take_waits(e, &waits);
-    entry_remove(e);
-    answer_waits(&waits, rc, NULL, err);
-}
-
-/* An answer from before the last change of its key, or from before a reset, is never believed. */
-static bool answer_is_outdated(const key_entry *e,
-                               const Apirelay__Auth__V1__ResolveResponse *answer)
-{
-    int64_t generation = answer->found ? answer->policy->generation : answer->generation;
-    return e->fetch_epoch != e->cache->epoch || generation < e->slot->changed_generation ||
-           (answer->found && key_groups_outdate(e->cache, answer->policy));
-}
-
-/* protobuf-c copies a message only by way of its bytes. */
-static Apirelay__Auth__V1__KeyPolicy *policy_copy(const Apirelay__Auth__V1__KeyPolicy *m)
-{
-    size_t len = apirelay__auth__v1__key_policy__get_packed_size(m);
-    gw_auto_free uint8_t *bytes = malloc(len + 1);
-    if (!bytes)
-        return NULL;
-    apirelay__auth__v1__key_policy__pack(m, bytes);
-    return apirelay__auth__v1__key_policy__unpack(NULL, len, bytes);
-}
-
-static void fetch_done(void *arg, gw_status rc, const ProtobufCMessage *response,
-                       const gw_error *err)
-{
-    key_entry *e = arg;
-    key_cache *c = e->cache;
-    gw_error own;
-    gw_list waits;
-    e->fetch = NULL;
-    if (!key_cache_operation_ended(c))
-        return;
-    if (rc != GW_OK) {
-        gw_log_warn(c->options.log, "key_resolve_failed", gw_kv("apirelay.key.id", e->slot->key_id),
-                    gw_kv_error(err));
-        rc = auth_unavailable(&own);
-        fetch_failed(e, rc, &own);
-        return;
-    }
-    const Apirelay__Auth__V1__ResolveResponse *answer =
-        (const Apirelay__Auth__V1__ResolveResponse *)(const void *)response;
-    if (answer->found && !answer->policy) {
-        rc = auth_unavailable(&own);
-        fetch_failed(e, rc, &own);
-        return;
-    }
-    if (answer_is_outdated(e, answer)) {
-        if (++e->fetch_attempts < FETCH_ATTEMPTS_MAX) {
-            fetch(e);
-            if (e->fetch)
-                return;
-        }
-        rc = auth_unavailable(&own);
-        fetch_failed(e, rc, &own);
-        return;
-    }
-    e->fetched_ms = gw_loop_now_ms(c->loop);
-    if (!answer->found) {
-        e->is_unknown = true;
-        presented_forget(e);
-        take_waits(e, &waits);
-        rc = unknown_key(&own);
-        answer_waits(&waits, rc, NULL, &own);
-        return;
-    }
-    key_policy *policy = NULL;
-    Apirelay__Auth__V1__KeyPolicy *message = policy_copy(answer->policy);
-    rc = message ? key_policy_new(message, &policy, &own)
-                 : gw_fail(&own, GW_ERR_NO_MEMORY, "no memory for the policy of a key");
-    if (rc != GW_OK) {
-        gw_log_error(c->options.log, "key_policy_unusable",
-                     gw_kv("apirelay.key.id", e->slot->key_id), gw_kv_error(&own));
-        rc = auth_unavailable(&own);
-        fetch_failed(e, rc, &own);
-        return;
-    }
-    key_groups_leave(e);
-    key_policy_unref(e->policy);
-    e->policy = policy;
-    e->is_unknown = false;
-    if (!key_groups_join(e)) {
-        rc = auth_unavailable(&own);
-        fetch_failed(e, rc, &own);
-        return;
-    }
-    presented_forget(e);
-    take_waits(e, &waits);
-    key_policy_ref(policy); /* the entry may go while they are told */
-    answer_waits(&waits, GW_OK, policy, NULL);
-    key_policy_unref(policy);
-}
-
-static void fetch(key_entry *e)
-{
-    key_cache *c = e->cache;
-    Apirelay__Auth__V1__ResolveRequest request = APIRELAY__AUTH__V1__RESOLVE_REQUEST__INIT;
-    request.presented_key.data = (uint8_t *)e->presented.data;
-    request.presented_key.len = e->presented.len;
-    request.since_generation = e->slot->changed_generation;
-    e->fetch_epoch = c->epoch;
-    gw_rpc_call_options o =
-        key_cache_call(c, RESOLVE_PATH, &apirelay__auth__v1__resolve_response__descriptor,
-                       c->options.resolve_timeout_ms);
-    o.wait_for_ready = true; /* auth may be restarting: wait within the deadline */
-    e->fetch = gw_rpc_unary(c->options.auth, &o, &request.base, fetch_done, e);
-    if (e->fetch)
-        key_cache_operation_begun(c);
-}
-
-static key_lookup fetch_for(key_entry *e, gw_str presented, key_wait *wait, gw_error *err)
-{
-    gw_list_push_back(&e->waits, &wait->node);
-    if (e->fetch)
-        return KEY_PENDING;
-    gw_buf_append_str(&e->presented, presented);
-    e->fetch_attempts = 0;
-    if (!gw_buf_failed(&e->presented))
-        fetch(e);
-    if (e->fetch)
-        return KEY_PENDING;
-    gw_list_remove(&wait->node);
-    auth_unavailable(err);
-    entry_remove(e);
-    return KEY_REFUSED;
-}
-
 /* ---- asking ---- */
 
 /* What is cached holds while the watch is up; without it, for a bounded time after the last sign of life. */
@@ -311,11 +144,11 @@ key_lookup key_cache_authenticate(key_cache *c, gw_str presented, key_wait *wait
 {
     gw_key_parts parts;
     if (!gw_key_parse(presented, &parts)) {
-        unknown_key(err);
+        key_is_unknown(err);
         return KEY_REFUSED;
     }
     if (!key_cache_is_ready(c)) {
-        auth_unavailable(err);
+        key_cannot_be_checked(err);
         return KEY_REFUSED;
     }
     uint8_t hash[GW_SHA256_SIZE];
@@ -325,7 +158,7 @@ key_lookup key_cache_authenticate(key_cache *c, gw_str presented, key_wait *wait
         gw_list_remove(&e->lru_node);
         gw_list_push_front(&c->lru, &e->lru_node);
         if (e->is_unknown) {
-            unknown_key(err);
+            key_is_unknown(err);
             return KEY_REFUSED;
         }
         *ret = key_policy_ref(e->policy);
@@ -333,7 +166,7 @@ key_lookup key_cache_authenticate(key_cache *c, gw_str presented, key_wait *wait
     }
     /* What is cached has passed here before: only strangers cost a HMAC, and only those with a tag a call of auth. */
     if (!gw_key_tag_is_valid(c->tag_keys, c->tag_key_count, &parts)) {
-        unknown_key(err);
+        key_is_unknown(err);
         return KEY_REFUSED;
     }
     if (!e)
@@ -342,7 +175,7 @@ key_lookup key_cache_authenticate(key_cache *c, gw_str presented, key_wait *wait
         gw_fail(err, GW_ERR_NO_MEMORY, "no memory to check the API key");
         return KEY_REFUSED;
     }
-    return fetch_for(e, presented, wait, err);
+    return key_fetch(e, presented, wait, err);
 }
 
 void key_cache_forget_wait(key_wait *wait)
@@ -359,7 +192,7 @@ void key_entry_invalidate(key_entry *e)
     e->policy = NULL;
     e->is_unknown = false;
     if (!e->fetch)
-        entry_remove(e);
+        key_entry_remove(e);
 }
 
 void key_cache_apply_change(key_cache *c, gw_str key_id, int64_t generation)

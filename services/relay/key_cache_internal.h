@@ -1,6 +1,6 @@
 /*
- * What key_cache.c (entries, fetches), key_group.c (whose keys they are) and key_watch.c (tag keys, watch,
- * reports of use) share.
+ * What key_cache.c (entries), key_fetch.c (asking auth), key_group.c (whose keys they are) and key_watch.c (tag keys, watch, reports of
+ * use) share.
  *
  *     slot: one key id ─┬─ entry: one presented secret ── policy | unknown | being fetched, with who waits
  *                       └─ entry: another secret of that key id (before a regenerate, or a wrong one)
@@ -89,6 +89,8 @@ struct key_cache {
 #define KEY_CHANGE_MEMORY_MS 60000
 
 /* ---- key_cache.c ---- */
+void key_entry_remove(key_entry *e); /* nobody waits, nothing is fetched */
+void key_entry_forget_presented(key_entry *e);
 void key_entry_invalidate(key_entry *e); /* the entry may be gone */
 void key_cache_apply_change(key_cache *c, gw_str key_id, int64_t generation);
 void key_cache_apply_reset(key_cache *c);
@@ -100,6 +102,12 @@ gw_rpc_call_options key_cache_call(const key_cache *c, const char *path,
 void key_cache_operation_begun(key_cache *c);
 bool key_cache_operation_ended(
     key_cache *c); /* false: the cache is closing, do no more (it may be gone) */
+
+/* ---- key_fetch.c ---- */
+/* Asks auth, or waits for who has asked already: KEY_PENDING. KEY_REFUSED: auth cannot be asked, and the entry is gone. */
+key_lookup key_fetch(key_entry *e, gw_str presented, key_wait *wait, gw_error *err);
+gw_status key_is_unknown(gw_error *err); /* GW_ERR_KEY_INVALID */
+gw_status key_cannot_be_checked(gw_error *err); /* GW_ERR_UNAVAILABLE */
 
 /* ---- key_group.c ---- */
 bool key_groups_open(key_cache *c); /* false: out of memory */

@@ -1,0 +1,358 @@
+#include "user_token_book.h"
+
+#include "relay_metrics.h"
+
+#include "core/map.h"
+#include "crypto/crypto.h"
+
+#include <stdlib.h>
+
+/* What is known of a user at an audience, and who waits to know. */
+typedef struct token_entry {
+    user_token_book *book;
+    gw_list
+        node; /* of book->idle, least recently asked for first; of book->queue before its read */
+    user_token_query query;
+    bool is_queued, is_reading;
+    bool is_known; /* the query's state and token */
+    unsigned signer_number; /* of whom it is, or is being asked of */
+    int64_t asked_ms; /* when its read began */
+    gw_list waits;
+    gw_timer limit; /* of the waits */
+    size_t name_len;
+    char name[]; /* of the map: the user's id and the audience */
+} token_entry;
+
+struct user_token_book {
+    gw_loop *loop;
+    user_token_book_options o;
+    oidc_signer *signer; /* NULL: none yet */
+    unsigned signer_number; /* a new one with each */
+    gw_map *entries; /* by name */
+    gw_list idle, queue;
+    unsigned reads;
+    bool is_failing;
+    int64_t tried_ms; /* while it fails: the last try */
+};
+
+static void drop_token(token_entry *e)
+{
+    e->is_known = false;
+    if (e->query.token.data)
+        gw_secret_wipe(e->query.token.data, e->query.token.cap);
+    gw_buf_fini(&e->query.token);
+}
+
+/* ---- answers ---- */
+
+static void count(const user_token_book *b, user_token_answer answer)
+{
+    static const char *const names[] = {
+        [USER_TOKEN_IS_GIVEN] = "signed",        [USER_TOKEN_IS_MISSING] = "missing",
+        [USER_TOKEN_IS_LOCAL] = "local",         [USER_TOKEN_IS_ELSEWHERE] = "elsewhere",
+        [USER_TOKEN_IS_AMBIGUOUS] = "ambiguous", [USER_TOKEN_IS_UNKNOWN] = "unknown"};
+
+    if (b->o.metrics)
+        gw_metric_count(b->o.metrics, M_relay_user_sign_ins_total, gw_str_of(names[answer]));
+}
+
+/* An asker may go away, or others come, while one is told. */
+static void tell_all(token_entry *e)
+{
+    gw_list told;
+    gw_list *node;
+
+    gw_timer_cancel(e->book->loop, &e->limit);
+    gw_list_init(&told);
+    while ((node = gw_list_pop_front(&e->waits)))
+        gw_list_push_back(&told, node);
+    while ((node = gw_list_pop_front(&told))) { /* the entry may be gone by now */
+        user_token_wait *w = GW_CONTAINER_OF(node, user_token_wait, node);
+        gw_list_init(&w->node);
+        w->done(w->arg);
+    }
+}
+
+static void note_failure(user_token_book *b, const gw_error *err)
+{
+    b->tried_ms = gw_loop_now_ms(b->loop);
+    if (!b->is_failing)
+        gw_log_warn(b->o.log, "librechat_users_lost", gw_kv_error(err));
+    b->is_failing = true;
+}
+
+static void note_success(user_token_book *b)
+{
+    if (b->is_failing)
+        gw_log_info(b->o.log, "librechat_users_found");
+    b->is_failing = false;
+}
+
+/* ---- reads ---- */
+
+static void read_now(token_entry *e)
+{
+    user_token_book *b = e->book;
+
+    drop_token(e);
+    e->is_reading = true;
+    e->signer_number = b->signer_number;
+    e->asked_ms = gw_loop_now_ms(b->loop);
+    e->query.signer = oidc_signer_ref(b->signer);
+    e->query.now_s = gw_clock_wall_ms(gw_loop_clock(b->loop)) / 1000;
+    b->reads++;
+    b->o.store->ops->find(b->o.store, &e->query);
+}
+
+static void read_next(user_token_book *b)
+{
+    gw_list *node;
+
+    while (b->reads < USER_TOKEN_READS_MAX && (node = gw_list_pop_front(&b->queue))) {
+        token_entry *e = GW_CONTAINER_OF(node, token_entry, node);
+        gw_list_init(&e->node);
+        e->is_queued = false;
+        if (gw_list_is_empty(&e->waits)) /* nobody wants to know any more */
+            gw_list_push_back(&b->idle, &e->node);
+        else
+            read_now(e);
+    }
+}
+
+static void put_into_queue(token_entry *e)
+{
+    gw_list_push_back(&e->book->queue, &e->node);
+    e->is_queued = true;
+}
+
+static void on_read(user_token_query *q, gw_status rc, const gw_error *err)
+{
+    token_entry *e = GW_CONTAINER_OF(q, token_entry, query);
+    user_token_book *b = e->book;
+
+    b->reads--;
+    e->is_reading = false;
+    oidc_signer_unref(gw_steal(&q->signer));
+    e->is_known = rc == GW_OK;
+    if (rc == GW_OK)
+        note_success(b);
+    else
+        note_failure(b, err);
+    if (rc != GW_OK || e->signer_number != b->signer_number)
+        drop_token(e);
+    if (rc == GW_OK && !e->is_known && !gw_list_is_empty(&e->waits)) {
+        put_into_queue(e); /* once more, with the key of now */
+    } else {
+        gw_list_push_back(&b->idle, &e->node);
+        tell_all(e);
+    }
+    read_next(b);
+}
+
+static void on_limit(void *arg)
+{
+    token_entry *e = arg;
+    gw_error err;
+
+    if (gw_list_is_empty(&e->waits))
+        return;
+    (void)gw_fail(&err, GW_ERR_DEADLINE_EXCEEDED, "a user was not read within %d ms",
+                  USER_TOKEN_WAIT_MS);
+    note_failure(e->book, &err);
+    tell_all(e);
+}
+
+/* ---- entries ---- */
+
+static void entry_free(void *arg)
+{
+    token_entry *e = arg;
+
+    gw_list_remove(&e->node);
+    gw_timer_cancel(e->book->loop, &e->limit);
+    drop_token(e);
+    free(e);
+}
+
+static void make_room(user_token_book *b)
+{
+    gw_list *oldest;
+
+    if (gw_map_count(b->entries) < USER_TOKENS_MAX || !(oldest = gw_list_first(&b->idle)))
+        return;
+    const token_entry *e = GW_CONTAINER_OF(oldest, token_entry, node);
+    (void)gw_map_remove(b->entries, gw_str_n(e->name, e->name_len));
+}
+
+static token_entry *make_entry(user_token_book *b, gw_str name)
+{
+    token_entry *e = calloc(1, sizeof(*e) + name.len);
+
+    if (!e)
+        return NULL;
+    e->book = b;
+    e->name_len = name.len;
+    memcpy(e->name, name.ptr, name.len);
+    memcpy(e->query.user, name.ptr, USER_TOKEN_ID_BYTES);
+    e->query.audience = gw_str_slice(gw_str_n(e->name, name.len), USER_TOKEN_ID_BYTES, name.len);
+    e->query.done = on_read;
+    gw_list_init(&e->waits);
+    gw_timer_init(&e->limit, on_limit, e);
+    if (!gw_map_put(b->entries, name, e)) {
+        free(e);
+        return NULL;
+    }
+    gw_list_push_back(&b->idle, &e->node);
+    return e;
+}
+
+/* NULL when out of memory, or while as many as are remembered are all being read. */
+static token_entry *entry_of(user_token_book *b, const uint8_t user[USER_TOKEN_ID_BYTES],
+                             gw_str audience)
+{
+    gw_auto_buf text = {0};
+
+    gw_buf_append(&text, user, USER_TOKEN_ID_BYTES);
+    gw_buf_append_str(&text, audience);
+    if (gw_buf_failed(&text))
+        return NULL;
+    token_entry *e = gw_map_get(b->entries, gw_buf_str(&text));
+    if (e)
+        return e;
+    make_room(b);
+    return gw_map_count(b->entries) < USER_TOKENS_MAX ? make_entry(b, gw_buf_str(&text)) : NULL;
+}
+
+/* From when the read began: the token holds from then on. */
+static bool is_fresh(const token_entry *e, int64_t now_ms)
+{
+    int64_t kept_ms =
+        e->query.state == USER_TOKEN_SIGNED ? USER_TOKEN_KEPT_MS : USER_TOKEN_REFUSE_MS;
+
+    return e->is_known && e->signer_number == e->book->signer_number &&
+           now_ms - e->asked_ms < kept_ms;
+}
+
+/* ---- asking ---- */
+
+static void wipe_text(void *arg)
+{
+    const gw_str *text = arg;
+
+    gw_secret_wipe((void *)(uintptr_t)text->ptr, text->len);
+}
+
+static user_token_answer give(const token_entry *e, gw_arena *arena, gw_str *ret)
+{
+    gw_str *copy = gw_arena_new_of(arena, gw_str);
+
+    if (!copy)
+        return USER_TOKEN_IS_UNKNOWN;
+    *copy = gw_arena_dup(arena, gw_buf_str(&e->query.token));
+    if (!copy->ptr || !gw_arena_defer(arena, wipe_text, copy))
+        return USER_TOKEN_IS_UNKNOWN;
+    *ret = *copy;
+    return USER_TOKEN_IS_GIVEN;
+}
+
+static user_token_answer tell(const token_entry *e, gw_arena *arena, gw_str *ret)
+{
+    switch (e->query.state) {
+    case USER_TOKEN_SIGNED:
+        return give(e, arena, ret);
+    case USER_TOKEN_LOCAL:
+        return USER_TOKEN_IS_LOCAL;
+    case USER_TOKEN_ELSEWHERE:
+        return USER_TOKEN_IS_ELSEWHERE;
+    case USER_TOKEN_AMBIGUOUS:
+        return USER_TOKEN_IS_AMBIGUOUS;
+    default:
+        return USER_TOKEN_IS_MISSING;
+    }
+}
+
+static user_token_answer wait_for(token_entry *e, user_token_wait *w)
+{
+    user_token_book *b = e->book;
+    int64_t now_ms = gw_loop_now_ms(b->loop);
+
+    if (!b->signer || (b->is_failing && now_ms - b->tried_ms < USER_TOKEN_RETRY_MS))
+        return USER_TOKEN_IS_UNKNOWN;
+    if (b->is_failing)
+        b->tried_ms = now_ms; /* this is the try */
+    if (gw_list_is_empty(&e->waits))
+        gw_timer_set(b->loop, &e->limit, USER_TOKEN_WAIT_MS);
+    gw_list_push_back(&e->waits, &w->node);
+    if (!e->is_queued && !e->is_reading) {
+        gw_list_remove(&e->node);
+        put_into_queue(e);
+        read_next(b);
+    }
+    return USER_TOKEN_WAITS;
+}
+
+user_token_answer user_token_book_get(user_token_book *b, const uint8_t user[USER_TOKEN_ID_BYTES],
+                                      gw_str audience, gw_arena *arena, gw_str *ret,
+                                      user_token_wait *w)
+{
+    token_entry *e = entry_of(b, user, audience);
+    user_token_answer answer = USER_TOKEN_IS_UNKNOWN;
+
+    gw_list_init(&w->node);
+    if (e)
+        answer = is_fresh(e, gw_loop_now_ms(b->loop)) ? tell(e, arena, ret) : wait_for(e, w);
+    if (e && !e->is_queued && !e->is_reading) { /* asked for just now */
+        gw_list_remove(&e->node);
+        gw_list_push_back(&b->idle, &e->node);
+    }
+    if (answer != USER_TOKEN_WAITS)
+        count(b, answer);
+    return answer;
+}
+
+void user_token_book_forget(user_token_wait *w)
+{
+    gw_list_remove(&w->node);
+}
+
+/* ---- life ---- */
+
+void user_token_book_set_signer(user_token_book *b, oidc_signer *s)
+{
+    oidc_signer *before = b->signer;
+
+    b->signer = oidc_signer_ref(s);
+    b->signer_number++;
+    oidc_signer_unref(before);
+}
+
+gw_str user_token_book_jwks(const user_token_book *b)
+{
+    return b->signer ? oidc_signer_jwks(b->signer) : GW_STR("");
+}
+
+user_token_book *user_token_book_new(gw_loop *l, const user_token_book_options *o)
+{
+    user_token_book *b = calloc(1, sizeof(*b));
+
+    if (!b)
+        return NULL;
+    b->loop = l;
+    b->o = *o;
+    gw_list_init(&b->idle);
+    gw_list_init(&b->queue);
+    b->entries = gw_map_new(entry_free);
+    if (b->entries)
+        return b;
+    free(b);
+    return NULL;
+}
+
+void user_token_book_free(user_token_book *b)
+{
+    if (!b)
+        return;
+    gw_map_free(b->entries);
+    oidc_signer_unref(b->signer);
+    free(b);
+}

@@ -9,6 +9,8 @@ A scripted LibreChat: the Agents API of v0.8.8-rc1, as far as a gateway sees it.
         [--not-ready-s S]    /readyz answers 503 NOT_READY for S seconds
         [--mongo URI --database NAME]
                              what runs cost is written there (librechat_books.py)
+        [--oidc-issuer URL --oidc-jwks URL --oidc-audience A]
+                             with --mongo: users of it may come with a token (librechat_oidc.py)
 
 GET /health, /livez, /readyz; /api/agents/v1/models, /models/{id}, POST /chat/completions; the
 control endpoints of server.py, GET /_stats with runs {started, finished, failed, aborted}. Other
@@ -21,6 +23,9 @@ paths under /api are 404 {"message"}; every other path is 200 with the web UI's 
     sk-noacl...    no access to any agent: 403 access_denied
     sk-invalid...  401 invalid_api_key
     sk-oidc...     keys are switched off: 401 {"error":"Unauthorized"}, a string
+    a JWT          the user of the token, who may use what his `role` says: NOROLE and
+                   NOACL as sk-norole and sk-noacl; one that is refused is tried as a key,
+                   one whose user is: 401 {"error":"Unauthorized"}
     (none)         401 missing_api_key
     not Bearer     401 {"error":"Bearer token required"}, a string
 
@@ -67,8 +72,9 @@ if __package__ in (None, ""):  # run as a script: this folder's http.py must not
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from upstreams.answers import Json
-from upstreams.librechat_books import Books
+from upstreams.librechat_books import USER_MARK, Books
 from upstreams.http import ClientGone, Connection, Request, to_json
+from upstreams.librechat_oidc import Oidc, TokenRefused, UserRefused, bearer_of
 from upstreams.librechat_agents import (
     AGENTS, FRONT_FAULTS, PROVIDER_FAILURE, Event, Run, completion, known_agent, run_of, stream,
 )
@@ -114,13 +120,15 @@ class LibreChat:
 
     def __init__(
         self, required_key: Optional[str] = None, abort_new: bool = False, not_ready_s: float = 0,
-        books: Optional[Books] = None,
+        books: Optional[Books] = None, oidc: Optional[Oidc] = None,
     ) -> None:
         self.required_key = required_key
         self.abort_new = abort_new
         self.ready_at_s = time.monotonic() + not_ready_s
         self.runs = RunCounters()
         self.books = books
+        self.oidc = oidc
+        self.database_failure = books.failure if books else ()
         self.started = secrets.token_urlsafe(9)  # ids are never given twice, as LibreChat's are not
         self.numbers = itertools.count(1)
 
@@ -152,19 +160,36 @@ class LibreChat:
     async def route_api(self, request: Request, body: Any, connection: Connection) -> None:
         wanted = (request.method, request.path)
         if wanted == ("POST", f"{API}/chat/completions"):
-            key = self.check_key(request)
+            key = await self.who(request)
             self.check_chat(key, body)
             await self.chat(key, request, body, connection)
         elif wanted == ("GET", f"{API}/models"):
-            reachable = [] if self.check_key(request).startswith("sk-noacl") else AGENTS
+            reachable = [] if (await self.who(request)).startswith("sk-noacl") else AGENTS
             data = [agent_object(id_) for id_ in reachable if id_ != "agent_private"]
             await connection.respond_json(200, {"object": "list", "data": data})
         elif request.method == "GET" and request.path.startswith(f"{API}/models/"):
             id_ = unquote(request.path[len(f"{API}/models/"):])
-            check_access(self.check_key(request), id_)
+            check_access(await self.who(request), id_)
             await connection.respond_json(200, agent_object(id_))
         else:
             raise Refusal(404, {"message": "Endpoint not found"})
+
+    async def who(self, request: Request) -> str:
+        """The caller's key, or what stands for one: sk-norole, sk-noacl, and a user's id behind USER_MARK."""
+        token = bearer_of(request.header("authorization"))
+        if self.oidc is None or token is None:
+            return self.check_key(request)
+        try:
+            user = await asyncio.to_thread(self.oidc.user_of, token)
+        except TokenRefused:
+            return self.check_key(request)
+        except UserRefused:
+            raise Refusal(401, {"error": "Unauthorized"}) from None
+        except self.database_failure:
+            raise Refusal(500, {"error": "Internal server error"}) from None
+        if user.get("role") == "NOROLE":
+            raise Refusal(403, {"message": "Forbidden: Insufficient permissions"})
+        return "sk-noacl" if user.get("role") == "NOACL" else f"{USER_MARK}{user['_id']}"
 
     def check_key(self, request: Request) -> str:
         """The caller's key. Refuses what LibreChat refuses before it looks at an agent."""
@@ -359,9 +384,14 @@ def main(arguments: Optional[list[str]] = None) -> int:
     parser.add_argument("--not-ready-s", type=float, default=0, metavar="S")
     parser.add_argument("--mongo", metavar="URI")
     parser.add_argument("--database", default="LibreChat", metavar="NAME")
+    for name in ("issuer", "jwks", "audience"):
+        parser.add_argument(f"--oidc-{name}", metavar="URL")
     options = parser.parse_args(arguments)
     books = Books(options.mongo, options.database) if options.mongo else None
-    app = LibreChat(options.require_key, options.abort == "new", options.not_ready_s, books)
+    oidc = None
+    if books and options.oidc_issuer:
+        oidc = Oidc(options.oidc_issuer, options.oidc_jwks, options.oidc_audience, books.database["users"])
+    app = LibreChat(options.require_key, options.abort == "new", options.not_ready_s, books, oidc)
     server = Server(app.handle, lambda: {"runs": vars(app.runs)}, app.reset)
     return run(server, options.host, options.port)
 

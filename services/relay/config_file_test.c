@@ -51,8 +51,9 @@ static char *fake_credential(void *self, gw_str reference, gw_error *err)
     return gw_str_dup(GW_STR("sk-secret"));
 }
 
-static relay_config *build(const relay_config_file *files[], size_t count,
-                           const price_book_message *prices, config_warnings *warnings)
+static relay_config *build_with(credential_source credentials, const relay_config_file *files[],
+                                size_t count, const price_book_message *prices,
+                                config_warnings *warnings)
 {
     relay_config_layer layers[2] = {0};
     for (size_t i = 0; i < count; i++)
@@ -63,10 +64,15 @@ static relay_config *build(const relay_config_file *files[], size_t count,
                                          .prices = i == 0 ? prices : NULL};
     relay_config *c = NULL;
     gw_error err;
-    assert_int_equal(relay_config_build(layers, count, (credential_source){fake_credential, NULL},
-                                        warnings, &c, &err),
-                     GW_OK);
+    assert_int_equal(relay_config_build(layers, count, credentials, warnings, &c, &err), GW_OK);
     return c;
+}
+
+static relay_config *build(const relay_config_file *files[], size_t count,
+                           const price_book_message *prices, config_warnings *warnings)
+{
+    return build_with((credential_source){.resolve = fake_credential}, files, count, prices,
+                      warnings);
 }
 
 static const char good[] =
@@ -211,6 +217,57 @@ static void what_is_missing_is_reported_and_the_rest_goes_on(void **state)
     assert_non_null(relay_config_route(c, GW_STR("m"))->targets[0].provider->unusable);
     assert_null(relay_config_route(c, GW_STR("n")));
     assert_null(relay_config_route(c, GW_STR("o")));
+    relay_config_unref(c);
+    protobuf_c_message_free_unpacked((ProtobufCMessage *)(uintptr_t)file, NULL);
+}
+
+static void users_are_signed_in_to_the_origin_of_their_provider(void **state)
+{
+    (void)state;
+    static const char *const origins[][2] = {
+        {"https://Chat.Example/sub", "https://chat.example"},
+        {"https://chat.example:443", "https://chat.example"},
+        {"http://chat:3080/", "http://chat:3080"},
+        {"http://[FD00::1]:80", "http://[fd00::1]"},
+    };
+    for (size_t i = 0; i < GW_ARRAY_LEN(origins); i++) {
+        char text[200];
+        config_warnings warnings = {0};
+        (void)snprintf(text, sizeof(text),
+                       "providers: [{name: a, kind: librechat, baseUrl: '%s', signInAsUser: true}]",
+                       origins[i][0]);
+        const relay_config_file *file = read_good(text);
+        relay_config *c =
+            build_with((credential_source){.resolve = fake_credential, .signs_in = true}, &file, 1,
+                       NULL, &warnings);
+        assert_int_equal(warnings.count, 0);
+        assert_null(c->providers[0].unusable);
+        if (!gw_str_eq_c(c->providers[0].sign_in_audience, origins[i][1]))
+            fail_msg(GW_STR_FMT, GW_STR_ARG(c->providers[0].sign_in_audience));
+        relay_config_unref(c);
+        protobuf_c_message_free_unpacked((ProtobufCMessage *)(uintptr_t)file, NULL);
+    }
+}
+
+static void
+without_a_key_to_sign_them_in_with_a_provider_is_reported_and_the_rest_goes_on(void **state)
+{
+    (void)state;
+    const relay_config_file *file =
+        read_good("providers:\n"
+                  "  - {name: a, kind: librechat, baseUrl: 'http://a', signInAsUser: true, "
+                  "credential: 'env:RELAY_CREDENTIAL_X'}\n"
+                  "  - {name: b, kind: librechat, baseUrl: 'http://b'}\n");
+    config_warnings warnings = {0};
+    relay_config *c = build(&file, 1, NULL, &warnings);
+    assert_int_equal(warnings.count, 1);
+    assert_non_null(strstr(warnings.items[0].text, "RELAY_OIDC_ISSUER"));
+    for (size_t i = 0; i < 2; i++) {
+        const provider_config *p = &c->providers[i];
+        assert_int_equal(gw_str_eq_c(p->name, "a"), p->unusable != NULL);
+        /* It is never asked as if it had not been said. */
+        assert_int_equal(gw_str_eq_c(p->name, "a"), p->sign_in_audience.len > 0);
+    }
     relay_config_unref(c);
     protobuf_c_message_free_unpacked((ProtobufCMessage *)(uintptr_t)file, NULL);
 }
@@ -364,6 +421,9 @@ int main(void)
         cmocka_unit_test(of_overlapping_globs_the_more_special_wins),
         cmocka_unit_test(a_later_layer_wins_by_name),
         cmocka_unit_test(what_is_missing_is_reported_and_the_rest_goes_on),
+        cmocka_unit_test(users_are_signed_in_to_the_origin_of_their_provider),
+        cmocka_unit_test(
+            without_a_key_to_sign_them_in_with_a_provider_is_reported_and_the_rest_goes_on),
         cmocka_unit_test(targets_stand_by_tier_and_have_their_providers_timeouts),
         cmocka_unit_test(a_provider_goes_on_with_the_credentials_that_are_there),
         cmocka_unit_test(every_mistake_of_a_file_is_named),

@@ -77,8 +77,8 @@ static gw_status rebuild(config_store *s, gw_error *err)
          .route_count = s->api ? s->api->n_models : 0,
          .prices = prices_in_force(s)},
     };
-    credential_source credentials = {credential_from_system,
-                                     (void *)(uintptr_t)s->options.credentials_dir};
+    credential_source credentials = {
+        credential_from_system, (void *)(uintptr_t)s->options.credentials_dir, s->options.signs_in};
     config_warnings warnings = {0};
     relay_config *next = NULL;
     gw_status rc =

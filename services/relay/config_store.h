@@ -31,6 +31,7 @@ typedef struct config_store_options {
     const char *price_book_file; /* NULL: none */
     const char *credentials_dir; /* NULL: no file: credentials */
     const char *state_dir; /* NULL: no snapshot on disk */
+    bool signs_in; /* users can be signed in to providers (credential_source) */
     gw_log *log;
     void (*changed)(
         void *arg,

@@ -7,6 +7,8 @@
 #include "core/id.h"
 #include "http/client_address.h"
 
+#define KEY_SET_PATH "/.well-known/jwks.json" /* as LibreChat is told */
+
 typedef struct http_caller { /* in the exchange's arena */
     relay_sink sink; /* first: a const sink is read back by its address */
     gw_exchange *x;
@@ -247,6 +249,33 @@ static void answer_options(const front_http *f, gw_exchange *x, relay_endpoint e
     gw_exchange_respond(x, &head, GW_STR(""));
 }
 
+/* ---- keys that sign users in ---- */
+
+/* RFC 7517 §5. Whoever checks tokens asks again for a key that he does not know, and else about once a minute. */
+static void answer_key_set(const front_http *f, gw_exchange *x)
+{
+    const char *allow = "GET, HEAD, OPTIONS";
+    gw_str method = gw_exchange_method(x);
+    header_list headers = {.count = 0};
+    GW_UNINITIALIZED gw_error err;
+
+    if (gw_str_eq_c(method, "OPTIONS")) {
+        answer_options(f, x, ENDPOINT_NONE, allow);
+        return;
+    }
+    if (!gw_str_eq_c(method, "GET") && !gw_str_eq_c(method, "HEAD")) {
+        (void)gw_fail(&err, GW_ERR_METHOD_NOT_ALLOWED, "%s takes GET", KEY_SET_PATH);
+        refuse(f, x, ENDPOINT_NONE, &err, allow);
+        return;
+    }
+    add_request_id(&headers, DIALECT_OPENAI);
+    add(&headers, "content-type", GW_STR("application/jwk-set+json"));
+    add(&headers, "cache-control", GW_STR("public, max-age=60"));
+    gw_response_head head = {
+        .status = 200, .headers = headers.items, .header_count = headers.count};
+    gw_exchange_respond(x, &head, user_token_book_jwks(f->core->user_tokens));
+}
+
 /* ---- handler ---- */
 
 static void start_request(front_http *f, gw_exchange *x, relay_endpoint endpoint, gw_str rest)
@@ -290,7 +319,9 @@ static void on_head(gw_exchange *x, void *arg)
     const endpoint_info *info = endpoint_describe(endpoint);
     GW_UNINITIALIZED gw_error err;
 
-    if (endpoint == ENDPOINT_NONE && is_granted_preflight(f, x)) {
+    if (f->core->user_tokens && gw_str_eq_c(gw_exchange_path(x), KEY_SET_PATH)) {
+        answer_key_set(f, x);
+    } else if (endpoint == ENDPOINT_NONE && is_granted_preflight(f, x)) {
         answer_options(f, x, endpoint, ""); /* without it no page would get to see the 404 */
     } else if (endpoint == ENDPOINT_NONE) {
         (void)gw_fail(&err, GW_ERR_NOT_FOUND, "there is no %.*s",

@@ -79,7 +79,7 @@ static bool is_for_users(const relay_request *r, gw_str provider)
     for (size_t i = 0; i < r->config->provider_count; i++) {
         const provider_config *p = &r->config->providers[i];
         if (gw_str_eq(p->name, provider))
-            return p->requires_user_key || user_key_is_for(r->policy, p);
+            return p->requires_user_key || user_is_asked_for(r->policy, p);
     }
     return false;
 }
@@ -88,11 +88,16 @@ static bool is_for_users(const relay_request *r, gw_str provider)
 static bool add_users(relay_request *r, const provider_config *p, provider_models *said,
                       size_t *count)
 {
-    const user_question question = {r->policy, r->core->master_keys, r->config, p};
+    user_question question = {r->policy, r->core->master_keys, r->config, p, GW_STR("")};
     user_list_wait *wait = gw_arena_new_of(r->arena, user_list_wait);
 
     if (!wait)
         return true;
+    if (user_is_signed_in(p)) {
+        user_token_answer answer = relay_request_find_user_token(r, p, &question.token);
+        if (answer != USER_TOKEN_IS_GIVEN)
+            return answer != USER_TOKEN_WAITS; /* who has none may use nothing there */
+    }
     *wait = (user_list_wait){.done = on_list, .arg = r};
     switch (user_catalog_find(r->core->users, &question, r->arena, &said[*count], wait)) {
     case USER_LIST_KNOWN:
@@ -121,7 +126,7 @@ static bool gather(relay_request *r, const provider_models **ret, size_t *ret_co
             said[count++] = of_all[i];
     for (size_t i = 0; said && i < r->config->provider_count; i++) {
         const provider_config *p = &r->config->providers[i];
-        if (user_key_is_for(r->policy, p) && model_names_need(r->config, p) &&
+        if (user_is_asked_for(r->policy, p) && !p->unusable && model_names_need(r->config, p) &&
             !add_users(r, p, said, &count))
             return false;
     }

@@ -224,7 +224,7 @@ static bool is_same(const provider_config *a, const provider_config *b)
 
 static bool is_wanted(const relay_config *c, const provider_config *p)
 {
-    return !p->requires_user_key &&
+    return !p->requires_user_key && p->sign_in_audience.len == 0 &&
            model_names_need(c, p); /* else users are told (user_catalog.h) */
 }
 

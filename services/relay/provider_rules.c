@@ -97,6 +97,16 @@ static void check_user_key(check *c, const provider_message *p)
         violation(c, "requireUserKey", "is for kind \"librechat\", whose users they are");
 }
 
+static void check_sign_in(check *c, const provider_message *p)
+{
+    if (p->sign_in_as_user && strcmp(p->kind, "librechat") != 0)
+        violation(c, "signInAsUser", "is for kind \"librechat\", whose users they are");
+    else if (p->sign_in_as_user && p->require_user_key)
+        violation(
+            c, "signInAsUser",
+            "does not go with requireUserKey: users are signed in, or have keys of their own");
+}
+
 static void check_balance(check *c, const provider_message *p)
 {
     if (p->check_balance && strcmp(p->kind, "librechat") != 0)
@@ -180,6 +190,7 @@ gw_status provider_check(const provider_message *p, const char *path, gw_json_vi
     check_transport(&c, p->transport);
     check_server_tools(&c, p);
     check_user_key(&c, p);
+    check_sign_in(&c, p);
     check_balance(&c, p);
     check_note(&c, p->note);
     check_timeout(&c, "connectTimeoutMs", p->connect_timeout_ms);

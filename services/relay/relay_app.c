@@ -145,6 +145,8 @@ static void close_app(void *arg)
     gw_mongo_free(a->mongo);
     balance_book_free(a->core.balances);
     balance_store_mongo_free(a->balance_store);
+    user_token_book_free(a->core.user_tokens);
+    user_token_store_mongo_free(a->user_token_store);
     relay_core_fini(&a->core);
     gw_rpc_channel_free(a->auth);
     gw_rpc_channel_free(a->usage);

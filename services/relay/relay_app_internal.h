@@ -13,6 +13,7 @@
 #include "provider_rpc.h"
 #include "relay_conf.h"
 #include "relay_metrics.h"
+#include "user_token_store_mongo.h"
 
 #include "access/access.h"
 #include "service/service.h"
@@ -27,6 +28,7 @@ typedef struct relay_app {
     gw_rpc_channel *auth, *usage;
     gw_mongo *mongo;
     balance_store *balance_store;
+    user_token_store *user_token_store;
     config_store *config;
     gw_schema *schema;
     gw_access_checker *access;
@@ -58,6 +60,10 @@ typedef struct relay_app {
 GW_CHECK gw_status relay_app_open(void *app, gw_service *service, gw_error *err);
 void relay_app_reload(void *app);
 uint64_t relay_app_descriptors(const void *conf);
+
+/* relay_app_sign_in.c: the keys and tokens that sign users in, with RELAY_OIDC_ISSUER. */
+GW_CHECK gw_status relay_app_open_sign_in(relay_app *a, gw_error *err);
+void relay_app_reload_signer(relay_app *a); /* files that cannot be used change nothing */
 
 /* relay_app.c */
 void relay_app_on_grace_over(void *arg);

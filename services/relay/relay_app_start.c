@@ -67,6 +67,7 @@ static gw_status open_config(relay_app *a, gw_error *err)
         .price_book_file = conf->price_book_file,
         .credentials_dir = conf->credentials_dir,
         .state_dir = conf->state_dir,
+        .signs_in = conf->oidc_issuer != NULL,
         .log = a->log,
         .changed = on_config,
         .arg = a,
@@ -76,6 +77,8 @@ static gw_status open_config(relay_app *a, gw_error *err)
     mongo.database = conf->mongo_database;
     mongo.app_name = "relay";
     mongo.threads += BALANCE_READS_MAX; /* whatever they wait for, the configuration has its own */
+    if (conf->oidc_issuer)
+        mongo.threads += USER_TOKEN_READS_MAX;
     const gw_tls_paths paths = {.ca_file = conf->mongo_ca_file};
     gw_status rc = gw_service_open_tls(a->service, &paths, &mongo.tls, err);
     if (rc == GW_OK)
@@ -390,8 +393,9 @@ static gw_status open_http(relay_app *a, gw_error *err)
 gw_status relay_app_open(void *app, gw_service *service, gw_error *err)
 {
     static gw_status (*const steps[])(relay_app * a, gw_error * err) = {
-        open_base,  open_config,  open_balances, open_recorder,  open_ledgers,
-        open_guard, open_origins, open_keys,     open_upstreams, open_catalog,
+        open_base,     open_config,    open_balances, relay_app_open_sign_in,
+        open_recorder, open_ledgers,   open_guard,    open_origins,
+        open_keys,     open_upstreams, open_catalog,
     };
     relay_app *a = app;
 
@@ -441,6 +445,7 @@ void relay_app_reload(void *app)
     origin_set_set_service_token(a->origins, gw_service_own_token(a->service));
     offence_book_set_service_token(a->offences, gw_service_own_token(a->service));
     reload_master_keys(a);
+    relay_app_reload_signer(a);
     recorder_set_service_token(a->recorder, gw_service_own_token(a->service));
     gw_access_checker_set_own_token(a->access, gw_service_own_token(a->service));
     if (config_store_reload(a->config, &err) != GW_OK)

@@ -1,9 +1,43 @@
 #include "relay_conf.h"
 
+#include "oidc_signer.h"
+
+#include "crypto/rsa_key.h"
 #include "service/service.h"
 
 #define BREAKER_OPEN_MIN_MS 100
 #define LEASE_MIN_MS        500 /* a statement that is lost is repeated within it */
+
+/* What is wrong with files that can be read; whether they can is asked of every one that is named. */
+static void check_key_files(const relay_conf *c, gw_conf_errors *errs)
+{
+    gw_auto(gw_rsa_key) key = NULL;
+    gw_rsa_key *others[GW_RSA_KEYS_MAX];
+    size_t count = 0;
+    gw_error why;
+
+    if (c->oidc_key_file &&
+        gw_rsa_key_load(c->oidc_key_file, &key, &why) == GW_ERR_INVALID_ARGUMENT)
+        gw_conf_wrong(errs, "oidc_key_file", "%s", why.message);
+    if (c->oidc_old_key_file &&
+        gw_rsa_keys_load(c->oidc_old_key_file, others, &count, &why) == GW_ERR_INVALID_ARGUMENT)
+        gw_conf_wrong(errs, "oidc_old_key_file", "%s", why.message);
+    while (count > 0)
+        gw_rsa_key_free(others[--count]);
+}
+
+static void check_sign_in(const relay_conf *c, gw_conf_errors *errs)
+{
+    gw_error why;
+
+    gw_conf_needs(errs, "oidc_issuer", c->oidc_issuer, "oidc_key_file", c->oidc_key_file);
+    gw_conf_needs(errs, "oidc_key_file", c->oidc_key_file, "oidc_issuer", c->oidc_issuer);
+    gw_conf_needs(errs, "oidc_old_key_file", c->oidc_old_key_file, "oidc_key_file",
+                  c->oidc_key_file);
+    if (c->oidc_issuer && oidc_issuer_check(c->oidc_issuer, &why) != GW_OK)
+        gw_conf_wrong(errs, "oidc_issuer", "%s", why.message);
+    check_key_files(c, errs);
+}
 
 static void check(const void *conf, gw_conf_errors *errs)
 {
@@ -17,6 +51,7 @@ static void check(const void *conf, gw_conf_errors *errs)
                   c->upstream_key_file);
     gw_conf_needs(errs, "upstream_key_file", c->upstream_key_file, "upstream_cert_file",
                   c->upstream_cert_file);
+    check_sign_in(c, errs);
     if (c->breaker_open_ms < BREAKER_OPEN_MIN_MS)
         gw_conf_wrong(errs, "breaker_open_ms", "must be at least %d ms", BREAKER_OPEN_MIN_MS);
     if (c->ledger_lease_ms < LEASE_MIN_MS)

@@ -4,6 +4,7 @@
 #include "core/pattern.h"
 #include "crypto/crypto.h"
 
+#include <ctype.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -137,6 +138,34 @@ static gw_str base_path_of(builder *b, const provider_config *p)
                                 : path;
 }
 
+/* scheme://host:port, the port unless it is the scheme's own. A token that was signed for another place is of no use at this one. */
+static gw_str origin_of(builder *b, const gw_url *u)
+{
+    bool is_usual = u->port == 0 || (gw_str_eq_c(u->scheme, "https") && u->port == 443) ||
+                    (gw_str_eq_c(u->scheme, "http") && u->port == 80);
+    gw_auto_buf out = {0};
+
+    gw_buf_appendf(&out, u->host_is_v6 ? "%.*s://[%.*s]" : "%.*s://%.*s", GW_STR_ARG(u->scheme),
+                   GW_STR_ARG(u->host));
+    if (!is_usual)
+        gw_buf_appendf(&out, ":%u", u->port);
+    for (size_t i = 0; i < out.len; i++)
+        out.data[i] = (char)tolower((unsigned char)out.data[i]);
+    return gw_buf_failed(&out) ? GW_STR("") : gw_arena_dup(b->arena, gw_buf_str(&out));
+}
+
+static void build_sign_in(builder *b, provider_config *p)
+{
+    p->sign_in_audience = origin_of(b, &p->base_url);
+    if (p->sign_in_audience.len == 0)
+        p->unusable = "there was no memory for it"; /* nor is it asked as anybody else */
+    if (b->credentials.signs_in)
+        return;
+    p->unusable = "users cannot be signed in to it: RELAY_OIDC_ISSUER is not set";
+    warn(b, "provider " GW_STR_FMT ": signInAsUser needs RELAY_OIDC_ISSUER, which is not set",
+         GW_STR_ARG(p->name));
+}
+
 static void build_provider(builder *b, provider_config *p, const provider_message *m)
 {
     gw_str url = gw_arena_dup(b->arena, gw_str_of(m->base_url));
@@ -158,6 +187,8 @@ static void build_provider(builder *b, provider_config *p, const provider_messag
     p->total_timeout_ms = m->total_timeout_ms ? m->total_timeout_ms : kind->total_ms;
     p->connections_max = (size_t)m->max_connections;
     read_credentials(b, p, m);
+    if (m->sign_in_as_user)
+        build_sign_in(b, p);
 }
 
 static void build_providers(builder *b)

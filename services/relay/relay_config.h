@@ -27,8 +27,10 @@ typedef struct provider_config {
     const char *unusable; /* why it cannot be used (credential missing …), NULL when fine */
     gw_http_transport transport;
     bool exposes_server_tools; /* of a LibreChat: its tool calls are shown to callers */
-    bool checks_balance; /* of a LibreChat: of users whose own key is sent (balance_book.h) */
+    bool checks_balance; /* of a LibreChat: of users who are asked for as such (balance_book.h) */
     bool requires_user_key; /* of a LibreChat: its `credential` is for no request (user_key.h) */
+    gw_str
+        sign_in_audience; /* of a LibreChat: its origin, which users are signed in to (user_token_book.h); "": they are not */
     size_t connections_max; /* kept without a request; 0: as by default */
     int64_t connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, total_timeout_ms;
 } provider_config;

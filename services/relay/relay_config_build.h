@@ -15,6 +15,7 @@
 typedef struct credential_source {
     char *(*resolve)(void *self, gw_str reference, gw_error *err);
     void *self;
+    bool signs_in; /* the relay has a key to sign users in with: RELAY_OIDC_ISSUER */
 } credential_source;
 
 /* Environment and files under `dir` (NULL: no file credentials); `self` is that path. Trailing newline dropped. */

@@ -23,6 +23,7 @@
 #include "target_health.h"
 #include "usage_tap.h"
 #include "user_catalog.h"
+#include "user_token_book.h"
 
 #include "crypto/crypto.h"
 #include "http/client.h"
@@ -65,6 +66,7 @@ typedef struct relay_core {
     int64_t user_key_trouble_ms; /* the same of a LibreChat key */
     origin_set *origins; /* for cors.h; NULL: none (tests) */
     balance_book *balances; /* of LibreChat's users; NULL: none is looked at (tests) */
+    user_token_book *user_tokens; /* NULL: users are signed in nowhere */
     bool refuses_unknown_balance; /* RELAY_ON_BALANCE_LOSS=refuse */
     model_catalog *catalog; /* of models that providers have; NULL: none is known (tests) */
     user_catalog *users; /* of agents that users may use; NULL: nobody is asked */

@@ -1,5 +1,5 @@
 /*
- * LibreChat's balance of the user whose own key is sent. Its Agents API would run the agent whatever is left, debit down to 0, and make a
+ * LibreChat's balance of the user who is asked for, with his own key or signed in. Its Agents API would run the agent whatever is left, debit down to 0, and make a
  * balance of 0 for who has none, which locks him out of LibreChat (LIBRECHAT.md §3): so nothing is sent then.
  */
 #include "relay_request_internal.h"
@@ -28,7 +28,7 @@ static bool is_checked(const relay_request *r)
 {
     const provider_config *p = r->target->provider;
 
-    return r->core->balances && p->checks_balance && user_key_is_for(r->policy, p);
+    return r->core->balances && p->checks_balance && user_is_asked_for(r->policy, p);
 }
 
 static gw_status check_user(const relay_request *r, gw_error *err)

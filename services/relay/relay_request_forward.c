@@ -8,11 +8,15 @@
 
 /* ---- FORWARD ---- */
 
-/* The user's own key, or one of the provider's. */
+/* The user's token or own key, or one of the provider's. */
 static gw_status choose_credential(relay_request *r, gw_error *err)
 {
     r->job.user_key = GW_STR("");
     r->job.credential = 0;
+    if (user_is_signed_in(r->target->provider)) {
+        r->job.user_key = r->user_token;
+        return GW_OK;
+    }
     if (user_key_is_for(r->policy, r->target->provider))
         return relay_request_open_user_key(r, err);
     r->job.credential = relay_request_take_credential(r);
@@ -156,8 +160,9 @@ static gw_status write_request(relay_request *r, adapter_request *u, gw_error *e
     forget_json(r, u);
     adapter_text_free(r->text); /* of an attempt before */
     r->text = u->text;
-    /* Without memory for it, it is written again; and for another credential. */
-    if (r->target->max_retries > 0 && r->target->provider->more_credential_count == 0)
+    /* Without memory for it, it is written again; and for another credential, as each token is. */
+    if (r->target->max_retries > 0 && r->target->provider->more_credential_count == 0 &&
+        !user_is_signed_in(r->target->provider))
         r->written = gw_arena_new_of(r->arena, adapter_request);
     if (r->written)
         *r->written = *u;
@@ -201,7 +206,7 @@ static bool send_attempt(relay_request *r)
 static relay_stage ask(relay_request *r)
 {
     while (!r->pause || !gw_timer_is_armed(r->pause)) {
-        if (!relay_request_has_balance(r))
+        if (!relay_request_has_user_token(r) || !relay_request_has_balance(r))
             return r->has_failed ? STAGE_SETTLE : STAGE_FORWARD;
         if (send_attempt(r))
             break;

@@ -44,7 +44,7 @@ static uint32_t usable_credentials(const relay_request *r, const route_target *t
 {
     target_name name = relay_request_target_name(r, t), all = every_model(t);
     int64_t now_ms = gw_loop_now_ms(r->core->loop);
-    bool is_users = user_key_is_for(r->policy, t->provider);
+    bool is_users = user_is_asked_for(r->policy, t->provider);
     unsigned count = is_users ? 1 : provider_credential_count(t->provider);
     char text[CREDENTIAL_NAME_MAX];
     uint32_t usable = 0;

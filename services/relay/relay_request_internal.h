@@ -137,7 +137,11 @@ struct relay_request {
     const route_target *asked; /* by the last attempt; NULL: there was none */
     const model_price *price; /* NULL: the book has none */
     int attempts; /* requests sent to providers */
-    bool is_to_send; /* an attempt follows, after its pause, or once a balance is known */
+    bool
+        is_to_send; /* an attempt follows, after its pause, or once a user's token or balance is known */
+    struct token_check
+        *token_check; /* of the user who is signed in, in the arena; NULL: none was looked for */
+    gw_str user_token; /* for the next attempt */
     struct balance_check *
         balance; /* of the user whose LibreChat key is sent, in the arena; NULL: none was looked at */
     bool user_key_is_unreadable; /* that is the end: nobody else's account takes its place */
@@ -255,6 +259,13 @@ static inline bool relay_request_uses_user_key(const relay_request *r)
 {
     return r->job.user_key.len > 0;
 }
+
+/* relay_request_user_token.c: the token of the key's user, for a provider that he is signed in to. */
+bool relay_request_has_user_token(
+    relay_request *r); /* false: it is waited for (is_to_send), or has_failed */
+user_token_answer relay_request_find_user_token(relay_request *r, const provider_config *p,
+                                                gw_str *ret); /* WAITS: `r` is woken */
+void relay_request_leave_user_token(relay_request *r); /* nobody waits for it any more */
 
 /* upstream_answer.c: what the request was sent from is not needed any more. */
 void relay_request_release_body(relay_request *r);

@@ -19,6 +19,7 @@ static void stop_operations(relay_request *r)
     relay_request_leave_queue(r);
     relay_request_leave_extension(r);
     relay_request_leave_balance(r);
+    relay_request_leave_user_token(r);
     relay_request_end_drain(r);
     if (r->usage_call)
         gw_rpc_cancel(r->usage_call);

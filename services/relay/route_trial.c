@@ -202,11 +202,10 @@ static gw_status send_step(route_trial *t, const route_target *to, gw_error *err
 
     if (p->unusable)
         return gw_fail(err, GW_ERR_UPSTREAM_UNAVAILABLE, "it is not set up: %s", p->unusable);
-    if (p->requires_user_key && p->credential.len == 0)
-        return gw_fail(
-            err, GW_ERR_USER_KEY_REQUIRED,
-            "it serves API keys with a LibreChat key of their own; a trial has none, and "
-            "the provider no credential");
+    if ((p->requires_user_key || p->sign_in_audience.len > 0) && p->credential.len == 0)
+        return gw_fail(err, GW_ERR_USER_KEY_REQUIRED,
+                       "it is asked as the users of API keys; a trial has none, and the provider "
+                       "no credential");
     if (left_ms <= 0)
         return gw_fail(err, GW_ERR_DEADLINE_EXCEEDED, "no time was left for it");
     gw_status rc = t->adapter->write_request(&t->job, &u, err);

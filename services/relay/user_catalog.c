@@ -213,7 +213,12 @@ static gw_status send_question(user_list *l, const user_question *q, gw_error *e
 
     if (!request.target.ptr)
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory to ask for models");
-    gw_status rc = user_key_open(q->policy, q->keys, arena, &key, err);
+    gw_status rc = GW_OK;
+
+    if (user_is_signed_in(p))
+        key = q->token;
+    else
+        rc = user_key_open(q->policy, q->keys, arena, &key, err);
     if (rc == GW_OK)
         rc = adapter_write_listing_headers(arena, p, key, headers, &request.header_count, err);
     if (rc == GW_OK)

@@ -2,7 +2,7 @@
  * User catalog: which agents the users of LibreChats may use. LibreChat lists by the rights of the user whose key it is asked with,
  * so what the provider's own credential is told is not what a user may use.
  *
- * A LibreChat is asked when a key with a LibreChat key for it wants to know, and never by itself. What it said is told for a minute;
+ * A LibreChat is asked when a key with a LibreChat key for it, or one whose user is signed in to it, wants to know, and never by itself. What it said is told for a minute;
  * after that it is told once more, while it is asked again. An answer that fails leaves what was known, and is not asked for again for
  * some seconds. One question at a time for each list, whoever waits for it. Bounded: of more than USER_LISTS_MAX lists the one that was
  * wanted the longest ago goes, and of more than USER_AGENTS_MAX agents the others.
@@ -39,7 +39,8 @@ typedef struct user_question {
     const key_policy *policy;
     const gw_master_keys *keys; /* that open its LibreChat key; may be NULL */
     relay_config *config;
-    const provider_config *provider; /* of `config`; user_key_is_for() */
+    const provider_config *provider; /* of `config`; user_is_asked_for() */
+    gw_str token; /* that signs the user in; "": his LibreChat key is opened */
 } user_question;
 
 typedef enum user_list_state {

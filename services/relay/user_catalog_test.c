@@ -123,7 +123,7 @@ static void be_gone(user *u)
 
 static user_list_state find(user *u)
 {
-    const user_question q = {&u->policy, keys, &config, &provider};
+    const user_question q = {&u->policy, keys, &config, &provider, GW_STR("")};
 
     return user_catalog_find(catalog, &q, arena, &u->said, &u->wait);
 }

@@ -5,7 +5,7 @@
 
 bool user_key_is_for(const key_policy *k, const provider_config *p)
 {
-    return p->kind == PROVIDER_LIBRECHAT && k->librechat_origin.len > 0 &&
+    return p->kind == PROVIDER_LIBRECHAT && !user_is_signed_in(p) && k->librechat_origin.len > 0 &&
            gw_url_has_origin(&p->base_url, k->librechat_origin);
 }
 

@@ -99,6 +99,8 @@ BAD_PROVIDERS: dict[str, dict[str, Any]] = {
     "tools of a server that has none": {"exposeServerTools": True},
     "users of a server that has none": {"requireUserKey": True},
     "balances of a server that has none": {"checkBalance": True},
+    "sign-in to a server that has none": {"signInAsUser": True},
+    "sign-in beside keys": {"kind": "librechat", "signInAsUser": True, "requireUserKey": True},
 }
 
 

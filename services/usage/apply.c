@@ -96,18 +96,35 @@ static gw_status write_rows(const spool_db *s, const char *spool_id, const claim
 
 /* ---- hours ---- */
 
-static gw_status write_some_hours(const spool_db *s, const rollup *added, size_t from, size_t to,
-                                  const char *mark, int64_t b, bool upsert, gw_error *err)
+/* Some of the hours that a claim enters. */
+typedef struct hour_write {
+    const spool_db *s;
+    const rollup *added;
+    size_t from, to;
+    const char *mark;
+    int64_t b;
+} hour_write;
+
+static gw_status write_some_hours(const hour_write *w, hour_form form, bool upsert, gw_error *err)
 {
     doc_batch batch = {0};
-    for (size_t i = from; i < to; i++) {
-        hour_delta *h = rollup_at(added, i);
+    for (size_t i = w->from; i < w->to; i++) {
+        hour_delta *h = rollup_at(w->added, i);
         if (sums_failed(h->sums))
             batch.failed = true;
-        doc_batch_update(&batch, hour_filter(h, mark, b),
-                         hour_update(h, mark, b, (int64_t)(gw_random_u64() >> 1)), upsert);
+        doc_batch_update(&batch, hour_filter(h, w->mark, w->b),
+                         hour_update(h, form, w->mark, w->b, (int64_t)(gw_random_u64() >> 1)),
+                         upsert);
     }
-    return doc_store_write(s->store, COLLECTION_HOURS, &batch, NULL, "add to the hours", err);
+    return doc_store_write(w->s->store, COLLECTION_HOURS, &batch, NULL, "add to the hours", err);
+}
+
+static gw_status write_in_form(const hour_write *w, hour_form form, gw_error *err)
+{
+    gw_status rc = write_some_hours(w, form, true, err);
+    /* Either the mark kept the document from matching, so that the upsert met it: it is in. Or
+     * another spool made the document at this moment: now it matches. */
+    return rc == GW_ERR_ALREADY_EXISTS ? write_some_hours(w, form, false, err) : rc;
 }
 
 /* Where a write ends that begins with the hour at `from`. */
@@ -131,11 +148,10 @@ static gw_status write_hours(const spool_db *s, const char *spool_id, int64_t b,
     hour_mark(spool_id, mark);
     for (size_t at = 0, to; at < rollup_count(added) && rc == GW_OK; at = to) {
         to = write_end(added, at);
-        rc = write_some_hours(s, added, at, to, mark, b, true, err);
-        /* Either the mark kept the document from matching, so that the upsert met it: it is in. Or
-         * another spool made the document at this moment: now it matches. */
-        if (rc == GW_ERR_ALREADY_EXISTS)
-            rc = write_some_hours(s, added, at, to, mark, b, false, err);
+        const hour_write w = {s, added, at, to, mark, b};
+        rc = write_in_form(&w, HOUR_FORM_FIT, err);
+        if (rc == GW_ERR_INTERNAL) /* refused, as a sum that grows too large is */
+            rc = write_in_form(&w, HOUR_FORM_PIPELINE, err);
     }
     return rc;
 }

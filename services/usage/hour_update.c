@@ -55,15 +55,17 @@ static void append_plain(bson_t *update, hour_delta *h, const char *mark, int64_
 
 /* ---- as a pipeline ---- */
 
-/* "<path>": {$add: [{$ifNull: ["$<path>", 0]}, value]} */
+/* "<path>": {$min: [{$add: [{$ifNull: ["$<path>", 0]}, value]}, INT64_MAX]}: a sum that is too large became a double, which is
+ * no figure. */
 static void append_added(bson_t *set, const char *path, int64_t value)
 {
     gw_auto_buf reference = {0};
     gw_buf_appendf(&reference, "$%s", path);
     if (gw_buf_failed(&reference))
         return;
-    bson_t *sum = BCON_NEW("$add", "[", "{", "$ifNull", "[", BCON_UTF8(reference.data),
-                           BCON_INT64(0), "]", "}", BCON_INT64(value), "]");
+    bson_t *sum =
+        BCON_NEW("$min", "[", "{", "$add", "[", "{", "$ifNull", "[", BCON_UTF8(reference.data),
+                 BCON_INT64(0), "]", "}", BCON_INT64(value), "]", "}", BCON_INT64(INT64_MAX), "]");
     (void)BSON_APPEND_DOCUMENT(set, path, sum);
     bson_destroy(sum);
 }
@@ -89,11 +91,11 @@ static void append_amount(bson_t *set, const char *path, const char *name, int64
     gw_buf_appendf(&its_id, "$%s.load.id", path);
     if (gw_buf_failed(&field) || gw_buf_failed(&its_id))
         return;
-    bson_t *choice =
-        BCON_NEW("$cond", "[", "{", "$gt", "[", BCON_UTF8(its_id.data), BCON_INT64(id), "]", "}",
-                 BCON_UTF8(field.data), "{", "$cond", "[", "{", "$eq", "[", BCON_UTF8(its_id.data),
-                 BCON_INT64(id), "]", "}", "{", "$add", "[", BCON_UTF8(field.data),
-                 BCON_INT64(value), "]", "}", BCON_INT64(value), "]", "}", "]");
+    bson_t *choice = BCON_NEW("$cond", "[", "{", "$gt", "[", BCON_UTF8(its_id.data), BCON_INT64(id),
+                              "]", "}", BCON_UTF8(field.data), "{", "$cond", "[", "{", "$eq", "[",
+                              BCON_UTF8(its_id.data), BCON_INT64(id), "]", "}", "{", "$min", "[",
+                              "{", "$add", "[", BCON_UTF8(field.data), BCON_INT64(value), "]", "}",
+                              BCON_INT64(INT64_MAX), "]", "}", BCON_INT64(value), "]", "}", "]");
     (void)BSON_APPEND_DOCUMENT(set, field.data + 1, choice);
     bson_destroy(choice);
 }
@@ -132,10 +134,10 @@ static void append_pipeline(bson_t *update, hour_delta *h, const char *mark, int
     (void)bson_append_document_end(update, &stage);
 }
 
-bson_t *hour_update(hour_delta *h, const char *mark, int64_t b, int64_t rev)
+bson_t *hour_update(hour_delta *h, hour_form form, const char *mark, int64_t b, int64_t rev)
 {
     bson_t *update = bson_new();
-    if (h->load_count || sums_count(h->sums) > HOUR_PATHS_PLAIN)
+    if (form == HOUR_FORM_PIPELINE || h->load_count || sums_count(h->sums) > HOUR_PATHS_PLAIN)
         append_pipeline(update, h, mark, b, rev);
     else
         append_plain(update, h, mark, b, rev);

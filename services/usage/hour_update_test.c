@@ -50,13 +50,14 @@ static rollup *requests_of_models(size_t models)
 }
 
 /* True when it matched, or was inserted. */
-static bool update_hour(const gw_db *d, hour_delta *h, const char *spool, int64_t b, bool upsert)
+static bool update_hour(const gw_db *d, hour_delta *h, hour_form form, const char *spool, int64_t b,
+                        bool upsert)
 {
     char mark[HOUR_MARK_SIZE];
     hour_mark(spool, mark);
     mongoc_collection_t *hours = mongoc_database_get_collection(d->database, COLLECTION_HOURS);
     bson_t *filter = hour_filter(h, mark, b);
-    bson_t *update = hour_update(h, mark, b, 4711);
+    bson_t *update = hour_update(h, form, mark, b, 4711);
     bson_t *opts = BCON_NEW("upsert", BCON_BOOL(upsert));
     bson_t reply;
     bson_error_t e = {0};
@@ -79,16 +80,21 @@ static bool update_hour(const gw_db *d, hour_delta *h, const char *spool, int64_
 }
 
 /* As apply.c does it: an upsert, then the same without. True when one of the two took. `r` is freed. */
-static bool enter_rollup(const gw_db *d, rollup *r, const char *spool, int64_t b)
+static bool enter_in_form(const gw_db *d, rollup *r, hour_form form, const char *spool, int64_t b)
 {
     size_t taken = 0;
     CHECK(rollup_count(r) == 2);
     for (size_t i = 0; i < 2; i++)
-        taken += update_hour(d, rollup_at(r, i), spool, b, true) ||
-                 update_hour(d, rollup_at(r, i), spool, b, false);
+        taken += update_hour(d, rollup_at(r, i), form, spool, b, true) ||
+                 update_hour(d, rollup_at(r, i), form, spool, b, false);
     rollup_free(r);
     CHECK(taken == 0 || taken == 2);
     return taken == 2;
+}
+
+static bool enter_rollup(const gw_db *d, rollup *r, const char *spool, int64_t b)
+{
+    return enter_in_form(d, r, HOUR_FORM_FIT, spool, b);
 }
 
 static bool enter(const gw_db *d, int64_t load_id, const char *spool, int64_t b)
@@ -170,7 +176,7 @@ static void a_higher_load_id_replaces_an_equal_one_adds_a_lower_one_leaves(void 
 
 static bool is_pipeline(rollup *r)
 {
-    bson_t *update = hour_update(rollup_at(r, 0), "m.0102030405", 1, 1);
+    bson_t *update = hour_update(rollup_at(r, 0), HOUR_FORM_FIT, "m.0102030405", 1, 1);
     bool has_stage = gw_bson_has(update, "0");
     bson_destroy(update);
     return has_stage;
@@ -200,10 +206,45 @@ static void an_hour_of_many_models_is_entered_by_a_pipeline(void **state)
     with_mongo(state, enter_wide_hours);
 }
 
+/* So many requests at the highest cost that is taken for one. */
+static rollup *dear_requests(int count, int64_t load_id)
+{
+    rollup *r = rollup_new();
+    CHECK(r);
+    for (int i = 0; i < count; i++) {
+        test_event t;
+        test_event_init(&t);
+        t.e.cost_nano_usd = EVENT_COST_NANO_USD_MAX;
+        t.e.key_load_id = t.e.client_load_id = t.e.owner_load_id = load_id;
+        add_request(r, &t);
+    }
+    return r;
+}
+
+static void enter_more_than_a_figure_holds(const gw_db *d)
+{
+    static const char *const cost[] = {"metrics.cost.estimatedNanoUsd", "ledger.k.costNanoUsd",
+                                       "ledger.k.load.costNanoUsd"};
+    CHECK(enter_rollup(d, dear_requests(5000, 0), "0102030405", 1));
+    CHECK(enter_in_form(d, dear_requests(5000, 0), HOUR_FORM_PIPELINE, "0102030405", 2));
+    CHECK(enter_rollup(d, dear_requests(5000, 7), "0102030405", 3));
+    CHECK(enter_rollup(d, dear_requests(5000, 7), "0102030405", 4));
+    for (size_t i = 0; i < GW_ARRAY_LEN(cost); i++)
+        CHECK(read_figure(d, KEY_HOUR, cost[i]) == INT64_MAX);
+    CHECK(read_figure(d, KEY_HOUR, "metrics.requests.total") == 20000);
+}
+
+static void a_sum_that_is_too_large_stays_at_the_largest_number(void **state)
+{
+    with_mongo(state, enter_more_than_a_figure_holds);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(an_hour_takes_a_claim_once_in_either_form, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_sum_that_is_too_large_stays_at_the_largest_number, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(an_hour_of_many_models_is_entered_by_a_pipeline, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(

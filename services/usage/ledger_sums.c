@@ -1,5 +1,6 @@
 #include "ledger_sums.h"
 
+#include "sums.h"
 #include "usage_collections.h"
 
 #include "core/clock.h"
@@ -37,12 +38,12 @@ static gw_status add_hour(void *arg, const bson_t *hour, gw_error *err)
     if (!gw_bson_date_ms(hour, "date", &date_ms))
         return GW_OK;
     int64_t tokens = figure(a, hour, "tokens");
-    a->to->tokens_this_month += tokens;
-    a->to->cost_nano_usd_this_month += figure(a, hour, "costNanoUsd");
+    sums_add_to(&a->to->tokens_this_month, tokens);
+    sums_add_to(&a->to->cost_nano_usd_this_month, figure(a, hour, "costNanoUsd"));
     if (date_ms < a->day_ms)
         return GW_OK;
-    a->to->tokens_today += tokens;
-    a->to->requests_today += figure(a, hour, "requests");
+    sums_add_to(&a->to->tokens_today, tokens);
+    sums_add_to(&a->to->requests_today, figure(a, hour, "requests"));
     return GW_OK;
 }
 

@@ -214,9 +214,9 @@ static bool add_load(hour_delta *h, gw_str path, int64_t id, const row_facts *f)
         l->requests = l->tokens = l->cost_nano_usd = 0;
     }
     if (id == l->id) {
-        l->requests += f->repeat_count;
-        l->tokens += f->total_tokens;
-        l->cost_nano_usd += f->cost_nano_usd;
+        sums_add_to(&l->requests, f->repeat_count);
+        sums_add_to(&l->tokens, f->total_tokens);
+        sums_add_to(&l->cost_nano_usd, f->cost_nano_usd);
     }
     return true;
 }

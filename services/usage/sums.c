@@ -61,8 +61,8 @@ static figure *figure_at(sums *s, gw_str path)
 void sums_add(sums *s, gw_str path, int64_t value)
 {
     figure *f = figure_at(s, path);
-    if (f && __builtin_add_overflow(f->value, value, &f->value))
-        f->value = value < 0 ? INT64_MIN : INT64_MAX;
+    if (f)
+        sums_add_to(&f->value, value);
 }
 
 void sums_set_double(sums *s, gw_str path, double value)

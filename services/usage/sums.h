@@ -15,6 +15,13 @@
 
 #include <bson/bson.h>
 
+/* Holds at the ends instead of wrapping. */
+static inline void sums_add_to(int64_t *to, int64_t v)
+{
+    if (__builtin_add_overflow(*to, v, to))
+        *to = v < 0 ? INT64_MIN : INT64_MAX;
+}
+
 typedef struct sums sums;
 
 sums *sums_new(void); /* NULL when out of memory */

@@ -1,5 +1,7 @@
 #include "usage_report.h"
 
+#include "sums.h"
+
 #include "core/map.h"
 #include "mongo/bson_read.h"
 
@@ -84,25 +86,18 @@ static usage_figures slice_figures(const bson_t *slice)
     return f;
 }
 
-/* Holds at the ends instead of wrapping, as sums do. */
-static void add(int64_t *to, int64_t v)
-{
-    if (__builtin_add_overflow(*to, v, to))
-        *to = v < 0 ? INT64_MIN : INT64_MAX;
-}
-
 void usage_figures_add(usage_figures *to, const usage_figures *f)
 {
-    add(&to->requests, f->requests);
-    add(&to->successful, f->successful);
-    add(&to->failed, f->failed);
-    add(&to->prompt_tokens, f->prompt_tokens);
-    add(&to->completion_tokens, f->completion_tokens);
-    add(&to->total_tokens, f->total_tokens);
-    add(&to->cached_tokens, f->cached_tokens);
-    add(&to->reasoning_tokens, f->reasoning_tokens);
-    add(&to->cost_nano_usd, f->cost_nano_usd);
-    add(&to->billed_nano_usd, f->billed_nano_usd);
+    sums_add_to(&to->requests, f->requests);
+    sums_add_to(&to->successful, f->successful);
+    sums_add_to(&to->failed, f->failed);
+    sums_add_to(&to->prompt_tokens, f->prompt_tokens);
+    sums_add_to(&to->completion_tokens, f->completion_tokens);
+    sums_add_to(&to->total_tokens, f->total_tokens);
+    sums_add_to(&to->cached_tokens, f->cached_tokens);
+    sums_add_to(&to->reasoning_tokens, f->reasoning_tokens);
+    sums_add_to(&to->cost_nano_usd, f->cost_nano_usd);
+    sums_add_to(&to->billed_nano_usd, f->billed_nano_usd);
 }
 
 /* ---- adding ---- */

@@ -182,6 +182,22 @@ def test_a_spoilt_event_is_set_aside_and_the_others_count(stack: Suite, relay: R
     assert sorted(r["seq"] for r in rejects) == [3, 4, 5, 6] and all(r["reason"] for r in rejects)
 
 
+def test_a_sum_that_is_too_large_stops_no_spool(stack: Suite, relay: RpcClient, spool: Spool) -> None:
+    """A price that is wrong by far: $inc is refused where a sum would leave its 64 bits."""
+    day_ms = int((time.time() - 40 * 24 * 3600) * 1000)
+    spool.add(9500, timestamp_ms=day_ms, cost_nano_usd=10**15)
+    stream = Stream(relay, spool)
+    stream.welcome()
+    for first in range(1, 9501, 500):
+        stream.events(first, 500)
+    stream.acked(9500)
+    settled(stack, spool, 9500)
+    stream.close()
+    for collection in ("api_metrics_hourly", "api_metrics"):
+        costs = [d["metrics"]["cost"]["estimatedNanoUsd"] for d in stack.mongo()[collection].find({"apiKeyId": spool.api_key_id})]
+        assert costs == [2**63 - 1], collection
+
+
 def test_a_refusal_counts_under_its_route_and_names_with_dots_are_safe(stack: Suite, relay: RpcClient, spool: Spool) -> None:
     spool.add(1, model="made.up.$name", status_code=404, outcome="refused", error="model_not_found", upstream_accepted=False, attempts=0)
     spool.add(1, model="gpt-4.1", upstream_accepted=True)

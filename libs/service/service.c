@@ -235,7 +235,7 @@ void gw_service_close_for_command(gw_service *s)
 static void close_all(gw_service *s)
 {
     gw_file_watch_free(s->watch);
-    s->kind->close(s->app);
+    service_close_app(s);
     gw_service_close_for_command(s);
     gw_metrics_free(s->metrics);
 }

@@ -68,6 +68,10 @@ typedef struct gw_service_kind {
 
     /* Frees every part; the loop does not run any more. */
     void (*close)(void *app);
+
+    /* A close() that takes longer, since a store hangs, is cut: the log says `close_cut`, and the process ends with 0 as it is.
+     * For services that lose nothing by a kill -9. 0: it takes its time. */
+    int64_t close_max_ms;
 } gw_service_kind;
 
 struct gw_service {

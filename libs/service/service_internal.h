@@ -15,6 +15,9 @@ static inline gw_service_conf service_common(const gw_service *s)
 
 void service_set_log_level(gw_service *s);
 
+/* service_close.c: close() of the app, within close_max_ms. */
+void service_close_app(gw_service *s);
+
 /* service_trust.c */
 GW_CHECK gw_status service_open_trust(gw_service *s, gw_error *err);
 void service_reload_tokens(const gw_service *s);

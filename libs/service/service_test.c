@@ -27,6 +27,7 @@
 #define PATIENCE_MS 20000
 #define MOTTO_STUCK "stuck" /* with it the drain never ends, */
 #define BIRTH_FAILS "fails" /* with this the start */
+#define BIRTH_HANGS "hangs" /* and with this close() */
 
 /* ---- the process: its hooks say in the log when they are called ---- */
 
@@ -78,7 +79,11 @@ static void drain(void *arg)
 
 static void close_app(void *arg)
 {
-    gw_log_info(((app *)arg)->service->log, "app_closed");
+    app *a = arg;
+    const test_conf *conf = a->service->conf;
+    gw_log_info(a->service->log, "app_closed");
+    while (strcmp(conf->birth, BIRTH_HANGS) == 0)
+        (void)pause();
 }
 
 static bool command(gw_service *s, int *ret_exit_status)
@@ -104,12 +109,14 @@ static const gw_service_kind kind = {
     .reload = reload,
     .drain = drain,
     .close = close_app,
+    .close_max_ms = PATIENCE_MS,
 };
 
 /* ---- the test: starts it, reads its log, sends signals ---- */
 
 typedef struct fixture {
     char folder[32], settings[64], tokens[64], home[64];
+    int64_t close_max_ms; /* 0: as of the kind */
     pid_t pid;
     int log_fd;
     char log[65536];
@@ -142,10 +149,12 @@ static void start(fixture *f, const char *argument)
         char name[] = "tested", flag[] = "--config", word[32] = "";
         char *argv[] = {name, flag, f->settings, argument ? word : NULL, NULL};
         static app a;
+        gw_service_kind mine = kind;
+        mine.close_max_ms = f->close_max_ms ? f->close_max_ms : kind.close_max_ms;
         if (argument)
             (void)snprintf(word, sizeof(word), "%s", argument);
         (void)dup2(fds[1], STDERR_FILENO);
-        _exit(gw_service_main(&kind, &a, argument ? 4 : 3, argv));
+        _exit(gw_service_main(&mine, &a, argument ? 4 : 3, argv));
     }
     (void)close(fds[1]);
     f->log_fd = fds[0];
@@ -238,6 +247,19 @@ static void sigterm_takes_the_process_apart_in_order(void **state)
     await(f, "app_drains");
     await(f, "service_stopped");
     await(f, "app_closed");
+    expect_exit(f, 0);
+}
+
+static void a_close_that_hangs_is_cut(void **state)
+{
+    fixture *f = *state;
+    f->close_max_ms = 50;
+    write_settings(f, "birth: " BIRTH_HANGS "\n");
+    start(f, NULL);
+    await(f, "service_started");
+    assert_int_equal(kill(f->pid, SIGTERM), 0);
+    await(f, "app_closed");
+    await(f, "close_cut");
     expect_exit(f, 0);
 }
 
@@ -381,6 +403,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(sigterm_takes_the_process_apart_in_order),
+        TEST(a_close_that_hangs_is_cut),
         TEST(a_second_signal_ends_a_drain_that_is_stuck),
         TEST(nothing_is_drained_before_the_delay_is_over),
         TEST(a_start_that_fails_says_why_and_ends_with_1),

@@ -17,6 +17,7 @@
 #define INDEX_RETRY_MS 1000
 #define SETTLE_POLL_MS 20
 #define SETTLE_MAX_MS  5000
+#define CLOSE_MAX_MS   2000 /* a MongoDB that hangs is waited for in close() for 13 s and more */
 
 typedef struct app {
     gw_service *service;
@@ -101,11 +102,12 @@ static void start_indexes(void *arg)
 
 /* ---- drain ---- */
 
-/* What is claimed is applied before the process goes. */
+/* What is claimed is applied before the process goes, if MongoDB takes it; else by whom the relay turns to. */
 static void settle(void *arg)
 {
     app *a = (app *)arg;
-    if (!ingest_is_idle(a->ingest) && gw_loop_now_ms(a->loop) < a->settle_until_ms) {
+    if (!ingest_is_idle(a->ingest) && gw_mongo_is_up(a->mongo) &&
+        gw_loop_now_ms(a->loop) < a->settle_until_ms) {
         gw_timer_set(a->loop, &a->timer, SETTLE_POLL_MS);
         return;
     }
@@ -356,6 +358,7 @@ int main(int argc, char **argv)
         .reload = reload,
         .drain = drain,
         .close = close_app,
+        .close_max_ms = CLOSE_MAX_MS,
     };
     app a = {0};
     return gw_service_main(&kind, &a, argc, argv);

@@ -184,6 +184,26 @@ def test_a_call_in_flight_is_answered_though_its_service_stops(stack: Suite, pro
     assert process.wait() == 0
 
 
+GRACE_SECONDS, SETTLE_SECONDS, CLOSE_SECONDS = 10, 5, 2
+
+
+@pytest.mark.parametrize("process", ["usage"], indirect=True)
+def test_usage_ends_in_its_time_though_mongodb_hangs_and_nothing_is_lost(stack: Suite, process: Process, frozen_mongo: Process) -> None:
+    key = stack.make_key()["key"]
+    answers = {"before": stack.chat(key)}
+    stack.rows_of(answers)
+    frozen_mongo.send(signal.SIGSTOP)
+    answers |= {f"meanwhile {i}": stack.chat(key) for i in range(3)}
+    began = time.monotonic()
+    begin_shutdown(process)
+    assert process.wait() == 0
+    assert time.monotonic() - began < DELAY_SECONDS + GRACE_SECONDS + SETTLE_SECONDS + CLOSE_SECONDS + PATIENCE
+    assert process.events("close_cut")
+    frozen_mongo.send(signal.SIGCONT)
+    process.start()
+    assert all(row["response"]["statusCode"] == 200 for row in stack.rows_of(answers).values())
+
+
 @pytest.mark.parametrize("process", ["admin-gw"], indirect=True)
 def test_a_rest_call_in_flight_is_answered_though_admin_gw_stops(stack: Suite, process: Process, frozen_mongo: Process) -> None:
     frozen_mongo.send(signal.SIGSTOP)

@@ -11,10 +11,8 @@
 #pragma once
 
 #include "balance_store.h"
+#include "shared_reads.h"
 
-#include "core/list.h"
-#include "log/log.h"
-#include "loop/loop.h"
 #include "metrics/metrics.h"
 
 #define BALANCE_READS_MAX 2
@@ -46,14 +44,6 @@ balance_book *balance_book_new(gw_loop *l, const balance_book_options *o);
 void balance_book_free(balance_book *b);
 GW_DEFINE_FREEP(balance_book)
 
-/* Embedded in the asker. `done` once, on the loop, never inside balance_book_check(). */
-typedef struct balance_wait {
-    gw_list node;
-    void (*done)(void *arg, balance_answer answer);
-    void *arg;
-} balance_wait;
-
-/* `w` is used when the answer is BALANCE_WAITS, and stays then until `done` or balance_book_forget(). */
+/* `w` is used when the answer is BALANCE_WAITS, and stays then until `done`, when asking again is worth it, or shared_wait_forget(). */
 balance_answer balance_book_check(balance_book *b, const uint8_t user[BALANCE_USER_BYTES],
-                                  balance_wait *w);
-void balance_book_forget(balance_wait *w); /* the asker goes away before `done` */
+                                  shared_wait *w);

@@ -16,7 +16,9 @@ typedef struct fake_store {
 } fake_store;
 
 typedef struct asker {
-    balance_wait wait;
+    shared_wait wait;
+    balance_book *book;
+    uint8_t user[BALANCE_USER_BYTES];
     balance_answer answer; /* BALANCE_WAITS until it was told */
     unsigned told;
 } asker;
@@ -48,21 +50,27 @@ static void answer(fixture *f, gw_status rc, balance_state state)
     q->done(q, rc, &err);
 }
 
-static void on_told(void *arg, balance_answer said)
+static balance_answer look(asker *a)
+{
+    a->answer = balance_book_check(a->book, a->user, &a->wait);
+    return a->answer;
+}
+
+/* Who was told asks again. */
+static void on_told(void *arg)
 {
     asker *a = arg;
-    a->answer = said;
     a->told++;
+    (void)look(a);
 }
 
 /* Of the user of that number, by the asker of the same, or of another. */
 static balance_answer ask_of(fixture *f, unsigned asker_number, uint8_t user_number)
 {
     asker *a = &f->askers[asker_number];
-    const uint8_t user[BALANCE_USER_BYTES] = {[11] = user_number};
-    *a = (asker){.wait = {.done = on_told, .arg = a}};
-    a->answer = balance_book_check(f->book, user, &a->wait);
-    return a->answer;
+    *a =
+        (asker){.wait = {.done = on_told, .arg = a}, .book = f->book, .user = {[11] = user_number}};
+    return look(a);
 }
 
 static balance_answer ask(fixture *f, unsigned number)
@@ -153,7 +161,7 @@ static void few_reads_are_under_way_and_the_others_follow_in_order(void **state)
     for (unsigned i = 0; i < USERS; i++)
         assert_int_equal(ask(f, i), BALANCE_WAITS);
     assert_int_equal(f->store.count, BALANCE_READS_MAX);
-    balance_book_forget(&f->askers[2].wait); /* nobody wants to know of the third any more */
+    shared_wait_forget(&f->askers[2].wait); /* nobody wants to know of the third any more */
     for (unsigned i = 0; i < USERS; i++) {
         if (i == 2)
             continue;
@@ -223,12 +231,12 @@ static void who_has_gone_is_not_told(void **state)
     fixture *f = *state;
     assert_int_equal(ask_of(f, 0, 1), BALANCE_WAITS);
     assert_int_equal(ask_of(f, 1, 1), BALANCE_WAITS);
-    balance_book_forget(&f->askers[0].wait);
+    shared_wait_forget(&f->askers[0].wait);
     answer(f, GW_OK, BALANCE_ENOUGH);
     assert_int_equal(f->askers[0].told, 0);
     assert_int_equal(f->askers[1].told, 1);
     assert_int_equal(ask_of(f, 0, 2), BALANCE_WAITS);
-    balance_book_forget(&f->askers[0].wait);
+    shared_wait_forget(&f->askers[0].wait);
     pass(f, BALANCE_WAIT_MS); /* nobody waits: this is no failure */
     assert_int_equal(ask_of(f, 1, 3), BALANCE_WAITS);
     answer(f, GW_OK, BALANCE_ENOUGH);
@@ -239,18 +247,21 @@ static void who_has_gone_is_not_told(void **state)
 static void users_are_bounded(void **state)
 {
     fixture *f = *state;
-    const uint8_t first[BALANCE_USER_BYTES] = {0}, second[BALANCE_USER_BYTES] = {[0] = 1};
     asker *a = &f->askers[0];
+    *a = (asker){.wait = {.done = on_told, .arg = a}, .book = f->book};
     for (unsigned i = 0; i <= BALANCE_USERS_MAX; i++) {
-        const uint8_t user[BALANCE_USER_BYTES] = {(uint8_t)i, (uint8_t)(i >> 8)};
-        *a = (asker){.wait = {.done = on_told, .arg = a}};
+        memset(a->user, 0, sizeof(a->user));
         if (i == BALANCE_USERS_MAX)
-            assert_int_equal(balance_book_check(f->book, first, &a->wait), BALANCE_IS_ENOUGH);
-        assert_int_equal(balance_book_check(f->book, user, &a->wait), BALANCE_WAITS);
+            assert_int_equal(look(a), BALANCE_IS_ENOUGH);
+        a->user[0] = (uint8_t)i;
+        a->user[1] = (uint8_t)(i >> 8);
+        assert_int_equal(look(a), BALANCE_WAITS);
         answer(f, GW_OK, BALANCE_ENOUGH);
     }
-    assert_int_equal(balance_book_check(f->book, first, &a->wait), BALANCE_IS_ENOUGH);
-    assert_int_equal(balance_book_check(f->book, second, &a->wait), BALANCE_WAITS);
+    memset(a->user, 0, sizeof(a->user)); /* the first */
+    assert_int_equal(look(a), BALANCE_IS_ENOUGH);
+    a->user[0] = 1; /* the second */
+    assert_int_equal(look(a), BALANCE_WAITS);
     answer(f, GW_OK, BALANCE_ENOUGH);
 }
 
@@ -258,14 +269,13 @@ static void users_are_bounded(void **state)
 static gw_status look_once(void *arg)
 {
     fixture *f = arg;
-    const uint8_t user[BALANCE_USER_BYTES] = {9};
     const balance_book_options o = {.store = &f->store.base};
     asker *a = &f->askers[0];
     gw_auto(balance_book) book = balance_book_new(f->loop, &o);
     if (!book)
         return GW_ERR_NO_MEMORY;
-    *a = (asker){.wait = {.done = on_told, .arg = a}};
-    if (balance_book_check(book, user, &a->wait) == BALANCE_IS_UNKNOWN)
+    *a = (asker){.wait = {.done = on_told, .arg = a}, .book = book, .user = {9}};
+    if (look(a) == BALANCE_IS_UNKNOWN)
         return GW_ERR_NO_MEMORY;
     answer(f, GW_OK, BALANCE_ENOUGH);
     return a->told == 1 ? GW_OK : GW_ERR_INTERNAL;

@@ -7,19 +7,15 @@
 #include "user_key.h"
 
 struct balance_check {
-    balance_wait wait;
+    shared_wait wait;
     bool waits;
-    bool has_come; /* and was not looked at yet */
-    balance_answer answer;
 };
 
-static void on_balance(void *arg, balance_answer answer)
+static void on_balance(void *arg)
 {
     relay_request *r = arg;
 
     r->balance->waits = false;
-    r->balance->has_come = true;
-    r->balance->answer = answer;
     r->operations--;
     relay_request_wake(r);
 }
@@ -76,20 +72,19 @@ static gw_status make_check(relay_request *r, gw_error *err)
     return GW_OK;
 }
 
+/* The book remembers what it told of: who was woken asks again. */
 static balance_answer look(relay_request *r)
 {
     struct balance_check *c = r->balance;
 
     if (c->waits)
         return BALANCE_WAITS;
-    if (!c->has_come)
-        c->answer = balance_book_check(r->core->balances, r->policy->user_oid, &c->wait);
-    c->has_come = false;
-    if (c->answer == BALANCE_WAITS) {
+    balance_answer answer = balance_book_check(r->core->balances, r->policy->user_oid, &c->wait);
+    if (answer == BALANCE_WAITS) {
         c->waits = true;
         r->operations++;
     }
-    return c->answer;
+    return answer;
 }
 
 bool relay_request_has_balance(relay_request *r)
@@ -111,7 +106,7 @@ void relay_request_leave_balance(relay_request *r)
 {
     if (!r->balance || !r->balance->waits)
         return;
-    balance_book_forget(&r->balance->wait);
+    shared_wait_forget(&r->balance->wait);
     r->balance->waits = false;
     r->operations--;
 }

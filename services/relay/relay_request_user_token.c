@@ -7,7 +7,7 @@
 #include "user_key.h"
 
 struct token_check {
-    user_token_wait wait;
+    shared_wait wait;
     bool waits;
 };
 
@@ -100,7 +100,7 @@ void relay_request_leave_user_token(relay_request *r)
 {
     if (!r->token_check || !r->token_check->waits)
         return;
-    user_token_book_forget(&r->token_check->wait);
+    shared_wait_forget(&r->token_check->wait);
     r->token_check->waits = false;
     r->operations--;
 }

@@ -7,32 +7,24 @@
 
 #include <stdlib.h>
 
-/* What is known of a user at an audience, and who waits to know. */
+/* What is known of a user at an audience. */
 typedef struct token_entry {
+    shared_read read;
     user_token_book *book;
-    gw_list
-        node; /* of book->idle, least recently asked for first; of book->queue before its read */
     user_token_query query;
-    bool is_queued, is_reading;
     bool is_known; /* the query's state and token */
     unsigned signer_number; /* of whom it is, or is being asked of */
     int64_t asked_ms; /* when its read began */
-    gw_list waits;
-    gw_timer limit; /* of the waits */
     size_t name_len;
     char name[]; /* of the map: the user's id and the audience */
 } token_entry;
 
 struct user_token_book {
-    gw_loop *loop;
+    shared_reads reads;
     user_token_book_options o;
     oidc_signer *signer; /* NULL: none yet */
     unsigned signer_number; /* a new one with each */
     gw_map *entries; /* by name */
-    gw_list idle, queue;
-    unsigned reads;
-    bool is_failing;
-    int64_t tried_ms; /* while it fails: the last try */
 };
 
 static void drop_token(token_entry *e)
@@ -56,110 +48,31 @@ static void count(const user_token_book *b, user_token_answer answer)
         gw_metric_count(b->o.metrics, M_relay_user_sign_ins_total, gw_str_of(names[answer]));
 }
 
-/* An asker may go away, or others come, while one is told. */
-static void tell_all(token_entry *e)
-{
-    gw_list told;
-    gw_list *node;
-
-    gw_timer_cancel(e->book->loop, &e->limit);
-    gw_list_init(&told);
-    while ((node = gw_list_pop_front(&e->waits)))
-        gw_list_push_back(&told, node);
-    while ((node = gw_list_pop_front(&told))) { /* the entry may be gone by now */
-        user_token_wait *w = GW_CONTAINER_OF(node, user_token_wait, node);
-        gw_list_init(&w->node);
-        w->done(w->arg);
-    }
-}
-
-static void note_failure(user_token_book *b, const gw_error *err)
-{
-    b->tried_ms = gw_loop_now_ms(b->loop);
-    if (!b->is_failing)
-        gw_log_warn(b->o.log, "librechat_users_lost", gw_kv_error(err));
-    b->is_failing = true;
-}
-
-static void note_success(user_token_book *b)
-{
-    if (b->is_failing)
-        gw_log_info(b->o.log, "librechat_users_found");
-    b->is_failing = false;
-}
-
 /* ---- reads ---- */
 
-static void read_now(token_entry *e)
+static void begin(shared_read *r)
 {
+    token_entry *e = GW_CONTAINER_OF(r, token_entry, read);
     user_token_book *b = e->book;
 
     drop_token(e);
-    e->is_reading = true;
     e->signer_number = b->signer_number;
-    e->asked_ms = gw_loop_now_ms(b->loop);
+    e->asked_ms = gw_loop_now_ms(b->reads.loop);
     e->query.signer = oidc_signer_ref(b->signer);
-    e->query.now_s = gw_clock_wall_ms(gw_loop_clock(b->loop)) / 1000;
-    b->reads++;
+    e->query.now_s = gw_clock_wall_ms(gw_loop_clock(b->reads.loop)) / 1000;
     b->o.store->ops->find(b->o.store, &e->query);
-}
-
-static void read_next(user_token_book *b)
-{
-    gw_list *node;
-
-    while (b->reads < USER_TOKEN_READS_MAX && (node = gw_list_pop_front(&b->queue))) {
-        token_entry *e = GW_CONTAINER_OF(node, token_entry, node);
-        gw_list_init(&e->node);
-        e->is_queued = false;
-        if (gw_list_is_empty(&e->waits)) /* nobody wants to know any more */
-            gw_list_push_back(&b->idle, &e->node);
-        else
-            read_now(e);
-    }
-}
-
-static void put_into_queue(token_entry *e)
-{
-    gw_list_push_back(&e->book->queue, &e->node);
-    e->is_queued = true;
 }
 
 static void on_read(user_token_query *q, gw_status rc, const gw_error *err)
 {
     token_entry *e = GW_CONTAINER_OF(q, token_entry, query);
-    user_token_book *b = e->book;
+    bool is_outdated = e->signer_number != e->book->signer_number;
 
-    b->reads--;
-    e->is_reading = false;
     oidc_signer_unref(gw_steal(&q->signer));
     e->is_known = rc == GW_OK;
-    if (rc == GW_OK)
-        note_success(b);
-    else
-        note_failure(b, err);
-    if (rc != GW_OK || e->signer_number != b->signer_number)
+    if (rc != GW_OK || is_outdated)
         drop_token(e);
-    if (rc == GW_OK && !e->is_known && !gw_list_is_empty(&e->waits)) {
-        put_into_queue(e); /* once more, with the key of now */
-    } else {
-        gw_list_push_back(&b->idle, &e->node);
-        tell_all(e);
-    }
-    read_next(b);
-}
-
-static void on_limit(void *arg)
-{
-    token_entry *e = arg;
-    gw_error err;
-
-    if (gw_list_is_empty(&e->waits))
-        return;
-    (void)gw_fail(&err, GW_ERR_DEADLINE_EXCEEDED, "a user was not read within %d ms",
-                  USER_TOKEN_WAIT_MS);
-    note_failure(e->book, &err);
-    tell_all(e);
+    shared_read_ended(&e->read, rc, err, is_outdated); /* once more, with the key of now */
 }
 
 /* ---- entries ---- */
@@ -168,19 +81,18 @@ static void entry_free(void *arg)
 {
     token_entry *e = arg;
 
-    gw_list_remove(&e->node);
-    gw_timer_cancel(e->book->loop, &e->limit);
+    shared_read_fini(&e->read);
     drop_token(e);
     free(e);
 }
 
 static void make_room(user_token_book *b)
 {
-    gw_list *oldest;
+    shared_read *oldest = shared_reads_oldest(&b->reads);
 
-    if (gw_map_count(b->entries) < USER_TOKENS_MAX || !(oldest = gw_list_first(&b->idle)))
+    if (!oldest || gw_map_count(b->entries) < USER_TOKENS_MAX)
         return;
-    const token_entry *e = GW_CONTAINER_OF(oldest, token_entry, node);
+    const token_entry *e = GW_CONTAINER_OF(oldest, token_entry, read);
     (void)gw_map_remove(b->entries, gw_str_n(e->name, e->name_len));
 }
 
@@ -196,13 +108,11 @@ static token_entry *make_entry(user_token_book *b, gw_str name)
     memcpy(e->query.user, name.ptr, USER_TOKEN_ID_BYTES);
     e->query.audience = gw_str_slice(gw_str_n(e->name, name.len), USER_TOKEN_ID_BYTES, name.len);
     e->query.done = on_read;
-    gw_list_init(&e->waits);
-    gw_timer_init(&e->limit, on_limit, e);
     if (!gw_map_put(b->entries, name, e)) {
         free(e);
         return NULL;
     }
-    gw_list_push_back(&b->idle, &e->node);
+    shared_read_init(&e->read, &b->reads);
     return e;
 }
 
@@ -271,48 +181,21 @@ static user_token_answer tell(const token_entry *e, gw_arena *arena, gw_str *ret
     }
 }
 
-static user_token_answer wait_for(token_entry *e, user_token_wait *w)
-{
-    user_token_book *b = e->book;
-    int64_t now_ms = gw_loop_now_ms(b->loop);
-
-    if (!b->signer || (b->is_failing && now_ms - b->tried_ms < USER_TOKEN_RETRY_MS))
-        return USER_TOKEN_IS_UNKNOWN;
-    if (b->is_failing)
-        b->tried_ms = now_ms; /* this is the try */
-    if (gw_list_is_empty(&e->waits))
-        gw_timer_set(b->loop, &e->limit, USER_TOKEN_WAIT_MS);
-    gw_list_push_back(&e->waits, &w->node);
-    if (!e->is_queued && !e->is_reading) {
-        gw_list_remove(&e->node);
-        put_into_queue(e);
-        read_next(b);
-    }
-    return USER_TOKEN_WAITS;
-}
-
 user_token_answer user_token_book_get(user_token_book *b, const uint8_t user[USER_TOKEN_ID_BYTES],
-                                      gw_str audience, gw_arena *arena, gw_str *ret,
-                                      user_token_wait *w)
+                                      gw_str audience, gw_arena *arena, gw_str *ret, shared_wait *w)
 {
     token_entry *e = entry_of(b, user, audience);
     user_token_answer answer = USER_TOKEN_IS_UNKNOWN;
 
     gw_list_init(&w->node);
+    if (e && is_fresh(e, gw_loop_now_ms(b->reads.loop)))
+        answer = tell(e, arena, ret);
+    else if (e && b->signer && shared_read_ask(&e->read, w))
+        return USER_TOKEN_WAITS;
     if (e)
-        answer = is_fresh(e, gw_loop_now_ms(b->loop)) ? tell(e, arena, ret) : wait_for(e, w);
-    if (e && !e->is_queued && !e->is_reading) { /* asked for just now */
-        gw_list_remove(&e->node);
-        gw_list_push_back(&b->idle, &e->node);
-    }
-    if (answer != USER_TOKEN_WAITS)
-        count(b, answer);
+        shared_read_used(&e->read);
+    count(b, answer);
     return answer;
-}
-
-void user_token_book_forget(user_token_wait *w)
-{
-    gw_list_remove(&w->node);
 }
 
 /* ---- life ---- */
@@ -337,10 +220,16 @@ user_token_book *user_token_book_new(gw_loop *l, const user_token_book_options *
 
     if (!b)
         return NULL;
-    b->loop = l;
     b->o = *o;
-    gw_list_init(&b->idle);
-    gw_list_init(&b->queue);
+    shared_reads_init(&b->reads, l,
+                      &(shared_reads_options){.reads_max = USER_TOKEN_READS_MAX,
+                                              .wait_ms = USER_TOKEN_WAIT_MS,
+                                              .retry_ms = USER_TOKEN_RETRY_MS,
+                                              .what = "a user",
+                                              .lost = "librechat_users_lost",
+                                              .found = "librechat_users_found",
+                                              .begin = begin,
+                                              .log = o->log});
     b->entries = gw_map_new(entry_free);
     if (b->entries)
         return b;

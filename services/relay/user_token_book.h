@@ -9,11 +9,9 @@
  */
 #pragma once
 
+#include "shared_reads.h"
 #include "user_token_store.h"
 
-#include "core/list.h"
-#include "log/log.h"
-#include "loop/loop.h"
 #include "metrics/metrics.h"
 
 #define USER_TOKEN_READS_MAX 2
@@ -54,18 +52,10 @@ void user_token_book_set_signer(user_token_book *b, oidc_signer *s);
 /* RFC 7517 §5, of the signer; "" without one. Good until there is another. */
 gw_str user_token_book_jwks(const user_token_book *b);
 
-/* Embedded in the asker. `done` once, on the loop, never inside user_token_book_get(): asking again is worth it. */
-typedef struct user_token_wait {
-    gw_list node;
-    void (*done)(void *arg);
-    void *arg;
-} user_token_wait;
-
 /*
- * GIVEN: *ret, in `arena`, wiped with it. `w` is used when the answer is WAITS, and stays then until `done` or
- * user_token_book_forget().
+ * GIVEN: *ret, in `arena`, wiped with it. `w` is used when the answer is WAITS, and stays then until `done`, when
+ * asking again is worth it, or shared_wait_forget().
  */
 user_token_answer user_token_book_get(user_token_book *b, const uint8_t user[USER_TOKEN_ID_BYTES],
                                       gw_str audience, gw_arena *arena, gw_str *ret,
-                                      user_token_wait *w);
-void user_token_book_forget(user_token_wait *w); /* the asker goes away before `done` */
+                                      shared_wait *w);

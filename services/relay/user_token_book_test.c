@@ -17,7 +17,7 @@ typedef struct fake_store {
 } fake_store;
 
 typedef struct asker {
-    user_token_wait wait;
+    shared_wait wait;
     unsigned told;
 } asker;
 
@@ -210,7 +210,7 @@ static void few_reads_are_under_way_and_the_others_follow(void **state)
     for (unsigned i = 0; i < 4; i++)
         assert_int_equal(ask(f, i), USER_TOKEN_WAITS);
     assert_int_equal(f->store.count, USER_TOKEN_READS_MAX);
-    user_token_book_forget(&f->askers[2].wait); /* nobody wants to know any more */
+    shared_wait_forget(&f->askers[2].wait); /* nobody wants to know any more */
     answer(f, GW_OK, USER_TOKEN_SIGNED);
     assert_int_equal(f->store.count, 2);
     assert_int_equal(f->store.asked[1]->user[11], 3);
@@ -281,7 +281,7 @@ static void many_users_are_remembered_and_no_more(void **state)
     const uint8_t first[USER_TOKEN_ID_BYTES] = {0, 0, 1},
                   last[USER_TOKEN_ID_BYTES] = {(USER_TOKENS_MAX + 49) >> 8,
                                                (USER_TOKENS_MAX + 49) & 0xff, 1};
-    user_token_wait *w = &f->askers[0].wait;
+    shared_wait *w = &f->askers[0].wait;
     assert_int_equal(user_token_book_get(f->book, last, GW_STR(AUDIENCE), f->arena, &ret, w),
                      USER_TOKEN_IS_LOCAL);
     assert_int_equal(user_token_book_get(f->book, first, GW_STR(AUDIENCE), f->arena, &ret, w),

@@ -61,6 +61,9 @@ GW_CHECK gw_status relay_app_open(void *app, gw_service *service, gw_error *err)
 void relay_app_reload(void *app);
 uint64_t relay_app_descriptors(const void *conf);
 
+/* relay_app_rpc.c: after all that its services use. */
+GW_CHECK gw_status relay_app_open_rpc(relay_app *a, gw_error *err);
+
 /* relay_app_sign_in.c: the keys and tokens that sign users in, with RELAY_OIDC_ISSUER. */
 GW_CHECK gw_status relay_app_open_sign_in(relay_app *a, gw_error *err);
 void relay_app_reload_signer(relay_app *a); /* files that cannot be used change nothing */

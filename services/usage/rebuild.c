@@ -175,20 +175,67 @@ static gw_status update_hour(hour_read *r, const char *id, const hour_doc *h, bo
                             "make an hour again", err);
 }
 
-/* The hour's rows may have begun to expire when there is none before them. */
-static gw_status rows_may_be_gone(const hour_read *r, bool *ret, gw_error *err)
+static gw_status find_rows(const hour_read *r, int64_t hour_ms, bool *ret, gw_error *err)
 {
     gw_db_auto_bson filter = BSON_INITIALIZER;
     gw_db_auto_bson opts = BSON_INITIALIZER;
     bson_t range;
-    bool found = false;
+    *ret = false;
     (void)BSON_APPEND_DOCUMENT_BEGIN(&filter, "timestamp", &range);
-    (void)BSON_APPEND_DATE_TIME(&range, "$lt", r->hour_ms);
+    (void)BSON_APPEND_DATE_TIME(&range, "$gte", hour_ms);
+    (void)BSON_APPEND_DATE_TIME(&range, "$lt", hour_ms + GW_MS_PER_HOUR);
     (void)bson_append_document_end(&filter, &range);
     (void)BSON_APPEND_INT64(&opts, "limit", 1);
-    gw_status rc = doc_store_find(r->s->store, COLLECTION_ROWS, &filter, &opts, note_found, &found,
-                                  "look for older rows", err);
-    *ret = !found;
+    return doc_store_find(r->s->store, COLLECTION_ROWS, &filter, &opts, note_found, ret,
+                          "look for older rows", err);
+}
+
+static gw_status note_latest(void *arg, const bson_t *hour, gw_error *err)
+{
+    int64_t *latest_ms = (int64_t *)arg;
+    int64_t date_ms;
+    (void)err;
+    if (gw_bson_date_ms(hour, "date", &date_ms))
+        *latest_ms = GW_MAX(*latest_ms, date_ms);
+    return GW_OK;
+}
+
+/* *ret: when the hour before this one began that had requests; -1: there is none whose rows would be kept. */
+static gw_status find_hour_before(const hour_read *r, int64_t *ret, gw_error *err)
+{
+    gw_db_auto_bson filter = BSON_INITIALIZER;
+    bson_t range;
+    bson_t *opts = BCON_NEW("projection", "{", "date", BCON_INT32(1), "}");
+    *ret = -1;
+    (void)BSON_APPEND_UTF8(&filter, "apiKeyId", ALL_KEYS);
+    (void)BSON_APPEND_DOCUMENT_BEGIN(&filter, "date", &range);
+    (void)BSON_APPEND_DATE_TIME(&range, "$gte", r->s->now_ms - r->o->retention_ms);
+    (void)BSON_APPEND_DATE_TIME(&range, "$lt", r->hour_ms);
+    (void)bson_append_document_end(&filter, &range);
+    gw_status rc = doc_store_find(r->s->store, COLLECTION_HOURS, &filter, opts, note_latest, ret,
+                                  "look for the hour before", err);
+    bson_destroy(opts);
+    return rc;
+}
+
+/*
+ * Rows expire from the oldest on: those of the hour may be gone when it has none, or the hour before has none. That there are older
+ * ones says nothing: an event may have been under way for days, and rows may have been kept for less than they are now.
+ */
+static gw_status rows_may_be_gone(hour_read *r, bool *ret, gw_error *err)
+{
+    int64_t before_ms = -1;
+    bool found = false;
+    gw_status rc = GW_OK;
+    if (!r->knows_gone && r->row_count > 0)
+        rc = find_hour_before(r, &before_ms, err);
+    if (rc == GW_OK && before_ms >= 0)
+        rc = find_rows(r, before_ms, &found, err);
+    if (rc == GW_OK && !r->knows_gone) {
+        r->knows_gone = true;
+        r->gone = !found;
+    }
+    *ret = r->gone;
     return rc;
 }
 

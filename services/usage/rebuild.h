@@ -37,8 +37,7 @@ typedef struct rebuild_report {
     int64_t differing; /* documents */
     int64_t differences; /* figures */
     int64_t rewritten; /* documents */
-    int64_t
-        kept; /* documents with more than the oldest rows have: these may have begun to expire */
+    int64_t kept; /* documents with more than their rows have, which may have begun to expire */
 } rebuild_report;
 
 /*

@@ -25,6 +25,7 @@ typedef struct hour_read {
     gw_map *docs; /* id → hour_doc */
     rollup *rows;
     int64_t row_count;
+    bool knows_gone, gone; /* rows of the hour may have expired */
     bool settled; /* every claim that touches the hour is in it */
     char pending[SPOOL_ID_SIZE]; /* a spool whose claim is not */
     bson_t marks; /* m.S = n of all spools, for a document that is missing */

@@ -298,6 +298,39 @@ static void rebuild_what_has_expired(const spool_db *s)
     CHECK(r.differences == 1 && r.kept == 1 && r.rewritten == 0);
 }
 
+/* An hour of all keys whose rows have expired. */
+static void insert_expired_hour(const spool_db *s, const char *id, int64_t date_ms)
+{
+    CHECK_OK(doc_store_insert(s->store, COLLECTION_HOURS,
+                              BCON_NEW("_id", BCON_UTF8(id), "apiKeyId", BCON_UTF8(ALL_KEYS),
+                                       "date", BCON_DATE_TIME(date_ms), "metrics", "{", "requests",
+                                       "{", "total", BCON_INT64(5), "}", "}", "rev", BCON_INT64(1)),
+                              "make an hour", err));
+}
+
+/*
+ * Rows were kept for less than an hour, now they are kept for long, and an event that was long under way is older than all that
+ * have gone: the hour before has lost its rows, this one may have lost some.
+ */
+static void rebuild_what_expired_under_an_older_setting(const spool_db *s)
+{
+    told t;
+    int64_t hour_ms = TEST_NOW_MS / GW_MS_PER_HOUR * GW_MS_PER_HOUR;
+    make_known(s, SPOOL);
+    make_known(s, OTHER_SPOOL);
+    take_and_apply(s, SPOOL, claim_of(1, 0, 4, 0));
+    take_and_apply(s, OTHER_SPOOL, claim_of(2, 0, 1, 5 * GW_MS_PER_HOUR));
+    insert_expired_hour(s, "*|2025-11-22T23", hour_ms - 2 * GW_MS_PER_HOUR);
+    add_to_hour(s, "metrics.requests.total", 3);
+    rebuild_report r = rebuild(s, false, &t);
+    CHECK(r.differences == 2 && r.kept == 2 && r.rewritten == 0);
+}
+
+static void sums_do_not_shrink_because_rows_have_expired_under_an_older_setting(void **state)
+{
+    with_spools(state, rebuild_what_expired_under_an_older_setting);
+}
+
 static void sums_do_not_shrink_because_rows_expire(void **state)
 {
     with_spools(state, rebuild_what_has_expired);
@@ -313,6 +346,7 @@ int main(void)
         STORE_TEST(the_hour_of_a_busy_spool_is_rebuilt_too),
         STORE_TEST(claims_that_come_meanwhile_are_no_difference),
         STORE_TEST(sums_do_not_shrink_because_rows_expire),
+        STORE_TEST(sums_do_not_shrink_because_rows_have_expired_under_an_older_setting),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

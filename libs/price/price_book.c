@@ -1,4 +1,4 @@
-#include "price/price_book.h"
+#include "price/price_tier.h"
 
 #include "core/pattern.h"
 
@@ -38,7 +38,7 @@ int64_t price_of(const model_price *p, const token_counts *t)
                  reasoning * wide_of(p->reasoning_per_million_nano_usd);
     wide total = divide_half_even(micro, TOKENS_PER_MILLION) + wide_of(p->request_nano_usd) +
                  wide_of(t->images) * wide_of(p->image_nano_usd);
-    return total > (wide)INT64_MAX ? INT64_MAX : (int64_t)total;
+    return (int64_t)GW_MIN(total, (wide)REQUEST_COST_MAX_NANO_USD);
 }
 
 static bool is_for(const model_price *p, gw_str provider)
@@ -96,34 +96,62 @@ const model_price *price_find_of_target(const model_price *prices, size_t count,
     return p ? p : price_find(prices, count, asked, provider);
 }
 
-static int64_t cache_write_of(const Apirelay__Relay__V1__ModelPrice *m)
+typedef Apirelay__Relay__V1__ModelPrice price_message;
+typedef Apirelay__Relay__V1__TierPrice tier_message;
+
+/* What the message leaves out costs what it is a kind of. Both messages have the same names. */
+#define GIVEN(m, name, otherwise) ((m)->name##_presence_case ? (m)->name : (otherwise))
+#define SET_KINDS(p, m)                                                                            \
+    do {                                                                                           \
+        int64_t prompt = (p)->prompt_per_million_nano_usd;                                         \
+        (p)->cached_prompt_per_million_nano_usd =                                                  \
+            GIVEN(m, cached_prompt_per_million_nano_usd, prompt);                                  \
+        (p)->cache_write_per_million_nano_usd =                                                    \
+            GIVEN(m, cache_write_per_million_nano_usd, prompt);                                    \
+        (p)->long_cache_write_per_million_nano_usd = GIVEN(                                        \
+            m, long_cache_write_per_million_nano_usd, (p)->cache_write_per_million_nano_usd);      \
+        (p)->reasoning_per_million_nano_usd =                                                      \
+            GIVEN(m, reasoning_per_million_nano_usd, (p)->completion_per_million_nano_usd);        \
+    } while (0)
+
+/* Requests, images and the ceiling are the model's own in each tier. */
+static price_tier tier_of(gw_arena *a, const model_price *model, const tier_message *m)
 {
-    return m->cache_write_per_million_nano_usd_presence_case ? m->cache_write_per_million_nano_usd
-                                                             : m->prompt_per_million_nano_usd;
+    price_tier t = {.name = gw_arena_dup(a, gw_str_of(m->tier)),
+                    .applies_unasked = m->applies_unasked,
+                    .price = *model};
+
+    t.price.model = t.price.provider = GW_STR("");
+    t.price.prompt_per_million_nano_usd = m->prompt_per_million_nano_usd;
+    t.price.completion_per_million_nano_usd = m->completion_per_million_nano_usd;
+    SET_KINDS(&t.price, m);
+    return t;
 }
 
-model_price price_from_message(const Apirelay__Relay__V1__ModelPrice *m)
+bool price_from_message(gw_arena *a, const price_message *m, model_price *ret)
 {
-    return (model_price){
+    model_price p = {
         .model = gw_str_of(m->model),
         .provider = gw_str_of(m->provider),
         .prompt_per_million_nano_usd = m->prompt_per_million_nano_usd,
         .completion_per_million_nano_usd = m->completion_per_million_nano_usd,
-        .cached_prompt_per_million_nano_usd = m->cached_prompt_per_million_nano_usd_presence_case
-                                                  ? m->cached_prompt_per_million_nano_usd
-                                                  : m->prompt_per_million_nano_usd,
-        .reasoning_per_million_nano_usd = m->reasoning_per_million_nano_usd_presence_case
-                                              ? m->reasoning_per_million_nano_usd
-                                              : m->completion_per_million_nano_usd,
-        .cache_write_per_million_nano_usd = cache_write_of(m),
-        .long_cache_write_per_million_nano_usd =
-            m->long_cache_write_per_million_nano_usd_presence_case
-                ? m->long_cache_write_per_million_nano_usd
-                : cache_write_of(m),
         .request_nano_usd = m->request_nano_usd,
         .image_nano_usd = m->image_nano_usd,
         .max_output_tokens = m->max_output_tokens,
     };
+
+    SET_KINDS(&p, m);
+    if (m->n_tiers > 0) {
+        price_tier *tiers = gw_arena_array(a, price_tier, m->n_tiers);
+        if (!tiers)
+            return false;
+        for (size_t i = 0; i < m->n_tiers; i++)
+            tiers[i] = tier_of(a, &p, m->tiers[i]);
+        p.tiers = tiers;
+        p.tier_count = m->n_tiers;
+    }
+    *ret = p;
+    return true;
 }
 
 double nano_usd_to_usd(int64_t nano_usd)

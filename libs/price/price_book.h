@@ -7,13 +7,26 @@
  *         + (completion - reasoning) × completion price + reasoning × reasoning price) / 1,000,000,
  * rounded half to even, + the price of a request + images × the price of an image. prompt_tokens include
  * cached and cache write, completion_tokens include reasoning (OpenAI's usage object).
+ *
+ * A model may have other prices in some service tiers of its provider: price_tier.h.
  */
 #pragma once
 
+#include "core/arena.h"
 #include "core/status.h"
 #include "core/str.h"
 
 #include "apirelay/relay/v1/price_book.pb-c.h"
+
+/* Dearer requests than this make no row in usage: a million dollars. */
+#define REQUEST_COST_MAX_NANO_USD 1000000000000000LL
+/*
+ * What a price may be. 400 million tokens at the dearest, which is the most that one answer's counts come to (four of
+ * TOKENS_BELIEVED_MAX: Anthropic states three parts of a prompt), stay below the cost above with a million images beside them.
+ */
+#define PRICE_PER_MILLION_MAX_NANO_USD 2000000000000LL /* 2,000 dollars a million tokens */
+#define PRICE_PER_IMAGE_MAX_NANO_USD   100000000LL /* 10 cents */
+#define PRICE_PER_REQUEST_MAX_NANO_USD 100000000000LL /* 100 dollars */
 
 typedef struct model_price {
     gw_str model; /* exact name or glob */
@@ -27,6 +40,8 @@ typedef struct model_price {
     int64_t long_cache_write_per_million_nano_usd; /* = the other writes' when the book has none */
     int64_t image_nano_usd; /* of the prompt, beside its tokens */
     int64_t max_output_tokens; /* that the model can make; 0: not known */
+    const struct price_tier *tiers; /* its prices in other service tiers */
+    size_t tier_count;
 } model_price;
 
 typedef struct token_counts {
@@ -36,7 +51,7 @@ typedef struct token_counts {
     int64_t long_cache_write; /* of cache_write: to be kept for an hour (Anthropic) */
 } token_counts;
 
-/* Saturates at INT64_MAX. Counts that contradict each other (cached > prompt) are clamped. */
+/* Saturates at REQUEST_COST_MAX_NANO_USD. Counts that contradict each other (cached > prompt) are clamped. */
 int64_t price_of(const model_price *p, const token_counts *t);
 
 /* Best match, as of routes: exact name before glob, more special glob first (gw_glob_rank), named provider before any. NULL: the
@@ -48,8 +63,9 @@ const model_price *price_find(const model_price *prices, size_t count, gw_str mo
 const model_price *price_find_of_target(const model_price *prices, size_t count, gw_str upstream,
                                         gw_str asked, gw_str provider);
 
-/* As its message says it; texts are borrowed from it. */
-model_price price_from_message(const Apirelay__Relay__V1__ModelPrice *m);
+/* As its message says it; model and provider are borrowed from it, tiers live in the arena. False when out of memory. */
+GW_CHECK bool price_from_message(gw_arena *a, const Apirelay__Relay__V1__ModelPrice *m,
+                                 model_price *ret);
 
 /* Nano-USD as dollars for people. */
 double nano_usd_to_usd(int64_t nano_usd);

@@ -51,7 +51,7 @@ static void a_cost_is_rounded_once_half_to_even(void **state)
     assert_int_equal(price_of(&p, &(token_counts){.prompt = 1, .completion = 1}), 1); /* 0.75 */
 }
 
-static void a_cost_beyond_int64_saturates(void **state)
+static void a_cost_that_usage_would_refuse_saturates(void **state)
 {
     (void)state;
     const model_price p = {.prompt_per_million_nano_usd = INT64_MAX,
@@ -60,7 +60,29 @@ static void a_cost_beyond_int64_saturates(void **state)
                            .cached_prompt_per_million_nano_usd = INT64_MAX,
                            .request_nano_usd = INT64_MAX};
     assert_int_equal(price_of(&p, &(token_counts){.prompt = INT64_MAX, .completion = INT64_MAX}),
-                     INT64_MAX);
+                     REQUEST_COST_MAX_NANO_USD);
+}
+
+/* Each count at the most that is believed, three parts of a prompt, and a million images. */
+static void the_dearest_request_that_a_book_can_price_makes_a_row(void **state)
+{
+    (void)state;
+    const int64_t most = PRICE_PER_MILLION_MAX_NANO_USD;
+    const model_price p = {.prompt_per_million_nano_usd = most,
+                           .completion_per_million_nano_usd = most,
+                           .reasoning_per_million_nano_usd = most,
+                           .cached_prompt_per_million_nano_usd = most,
+                           .cache_write_per_million_nano_usd = most,
+                           .long_cache_write_per_million_nano_usd = most,
+                           .request_nano_usd = PRICE_PER_REQUEST_MAX_NANO_USD,
+                           .image_nano_usd = PRICE_PER_IMAGE_MAX_NANO_USD};
+    const token_counts t = {.prompt = 300000000,
+                            .cached = 100000000,
+                            .cache_write = 100000000,
+                            .completion = 100000000,
+                            .images = 1000000};
+    assert_int_equal(price_of(&p, &t), 900100000000000LL);
+    assert_true(price_of(&p, &t) < REQUEST_COST_MAX_NANO_USD);
 }
 
 static void a_request_price_is_added(void **state)
@@ -108,7 +130,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_request_costs_the_sum_of_its_tokens),
         cmocka_unit_test(a_cost_is_rounded_once_half_to_even),
-        cmocka_unit_test(a_cost_beyond_int64_saturates),
+        cmocka_unit_test(a_cost_that_usage_would_refuse_saturates),
+        cmocka_unit_test(the_dearest_request_that_a_book_can_price_makes_a_row),
         cmocka_unit_test(a_request_price_is_added),
         cmocka_unit_test(the_most_specific_price_is_found),
     };

@@ -39,7 +39,7 @@ static bool route_is_good(const ProtobufCMessage *m)
 
 static bool price_book_is_good(const ProtobufCMessage *m)
 {
-    return price_book_check((const price_book_message *)(const void *)m, "", NULL, NULL) == GW_OK;
+    return price_book_check_stored((const price_book_message *)(const void *)m, NULL) == GW_OK;
 }
 
 static const message_kind providers = {

@@ -19,7 +19,6 @@ typedef Apirelay__Relay__V1__ModelRoute route_message;
 typedef Apirelay__Relay__V1__PriceBook price_book_message;
 
 #define PROVIDER_TIMEOUT_MAX_MS (24LL * 3600 * 1000)
-#define PRICE_MAX_NANO_USD      9000000000000000LL
 
 /* Of what has no message with a note in it; its field is "note". */
 GW_CHECK gw_status note_check(const char *note, gw_error *err);
@@ -30,6 +29,9 @@ GW_CHECK gw_status route_check(const route_message *r, const char *path, gw_json
                                gw_error *err);
 GW_CHECK gw_status price_book_check(const price_book_message *b, const char *path,
                                     gw_json_violations *v, gw_error *err);
+
+/* The same of a book that was stored before: its prices may be beyond today's bounds, which price_of() keeps to in any case. */
+GW_CHECK gw_status price_book_check_stored(const price_book_message *b, gw_error *err);
 
 /* What a price is the price of, as one text. */
 void price_key(const Apirelay__Relay__V1__ModelPrice *p, gw_buf *out);

@@ -317,24 +317,28 @@ static void build_routes(builder *b)
     c->route_count = count;
 }
 
-static model_price keep_price(builder *b, const Apirelay__Relay__V1__ModelPrice *m)
+static bool keep_price(builder *b, const Apirelay__Relay__V1__ModelPrice *m, model_price *ret)
 {
-    model_price p = price_from_message(m);
-    p.model = gw_arena_dup(b->arena, p.model);
-    p.provider = gw_arena_dup(b->arena, p.provider);
-    return p;
+    if (!price_from_message(b->arena, m, ret))
+        return false;
+    ret->model = gw_arena_dup(b->arena, ret->model);
+    ret->provider = gw_arena_dup(b->arena, ret->provider);
+    return true;
 }
 
-static void build_prices(builder *b)
+/* False when out of memory. */
+static bool build_prices(builder *b)
 {
     relay_config *c = &b->snapshot->config;
     if (!b->prices)
-        return;
+        return true;
     model_price *list = gw_arena_array(b->arena, model_price, b->prices->n_prices + 1);
     for (size_t i = 0; list && i < b->prices->n_prices; i++)
-        list[c->price_count++] = keep_price(b, b->prices->prices[i]);
+        if (!keep_price(b, b->prices->prices[i], &list[c->price_count++]))
+            return false;
     c->prices = list;
     c->price_book_version = gw_arena_dup(b->arena, gw_str_of(b->prices->version));
+    return list;
 }
 
 /* Later layers replace what earlier ones said under the same name. */
@@ -370,9 +374,9 @@ gw_status relay_config_build(const relay_config_layer *layers, size_t count,
         ok = overlay(&b, &layers[i]);
     if (ok) {
         build_providers(&b);
-        build_prices(&b);
+        ok = build_prices(&b);
         build_routes(&b);
-        ok = s->config.providers && s->config.routes;
+        ok = ok && s->config.providers && s->config.routes;
     }
     if (!ok) {
         free(s);

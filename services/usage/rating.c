@@ -4,7 +4,7 @@
 #include "core/id.h"
 #include "core/map.h"
 #include "mongo/bson_read.h"
-#include "price/price_book.h"
+#include "price/price_tier.h"
 
 #include <stdlib.h>
 
@@ -36,7 +36,7 @@ struct rating {
 /* What is read of a row. */
 typedef struct rated_row {
     int64_t at_ms, cost;
-    gw_str model, upstream_model, provider, basis;
+    gw_str model, upstream_model, provider, basis, service_tier;
     token_counts tokens;
     gw_object_id key;
 } rated_row;
@@ -57,7 +57,8 @@ static bool fill_book(rating *r, rating_book *b, const book_message *m)
     b->prices = gw_arena_array(r->arena, model_price, m->n_prices + 1);
     b->known = gw_map_new(NULL);
     for (size_t i = 0; b->prices && i < m->n_prices; i++)
-        b->prices[b->count++] = price_from_message(m->prices[i]);
+        if (!price_from_message(r->arena, m->prices[i], &b->prices[b->count++]))
+            return false;
     return b->prices && b->known;
 }
 
@@ -154,6 +155,7 @@ static bool read_row(const bson_t *row, rated_row *ret)
         .upstream_model = text_at(row, "upstreamModel"),
         .provider = text_at(row, "provider"),
         .basis = text_at(row, "billingBasis"),
+        .service_tier = text_at(row, "serviceTier"),
         .tokens = {.prompt = count_at(row, "usage.promptTokens"),
                    .completion = count_at(row, "usage.completionTokens"),
                    .cached = count_at(row, "usage.cachedTokens"),
@@ -223,13 +225,21 @@ static void add_figures(rated_figures *to, const rated_figures *f)
     to->formerly_unpriced += f->formerly_unpriced;
 }
 
+/* A tier that the book does not have: it had no price before either, or the model's own stood in (relay_request_tier.c). */
+static const model_price *price_of_row(rating_book *b, const rated_row *row)
+{
+    const model_price *p = price_in(b, row);
+    const model_price *in_tier = p ? price_in_tier(p, row->service_tier) : NULL;
+    return in_tier || gw_str_eq_c(row->basis, "unpriced") ? in_tier : p;
+}
+
 gw_status rating_add(rating *r, const bson_t *doc, gw_error *err)
 {
     rated_row row;
     if (!read_row(doc, &row))
         return GW_OK;
     rating_book *book = book_at(r, row.at_ms);
-    const model_price *price = book ? price_in(book, &row) : NULL;
+    const model_price *price = book ? price_of_row(book, &row) : NULL;
     rated_figures f = APIRELAY__RELAY__V1__RATED_FIGURES__INIT;
     f.requests = 1;
     f.cost_nano_usd = row.cost;

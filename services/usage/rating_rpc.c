@@ -23,7 +23,7 @@ static void append_query(const rate_data *d, bson_t *filter, bson_t *opts)
 {
     static const char *const read[] = {"timestamp", "apiKeyId",      "clientId",
                                        "provider",  "upstreamModel", "request.model",
-                                       "usage",     "billingBasis"};
+                                       "usage",     "billingBasis",  "serviceTier"};
     bson_t part;
     if (d->has_key) {
         bson_oid_t oid;

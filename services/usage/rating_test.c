@@ -83,6 +83,7 @@ typedef struct row {
     const char *model, *upstream, *provider, *basis;
     int key;
     const char *usage; /* further members, beginning with a comma */
+    const char *tier;
 } row;
 
 static void add_row(fixture *f, row r)
@@ -97,10 +98,11 @@ static void add_row(fixture *f, row r)
         "{\"timestamp\":{\"$date\":{\"$numberLong\":\"%lld\"}},\"apiKeyId\":{\"$oid\":\"%024d\"},"
         "\"provider\":\"%s\",\"upstreamModel\":\"%s\",\"request\":{\"model\":\"%s\"},"
         "\"billingBasis\":\"%s\",\"usage\":{\"promptTokens\":%lld,\"completionTokens\":%lld,"
-        "\"totalTokens\":%lld,\"costNanoUsd\":%lld%s}}",
+        "\"totalTokens\":%lld,\"costNanoUsd\":%lld%s},\"serviceTier\":\"%s\"}",
         at_ms, r.key, r.provider ? r.provider : "p", r.upstream ? r.upstream : r.model, r.model,
         r.basis ? r.basis : "reported", (long long)r.prompt, (long long)r.completion,
-        (long long)r.prompt + (long long)r.completion, (long long)r.cost, r.usage ? r.usage : "");
+        (long long)r.prompt + (long long)r.completion, (long long)r.cost, r.usage ? r.usage : "",
+        r.tier ? r.tier : "");
     bson_t *doc = bson_new_from_json((const uint8_t *)json.data, (ssize_t)json.len, &e);
     assert_non_null(doc);
     gw_status rc = rating_add(f->rating, doc, &err);
@@ -164,6 +166,32 @@ static void a_row_is_priced_as_the_relay_prices_requests(void **state)
     add_row(f, (row){.prompt = 10, .model = "alias", .upstream = "real", .provider = "other"});
     assert_int_equal(totals(f)->rated_nano_usd,
                      (3 * 2 + 4 + 5 + 2 * 7 + 2 * 20 + 2000 + 10000) + 10);
+}
+
+static void a_row_is_priced_by_the_tier_it_was_billed_by(void **state)
+{
+    fixture *f = *state;
+    price_message *p = add_price(add_book(f, 0), "m", "", 1);
+    Apirelay__Relay__V1__TierPrice tier = APIRELAY__RELAY__V1__TIER_PRICE__INIT;
+    Apirelay__Relay__V1__TierPrice *list[] = {&tier};
+
+    tier.tier = (char *)(uintptr_t) "priority";
+    tier.prompt_per_million_nano_usd = 3000000;
+    p->tiers = list;
+    p->n_tiers = 1;
+    begin(f, false);
+    add_row(f, (row){.prompt = 10, .cost = 10, .model = "m"});
+    add_row(f, (row){.prompt = 10, .cost = 30, .model = "m", .tier = "priority"});
+    /* Nobody asked for it, and the model's price stood in. */
+    add_row(f, (row){.prompt = 10, .cost = 10, .model = "m", .tier = "scale"});
+    const Apirelay__Relay__V1__RatedFigures *t = totals(f);
+    assert_int_equal(t->rated_nano_usd, 10 + 30 + 10);
+    assert_int_equal(t->changed, 0);
+    assert_int_equal(t->unpriced, 0);
+    add_row(f, (row){.prompt = 10, .basis = "unpriced", .model = "m", .tier = "scale"});
+    add_row(f, (row){.prompt = 10, .basis = "unpriced", .model = "m", .tier = "priority"});
+    assert_int_equal(t->unpriced, 1);
+    assert_int_equal(t->rated_nano_usd, 50 + 30);
 }
 
 static void rows_without_tokens_are_left_out(void **state)
@@ -241,6 +269,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_row_is_priced_by_the_book_of_its_time),
         TEST(a_row_is_priced_as_the_relay_prices_requests),
+        TEST(a_row_is_priced_by_the_tier_it_was_billed_by),
         TEST(rows_without_tokens_are_left_out),
         TEST(groups_are_by_model_and_provider_the_largest_difference_first),
         TEST(groups_may_be_by_key_too),

@@ -43,7 +43,8 @@ typedef struct anthropic_usage {
     int64_t long_cache_write; /* of cache_write: for an hour */
     int64_t output, reasoning;
 } anthropic_usage;
-void anthropic_usage_read(anthropic_usage *u, yyjson_val *usage);
+/* The service tier that it states goes to the tap. */
+void anthropic_usage_read(anthropic_usage *u, yyjson_val *usage, usage_tap *tap);
 /* Of message_start: what it says of the prompt counts from then on, of the output only the first tokens are in it. */
 void anthropic_usage_start(anthropic_usage *u, yyjson_val *message, usage_tap *tap);
 /* False when input or output is not known. */

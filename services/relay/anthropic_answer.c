@@ -38,7 +38,7 @@ static bool read_cache_write(yyjson_val *usage, anthropic_usage *u)
     return has_parts;
 }
 
-void anthropic_usage_read(anthropic_usage *u, yyjson_val *usage)
+void anthropic_usage_read(anthropic_usage *u, yyjson_val *usage, usage_tap *tap)
 {
     anthropic_usage next = *u;
     bool given = json_count(usage, "input_tokens", &next.input);
@@ -52,6 +52,7 @@ void anthropic_usage_read(anthropic_usage *u, yyjson_val *usage)
         u->long_cache_write = next.long_cache_write;
         u->has_input = true;
     }
+    usage_tap_tier(tap, json_string(json_last(usage, "service_tier")));
     u->has_output |= json_count(usage, "output_tokens", &u->output);
     yyjson_val *details = json_last(usage, "output_tokens_details");
     if (!json_count(details, "reasoning_tokens", &u->reasoning))
@@ -68,7 +69,7 @@ static token_counts prompt_of(const anthropic_usage *u)
 
 void anthropic_usage_start(anthropic_usage *u, yyjson_val *message, usage_tap *tap)
 {
-    anthropic_usage_read(u, json_last(message, "usage"));
+    anthropic_usage_read(u, json_last(message, "usage"), tap);
     token_counts prompt = prompt_of(u);
     if (u->has_input)
         usage_tap_prompt(tap, &prompt);
@@ -179,7 +180,7 @@ static gw_status translate(adapter_stream *s, yyjson_val *message, gw_str *ret)
         read_block(&m, s->tap, block);
     if (m.extra.len > 0)
         gw_buf_append_char(&m.extra, ']');
-    anthropic_usage_read(&read, json_last(message, "usage"));
+    anthropic_usage_read(&read, json_last(message, "usage"), s->tap);
     chat_answer_head(&out, s->job, chat_string(message, "id"), chat_string(message, "model"));
     chat_answer_choice(&out, s->tap, 0, &m,
                        anthropic_finish_of(chat_string(message, "stop_reason")));

@@ -192,7 +192,7 @@ static gw_status read_message_delta(adapter_stream *s, stream *t, yyjson_val *ev
     gw_str reason = chat_string(yyjson_obj_get(event, "delta"), "stop_reason");
     chat_usage usage;
 
-    anthropic_usage_read(&t->usage, json_last(event, "usage"));
+    anthropic_usage_read(&t->usage, json_last(event, "usage"), s->tap);
     /* Not before: message_start counts only the first tokens of the output. */
     if (anthropic_usage_as_chat(&t->usage, &usage))
         chat_usage_report(&usage, s->tap);

@@ -49,6 +49,7 @@
     NUMBER(44, images)                                                                             \
     NUMBER(45, long_cache_write_tokens)                                                            \
     TEXT(46, upstream_response_id)                                                                 \
+    TEXT(47, service_tier)                                                                         \
     FIGURE(NUMBER, 60, key_load_id)                                                                \
     FIGURE(NUMBER, 61, client_load_id)                                                             \
     FIGURE(NUMBER, 62, owner_load_id)                                                              \

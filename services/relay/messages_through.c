@@ -78,7 +78,7 @@ static void tap_usage(adapter_stream *s, tapped *t, yyjson_val *usage)
 {
     chat_usage read;
 
-    anthropic_usage_read(&t->usage, usage);
+    anthropic_usage_read(&t->usage, usage, s->tap);
     if (anthropic_usage_as_chat(&t->usage, &read))
         chat_usage_report(&read, s->tap);
 }

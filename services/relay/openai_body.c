@@ -345,6 +345,8 @@ static gw_status take_members(openai_body *b, relay_endpoint endpoint, const fou
     b->tools_at = f->at[MEMBER_tools];
     b->functions_at = f->at[MEMBER_functions];
     b->response_format_at = f->at[MEMBER_response_format];
+    if (f->value[MEMBER_service_tier])
+        b->service_tier = json_string(f->value[MEMBER_service_tier]);
     b->stream_given = f->value[MEMBER_stream] != NULL;
     b->stream = endpoint_describe(endpoint)->may_stream && yyjson_is_true(f->value[MEMBER_stream]);
     b->include_usage = b->stream && asks_for_usage(f->value[MEMBER_stream_options]);
@@ -374,11 +376,13 @@ static void free_parsed(void *arg)
 void openai_body_forget_json(openai_body *b, gw_arena *arena)
 {
     gw_str model = gw_arena_dup(arena, b->model), user = gw_arena_dup(arena, b->user);
+    gw_str tier = gw_arena_dup(arena, b->service_tier);
 
-    if (!b->parsed || !model.ptr || !user.ptr)
+    if (!b->parsed || !model.ptr || !user.ptr || !tier.ptr)
         return;
     b->model = model;
     b->user = user;
+    b->service_tier = tier;
     b->root = NULL;
     free_parsed(b->parsed);
 }
@@ -388,7 +392,7 @@ gw_status openai_body_read(gw_arena *arena, relay_endpoint endpoint, gw_str raw,
 {
     yyjson_read_err why;
     found_members found = {0};
-    openai_body b = {.raw = raw, .user = GW_STR("")};
+    openai_body b = {.raw = raw, .user = GW_STR(""), .service_tier = GW_STR("")};
 
     if (raw.len == 0)
         return gw_fail(err, GW_ERR_INVALID_JSON, "the body is empty; a JSON object is expected");

@@ -35,6 +35,7 @@ typedef struct openai_body {
         completions; /* made and billed: best_of for each prompt where that is more; >= choices */
     request_needs needs;
     gw_str user; /* "" when none; Anthropic's metadata.user_id */
+    gw_str service_tier; /* "" when none */
     /* Of Anthropic's: what the caller said his wish by (output_config.effort, output_format), for errors about it. */
     bool effort_given, output_format_given;
     json_span model_at, stream_at, stream_options_at, max_tokens_at, max_completion_tokens_at,

@@ -76,6 +76,8 @@ static void bad_bodies_are_refused_by_name(void **state)
         {ENDPOINT_CHAT, CHAT(",\"tools\":{}"), GW_ERR_INVALID_ARGUMENT, "tools", "an array"},
         {ENDPOINT_CHAT, CHAT(",\"service_tier\":1"), GW_ERR_INVALID_ARGUMENT, "service_tier",
          "a string"},
+        {ENDPOINT_CHAT, CHAT(",\"service_tier\":\"flex\",\"Service_Tier\":\"priority\""),
+         GW_ERR_DUPLICATE_PARAMETER, "service_tier", "case"},
         {ENDPOINT_EMBEDDINGS, "{\"model\":\"m\",\"input\":5}", GW_ERR_INVALID_ARGUMENT, "input",
          "a string or an array"},
         {ENDPOINT_CHAT, CHAT(",\"model\":\"gpt-5\""), GW_ERR_DUPLICATE_PARAMETER, "model", "twice"},
@@ -103,6 +105,17 @@ static void bad_bodies_are_refused_by_name(void **state)
             !gw_str_contains(gw_str_of(err.message), gw_str_of(cases[i].says)))
             fail_msg("%s: %d %s: %s", cases[i].json, rc, err.field, err.message);
     }
+}
+
+static void a_service_tier_outlives_the_json(void **state)
+{
+    openai_body b = read_ok(*state, ENDPOINT_CHAT, CHAT(",\"service_tier\":\"fl\\u0065x\""));
+
+    assert_true(gw_str_eq_c(b.service_tier, "flex"));
+    openai_body_forget_json(&b, *state);
+    assert_true(gw_str_eq_c(b.service_tier, "flex"));
+    b = read_ok(*state, ENDPOINT_CHAT, CHAT(",\"service_tier\":null"));
+    assert_true(gw_str_eq_c(b.service_tier, ""));
 }
 
 static void no_output_may_be_asked_for_where_there_is_such_a_thing(void **state)
@@ -264,6 +277,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(bad_bodies_are_refused_by_name, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_service_tier_outlives_the_json, setup, teardown),
         cmocka_unit_test_setup_teardown(no_output_may_be_asked_for_where_there_is_such_a_thing,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(a_duplicate_of_what_we_do_not_act_on_passes, setup,

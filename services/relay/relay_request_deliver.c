@@ -17,7 +17,7 @@ static void note_progress(relay_request *r)
     token_counts tokens = {.prompt = r->prompt_estimate,
                            .completion = relay_request_estimated_output(r),
                            .images = r->images};
-    int64_t cost = r->price ? price_of(r->price, &tokens) : 0;
+    int64_t cost = relay_request_cost(r, &tokens);
 
     if (r->slot)
         recorder_progress(r->slot, tokens.completion, cost, r->started ? 200 : 0,

@@ -10,6 +10,7 @@ enum {
     HEADER_MAX = 128,
     HEADERS_MAX = 12,
     RESPONSE_ID_MAX = 64,
+    TIER_MAX = 32,
 };
 
 /*
@@ -198,8 +199,10 @@ void relay_request_open_event(relay_request *r)
     e.attempts++; /* the one that follows */
     set_ledger(r, &e);
     /* What a crash before the first byte of the answer is billed by. */
-    e.billing_basis = constant(r->price ? "estimated" : "unpriced");
-    e.cost_nano_usd = r->price ? price_of(r->price, &prompt) : 0;
+    gw_str tier;
+    const model_price *p = relay_request_billed_price(r, &prompt, &tier);
+    e.billing_basis = constant(p ? "estimated" : "unpriced");
+    e.cost_nano_usd = p ? price_of(p, &prompt) : 0;
     e.images = r->images;
     r->opened.is_whole = recorder_open_event(r->core->lane, r->slot, &e);
     r->opened.attempts = e.attempts;
@@ -238,6 +241,7 @@ static void set_outcome(const relay_request *r, usage_event *e)
     e->billing_basis = constant(b->basis);
     e->outcome = constant(b->outcome);
     e->finish_reason = text_of(r, e, gw_str_of(b->finish_reason), HEADER_MAX);
+    e->service_tier = text_of(r, e, b->service_tier, TIER_MAX);
     e->upstream_response_id = text_of(r, e, r->tap.response_id, RESPONSE_ID_MAX);
     if (r->has_failed)
         e->error = constant(gw_status_describe(r->troubles->failure.error.code)->openai_code);

@@ -25,7 +25,7 @@ static void measure_more(const relay_request *r, int64_t output, ledger_amounts 
 {
     const ledger_amounts *held = &r->take->hold;
     int64_t tokens = GW_MIN(r->prompt_most + output, LEDGER_UNLIMITED);
-    int64_t cost = relay_request_most_cost(r, r->price, output);
+    int64_t cost = relay_request_most_cost(r, r->asked, r->price, output);
 
     *ret = (ledger_amounts){
         .of = {[LEDGER_TOKENS_DAY] = GW_MAX(tokens - held->of[LEDGER_TOKENS_DAY], 0),

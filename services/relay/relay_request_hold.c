@@ -4,6 +4,8 @@
  */
 #include "relay_request_internal.h"
 
+#include "price/price_tier.h"
+
 #define OUTPUT_MIN_TOKENS  16 /* less than this is no answer: the budget is at its end */
 #define RETRY_HELPS_MAX_MS 60000
 #define CEILING_CUTS_MAX   LEDGER_LEVELS /* each level may be the one that is shorter still */
@@ -24,13 +26,12 @@ static int64_t usual_ceiling(const relay_request *r)
     return ceiling;
 }
 
-int64_t relay_request_most_cost(const relay_request *r, const model_price *p, int64_t output)
+/* In one tier. */
+static int64_t most_by(const relay_request *r, const model_price *p, int64_t output)
 {
     int64_t prompt = r->prompt_most;
     token_counts t = {.prompt = prompt, .completion = output, .images = r->images};
 
-    if (!p)
-        return 0;
     if (p->reasoning_per_million_nano_usd > p->completion_per_million_nano_usd)
         t.reasoning = output;
     if (p->cached_prompt_per_million_nano_usd > p->prompt_per_million_nano_usd)
@@ -43,6 +44,22 @@ int64_t relay_request_most_cost(const relay_request *r, const model_price *p, in
     return GW_MIN(price_of(p, &t), LEDGER_UNLIMITED);
 }
 
+int64_t relay_request_most_cost(const relay_request *r, const route_target *t, const model_price *p,
+                                int64_t output)
+{
+    const model_price *each;
+    int64_t most = 0;
+    size_t at = 0;
+
+    if (!p)
+        return 0;
+    if (p->tier_count == 0) /* nearly always */
+        return most_by(r, p, output);
+    while ((each = price_next_possible(p, relay_request_tier(r, t), &at)))
+        most = GW_MAX(most, most_by(r, each, output));
+    return most;
+}
+
 /*
  * Of the targets that the request may come to the dearest counts: another one is asked when the first has failed, and there is no
  * time then to buy more. When not even that fits the hold is for the first one, and no dearer one follows it.
@@ -50,13 +67,13 @@ int64_t relay_request_most_cost(const relay_request *r, const model_price *p, in
 static int64_t most_it_costs(const relay_request *r, int64_t output)
 {
     const model_route *route = r->route;
-    int64_t most = relay_request_most_cost(r, relay_request_price(r, r->target), output);
+    int64_t most = relay_request_most_cost(r, r->target, relay_request_price(r, r->target), output);
 
     for (size_t i = 0; route->target_count > 1 && !r->holds_for_one && i < route->target_count;
          i++) {
         const route_target *t = &route->targets[i];
         if (t != r->target && relay_request_state_of(r, t) < TARGET_TOO_DEAR)
-            most = GW_MAX(most, relay_request_most_cost(r, relay_request_price(r, t), output));
+            most = GW_MAX(most, relay_request_most_cost(r, t, relay_request_price(r, t), output));
     }
     return most;
 }
@@ -66,7 +83,7 @@ bool relay_request_hold_covers(const relay_request *r, const route_target *t)
     if (!r->take || r->take->outcome != GRANT_CUT)
         return true;
     int64_t output = relay_bounded_product(r->job.ceiling, r->body.completions);
-    return relay_request_most_cost(r, relay_request_price(r, t), output) <=
+    return relay_request_most_cost(r, t, relay_request_price(r, t), output) <=
            r->take->hold.of[LEDGER_COST_MONTH];
 }
 

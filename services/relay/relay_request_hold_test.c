@@ -50,15 +50,16 @@ static void a_hold_pays_for_each_use_of_the_providers_cache(void **state)
     fixture *f = *state;
 
     f->r.body.no_output = true;
-    assert_int_equal(relay_request_most_cost(&f->r, &f->price, 0), 10);
+    assert_int_equal(relay_request_most_cost(&f->r, &f->target, &f->price, 0), 10);
     f->price.cache_write_per_million_nano_usd = 1250000;
-    assert_int_equal(relay_request_most_cost(&f->r, &f->price, 0), 12); /* 12.5 to even */
+    assert_int_equal(relay_request_most_cost(&f->r, &f->target, &f->price, 0),
+                     12); /* 12.5 to even */
     f->price.long_cache_write_per_million_nano_usd = 2000000;
-    assert_int_equal(relay_request_most_cost(&f->r, &f->price, 0), 20);
+    assert_int_equal(relay_request_most_cost(&f->r, &f->target, &f->price, 0), 20);
     f->price.cache_write_per_million_nano_usd = 0;
-    assert_int_equal(relay_request_most_cost(&f->r, &f->price, 0), 20);
+    assert_int_equal(relay_request_most_cost(&f->r, &f->target, &f->price, 0), 20);
     f->price.cached_prompt_per_million_nano_usd = 3000000;
-    assert_int_equal(relay_request_most_cost(&f->r, &f->price, 0), 30);
+    assert_int_equal(relay_request_most_cost(&f->r, &f->target, &f->price, 0), 30);
 }
 
 /* Key, client and owner may each have less left than the one before. */

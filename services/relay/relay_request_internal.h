@@ -232,6 +232,19 @@ void relay_request_turn_to(relay_request *r, const route_target *t);
 /* By the name sent upstream, else by the one asked for: an alias may have a price of its own. NULL: the book has none. */
 const model_price *relay_request_price(const relay_request *r, const route_target *t);
 
+/* relay_request_tier.c: service tiers (price_tier.h). */
+/* What `t` is asked for; "" where its dialect has no word for what the caller asks. */
+gw_str relay_request_tier(const relay_request *r, const route_target *t);
+/* False: the model has a price, the tier that is asked for has none. */
+bool relay_request_tier_is_priced(const relay_request *r, const route_target *t);
+/* By what so many tokens of the last attempt are billed, and the tier it is of, "" for the standard one. NULL: it has no price. */
+const model_price *relay_request_billed_price(const relay_request *r, const token_counts *tokens,
+                                              gw_str *ret_tier);
+/* What they cost by it; 0 without a price. */
+int64_t relay_request_cost(const relay_request *r, const token_counts *tokens);
+/* The answer was made in a tier that nobody asked for, and that the book does not have: its model's own price stood in. */
+bool relay_request_tier_is_unknown(const relay_request *r);
+
 /* relay_request_attempt.c: what follows on a failure before the first content. */
 bool relay_request_has_another(
     const relay_request *r); /* the route has, whatever becomes of this one */
@@ -301,8 +314,9 @@ static inline int64_t relay_bounded_product(int64_t a, int64_t b)
     return __builtin_mul_overflow(a, b, &product) ? LEDGER_UNLIMITED
                                                   : GW_MIN(product, LEDGER_UNLIMITED);
 }
-/* What so much output and the prompt cost by `p`, at the dearest; 0 without a price. */
-int64_t relay_request_most_cost(const relay_request *r, const model_price *p, int64_t output);
+/* What so much output and the prompt cost at `t` by `p`, in the dearest way it may be billed; 0 without a price. */
+int64_t relay_request_most_cost(const relay_request *r, const route_target *t, const model_price *p,
+                                int64_t output);
 /* The refusal that `t` came to. */
 void relay_request_limit_reached(relay_request *r, const grant_take *t, const char *what_then,
                                  openai_error *ret);

@@ -15,7 +15,16 @@ const model_price *relay_request_price(const relay_request *r, const route_targe
 static bool is_unpriced(const relay_request *r, const route_target *t)
 {
     return r->policy->has_budget && endpoint_describe(r->call.endpoint)->is_billed &&
-           !relay_request_price(r, t);
+           (!relay_request_price(r, t) || !relay_request_tier_is_priced(r, t));
+}
+
+/* A target has a price, and only the tier that is asked for has none. */
+static bool lacks_tier_only(const relay_request *r)
+{
+    for (size_t i = 0; i < r->route->target_count; i++)
+        if (!relay_request_tier_is_priced(r, &r->route->targets[i]))
+            return true;
+    return false;
 }
 
 static bool is_forbidden(const relay_request *r, const route_target *t)
@@ -92,6 +101,13 @@ static gw_status tell_why(relay_request *r, const route_view *view, gw_error *er
 
     if (best == TARGET_OPEN)
         return tell_when(r, err);
+    if (best == TARGET_UNPRICED && lacks_tier_only(r))
+        return gw_fail_field(
+            err, GW_ERR_TIER_UNPRICED, "service_tier",
+            "The service tier `%.*s` of the model `%.*s` has no price, and this API key has a "
+            "budget (costLimit) that nothing could be counted against: ask an administrator to put "
+            "the tier into the price book, leave out service_tier, or use a key without a budget.",
+            GW_STR_ARG(gw_str_slice(r->body.service_tier, 0, 32)), GW_STR_ARG(r->body.model));
     if (best == TARGET_UNPRICED)
         return gw_fail_field(
             err, GW_ERR_MODEL_UNPRICED, "model",

@@ -149,8 +149,9 @@ static void price_tokens(relay_request *r)
 
     if (b->total_tokens == 0)
         return;
-    if (r->price)
-        b->cost_nano_usd = price_of(r->price, &b->tokens);
+    const model_price *p = relay_request_billed_price(r, &b->tokens, &b->service_tier);
+    if (p)
+        b->cost_nano_usd = price_of(p, &b->tokens);
     else
         b->basis = "unpriced";
 }
@@ -230,6 +231,11 @@ static void log_settled(relay_request *r)
         gw_kv("ttft_ms", r->ttft_ms), gw_kv("prompt_tokens", r->bill.tokens.prompt),
         gw_kv("completion_tokens", r->bill.tokens.completion),
         gw_kv("cost_nano_usd", r->bill.cost_nano_usd), gw_kv("billing_basis", r->bill.basis));
+    if (r->asked && relay_request_tier_is_unknown(r))
+        gw_log_warn(r->core->log, "service_tier_unpriced", gw_kv("request.id", (const char *)r->id),
+                    gw_kv("provider", r->asked->provider->name),
+                    gw_kv("model", gw_str_slice(r->body.model, 0, 128)),
+                    gw_kv("service_tier", (const char *)r->tap.service_tier));
     if (r->ceiling_ignored && r->asked)
         gw_log_warn(r->core->log, "ceiling_ignored", gw_kv("request.id", (const char *)r->id),
                     gw_kv("provider", r->asked->provider->name),

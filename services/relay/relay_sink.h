@@ -28,6 +28,7 @@ typedef struct relay_bill {
     token_counts tokens;
     int64_t total_tokens;
     int64_t cost_nano_usd;
+    gw_str service_tier; /* that it was billed by, or would have been; "" for the standard one */
     const char *basis, *outcome, *finish_reason, *request_id;
 } relay_bill;
 

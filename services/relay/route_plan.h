@@ -29,7 +29,7 @@ typedef enum target_state {
     TARGET_LIMITED, /* it said 429 and when to come back */
     TARGET_OPEN, /* its circuit breaker is open */
     TARGET_TOO_DEAR, /* the hold does not cover it */
-    TARGET_UNPRICED, /* it has no price, and the key a budget */
+    TARGET_UNPRICED, /* it, or the service tier asked for, has no price, and the key a budget */
     TARGET_NO_USER_KEY, /* it serves keys with a LibreChat key of their own, and this one has none */
     TARGET_UNUSABLE, /* not set up */
     TARGET_FORBIDDEN, /* not for this key */

@@ -106,6 +106,16 @@ static void read_usage(usage_tap *t, yyjson_val *usage)
     usage_tap_report(t, &c, total);
 }
 
+void usage_tap_tier(usage_tap *t, gw_str tier)
+{
+    size_t len = gw_str_utf8_cut(tier, sizeof(t->service_tier) - 1);
+
+    if (len == 0)
+        return;
+    memcpy(t->service_tier, tier.ptr, len);
+    t->service_tier[len] = '\0';
+}
+
 /* ---- content ---- */
 
 void usage_tap_text(usage_tap *t, gw_str text)
@@ -199,6 +209,7 @@ gw_status usage_tap_chunk_value(usage_tap *t, yyjson_val *chunk, tap_kind *ret, 
         t->has_choice |= yyjson_is_obj(choice);
         content |= add_choice(t, choice);
     }
+    usage_tap_tier(t, json_string(json_last(chunk, "service_tier")));
     if (yyjson_is_obj(usage))
         read_usage(t, usage);
     if (content)

@@ -1,5 +1,5 @@
 /*
- * Usage tap: looks at an answer as it passes for usage, finish reasons and errors (WIRE.md).
+ * Usage tap: looks at an answer as it passes for usage, service tier, finish reasons and errors (WIRE.md).
  *
  * Takes every shape that providers of the OpenAI dialect send: usage on a chunk of its own, on a
  * content chunk, on every chunk (the last counts, nothing is summed; so it is with members that an object has twice), null,
@@ -21,6 +21,8 @@ typedef struct json_scratch {
     size_t size;
 } json_scratch;
 
+#define TAP_TIER_SIZE 33
+
 typedef struct usage_tap {
     json_scratch scratch; /* borrowed; bytes NULL is fine */
     bool has_usage;
@@ -31,6 +33,7 @@ typedef struct usage_tap {
     int64_t total_tokens;
     char finish_reason[32]; /* of the first choice that ended; "" when none did */
     int64_t finished_choices; /* choices that carried a finish reason */
+    char service_tier[TAP_TIER_SIZE]; /* that the answer was made in; "" when it does not say */
     text_size completion; /* text, reasoning and tool arguments seen */
     bool is_bounded; /* the least is asked for: set before the first text */
     least_tokens least; /* of the same */
@@ -77,6 +80,8 @@ GW_CHECK gw_status usage_tap_chunk_value(usage_tap *t, yyjson_val *chunk, tap_ki
 void usage_tap_text(usage_tap *t, gw_str text);
 void usage_tap_finish(usage_tap *t, gw_str reason);
 void usage_tap_report(usage_tap *t, const token_counts *tokens, int64_t total_tokens);
+/* The last one that was stated counts. */
+void usage_tap_tier(usage_tap *t, gw_str tier);
 /* Of a provider that states the prompt's tokens at the begin of its stream; nothing once there was a report. */
 void usage_tap_prompt(usage_tap *t, const token_counts *tokens);
 /*

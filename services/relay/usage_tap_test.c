@@ -386,9 +386,29 @@ static void the_least_is_seen_or_reported(void **state)
     assert_int_equal(usage_tap_least(&t), 90);
 }
 
+static void the_service_tier_is_the_last_one_stated(void **state)
+{
+    static const char stream[] =
+        "data: {\"service_tier\":\"auto\",\"choices\":[]}\n\n"
+        "data: {\"service_tier\":\"priority\",\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n"
+        "data: {\"service_tier\":null,\"choices\":[{\"delta\":{\"content\":\"b\"}}]}\n\n"
+        "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+    usage_tap t = {0};
+    gw_error err;
+
+    (void)state;
+    assert_string_equal(play(gw_str_of(stream), 0).tap.service_tier, "priority");
+    assert_int_equal(
+        usage_tap_answer(&t, GW_STR("{\"choices\":[],\"service_tier\":\"flex\"}"), &err), GW_OK);
+    assert_string_equal(t.service_tier, "flex");
+    usage_tap_tier(&t, GW_STR("a tier whose name is longer than any of today's"));
+    assert_int_equal(strlen(t.service_tier), TAP_TIER_SIZE - 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_service_tier_is_the_last_one_stated),
         cmocka_unit_test(every_shape_gives_the_same_usage_wherever_it_is_cut),
         cmocka_unit_test(content_is_told_from_preamble),
         cmocka_unit_test(failures_are_seen),

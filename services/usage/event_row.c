@@ -2,6 +2,7 @@
 
 #include "crypto/crypto.h"
 #include "mongo/bson_read.h"
+#include "price/price_book.h"
 #include "rpc/walk.h"
 
 #define WORD_MAX        48
@@ -10,6 +11,9 @@
 #define ATTEMPTS_MAX    1000
 #define HEADERS_MAX     64
 #define NANO_PER_DOLLAR 1e9
+
+static_assert(REQUEST_COST_MAX_NANO_USD <= EVENT_COST_NANO_USD_MAX,
+              "what a relay may price a request at is refused");
 
 usage_event *event_unpack(gw_str packed)
 {
@@ -286,6 +290,7 @@ static void append_course(bson_t *row, const usage_event *e)
     append_text(row, "outcome", e->outcome);
     append_text_if_any(row, "priceBookVersion", e->price_book_version);
     append_text_if_any(row, "finishReason", e->finish_reason);
+    append_text_if_any(row, "serviceTier", e->service_tier);
     append_int(row, "repeatCount", GW_MAX(e->repeat_count, 1));
     append_int(row, "promptEstimateTokens", e->prompt_estimate_tokens);
     (void)BSON_APPEND_BOOL(row, "upstreamAccepted", e->upstream_accepted);

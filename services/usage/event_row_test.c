@@ -102,6 +102,21 @@ static void the_row_of_a_librechats_answer_waits_for_its_books(void **state)
     bson_destroy(&row);
 }
 
+static void the_tier_that_a_request_was_billed_by_stands_in_its_row(void **state)
+{
+    test_event t;
+    bson_t row;
+    (void)state;
+    test_event_init(&t);
+    test_event_row(&t, &row);
+    assert_false(bson_has_field(&row, "serviceTier")); /* the standard one */
+    bson_destroy(&row);
+    t.e.service_tier = TEXT("priority");
+    test_event_row(&t, &row);
+    expect_text(&row, "serviceTier", "priority");
+    bson_destroy(&row);
+}
+
 static void what_an_event_does_not_say_is_left_out(void **state)
 {
     test_event t;
@@ -364,6 +379,7 @@ int main(void)
         cmocka_unit_test(a_row_has_the_fields_that_were_asked_for),
         cmocka_unit_test(a_row_holds_what_rollups_need),
         cmocka_unit_test(the_row_of_a_librechats_answer_waits_for_its_books),
+        cmocka_unit_test(the_tier_that_a_request_was_billed_by_stands_in_its_row),
         cmocka_unit_test(what_an_event_does_not_say_is_left_out),
         cmocka_unit_test(what_no_row_can_be_made_of_is_rejected_by_name),
         cmocka_unit_test(garbage_and_giants_are_rejected),

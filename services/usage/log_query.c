@@ -241,6 +241,7 @@ static void read_course(gw_arena *a, const bson_t *row, usage_row *m)
     m->outcome = text_at(a, row, "outcome");
     m->price_book_version = text_at(a, row, "priceBookVersion");
     m->finish_reason = text_at(a, row, "finishReason");
+    m->service_tier = text_at(a, row, "serviceTier");
     m->repeat_count = GW_MAX(int_at(row, "repeatCount"), 1);
 }
 

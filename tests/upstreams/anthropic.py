@@ -15,6 +15,7 @@ openai.py and these:
 
     written-<n>     that many tokens were put into the cache
     late-usage      zeros in message_start, the figures in message_delta
+    tier-priority   answered in the priority tier
     no-done         a stream without message_stop
 """
 
@@ -196,6 +197,7 @@ def usage_of(chat: Json, answer: Answer, scenario: Scenario) -> Json:
         "cache_creation": {"ephemeral_5m_input_tokens": written - for_an_hour, "ephemeral_1h_input_tokens": for_an_hour},
         "output_tokens": answer.words + reasoning,
         "output_tokens_details": {"reasoning_tokens": reasoning},
+        "service_tier": "priority" if scenario.has("tier-priority") else "standard",
     }
 
 
@@ -240,6 +242,7 @@ def events_of(body: Json, answer: Answer, usage: Json, scenario: Scenario, id_: 
     first = {name: 0 if late else count for name, count in usage.items() if name.endswith("input_tokens")}
     if not late:
         first["cache_creation"] = usage["cache_creation"]
+    first["service_tier"] = usage["service_tier"]
     yield event("message_start", message=message_of(body, id_, content=[], stop_reason=None, usage={**first, "output_tokens": 0 if late else 1}))
     for index, block in enumerate(content_of(answer)):
         empty = {"text": "", "thinking": "", "signature": "", "input": {}}

@@ -17,6 +17,15 @@ def chat_usage(request: Json, answer: Answer, scenario: Scenario) -> Json:
     return usage(prompt_tokens(request["messages"]), answer.words * choices, scenario)
 
 
+def service_tier(request: Json, scenario: Scenario) -> str:
+    """The tier that the answer states: the one asked for, unless a mark says otherwise."""
+    for mark in ("tier-default", "tier-priority", "tier-scale"):
+        if scenario.has(mark):
+            return mark.removeprefix("tier-")
+    asked = request.get("service_tier")
+    return asked if asked not in (None, "auto") else "default"
+
+
 def chat_completion(
     request: Json, answer: Answer, scenario: Scenario, id_: str, created: int
 ) -> Json:
@@ -32,7 +41,7 @@ def chat_completion(
         "created": created,
         "model": request["model"],
         "choices": [{"index": index, **choice} for index in range(request.get("n") or 1)],
-        "service_tier": "default",
+        "service_tier": service_tier(request, scenario),
         "system_fingerprint": "fp_scripted",
     }
     if not scenario.has("fail-no-usage"):
@@ -87,7 +96,7 @@ def chat_chunks(
         "object": "chat.completion.chunk",
         "created": created,
         "model": request["model"],
-        "service_tier": "default",
+        "service_tier": service_tier(request, scenario),
         "system_fingerprint": "fp_scripted",
     }
     spoken = 0

@@ -199,8 +199,12 @@ static void what_is_left_out_is_listed_however_much_it_is(void **state)
 
     gw_buf_append_c(&json, "{\"model\":\"agent_x\",\"messages\":[]");
     for (size_t i = 0; i < GW_ARRAY_LEN(names); i++) {
-        gw_buf_appendf(&json, ",\"%s\":%s", names[i],
-                       strcmp(names[i], "service_tier") ? "1" : "\"x\"");
+        const char *value = "1";
+        if (strcmp(names[i], "service_tier") == 0)
+            value = "\"x\"";
+        else if (strcmp(names[i], "prediction") == 0)
+            value = "{\"type\":\"content\"}";
+        gw_buf_appendf(&json, ",\"%s\":%s", names[i], value);
         gw_buf_appendf(&listed, "%s%s", i > 0 ? ", " : "", names[i]);
     }
     gw_buf_append_c(&json, "}");

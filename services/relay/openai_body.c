@@ -27,6 +27,7 @@ typedef enum member_type {
     X(messages, TYPE_ARRAY)                                                                        \
     X(input, TYPE_TEXT_OR_ARRAY)                                                                   \
     X(prompt, TYPE_TEXT_OR_ARRAY)                                                                  \
+    X(prediction, TYPE_OBJECT)                                                                     \
     X(service_tier, TYPE_STRING)
 
 typedef enum member {
@@ -345,6 +346,8 @@ static gw_status take_members(openai_body *b, relay_endpoint endpoint, const fou
     b->tools_at = f->at[MEMBER_tools];
     b->functions_at = f->at[MEMBER_functions];
     b->response_format_at = f->at[MEMBER_response_format];
+    if (f->value[MEMBER_prediction])
+        b->prediction_at = f->at[MEMBER_prediction];
     if (f->value[MEMBER_service_tier])
         b->service_tier = json_string(f->value[MEMBER_service_tier]);
     b->stream_given = f->value[MEMBER_stream] != NULL;

@@ -3,7 +3,7 @@
  * names for them, where they have them; messages_body.c knows the rest.
  *
  * Read: model, stream, stream_options, max_tokens, max_completion_tokens, n, best_of, tools,
- * functions, response_format, messages, input, prompt, service_tier, user. Of all but `user` a second one, or one
+ * functions, response_format, messages, input, prompt, prediction, service_tier, user. Of all but `user` a second one, or one
  * that differs only in case, is refused: the upstream might read another than we checked and priced.
  * Everything else passes unread.
  *
@@ -39,7 +39,7 @@ typedef struct openai_body {
     /* Of Anthropic's: what the caller said his wish by (output_config.effort, output_format), for errors about it. */
     bool effort_given, output_format_given;
     json_span model_at, stream_at, stream_options_at, max_tokens_at, max_completion_tokens_at,
-        messages_at, tools_at, functions_at, response_format_at;
+        messages_at, tools_at, functions_at, response_format_at, prediction_at;
 } openai_body;
 
 /*

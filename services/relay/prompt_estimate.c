@@ -218,3 +218,14 @@ prompt_tokens prompt_estimate(const openai_body *b, bool for_hold)
         text_size_allow(&size, PROMPT_TOOLS_EXTRA);
     return text_size_prompt(&size, tokens);
 }
+
+/* As its JSON text: whichever member of it a provider reads. */
+int64_t predicted_tokens(const openai_body *b, bool for_hold)
+{
+    text_size size = {.is_usual_only = !for_hold};
+
+    if (b->prediction_at.to == b->prediction_at.from)
+        return 0;
+    text_size_add(&size, gw_str_slice(b->raw, b->prediction_at.from, b->prediction_at.to));
+    return text_size_prompt(&size, 0).most;
+}

@@ -51,5 +51,8 @@ prompt_tokens text_size_prompt(const text_size *t, int64_t others);
 int64_t prompt_image_extra(gw_str model, bool low_detail);
 #define PROMPT_TOOLS_EXTRA 350 /* Anthropic's own words around them: 346 */
 
+/* Output that the caller predicts (OpenAI's `prediction`): the most when it is held for. What is not in the answer is billed as output. */
+int64_t predicted_tokens(const openai_body *b, bool for_hold);
+
 /* Prompt tokens of a request; `for_hold`: the most, too. */
 prompt_tokens prompt_estimate(const openai_body *b, bool for_hold);

@@ -160,6 +160,33 @@ static void images_tools_and_files_are_held_for_at_their_largest(void **state)
     }
 }
 
+static int64_t predicted(const char *json, bool for_hold)
+{
+    gw_auto(gw_arena) arena = gw_arena_new();
+    openai_body b;
+    gw_error err;
+
+    assert_int_equal(openai_body_read(arena, ENDPOINT_CHAT, gw_str_of(json), &b, &err), GW_OK);
+    return predicted_tokens(&b, for_hold);
+}
+
+/* By all that is in it: of two members of a name a provider may read either. */
+static void a_prediction_counts_by_its_json_text(void **state)
+{
+    (void)state;
+#define PREDICTED(more)                                                                            \
+    "{\"model\":\"m\",\"messages\":[],\"prediction\":{\"type\":\"content\"," more "}}"
+    assert_int_equal(predicted("{\"model\":\"m\",\"messages\":[]}", true), 0);
+    assert_int_equal(predicted("{\"model\":\"m\",\"messages\":[],\"prediction\":null}", false), 0);
+    int64_t one = predicted(PREDICTED("\"content\":\"some words of an answer\""), true);
+    int64_t parts = predicted(
+        PREDICTED("\"content\":[{\"type\":\"text\",\"text\":\"some words of an answer\"}]"), true);
+    int64_t twice =
+        predicted(PREDICTED("\"content\":\"\",\"content\":\"some words of an answer\""), true);
+    assert_true(one >= 5 && parts > one && twice > one);
+    assert_true(predicted(PREDICTED("\"content\":\"some words of an answer\""), false) <= one);
+}
+
 /* Of models whose output costs four times their input, as most do. */
 static void the_hold_of_a_short_request_is_at_most_three_times_its_cost(void **state)
 {
@@ -196,6 +223,7 @@ int main(void)
         cmocka_unit_test(prompts_are_estimated_by_the_stated_rule),
         cmocka_unit_test(holds_suffice_for_texts_that_were_not_made_to_be_expensive),
         cmocka_unit_test(the_hold_of_a_short_request_is_at_most_three_times_its_cost),
+        cmocka_unit_test(a_prediction_counts_by_its_json_text),
         cmocka_unit_test(images_tools_and_files_are_held_for_at_their_largest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -250,6 +250,7 @@ relay_stage admit_enter(relay_request *r)
     r->prompt_estimate = prompt.usual;
     r->prompt_most = prompt.most;
     r->images = prompt.images;
+    r->predicted = predicted_tokens(&r->body, holds);
     return holds ? relay_request_take_hold(r) : STAGE_FORWARD;
 }
 

@@ -24,8 +24,9 @@ typedef struct hold_extension {
 static void measure_more(const relay_request *r, int64_t output, ledger_amounts *ret)
 {
     const ledger_amounts *held = &r->take->hold;
-    int64_t tokens = GW_MIN(r->prompt_most + output, LEDGER_UNLIMITED);
-    int64_t cost = relay_request_most_cost(r, r->asked, r->price, output);
+    int64_t billed = relay_request_billed_output(r, output);
+    int64_t tokens = GW_MIN(r->prompt_most + billed, LEDGER_UNLIMITED);
+    int64_t cost = relay_request_most_cost(r, r->asked, r->price, billed);
 
     *ret = (ledger_amounts){
         .of = {[LEDGER_TOKENS_DAY] = GW_MAX(tokens - held->of[LEDGER_TOKENS_DAY], 0),

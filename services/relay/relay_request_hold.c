@@ -60,6 +60,19 @@ int64_t relay_request_most_cost(const relay_request *r, const route_target *t, c
     return most;
 }
 
+int64_t relay_request_billed_output(const relay_request *r, int64_t made)
+{
+    int64_t predicted = relay_bounded_product(r->predicted, r->body.completions);
+
+    return GW_MIN(made + predicted, LEDGER_UNLIMITED);
+}
+
+/* Of a ceiling for each completion. */
+static int64_t most_output(const relay_request *r, int64_t ceiling)
+{
+    return relay_request_billed_output(r, relay_bounded_product(ceiling, r->body.completions));
+}
+
 /*
  * Of the targets that the request may come to the dearest counts: another one is asked when the first has failed, and there is no
  * time then to buy more. When not even that fits the hold is for the first one, and no dearer one follows it.
@@ -82,14 +95,14 @@ bool relay_request_hold_covers(const relay_request *r, const route_target *t)
 {
     if (!r->take || r->take->outcome != GRANT_CUT)
         return true;
-    int64_t output = relay_bounded_product(r->job.ceiling, r->body.completions);
+    int64_t output = most_output(r, r->job.ceiling);
     return relay_request_most_cost(r, t, relay_request_price(r, t), output) <=
            r->take->hold.of[LEDGER_COST_MONTH];
 }
 
 static void measure_hold(relay_request *r, int64_t ceiling, ledger_amounts *ret)
 {
-    int64_t output = relay_bounded_product(ceiling, r->body.completions);
+    int64_t output = most_output(r, ceiling);
     int64_t tokens = GW_MIN(r->prompt_most + output, LEDGER_UNLIMITED);
 
     *ret = (ledger_amounts){.of = {[LEDGER_REQUESTS_DAY] = 1,
@@ -104,10 +117,10 @@ static int64_t affordable_ceiling(const relay_request *r, ledger_window w, int64
     int64_t fits = 0, over = r->job.ceiling;
 
     if (w != LEDGER_COST_MONTH)
-        return (left - r->prompt_most) / r->body.completions;
+        return (left - r->prompt_most) / r->body.completions - r->predicted;
     while (over - fits > 1) { /* by halves: prices are not to be inverted */
         int64_t middle = fits + (over - fits) / 2;
-        int64_t output = relay_bounded_product(middle, r->body.completions);
+        int64_t output = most_output(r, middle);
         if (most_it_costs(r, output) <= left)
             fits = middle;
         else

@@ -112,6 +112,8 @@ struct relay_request {
     int64_t prompt_estimate; /* for the bill, where no provider counts */
     int64_t prompt_most; /* for the hold */
     int64_t images; /* in the prompt */
+    int64_t
+        predicted; /* output that the caller predicted: billed beside what is made, where it was wrong */
     grant_take *take; /* its hold; NULL: nothing is limited */
     grant_mark mark; /* of the hold, for the event; all 0: none */
     int64_t
@@ -317,6 +319,8 @@ static inline int64_t relay_bounded_product(int64_t a, int64_t b)
 /* What so much output and the prompt cost at `t` by `p`, in the dearest way it may be billed; 0 without a price. */
 int64_t relay_request_most_cost(const relay_request *r, const route_target *t, const model_price *p,
                                 int64_t output);
+/* What may be billed when so much is made: what was predicted and did not come comes on top. */
+int64_t relay_request_billed_output(const relay_request *r, int64_t made);
 /* The refusal that `t` came to. */
 void relay_request_limit_reached(relay_request *r, const grant_take *t, const char *what_then,
                                  openai_error *ret);

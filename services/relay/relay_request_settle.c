@@ -70,7 +70,7 @@ static bool has_ignored_ceiling(const relay_request *r)
 {
     int64_t ceiling = adapter_ceiling(&r->job), completions = GW_MAX(r->body.completions, 1);
 
-    return ceiling > 0 && (r->tap.tokens.completion - 1) / completions >= ceiling;
+    return ceiling > 0 && (r->tap.tokens.completion - 1) / completions - r->predicted >= ceiling;
 }
 
 /* 0: any. */

@@ -159,6 +159,52 @@ static void an_answer_is_billed_by_the_tier_it_states(void **state)
     }
 }
 
+/* ---- what the caller predicts ---- */
+
+static void a_prediction_is_held_for_on_top_of_each_ceiling(void **state)
+{
+    fixture *f = *state;
+
+    ledgers.script = &(answer_of_ledger){.outcome = GRANT_CUT};
+    f->r.body.needs.max_tokens = 100;
+    f->r.body.completions = 2;
+    f->r.predicted = 30;
+    assert_int_equal(relay_request_take_hold(&f->r), STAGE_FORWARD);
+    assert_int_equal(f->r.job.ceiling, 100); /* the provider's is not raised by it */
+    assert_int_equal(ledgers.holds[0].of[LEDGER_TOKENS_DAY], 10 + 2 * 130);
+    assert_int_equal(ledgers.holds[0].of[LEDGER_COST_MONTH], 10 + 2 * 2 * 130);
+}
+
+static void a_ceiling_is_cut_to_what_is_left_beside_the_prediction(void **state)
+{
+    fixture *f = *state;
+    const answer_of_ledger script[] = {
+        {GRANT_REFUSED, LEDGER_OF_KEY, LEDGER_TOKENS_DAY, 10 + 80, 1000},
+        {GRANT_REFUSED, LEDGER_OF_KEY, LEDGER_COST_MONTH, 10 + 2 * 70, 1000},
+        {.outcome = GRANT_CUT},
+    };
+
+    ledgers.script = script;
+    f->r.body.needs.max_tokens = 100;
+    f->r.predicted = 30;
+    assert_int_equal(relay_request_take_hold(&f->r), STAGE_FORWARD);
+    assert_int_equal(ledgers.holds[1].of[LEDGER_TOKENS_DAY], 90);
+    assert_int_equal(f->r.job.ceiling, 40);
+    assert_int_equal(ledgers.holds[2].of[LEDGER_COST_MONTH], 150);
+}
+
+static void a_prediction_that_leaves_no_room_is_refused(void **state)
+{
+    fixture *f = *state;
+
+    ledgers.script =
+        &(answer_of_ledger){GRANT_REFUSED, LEDGER_OF_KEY, LEDGER_TOKENS_DAY, 10 + 30, 1000};
+    f->r.body.needs.max_tokens = 100;
+    f->r.predicted = 30;
+    assert_int_equal(relay_request_take_hold(&f->r), STAGE_SETTLE);
+    assert_true(f->r.has_failed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -167,6 +213,9 @@ int main(void)
         HOLD_TEST(a_budget_pays_for_a_shorter_answer_of_a_dearer_tier),
         HOLD_TEST(a_tier_without_a_price_is_not_for_keys_with_a_budget),
         HOLD_TEST(an_answer_is_billed_by_the_tier_it_states),
+        HOLD_TEST(a_prediction_is_held_for_on_top_of_each_ceiling),
+        HOLD_TEST(a_ceiling_is_cut_to_what_is_left_beside_the_prediction),
+        HOLD_TEST(a_prediction_that_leaves_no_room_is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,4 @@
-"""Service tiers: what a provider bills at another price does not pass a budget by."""
+"""Service tiers and predictions: what a provider bills at another price, or beside what it makes, does not pass a budget by."""
 
 from __future__ import annotations
 
@@ -176,3 +176,18 @@ def test_tiers_are_exported_imported_and_merged(suite: Suite) -> None:
 def test_prices_out_of_range_are_refused_by_name(suite: Suite, wrong: dict[str, Any], field: str, says: str) -> None:
     answer = suite.admin("PUT", "/admin/prices", json={"prices": [wrong]})
     assert answer.status_code == 400 and f'"{field}"' in answer.text and says in answer.text, answer.text
+
+
+# ---- predictions ----
+
+
+def test_a_prediction_is_held_for_and_billed_as_output(suite: Suite) -> None:
+    prediction = {"type": "content", "content": "word " * 2000}
+    key = suite.make_key(limits={"tokensPerDay": 1000})["key"]
+    refused = suite.chat(key, "gpt-4o", max_tokens=50, prediction=prediction)
+    assert refused.status_code == 429 and refused.json()["error"]["param"] == "limits.tokensPerDay", refused.text
+    assert suite.chat(key, "gpt-4o", max_tokens=50).status_code == 200
+
+    row = asked(suite, suite.make_key(limits={"tokensPerDay": 100000})["key"], "gpt-4o+rejected-500", max_tokens=50, prediction=prediction)
+    assert_billed(row, "", 10, 20)
+    assert row["usage"]["completionTokens"] > 500 and "ceilingIgnored" not in row, "what was predicted in vain is not beyond the ceiling"

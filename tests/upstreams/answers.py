@@ -78,7 +78,9 @@ def prompt_tokens(messages: Sequence[Json]) -> int:
 def usage(prompt: int, completion: int, scenario: Scenario) -> Json:
     """OpenAI's usage object; `completion` is without reasoning."""
     reasoning = scenario.number("reasoning") or 0
+    rejected = scenario.number("rejected") or 0
     prompt = scenario.number("prompt") or prompt
+    completion += rejected
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion + reasoning,
@@ -91,7 +93,7 @@ def usage(prompt: int, completion: int, scenario: Scenario) -> Json:
             "reasoning_tokens": reasoning,
             "audio_tokens": 0,
             "accepted_prediction_tokens": 0,
-            "rejected_prediction_tokens": 0,
+            "rejected_prediction_tokens": rejected,
         },
     }
 

@@ -61,6 +61,7 @@ a name without marks is a normal model. N events count from the role chunk; 2 wh
     unbounded                 whatever max_tokens says
     cached-<n>, reasoning-<n> that many cached and reasoning tokens in the usage
     prompt-<n>                that many prompt tokens in the usage
+    rejected-<n>              that many tokens of a prediction that did not come, among the completion's
     tier-default, -priority, -scale   answered in that service tier, whatever was asked for
 """
 

@@ -1,9 +1,6 @@
-#include "flight_table.h"
+#include "flight_table_internal.h"
 
 #include "event_pack.h"
-#include "ledger_event.h"
-
-#include "core/crc32c.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,11 +12,10 @@
 
 #define MAGIC "relayfl3"
 
-#define REPEAT_TAG          (38 << 3) /* UsageEvent.repeat_count, a varint */
-#define REPEAT_VARINT_BYTES 4
-#define FOLD_TAIL_BYTES     (2 + REPEAT_VARINT_BYTES)
+#define REPEAT_TAG (38 << 3) /* UsageEvent.repeat_count, a varint */
 
-_Static_assert(FLIGHT_REPEATS_MAX < 1 << (7 * REPEAT_VARINT_BYTES), "a count fits its varint");
+_Static_assert(FLIGHT_REPEATS_MAX < 1 << (7 * FLIGHT_REPEAT_VARINT_BYTES),
+               "a count fits its varint");
 _Static_assert(sizeof(flight_slot) <= FLIGHT_SLOT_BYTES, "a slot is two kibibytes");
 
 typedef struct file_header {
@@ -36,24 +32,6 @@ struct flight_table {
 };
 
 /* ---- slots ---- */
-
-/* With the generation: bytes of an earlier use of the slot never pass. */
-static uint32_t sum_of(uint64_t generation, const uint8_t *bytes, uint32_t len)
-{
-    return gw_crc32c(gw_crc32c(0, &generation, sizeof(generation)), bytes, len);
-}
-
-static uint64_t open_seal(uint64_t generation, uint32_t sum)
-{
-    return generation << 32 | sum;
-}
-
-/* With its place: the opened event alone never passes for a finished one. */
-static uint64_t done_seal(uint64_t generation, uint32_t sum, uint32_t at, uint32_t len)
-{
-    uint32_t about[2] = {at, len};
-    return generation << 32 | gw_crc32c(sum, about, sizeof(about));
-}
 
 /* Ids and figures only: what is billed is never lost to a long text. */
 static size_t pack_bare(const usage_event *e, uint8_t *out, size_t cap)
@@ -121,7 +99,7 @@ bool flight_slot_open(flight_slot *s, const usage_event *e, event_figures *f)
     if (!is_whole)
         s->open_len = pack(e, s->bytes, FLIGHT_OPEN_MAX);
     uint64_t generation = flight_slot_generation(s);
-    s->open_sum = open_seal(generation, sum_of(generation, s->bytes, s->open_len));
+    s->open_sum = flight_open_seal(generation, flight_sum_of(generation, s->bytes, s->open_len));
     set_state(s, FLIGHT_OPEN);
     return is_whole;
 }
@@ -138,14 +116,13 @@ static void seal_done(flight_slot *s, uint32_t at, uint32_t len, uint32_t sum)
 {
     s->done_at = at;
     s->done_len = len;
-    s->done_sum = done_seal(flight_slot_generation(s), sum, at, len);
+    s->done_sum = flight_done_seal(flight_slot_generation(s), sum, at, len);
     set_state(s, FLIGHT_DONE);
 }
 
-/* At `s->bytes + at`. */
-static void seal_packed(flight_slot *s, uint32_t at, uint32_t len)
+void flight_slot_seal(flight_slot *s, uint32_t at, uint32_t len)
 {
-    seal_done(s, at, len, sum_of(flight_slot_generation(s), s->bytes + at, len));
+    seal_done(s, at, len, flight_sum_of(flight_slot_generation(s), s->bytes + at, len));
 }
 
 /* What had to be cut is read again: seldom. */
@@ -168,7 +145,7 @@ void flight_slot_done(flight_slot *s, const usage_event *e, event_figures *f)
         next_generation(s);
         at = 0;
     }
-    seal_packed(s, at, pack_done(e, s->bytes + at, EVENT_MAX_BYTES, f));
+    flight_slot_seal(s, at, pack_done(e, s->bytes + at, EVENT_MAX_BYTES, f));
 }
 
 bool flight_slot_finish(flight_slot *s, const usage_event *rest, event_figures *f)
@@ -192,7 +169,7 @@ void flight_slot_free(flight_slot *s)
 gw_str flight_slot_event(const flight_slot *s)
 {
     return gw_str_n(s->bytes + s->done_at,
-                    s->done_len + (flight_slot_repeats(s) ? FOLD_TAIL_BYTES : 0));
+                    s->done_len + (flight_slot_repeats(s) ? FLIGHT_FOLD_TAIL_BYTES : 0));
 }
 
 #define CACHE_LINE  64
@@ -233,7 +210,7 @@ void flight_slot_fold(flight_slot *s, const usage_event *e, int64_t repeats, eve
 {
     next_generation(s);
     set_repeats(s, repeats);
-    seal_packed(s, 0, pack_done(e, s->bytes, EVENT_MAX_BYTES - FOLD_TAIL_BYTES, f));
+    flight_slot_seal(s, 0, pack_done(e, s->bytes, EVENT_MAX_BYTES - FLIGHT_FOLD_TAIL_BYTES, f));
 }
 
 bool flight_slot_repeat(flight_slot *s)
@@ -245,9 +222,7 @@ bool flight_slot_repeat(flight_slot *s)
     return true;
 }
 
-/* repeat_count, as a varint of fixed length: of a field given twice the last counts. The sum does not cover it, so that a death
- * meanwhile leaves the event whole and the recovery writes the same again. */
-static void append_repeats(flight_slot *s)
+void flight_slot_append_repeats(flight_slot *s)
 {
     uint64_t rest = (uint64_t)flight_slot_repeats(s);
     uint8_t *at = s->bytes + s->done_at + s->done_len;
@@ -255,89 +230,15 @@ static void append_repeats(flight_slot *s)
         return;
     *at++ = (REPEAT_TAG & 0x7f) | 0x80;
     *at++ = REPEAT_TAG >> 7;
-    for (int i = 0; i < REPEAT_VARINT_BYTES; i++, rest >>= 7)
-        *at++ = (uint8_t)(rest & 0x7f) | (i < REPEAT_VARINT_BYTES - 1 ? 0x80 : 0);
+    for (int i = 0; i < FLIGHT_REPEAT_VARINT_BYTES; i++, rest >>= 7)
+        *at++ = (uint8_t)(rest & 0x7f) | (i < FLIGHT_REPEAT_VARINT_BYTES - 1 ? 0x80 : 0);
 }
 
 void flight_slot_close_fold(flight_slot *s, event_figures *f)
 {
-    append_repeats(s);
+    flight_slot_append_repeats(s);
     if (flight_slot_repeats(s) > 0)
         f->repeat_count = flight_slot_repeats(s);
-}
-
-/* ---- recovery ---- */
-
-static bool open_is_whole(const flight_slot *s)
-{
-    uint64_t generation = flight_slot_generation(s);
-    return s->open_len > 0 && s->open_len <= FLIGHT_OPEN_MAX &&
-           s->open_sum == open_seal(generation, sum_of(generation, s->bytes, s->open_len));
-}
-
-static bool done_is_whole(const flight_slot *s)
-{
-    uint64_t generation = flight_slot_generation(s);
-    uint32_t cap = EVENT_MAX_BYTES - (flight_slot_repeats(s) ? FOLD_TAIL_BYTES : 0);
-    return s->done_at <= FLIGHT_OPEN_MAX && s->done_len > 0 && s->done_len <= cap &&
-           s->done_sum == done_seal(generation,
-                                    sum_of(generation, s->bytes + s->done_at, s->done_len),
-                                    s->done_at, s->done_len);
-}
-
-static void note_loads(event_progress *p, const ledger_event *e, const position_table *positions)
-{
-    p->key_load_id = position_table_load_of(positions, e->row[LEDGER_OF_KEY]);
-    p->client_load_id = position_table_load_of(positions, e->row[LEDGER_OF_CLIENT]);
-    p->owner_load_id = position_table_load_of(positions, e->row[LEDGER_OF_OWNER]);
-}
-
-static flight_found recover_interrupted(flight_slot *s, const position_table *positions)
-{
-    if (!open_is_whole(s))
-        return FLIGHT_FOUND_TORN;
-    event_progress p = {
-        .completion_tokens = atomic_load_explicit(&s->completion_tokens, memory_order_relaxed),
-        .cost_nano_usd = atomic_load_explicit(&s->cost_nano_usd, memory_order_relaxed),
-        .last_byte_ms = atomic_load_explicit(&s->last_byte_ms, memory_order_relaxed),
-        .status_code = atomic_load_explicit(&s->status_code, memory_order_relaxed),
-    };
-    gw_str opened = gw_str_n(s->bytes, s->open_len);
-    ledger_event spent;
-    if (positions && ledger_event_read(opened, &spent))
-        note_loads(&p, &spent, positions);
-    size_t len = event_pack_interrupted(opened, &p, s->bytes + FLIGHT_OPEN_MAX, EVENT_MAX_BYTES);
-    if (len == 0)
-        return FLIGHT_FOUND_TORN;
-    seal_packed(s, FLIGHT_OPEN_MAX, (uint32_t)len);
-    return FLIGHT_FOUND_INTERRUPTED;
-}
-
-static flight_found look(flight_slot *s, uint64_t committed, const position_table *positions)
-{
-    flight_state state = flight_slot_state(s);
-    if (state == FLIGHT_FREE)
-        return FLIGHT_FOUND_NOTHING;
-    if (flight_slot_generation(s) <= committed)
-        return FLIGHT_FOUND_COMMITTED;
-    if (state == FLIGHT_DONE && done_is_whole(s))
-        return FLIGHT_FOUND_DONE;
-    /* An end that is torn (power loss) leaves what was known when it was opened. */
-    return recover_interrupted(s, positions);
-}
-
-flight_found flight_slot_recover(flight_slot *s, uint64_t committed,
-                                 const position_table *positions)
-{
-    flight_found found = look(s, committed, positions);
-    if (found == FLIGHT_FOUND_DONE)
-        append_repeats(s);
-    if (found == FLIGHT_FOUND_DONE || found == FLIGHT_FOUND_INTERRUPTED)
-        return found;
-    flight_slot_free(s);
-    if (flight_slot_generation(s) < committed)
-        atomic_store_explicit(&s->generation, committed, memory_order_relaxed);
-    return found;
 }
 
 /* ---- the file ---- */

@@ -36,7 +36,7 @@ typedef struct log_query {
     gw_str model, request_id; /* borrowed; "": any */
     log_status status;
     int64_t from_ms, to_ms;
-    int64_t now_ms; /* wall: no row is later */
+    int64_t now_ms; /* wall: few rows are later, and none by more than EVENT_AHEAD_MS */
     log_position after;
 } log_query;
 

@@ -40,7 +40,8 @@ bool log_windows_next(log_windows *w, size_t found, size_t wanted, log_window *r
         w->is_over = true;
         return true;
     }
-    if (w->to_ms > q->now_ms + 1) { /* what is to come has no rows: no reason to make long steps */
+    if (w->to_ms >
+        q->now_ms + 1) { /* what is to come has hardly any rows: no reason to make long steps */
         int64_t from_ms = q->has_from ? GW_MAX(q->now_ms + 1, q->from_ms) : q->now_ms + 1;
         *ret = (log_window){.from_ms = from_ms, .to_ms = w->to_ms};
         w->to_ms = from_ms;

@@ -237,6 +237,20 @@ def test_periods_intervals_and_zones_cut_where_they_should(stack: Suite, relay: 
                 assert answer.totals.requests == expected == sum(p.totals.requests for p in answer.series), (start, end, zone)
 
 
+def test_the_log_has_rows_of_a_relay_whose_clock_is_ahead(stack: Suite, relay: RpcClient, spool: Spool) -> None:
+    spool.add(1, timestamp_ms=int((time.time() + 500) * 1000))
+    stream = Stream(relay, spool)
+    stream.welcome()
+    stream.events(1, 1)
+    stream.acked(1)
+    settled(stack, spool, 1)
+    stream.close()
+    request_id = rows(stack, spool)[0]["requestId"]
+    with stack.rpc("usage", stack.admin_key) as admin:
+        for asked in ({"apiKeyId": str(spool.api_key_id)}, {"requestId": request_id}, {"pageSize": 5}):
+            assert request_id in [row.request_id for row in admin.call(f"{USAGE}/ListLogs", asked).logs], asked
+
+
 def test_indexes_stand_as_written(stack: Suite) -> None:
     def keys(collection: str) -> list[tuple[Any, ...]]:
         return [tuple(i["key"]) for i in stack.mongo()[collection].list_indexes()]

@@ -82,8 +82,10 @@ def test_answers_that_cost_their_hold_use_the_budget_to_the_last_one(stack: Suit
     never_over(seen, HOLDS * hold)
     assert set(crowd.statuses) == {200, 429}, crowd.statuses
     assert await_rest(stack, key, COST_MONTH) == HOLDS * hold
-    rows = rows_of(stack, key)
-    assert len(rows) == HOLDS and {row["usage"]["costNanoUsd"] for row in rows} == {hold}
+    # What is left of two grants may each pay for a shorter answer, where one whole would have been left of one.
+    costs = [row["usage"]["costNanoUsd"] for row in rows_of(stack, key)]
+    assert sum(costs) == HOLDS * hold and 0 < min(costs) and max(costs) == hold, sorted(costs)[:5]
+    assert costs.count(hold) >= HOLDS - len(RELAYS), sorted(costs)[:5]
 
 
 def test_answers_that_cost_a_tenth_of_their_hold_use_99_percent(stack: Suite, hold: int) -> None:

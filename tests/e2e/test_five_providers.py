@@ -9,6 +9,7 @@ from typing import Any
 import anthropic
 import openai
 import pytest
+from harness.ports import eventually
 from harness.suite import Suite
 
 PROMPT = "What is new on five providers?"
@@ -96,7 +97,10 @@ def test_the_sums_are_those_of_the_rows(suite: Suite, key: str) -> None:
     """What the key's owner is shown, when all of it has arrived: last in this file."""
     rows = [row for row in suite.rows() if row["attempts"] > 0]
     assert len(rows) == 2 * 2 * len(MODELS)
-    shown = suite.get("/v1/usage?groupBy=model", key).json()
-    assert {group["group"]: int(group["totals"]["costNanoUsd"]) for group in shown["groups"]} == {
-        model: sum(row["usage"]["costNanoUsd"] for row in rows if row["request"]["model"] == model) for model in MODELS
-    }
+    wanted = {model: sum(row["usage"]["costNanoUsd"] for row in rows if row["request"]["model"] == model) for model in MODELS}
+
+    def shown() -> dict[str, int]:
+        groups = suite.get("/v1/usage?groupBy=model", key).json()["groups"]
+        return {group["group"]: int(group["totals"]["costNanoUsd"]) for group in groups}
+
+    eventually(lambda: shown() == wanted, "the sums of the rows, which are there before them")

@@ -337,6 +337,10 @@ class Lab:
         counts = {short: self.relay_metric(name) for short, name in names.items()}
         return {**counts, "calls": calls, "redis_us": redis_us}
 
+    def await_something_held(self) -> None:
+        """Until the relay says what it holds since limits were asked of it: it says so once a second."""
+        eventually(lambda: self.relay_metric("relay_ledger_positions") > 0, "positions")
+
     def await_nothing_held(self) -> None:
         """Until the relay has given back all that it held of limits, as it does when a key is not asked with."""
         eventually(lambda: self.relay_metric("relay_ledger_positions") == 0, "all positions given back", 120)

@@ -93,6 +93,7 @@ def limits(bench: Bench) -> None:
             with lab.ledger_use() as use:
                 for at in range(0, len(cold), width):
                     lab.ask_at_once(relay, cold[at : at + width])
+            lab.await_something_held()
             if r >= 0:
                 bench.journal.add({"test": test, "variant": "relay", "round": r, "busy": False, **use})
 

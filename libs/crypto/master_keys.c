@@ -1,11 +1,10 @@
 #include "crypto/master_keys.h"
 
-#include <errno.h>
-#include <stdio.h>
+#include "crypto/secret_file.h"
+
 #include <stdlib.h>
 
-#define FILE_BYTES_MAX ((size_t)64 << 10)
-#define KEYS_MAX       64
+#define KEYS_MAX 64
 
 struct gw_master_keys {
     size_t count;
@@ -38,26 +37,6 @@ const gw_master_key *gw_master_keys_find(const gw_master_keys *k, gw_str kid)
             return &k->keys[i];
     }
     return NULL;
-}
-
-/* The whole file in a buffer of FILE_BYTES_MAX that the caller wipes. */
-static gw_status read_file(const char *path, char *bytes, size_t *ret_len, gw_error *err)
-{
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return gw_fail(err, errno == ENOENT ? GW_ERR_NOT_FOUND : GW_ERR_IO,
-                       "cannot open the master keys file %s: %s", path, strerror(errno));
-    setvbuf(file, NULL, _IONBF, 0); /* no copy of the keys in a stdio buffer */
-    size_t len = fread(bytes, 1, FILE_BYTES_MAX, file);
-    bool failed = ferror(file) != 0;
-    fclose(file);
-    if (failed)
-        return gw_fail(err, GW_ERR_IO, "cannot read the master keys file %s", path);
-    if (len == FILE_BYTES_MAX)
-        return gw_fail(err, GW_ERR_INVALID_ARGUMENT, "the master keys file %s is over 64 KiB",
-                       path);
-    *ret_len = len;
-    return GW_OK;
 }
 
 /* `kid base64`, separated by any blanks. */
@@ -103,17 +82,17 @@ static gw_status parse_file(gw_master_keys *k, gw_str text, const char *path, gw
 static gw_status load_into(gw_master_keys *k, char *bytes, const char *path, gw_error *err)
 {
     size_t len = 0;
-    gw_status rc = read_file(path, bytes, &len, err);
+    gw_status rc = secret_file_read(path, "master keys file", bytes, &len, err);
     return rc == GW_OK ? parse_file(k, gw_str_n(bytes, len), path, err) : rc;
 }
 
 gw_status gw_master_keys_load(const char *path, gw_master_keys **ret, gw_error *err)
 {
     gw_auto(gw_master_keys) k = calloc(1, sizeof(*k));
-    char *bytes = malloc(FILE_BYTES_MAX);
+    char *bytes = malloc(SECRET_FILE_BYTES_MAX);
     gw_status rc = k && bytes ? load_into(k, bytes, path, err)
                               : gw_fail(err, GW_ERR_NO_MEMORY, "out of memory for the master keys");
-    gw_secret_wipe(bytes, FILE_BYTES_MAX);
+    gw_secret_wipe(bytes, SECRET_FILE_BYTES_MAX);
     free(bytes);
     if (rc == GW_OK)
         *ret = gw_steal(&k);

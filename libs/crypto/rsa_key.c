@@ -1,21 +1,19 @@
 #include "crypto/rsa_key.h"
 
 #include "crypto/crypto.h"
+#include "crypto/secret_file.h"
 
-#include <errno.h>
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 
-#define FILE_BYTES_MAX ((size_t)64 << 10)
-#define BITS_MIN       2048
-#define BITS_MAX       8192
-#define NUMBER_MAX     (BITS_MAX / 8)
+#define BITS_MIN   2048
+#define BITS_MAX   8192
+#define NUMBER_MAX (BITS_MAX / 8)
 
 struct gw_rsa_key {
     EVP_PKEY *pkey;
@@ -25,26 +23,6 @@ struct gw_rsa_key {
 };
 
 /* ---- file ---- */
-
-/* The whole file in a buffer of FILE_BYTES_MAX that the caller wipes. */
-static gw_status read_file(const char *path, char *bytes, size_t *ret_len, gw_error *err)
-{
-    FILE *file = fopen(path, "re");
-
-    if (!file)
-        return gw_fail(err, errno == ENOENT ? GW_ERR_NOT_FOUND : GW_ERR_IO,
-                       "cannot open the key file %s: %s", path, strerror(errno));
-    setvbuf(file, NULL, _IONBF, 0); /* no copy of the key in a stdio buffer */
-    size_t len = fread(bytes, 1, FILE_BYTES_MAX, file);
-    bool failed = ferror(file) != 0;
-    fclose(file);
-    if (failed)
-        return gw_fail(err, GW_ERR_IO, "cannot read the key file %s", path);
-    if (len == FILE_BYTES_MAX)
-        return gw_fail(err, GW_ERR_INVALID_ARGUMENT, "the key file %s is over 64 KiB", path);
-    *ret_len = len;
-    return GW_OK;
-}
 
 /* OpenSSL would ask at the terminal. */
 static int no_passphrase(char *buf, int size, int rwflag, void *arg)
@@ -195,16 +173,16 @@ static gw_status parse_file(gw_str text, const char *path, bool for_signing, gw_
 static gw_status load(const char *path, bool for_signing, gw_rsa_key **ret, size_t *ret_count,
                       gw_error *err)
 {
-    char *bytes = malloc(FILE_BYTES_MAX);
+    char *bytes = malloc(SECRET_FILE_BYTES_MAX);
     size_t len = 0;
 
     *ret_count = 0;
     if (!bytes)
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory to read the key file %s", path);
-    gw_status rc = read_file(path, bytes, &len, err);
+    gw_status rc = secret_file_read(path, "key file", bytes, &len, err);
     if (rc == GW_OK)
         rc = parse_file(gw_str_n(bytes, len), path, for_signing, ret, ret_count, err);
-    gw_secret_wipe(bytes, FILE_BYTES_MAX);
+    gw_secret_wipe(bytes, SECRET_FILE_BYTES_MAX);
     free(bytes);
     while (rc != GW_OK && *ret_count > 0)
         gw_rsa_key_free(ret[--*ret_count]);

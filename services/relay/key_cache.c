@@ -178,6 +178,11 @@ key_lookup key_cache_authenticate(key_cache *c, gw_str presented, key_wait *wait
     return key_fetch(e, presented, wait, err);
 }
 
+uint64_t key_cache_stamp(const key_cache *c)
+{
+    return key_watch_is_alive(c) ? c->stamp : 0;
+}
+
 void key_cache_forget_wait(key_wait *wait)
 {
     gw_list_remove(&wait->node);
@@ -202,6 +207,7 @@ void key_cache_apply_change(key_cache *c, gw_str key_id, int64_t generation)
         key_cache_apply_reset(c);
         return;
     }
+    c->stamp++;
     s->changed_generation = GW_MAX(s->changed_generation, generation);
     s->changed_ms = gw_loop_now_ms(c->loop);
     gw_list_each_safe (node, &s->entries) {
@@ -213,6 +219,7 @@ void key_cache_apply_change(key_cache *c, gw_str key_id, int64_t generation)
 
 void key_cache_apply_reset(key_cache *c)
 {
+    c->stamp++;
     c->epoch++;
     gw_list_each_safe (node, &c->lru) {
         key_entry_invalidate(GW_CONTAINER_OF(node, key_entry, lru_node));
@@ -228,6 +235,7 @@ gw_status key_cache_new(gw_loop *l, const key_cache_options *o, key_cache **ret,
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the key cache");
     c->loop = l;
     c->options = *o;
+    c->stamp = 1;
     gw_list_init(&c->lru);
     gw_list_init(&c->used);
     gw_buf_append_str(&c->service_token, o->service_token);

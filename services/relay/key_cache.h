@@ -65,5 +65,11 @@ key_lookup key_cache_authenticate(key_cache *c, gw_str presented, key_wait *wait
                                   gw_error *err);
 void key_cache_forget_wait(key_wait *wait); /* the asker goes away before `done` */
 
+/*
+ * Grows with each change that is heard of, of whichever key: a policy that was looked up under the same stamp is the newest. 0: the watch is
+ * down, and none is known to be.
+ */
+uint64_t key_cache_stamp(const key_cache *c);
+
 /* Reports use to auth in batches, at most once a minute a key. */
 void key_cache_note_use(key_cache *c, const key_policy *p, int64_t now_wall_ms);

@@ -63,6 +63,7 @@ struct key_cache {
     gw_map *slots; /* key id -> key_slot */
     gw_map *groups[KEY_GROUP_KINDS]; /* client id, user id -> key_group */
     gw_list lru; /* most recently used first */
+    uint64_t stamp; /* grows with each change and reset; from 1 */
     uint64_t epoch; /* grows with each reset: answers to older fetches are asked again */
 
     gw_tag_key *tag_keys;

@@ -85,6 +85,7 @@ static void a_change_drops_what_is_cached_of_that_key_only(void **state)
     gw_str changed = key_text(a, "aAAAAAAAAAAA", 'x'), other = key_text(b, "aBBBBBBBBBBB", 'x');
     ask(f, changed);
     ask(f, other);
+    uint64_t stamp = key_cache_stamp(f->cache);
     f->generation = 5;
     f->status = "suspended";
     send_change(f, "aAAAAAAAAAAA", 5);
@@ -94,6 +95,7 @@ static void a_change_drops_what_is_cached_of_that_key_only(void **state)
     }
     assert_string_equal(f->policy_status, "suspended");
     assert_int_equal(ask(f, other), KEY_FOUND);
+    assert_true(stamp > 0 && key_cache_stamp(f->cache) > stamp);
 }
 
 static void a_key_revoked_while_its_resolve_is_in_flight_stays_revoked(void **state)
@@ -186,8 +188,10 @@ static void a_change_of_limits_drops_all_keys_of_that_client_or_owner_only(void 
     f->client_id = "mobile";
     f->user_id = ALICE;
     f->client_generation = 5;
+    uint64_t stamp = key_cache_stamp(f->cache);
     send_limits_change(f, "mobile", "", 5);
     applied(f, 5);
+    assert_true(key_cache_stamp(f->cache) > stamp);
     assert_int_equal(ask(f, other), KEY_FOUND);
     assert_int_equal(ask(f, mobile), KEY_PENDING);
     assert_int_equal(ask(f, also_mobile), KEY_PENDING);
@@ -289,6 +293,7 @@ static void without_heartbeats_policies_live_for_a_bounded_time(void **state)
     ask(f, key);
     gw_fake_clock_advance_ms(&f->time, STALE_MAX_MS - 1);
     uv_run(gw_loop_uv(f->loop), UV_RUN_NOWAIT);
+    assert_int_equal(key_cache_stamp(f->cache), 0);
     assert_int_equal(ask(f, key), KEY_FOUND);
     gw_fake_clock_advance_ms(&f->time, 1);
     uv_run(gw_loop_uv(f->loop), UV_RUN_NOWAIT);

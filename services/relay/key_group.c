@@ -95,6 +95,7 @@ void key_cache_apply_limits_change(key_cache *c,
         key_cache_apply_reset(c);
         return;
     }
+    c->stamp++;
     g->changed_generation = GW_MAX(g->changed_generation, change->generation);
     g->changed_ms = gw_loop_now_ms(c->loop);
     gw_list_each_safe (node, &g->members) {

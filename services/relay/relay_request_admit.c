@@ -13,6 +13,15 @@ static void count_lookup(relay_request *r, const char *result)
     gw_metric_count(r->core->metrics, M_relay_key_lookups_total, gw_str_of(result));
 }
 
+/* The one before stays where there is none: what it did is still to be recorded. */
+static void take_policy(relay_request *r, key_policy *policy)
+{
+    if (!policy)
+        return;
+    key_policy_unref(r->policy);
+    r->policy = policy;
+}
+
 static void on_key(void *arg, gw_status rc, key_policy *policy, const gw_error *err)
 {
     relay_request *r = arg;
@@ -20,7 +29,7 @@ static void on_key(void *arg, gw_status rc, key_policy *policy, const gw_error *
     r->wait_pending = false;
     r->operations--;
     r->key_rc = rc;
-    r->policy = policy;
+    take_policy(r, policy);
     if (rc != GW_OK)
         relay_request_troubles(r)->key_err = *err;
     relay_request_wake(r);
@@ -32,41 +41,58 @@ void relay_request_note_offence(const relay_request *r, offence what)
         offence_book_note(r->core->offences, r->policy, what);
 }
 
-/* The key is recognised; is it one that may call at all? */
+/* Is it a key that may call at all, from there, now? */
+static gw_status check_caller(relay_request *r, gw_error *err)
+{
+    gw_status rc = key_policy_check_state(r->policy, gw_clock_wall_ms(r->core->clock), err);
+
+    if (rc == GW_OK)
+        rc = key_policy_check_address(r->policy, &r->call.client, err);
+    r->key_may_call = rc == GW_OK;
+    r->key_checked_ms = gw_loop_now_ms(r->core->loop);
+    r->key_stamp = key_cache_stamp(r->core->keys);
+    return rc;
+}
+
+/* The key is recognised. */
 static relay_stage check_key(relay_request *r)
 {
     GW_UNINITIALIZED gw_error err;
-    int64_t now_ms = gw_clock_wall_ms(r->core->clock);
 
     count_lookup(r, "found");
-    key_cache_note_use(r->core->keys, r->policy, now_ms);
-    if (key_policy_check_state(r->policy, now_ms, &err) != GW_OK ||
-        key_policy_check_address(r->policy, &r->call.client, &err) != GW_OK)
+    key_cache_note_use(r->core->keys, r->policy, gw_clock_wall_ms(r->core->clock));
+    if (check_caller(r, &err) != GW_OK)
         return relay_request_fail(r, &err);
-    r->key_may_call = true;
     return r->policy->signs ? relay_request_read_signature(r) : STAGE_READ_BODY;
+}
+
+static key_lookup look_up(relay_request *r, key_policy **ret, gw_error *err)
+{
+    gw_str presented;
+
+    if (credentials_read(r->call.headers, &presented, err) != GW_OK)
+        return KEY_REFUSED;
+    r->wait = (key_wait){.done = on_key, .arg = r};
+    key_lookup found = key_cache_authenticate(r->core->keys, presented, &r->wait, ret, err);
+    if (found == KEY_PENDING) {
+        r->wait_pending = true;
+        r->operations++;
+    }
+    return found;
 }
 
 relay_stage authenticate_enter(relay_request *r)
 {
-    gw_str presented;
     GW_UNINITIALIZED gw_error err;
 
     if (r->core->ending) {
         (void)gw_fail(&err, GW_ERR_SHUTTING_DOWN, "the gateway is shutting down");
         return relay_request_fail(r, &err);
     }
-    if (credentials_read(r->call.headers, &presented, &err) != GW_OK) {
-        count_lookup(r, "refused");
-        return relay_request_fail(r, &err);
-    }
-    r->wait = (key_wait){.done = on_key, .arg = r};
-    switch (key_cache_authenticate(r->core->keys, presented, &r->wait, &r->policy, &err)) {
+    switch (look_up(r, &r->policy, &err)) {
     case KEY_FOUND:
         return check_key(r);
     case KEY_PENDING:
-        r->wait_pending = true;
-        r->operations++;
         return STAGE_AUTHENTICATE;
     case KEY_REFUSED:
         break;
@@ -83,6 +109,59 @@ relay_stage authenticate_resume(relay_request *r)
         return check_key(r);
     count_lookup(r, r->key_rc == GW_ERR_KEY_INVALID ? "refused" : "failed");
     return relay_request_fail(r, &r->troubles->key_err);
+}
+
+/* ---- the key after a wait ---- */
+
+/* True: `ret` says what is known of it now. False: auth is asked, and `r` is woken. */
+static bool look_again(relay_request *r, gw_status *ret, gw_error *err)
+{
+    key_policy *policy = NULL;
+
+    if (r->asks_key_again) {
+        r->asks_key_again = false;
+        *ret = r->key_rc;
+        if (r->key_rc != GW_OK)
+            *err = r->troubles->key_err;
+        return true;
+    }
+    *ret = GW_OK;
+    if (r->key_stamp != 0 && key_cache_stamp(r->core->keys) == r->key_stamp)
+        return true;
+    key_lookup found = look_up(r, &policy, err);
+    take_policy(r, policy);
+    r->asks_key_again = found == KEY_PENDING;
+    *ret = found == KEY_REFUSED ? err->code : GW_OK;
+    return !r->asks_key_again;
+}
+
+/*
+ * A body may be minutes on its way, and what is waited for to buy a hold some seconds: the key has to be good afterwards, too, and what
+ * follows goes by its policy of then. False: has_failed, or auth is asked and `r` is woken.
+ */
+static bool key_still_holds(relay_request *r)
+{
+    GW_UNINITIALIZED gw_error err;
+    gw_status rc;
+
+    if (r->wait_pending)
+        return false;
+    if (!r->asks_key_again && r->key_checked_ms == gw_loop_now_ms(r->core->loop))
+        return true; /* nearly always: it came with the head */
+    if (!look_again(r, &rc, &err))
+        return false;
+    if (rc == GW_OK)
+        rc = check_caller(r, &err);
+    if (rc == GW_OK)
+        return true;
+    r->key_may_call = false;
+    (void)relay_request_fail(r, &err);
+    return false;
+}
+
+static relay_stage wait_for_key(const relay_request *r)
+{
+    return r->has_failed ? STAGE_SETTLE : r->stage;
 }
 
 /* ---- READ_BODY ---- */
@@ -115,6 +194,15 @@ relay_stage read_body_enter(relay_request *r)
 
 relay_stage read_body_resume(relay_request *r)
 {
+    if (!r->body_arrived)
+        return STAGE_READ_BODY;
+    if (!key_still_holds(r))
+        return wait_for_key(r);
+    if (r->policy->signs && !r->signature) { /* since its head came, maybe */
+        relay_stage next = relay_request_read_signature(r);
+        if (next != STAGE_READ_BODY)
+            return next;
+    }
     return take_body(r);
 }
 
@@ -187,6 +275,22 @@ static relay_stage refuse_loop(relay_request *r)
     return relay_request_fail(r, &err);
 }
 
+/* All that stands in the policy, of a request that passed once. */
+static gw_status check_permissions(relay_request *r, gw_error *err)
+{
+    gw_status rc = key_policy_check_endpoint(r->policy, r->call.path, err);
+
+    if (rc == GW_OK)
+        rc = check_origin(r, err);
+    if (rc == GW_OK && r->policy->message->signing_required && !r->signature)
+        rc = gw_fail(err, GW_ERR_SIGNATURE_REQUIRED, "requests of this API key have to be signed");
+    if (rc == GW_OK)
+        rc = key_policy_check_model(r->policy, r->body.model, err);
+    if (rc == GW_OK)
+        rc = key_policy_check_needs(r->policy, &r->body.needs, err);
+    return rc;
+}
+
 relay_stage authorize_enter(relay_request *r)
 {
     gw_str hops = gw_headers_get(r->call.headers, "x-relay-hop");
@@ -256,5 +360,13 @@ relay_stage admit_enter(relay_request *r)
 
 relay_stage admit_resume(relay_request *r)
 {
+    GW_UNINITIALIZED gw_error err;
+
+    if (r->take && r->take->outcome == GRANT_CUT) {
+        if (!key_still_holds(r))
+            return wait_for_key(r);
+        if (check_permissions(r, &err) != GW_OK)
+            return relay_request_fail(r, &err);
+    }
     return relay_request_resume_hold(r);
 }

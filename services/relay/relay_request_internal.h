@@ -88,9 +88,12 @@ struct relay_request {
     /* AUTHENTICATE */
     key_wait wait;
     bool wait_pending;
+    bool asks_key_again; /* in a later stage, after a wait */
     gw_status key_rc;
     key_policy *policy; /* NULL until the key is recognised */
     bool key_may_call; /* from this address, now: its answers tell of its limits */
+    int64_t key_checked_ms; /* on the loop's clock */
+    uint64_t key_stamp; /* of the cache then */
     signature_check *signature; /* NULL: unsigned */
 
     /* READ_BODY, AUTHORIZE */

@@ -82,6 +82,7 @@ typedef struct kit {
     gw_http_call *call;
     gw_str wait_for; /* stop the loop when the answer has this */
     key_wait *pending;
+    uint64_t stamp; /* of the cache of keys */
     gw_header extra[EXTRA_HEADERS]; /* of calls with a key */
     size_t extra_count;
     nonce_outcome nonce; /* what the store says of every one */
@@ -117,6 +118,12 @@ void key_cache_forget_wait(key_wait *wait)
 {
     (void)wait;
     the_kit->pending = NULL;
+}
+
+uint64_t key_cache_stamp(const key_cache *c)
+{
+    (void)c;
+    return the_kit->stamp;
 }
 
 void key_cache_note_use(key_cache *c, const key_policy *p, int64_t now_wall_ms)

@@ -9,11 +9,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import httpx
 import pytest
+from harness.ledgers import await_rest, ledger
 from harness.ports import PATIENCE, eventually, kept
+from harness.raw_http import request_bytes
 from harness.suite import Suite
 from harness.three_relays import RELAYS, start_three, three_relays, url_of
 
@@ -127,6 +130,49 @@ def test_a_resumed_key_is_served_by_three_relays_within_a_second(stack: Suite) -
         return max(callers.late(answered, 200))
 
     kept(measure, BOUND, "resume")
+
+
+def expire(suite: Suite, key: dict[str, Any]) -> httpx.Response:
+    soon = datetime.now(timezone.utc) + timedelta(milliseconds=500)
+    answer = suite.admin("PATCH", path_of(key), json={"security": {"expiresAt": soon.isoformat()}})
+    eventually(lambda: datetime.now(timezone.utc) > soon, "it is over")
+    return answer
+
+
+@pytest.mark.parametrize("change", [*CHANGES, "expiry", "nothing but the name"], ids=str)
+def test_a_body_that_was_on_its_way_is_held_to_the_key_as_it_is_when_it_came(stack: Suite, change: str) -> None:
+    rename = (lambda suite, key: suite.admin("PATCH", path_of(key), json={"name": "another"})), 200
+    act, expected = {**CHANGES, "expiry": (expire, 401), "nothing but the name": rename}[change]
+    key = stack.make_key()
+    whole = request_bytes("POST", "/v1/chat/completions", {"Authorization": f"Bearer {key['key']}"}, CHAT)
+    assert stack.chat(key["key"]).status_code == 200
+    heads = 'relay_stage_transitions_total{stage="read_body"}'
+    before = stack.metric("relay", heads)
+    with stack.raw("relay") as connection:
+        connection.send(whole[:-20])
+        eventually(lambda: stack.metric("relay", heads) > before, "its head was read")
+        answer = act(stack, key)
+        assert answer.status_code == 200, answer.text
+        eventually(lambda: stack.chat(key["key"]).status_code == expected, "the relay knows")
+        connection.send(whole[-20:])
+        late = connection.answer()
+    assert late is not None and late.status == expected, late
+
+
+@pytest.mark.parametrize("change", ["suspend", "edit of models", "signing required"], ids=str)
+def test_a_request_that_waits_for_its_hold_is_held_to_the_key_as_it_is_then(stack: Suite, change: str) -> None:
+    """Redis has lost everything: for the quarantine nothing is sold."""
+    act, expected = CHANGES[change]
+    key = stack.make_key(limits={"requestsPerDay": 10})
+    answers: list[httpx.Response] = []
+    stack.redis().flushall()
+    waiting = threading.Thread(target=lambda: answers.append(stack.chat(key["key"])))
+    waiting.start()
+    eventually(lambda: ledger(stack, key).is_there, "it waits for its hold")
+    assert not answers and act(stack, key).status_code == 200
+    waiting.join()
+    assert answers[0].status_code == expected, answers[0].text
+    assert await_rest(stack, key, 0) == 0
 
 
 def test_without_auth_what_is_cached_lives_as_long_as_the_setting_says(stack: Suite) -> None:

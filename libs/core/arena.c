@@ -203,6 +203,13 @@ gw_str gw_arena_join(gw_arena *a, gw_str first, gw_str second)
     return gw_str_n(text, len);
 }
 
+gw_str gw_arena_int(gw_arena *a, int64_t value)
+{
+    char text[GW_INT_TEXT_SIZE];
+
+    return gw_arena_dup(a, gw_str_n(text, gw_int_format(value, text)));
+}
+
 gw_str gw_arena_printf(gw_arena *a, const char *format, ...)
 {
     GW_UNINITIALIZED char guess[256]; /* most texts are short: formatted once, then copied */

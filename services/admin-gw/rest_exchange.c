@@ -44,9 +44,9 @@ void rest_answer_error(rest_exchange *e, const gw_error *err, const gw_json_viol
     int status = gw_status_describe(err->code)->http_status;
     rest_answer_add(&a, "allow", e->match.allow);
     if (e->retry_after_ms > 0)
-        rest_answer_add(&a, "retry-after",
-                        gw_arena_printf(gw_exchange_arena(e->x), "%lld",
-                                        (long long)(e->retry_after_ms + 999) / GW_MS_PER_S));
+        rest_answer_add(
+            &a, "retry-after",
+            gw_arena_int(gw_exchange_arena(e->x), (e->retry_after_ms + 999) / GW_MS_PER_S));
     if (status == 401)
         rest_answer_add(&a, "www-authenticate", GW_STR("Bearer"));
     if (status == 401 && e->by_cookie)

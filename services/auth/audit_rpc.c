@@ -46,9 +46,8 @@ static gw_status list_run(op *o, const gw_db *d, gw_error *err)
     rc = audit_log_list(d, o->arena, &f, m->entries, &count, err);
     m->n_entries = GW_MIN(count, limit);
     if (count > limit)
-        m->next_cursor =
-            page_cursor(o->arena, o->auth->peppers, filters,
-                        gw_arena_printf(o->arena, "%lld", (long long)m->entries[limit - 1]->seq));
+        m->next_cursor = page_cursor(o->arena, o->auth->peppers, filters,
+                                     gw_arena_int(o->arena, m->entries[limit - 1]->seq));
     o->response = &m->base;
     return rc;
 }

@@ -81,8 +81,7 @@ static gw_status list(provider_op *o, provider_store *s, gw_error *err)
     if (next < h.count) {
         gw_auto_buf cursor = {0};
         gw_cursor_write(o->rpc->cursor_key, filters,
-                        gw_arena_printf(s->arena, "%lld", (long long)h.entries[next - 1].number),
-                        &cursor);
+                        gw_arena_int(s->arena, h.entries[next - 1].number), &cursor);
         message_set_text(o->response, "next_cursor",
                          gw_arena_strdup(s->arena, gw_buf_str(&cursor)));
     }

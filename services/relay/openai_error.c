@@ -65,7 +65,7 @@ static gw_str member_of(gw_arena *arena, yyjson_val *object, const char *name, g
     yyjson_val *v = yyjson_obj_get(object, name);
 
     if (yyjson_is_int(v))
-        return gw_arena_printf(arena, "%lld", (long long)yyjson_get_sint(v));
+        return gw_arena_int(arena, yyjson_get_sint(v));
     return yyjson_is_str(v) ? scrubbed(arena, json_string(v), credential) : GW_STR_NULL;
 }
 

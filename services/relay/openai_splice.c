@@ -75,7 +75,7 @@ static gw_str options_with_usage(gw_arena *arena, const openai_body *b)
 static void set_max_tokens(splice_list *l, gw_arena *arena, const openai_body *b,
                            const openai_splices *s)
 {
-    gw_str value = gw_arena_printf(arena, "%lld", (long long)s->max_tokens);
+    gw_str value = gw_arena_int(arena, s->max_tokens);
 
     if (s->is_local &&
         b->max_tokens_at.to == b->max_tokens_at.from) /* Ollama passes the new name over */

@@ -92,8 +92,7 @@ static gw_status run_list(provider_op *o, provider_store *s, gw_error *err)
     }
     if (place > 0) {
         gw_auto_buf next = {0};
-        gw_cursor_write(o->rpc->cursor_key, CURSOR_FILTERS,
-                        gw_arena_printf(s->arena, "%lld", (long long)place), &next);
+        gw_cursor_write(o->rpc->cursor_key, CURSOR_FILTERS, gw_arena_int(s->arena, place), &next);
         message_set_text(o->response, "next_cursor", gw_arena_strdup(s->arena, gw_buf_str(&next)));
     }
     return GW_OK;

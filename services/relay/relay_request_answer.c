@@ -15,7 +15,7 @@ static void add_attempts(const relay_request *r, relay_answer *a)
     if (r->attempts == 1)
         add(a, "x-relay-attempts", GW_STR("1"));
     else if (r->attempts > 1)
-        add(a, "x-relay-attempts", gw_arena_printf(r->arena, "%d", r->attempts));
+        add(a, "x-relay-attempts", gw_arena_int(r->arena, r->attempts));
 }
 
 static void add_cors(const relay_request *r, relay_answer *a)

@@ -90,7 +90,7 @@ void relay_request_set_retry(relay_request *r, int64_t ms)
     r->retry_ms = ms;
     r->retry_after = GW_STR("");
     if (ms != RETRY_HINT_NONE)
-        r->retry_after = gw_arena_printf(r->arena, "%lld", (long long)((ms + 999) / 1000));
+        r->retry_after = gw_arena_int(r->arena, (ms + 999) / 1000);
 }
 
 /* Also of those that were forgotten. */

@@ -175,7 +175,7 @@ void relay_request_limit_reached(relay_request *r, const grant_take *t, const ch
                         dimensions[t->short_of].what, what_then,
                         resets ? "it resets in" : "try again in", (long long)seconds);
     openai_error_from(ret, &err);
-    ret->retry_after = gw_arena_printf(r->arena, "%lld", (long long)seconds);
+    ret->retry_after = gw_arena_int(r->arena, seconds);
 }
 
 static relay_stage refuse(relay_request *r)

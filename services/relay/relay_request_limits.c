@@ -1,27 +1,50 @@
 /* What answers tell of limits: of those of key, client and owner the one that least is left of (x-ratelimit-…). */
 #include "relay_request_internal.h"
 
+/* `value` and its unit. Returns its length. */
+static size_t put_part(char *at, int64_t value, const char *unit)
+{
+    size_t len = gw_int_format(value, at);
+
+    while (*unit)
+        at[len++] = *unit++;
+    return len;
+}
+
 /* As OpenAI writes them: 12ms, 1s, 6m0s, 3h2m1s. */
 static gw_str duration_text(gw_arena *arena, int64_t ms)
 {
+    char text[3 * GW_INT_TEXT_SIZE];
     int64_t s = (ms + 999) / 1000;
+    size_t len = 0;
 
     if (ms < 1000)
-        return gw_arena_printf(arena, "%lldms", (long long)GW_MAX(ms, 0));
-    if (s < 60)
-        return gw_arena_printf(arena, "%llds", (long long)s);
-    if (s < 3600)
-        return gw_arena_printf(arena, "%lldm%llds", (long long)(s / 60), (long long)(s % 60));
-    return gw_arena_printf(arena, "%lldh%lldm%llds", (long long)(s / 3600),
-                           (long long)(s / 60 % 60), (long long)(s % 60));
+        return gw_arena_dup(arena, gw_str_n(text, put_part(text, GW_MAX(ms, 0), "ms")));
+    if (s >= 3600)
+        len += put_part(text + len, s / 3600, "h");
+    if (s >= 60)
+        len += put_part(text + len, s / 60 % 60, "m");
+    len += put_part(text + len, s % 60, "s");
+    return gw_arena_dup(arena, gw_str_n(text, len));
 }
+
+enum { PER_MINUTE = LEDGER_WINDOWS }; /* behind the windows: what comes back all the time */
 
 /* A limit as the headers tell it. */
 typedef struct told_limit {
-    int64_t limit, left, reset_ms; /* limit 0: none; left < 0: not known */
+    int64_t limit, left; /* limit 0: none; left < 0: not known */
+    int window; /* a ledger_window or PER_MINUTE */
+    int64_t wall_ms; /* the store's time */
 } told_limit;
 
 #define NOT_KNOWN (-1)
+
+static int64_t whole_again_ms(const told_limit *t)
+{
+    if (t->window == PER_MINUTE)
+        return GW_MAX(t->limit - t->left, 0) * 60000 / t->limit;
+    return ledger_window_ends_ms((ledger_window)t->window, t->wall_ms);
+}
 
 /* OpenAI says in how long a limit is whole again, Anthropic when (RFC 3339, to the second). */
 static gw_str reset_text(const relay_request *r, int64_t reset_ms)
@@ -45,11 +68,11 @@ static void add_limit(relay_request *r, relay_answer *a, const char *const names
 {
     if (t->limit == 0)
         return;
-    add(a, names[0], gw_arena_printf(r->arena, "%lld", (long long)t->limit));
+    add(a, names[0], gw_arena_int(r->arena, t->limit));
     if (t->left < 0)
         return;
-    add(a, names[1], gw_arena_printf(r->arena, "%lld", (long long)GW_MIN(t->left, t->limit)));
-    add(a, names[2], reset_text(r, t->reset_ms));
+    add(a, names[1], gw_arena_int(r->arena, GW_MIN(t->left, t->limit)));
+    add(a, names[2], reset_text(r, whole_again_ms(t)));
 }
 
 /* Where nothing is known of what is left, the smaller limit is the tighter one, and what is known of others tells nothing. */
@@ -69,8 +92,8 @@ static void keep_tighter_window(told_limit *t, const grant_left *l, ledger_windo
     int64_t limit = l->limits.window.of[w];
 
     if (limit < LEDGER_UNLIMITED)
-        keep_tighter(t, &(told_limit){limit, l->wall_ms == 0 ? NOT_KNOWN : l->left.of[w],
-                                      ledger_window_ends_ms(w, l->wall_ms)});
+        keep_tighter(
+            t, &(told_limit){limit, l->wall_ms == 0 ? NOT_KNOWN : l->left.of[w], w, l->wall_ms});
 }
 
 static void keep_tighter_rate(told_limit *t, const grant_left *l)
@@ -79,7 +102,7 @@ static void keep_tighter_rate(told_limit *t, const grant_left *l)
 
     if (limit > 0)
         keep_tighter(t, &(told_limit){limit, l->wall_ms == 0 ? NOT_KNOWN : l->bucket_left,
-                                      GW_MAX(limit - l->bucket_left, 0) * 60000 / limit});
+                                      PER_MINUTE, l->wall_ms});
 }
 
 /* Of a hold exactly; of a request that got none, as its ledgers were seen or are known here. */

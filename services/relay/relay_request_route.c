@@ -89,7 +89,7 @@ static gw_status tell_when(relay_request *r, gw_error *err)
         least_ms = ms > 0 ? GW_MIN(least_ms, ms) : least_ms;
     }
     int64_t seconds = (least_ms + 999) / 1000;
-    r->retry_after = gw_arena_printf(r->arena, "%lld", (long long)seconds);
+    r->retry_after = gw_arena_int(r->arena, seconds);
     return gw_fail(err, GW_ERR_UPSTREAM_UNAVAILABLE,
                    "the provider %.*s is failing; it is asked again in %lld s",
                    GW_STR_ARG(r->route->targets[0].provider->name), (long long)seconds);

@@ -209,7 +209,7 @@ alert_rule *alert_rule_of(gw_arena *a, const bson_t *doc)
     r->created_at = time_at(a, doc, "createdAt");
     r->updated_at = time_at(a, doc, "updatedAt");
     (void)gw_bson_int64(doc, "version", &version);
-    gw_str etag = gw_arena_printf(a, "%lld", (long long)version);
+    gw_str etag = gw_arena_int(a, version);
     r->etag = reply_text(a, etag);
     return r;
 }

@@ -14,6 +14,47 @@ static void a_forwarded_request_stands_with_the_price_of_its_prompt(void **state
     assert_string_equal(k->opened_basis, "unpriced");
 }
 
+#define MEDIA                                                                                      \
+    "{\"candidates\":[{\"content\":{\"parts\":[{\"inlineData\":{\"data\":\"AAAA\"}}]},"            \
+    "\"finishReason\":\"STOP\"}],\"usageMetadata\":{\"promptTokenCount\":5,"                       \
+    "\"candidatesTokenCount\":1290,\"totalTokenCount\":1295}}"
+#define BAD_CALL(usage)                                                                            \
+    "{\"candidates\":[{\"finishReason\":\"MALFORMED_FUNCTION_CALL\"}],\"usageMetadata\":{" usage   \
+    "}}"
+#define THOUGHT "\"promptTokenCount\":5,\"thoughtsTokenCount\":500,\"totalTokenCount\":505"
+
+/* Or who asks a model for what cannot be handed on would have it made for nothing. */
+static void an_answer_that_was_made_and_cannot_be_handed_on_is_billed(void **state)
+{
+    static const struct {
+        const char *name, *body;
+        script script;
+        int64_t completion_tokens; /* 0: nothing is billed */
+    } cases[] = {
+        {"media", CHAT, REPLY(200, PLAIN, MEDIA), 1290},
+        {"media, streamed", STREAM, REPLY(200, SSE, "data: " MEDIA "\n\n"), 1290},
+        {"a call", CHAT, REPLY(200, PLAIN, BAD_CALL(THOUGHT)), 500},
+        {"a call, streamed", STREAM, REPLY(200, SSE, "data: " BAD_CALL(THOUGHT) "\n\n"), 500},
+        {"nothing was made", CHAT, REPLY(200, PLAIN, BAD_CALL("\"promptTokenCount\":5")), 0},
+    };
+    kit *k = *state;
+
+    k->provider.kind = PROVIDER_GOOGLE;
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        ask(k, "good", cases[i].body, &cases[i].script);
+        usage_event *e = only_event(k);
+        bool is_billed = cases[i].completion_tokens > 0;
+        if (k->answer.status != 502 || strcmp(e->outcome, "failed") != 0 ||
+            strcmp(e->billing_basis, is_billed ? "reported" : "unpriced") != 0 ||
+            e->completion_tokens != cases[i].completion_tokens ||
+            (e->cost_nano_usd > 0) != is_billed)
+            fail_msg("%s: %d %s %s %lld tokens", cases[i].name, k->answer.status, e->outcome,
+                     e->billing_basis, (long long)e->completion_tokens);
+        forget_events(k);
+        run_until_idle(k);
+    }
+}
+
 /* A provider that takes any name does not let callers make up as many keys of the sums as they like. */
 static void a_made_up_name_that_is_one_too_many_counts_under_its_route(void **state)
 {
@@ -233,6 +274,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH(a_forwarded_request_stands_with_the_price_of_its_prompt),
+        WITH(an_answer_that_was_made_and_cannot_be_handed_on_is_billed),
         WITH(a_made_up_name_that_is_one_too_many_counts_under_its_route),
         WITH(what_a_caller_gets_is_noted_before),
         WITH(refusals_are_recorded_for_known_keys_only),

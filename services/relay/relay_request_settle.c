@@ -51,6 +51,15 @@ static bool was_left_at_work(const relay_request *r)
            (!r->has_failed || why == GW_ERR_CANCELLED || why == GW_ERR_SHUTTING_DOWN);
 }
 
+/*
+ * The provider made output, as its own usage says, that cannot be handed on: a tool call that cannot be read, media in a chat
+ * completion. It costs what it costs, or such answers would pass every budget by.
+ */
+static bool was_made_in_vain(const relay_request *r)
+{
+    return r->has_failed && r->tap.has_usage && r->tap.tokens.completion > 0;
+}
+
 bool relay_request_is_refusal(const relay_request *r)
 {
     return r->has_failed && !r->caller_gone && r->attempts == 0;
@@ -122,7 +131,8 @@ static token_counts prompt_of(const relay_request *r)
 static void count_tokens(relay_request *r)
 {
     relay_bill *b = &r->bill;
-    bool billed = r->answer_complete || r->content_seen || r->hold_is_spent || was_left_at_work(r);
+    bool billed = r->answer_complete || r->content_seen || r->hold_is_spent ||
+                  was_left_at_work(r) || was_made_in_vain(r);
 
     b->basis = "unpriced";
     if (!r->route || !billed || !endpoint_describe(r->call.endpoint)->is_billed)

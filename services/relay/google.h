@@ -29,8 +29,13 @@ void google_map_error(const adapter_job *job, int status, bool is_json, gw_str b
                       openai_error *ret);
 /* An error object inside a 200; returns its code. */
 gw_status google_fail_inband(adapter_stream *s, gw_str json);
-/* OpenAI's finish reason; NULL when the model failed: it wrote a call that nobody can read. */
-const char *google_finish_of(gw_str finish_reason, bool has_calls);
+typedef struct google_end {
+    const char *finish; /* OpenAI's finish reason; NULL: it failed */
+    gw_status code; /* then, and why in words */
+    const char *failure;
+} google_end;
+/* How a candidate ended. Only STOP, or nothing said, is an end of its own: a reason that came after us is told as content_filter. */
+google_end google_end_of(gw_str finish_reason, bool has_calls);
 /* Why a prompt was blocked, ptr NULL when it was not. */
 gw_str google_block_reason(yyjson_val *response);
 /* False when the counts are not known yet. `is_empty`: it ended and said nothing, so that it needs no candidates' count. */
@@ -56,7 +61,6 @@ typedef struct google_part {
 google_part google_part_read(const adapter_job *job, yyjson_val *part, int64_t number);
 
 #define GOOGLE_MEDIA_MESSAGE "the model answered with media, which a chat completion cannot carry"
-#define GOOGLE_CALL_MESSAGE  "the model wrote a tool call that cannot be read"
 
 /* google_stream.c */
 gw_status google_on_event(adapter_stream *s, const gw_sse_event *e);

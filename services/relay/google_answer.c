@@ -4,22 +4,33 @@
 
 #include <stdlib.h>
 
-const char *google_finish_of(gw_str finish_reason, bool has_calls)
+google_end google_end_of(gw_str finish_reason, bool has_calls)
 {
     static const struct {
-        const char *google, *openai;
-    } reasons[] = {
-        {"MAX_TOKENS", "length"},          {"SAFETY", "content_filter"},
-        {"RECITATION", "content_filter"},  {"LANGUAGE", "content_filter"},
-        {"BLOCKLIST", "content_filter"},   {"PROHIBITED_CONTENT", "content_filter"},
-        {"SPII", "content_filter"},        {"IMAGE_SAFETY", "content_filter"},
-        {"MALFORMED_FUNCTION_CALL", NULL}, {"UNEXPECTED_TOOL_CALL", NULL},
+        const char *reason;
+        google_end end;
+    } ends[] = {
+        {"MAX_TOKENS", {.finish = "length"}},
+        {"MALFORMED_FUNCTION_CALL",
+         {NULL, GW_ERR_UPSTREAM_FAILED, "the model wrote a tool call that cannot be read"}},
+        {"UNEXPECTED_TOOL_CALL",
+         {NULL, GW_ERR_UPSTREAM_FAILED, "the model called a tool that it was not given"}},
+        {"TOO_MANY_TOOL_CALLS",
+         {NULL, GW_ERR_UPSTREAM_FAILED, "the model called tools too often and was stopped"}},
+        {"MALFORMED_RESPONSE",
+         {NULL, GW_ERR_UPSTREAM_FAILED, "the model wrote an answer that cannot be read"}},
+        {"MISSING_THOUGHT_SIGNATURE",
+         {NULL, GW_ERR_INVALID_ARGUMENT,
+          "a tool call of an earlier turn came back without its thought signature"}},
     };
 
-    for (size_t i = 0; i < GW_ARRAY_LEN(reasons); i++)
-        if (gw_str_eq_c(finish_reason, reasons[i].google))
-            return reasons[i].openai;
-    return has_calls ? "tool_calls" : "stop"; /* STOP, OTHER, and what comes after us */
+    if (finish_reason.len == 0 || gw_str_eq_c(finish_reason, "STOP") ||
+        gw_str_eq_c(finish_reason, "FINISH_REASON_UNSPECIFIED"))
+        return (google_end){.finish = has_calls ? "tool_calls" : "stop"};
+    for (size_t i = 0; i < GW_ARRAY_LEN(ends); i++)
+        if (gw_str_eq_c(finish_reason, ends[i].reason))
+            return ends[i].end;
+    return (google_end){.finish = "content_filter"}; /* SAFETY, RECITATION, OTHER and their like */
 }
 
 gw_str google_block_reason(yyjson_val *response)
@@ -203,11 +214,10 @@ static gw_status add_candidate(adapter_stream *s, yyjson_val *candidate, int64_t
     while ((part = yyjson_arr_iter_next(&it)))
         if (!add_part(m, s, part, calls))
             return fail_answer(s, GW_ERR_UPSTREAM_FAILED, GOOGLE_MEDIA_MESSAGE);
-    const char *finish =
-        google_finish_of(chat_string(candidate, "finishReason"), m->call_count > 0);
-    if (!finish)
-        return fail_answer(s, GW_ERR_UPSTREAM_FAILED, GOOGLE_CALL_MESSAGE);
-    chat_answer_choice(out, s->tap, index, m, finish);
+    google_end end = google_end_of(chat_string(candidate, "finishReason"), m->call_count > 0);
+    if (!end.finish)
+        return fail_answer(s, end.code, end.failure);
+    chat_answer_choice(out, s->tap, index, m, end.finish);
     return GW_OK;
 }
 

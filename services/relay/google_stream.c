@@ -10,9 +10,9 @@
 
 typedef struct candidate {
     bool seen;
+    bool has_media; /* which nothing here can carry */
     int64_t calls; /* it made so far */
-    const char *failure; /* why nobody can read what the model wrote */
-    const char *finish; /* NULL while it goes on */
+    google_end end; /* neither finish nor failure while it goes on */
 } candidate;
 
 typedef struct stream {
@@ -76,7 +76,7 @@ static void write_part(adapter_stream *s, stream *t, int64_t index, yyjson_val *
         chat_writer_text(&t->writer, index, "reasoning_content", p.text);
         break;
     case GOOGLE_MEDIA:
-        c->failure = GOOGLE_MEDIA_MESSAGE;
+        c->has_media = true;
         return;
     case GOOGLE_NOTHING:
         break;
@@ -106,17 +106,14 @@ static gw_status read_candidate(adapter_stream *s, stream *t, yyjson_val *given)
     see_candidate(t, index);
     while ((part = yyjson_arr_iter_next(&it)))
         write_part(s, t, index, part);
-    if (reason.len > 0) {
-        c->finish = google_finish_of(reason, c->calls > 0);
-        if (!c->finish)
-            c->failure = GOOGLE_CALL_MESSAGE;
-    }
+    if (reason.len > 0)
+        c->end = google_end_of(reason, c->calls > 0);
     return GW_OK;
 }
 
 static void read_usage(adapter_stream *s, stream *t, yyjson_val *response)
 {
-    bool is_empty = t->candidates[0].finish && usage_tap_is_empty(s->tap);
+    bool is_empty = t->candidates[0].end.finish && usage_tap_is_empty(s->tap);
 
     chat_usage usage;
 
@@ -147,7 +144,7 @@ static gw_status read_response(adapter_stream *s, stream *t, yyjson_val *respons
     }
     if (google_block_reason(response).ptr && !t->candidates[0].seen) {
         see_candidate(t, 0);
-        t->candidates[0].finish = "content_filter";
+        t->candidates[0].end.finish = "content_filter";
     }
     read_usage(s, t, response);
     return chat_writer_failed(&t->writer)
@@ -178,10 +175,13 @@ static gw_status check_end(adapter_stream *s, const stream *t)
     size_t seen = 0, ended = 0;
 
     for (size_t i = 0; t && i < GOOGLE_CANDIDATES_MAX; i++) {
-        if (t->candidates[i].failure)
-            return fail_stream(s, GW_ERR_UPSTREAM_FAILED, t->candidates[i].failure);
-        seen += t->candidates[i].seen;
-        ended += t->candidates[i].finish != NULL;
+        const candidate *c = &t->candidates[i];
+        if (c->has_media)
+            return fail_stream(s, GW_ERR_UPSTREAM_FAILED, GOOGLE_MEDIA_MESSAGE);
+        if (c->end.failure)
+            return fail_stream(s, c->end.code, c->end.failure);
+        seen += c->seen;
+        ended += c->end.finish != NULL;
     }
     return seen > 0 && ended == seen
                ? GW_OK
@@ -197,7 +197,7 @@ gw_status google_on_end(adapter_stream *s)
         return rc;
     for (int64_t i = 0; i < GOOGLE_CANDIDATES_MAX; i++)
         if (t->candidates[i].seen)
-            chat_writer_finish(&t->writer, i, t->candidates[i].finish);
+            chat_writer_finish(&t->writer, i, t->candidates[i].end.finish);
     if (t->has_usage)
         chat_writer_usage(&t->writer, &t->usage);
     if (chat_writer_failed(&t->writer))

@@ -38,13 +38,55 @@ static bool read_cache_write(yyjson_val *usage, anthropic_usage *u)
     return has_parts;
 }
 
+static bool read_prompt(yyjson_val *usage, anthropic_usage *u)
+{
+    bool given = json_count(usage, "input_tokens", &u->input);
+
+    given |= json_count(usage, "cache_read_input_tokens", &u->cache_read);
+    return read_cache_write(usage, u) || given;
+}
+
+static void add(int64_t *sum, int64_t more)
+{
+    *sum = GW_MIN(*sum + more, TOKENS_BELIEVED_MAX);
+}
+
+/*
+ * A request may be answered in several goes, each of which is paid for: the conversation was summed up first (compaction), a tool of
+ * Anthropic's asked another model. The members beside the list do not have all of them.
+ */
+static bool read_iterations(yyjson_val *usage, anthropic_usage *u)
+{
+    yyjson_arr_iter it = yyjson_arr_iter_with(json_last(usage, "iterations"));
+    anthropic_usage sum = {0};
+    bool given = false;
+    yyjson_val *each;
+
+    while ((each = yyjson_arr_iter_next(&it))) {
+        anthropic_usage one = {0};
+        given |= read_prompt(each, &one);
+        (void)json_count(each, "output_tokens", &one.output);
+        add(&sum.input, one.input);
+        add(&sum.cache_read, one.cache_read);
+        add(&sum.cache_write, one.cache_write);
+        add(&sum.long_cache_write, one.long_cache_write);
+        add(&sum.output, one.output);
+    }
+    u->input = GW_MAX(u->input, sum.input);
+    u->cache_read = GW_MAX(u->cache_read, sum.cache_read);
+    u->cache_write = GW_MAX(u->cache_write, sum.cache_write);
+    u->long_cache_write = GW_MAX(u->long_cache_write, sum.long_cache_write);
+    u->output = GW_MAX(u->output, sum.output);
+    return given;
+}
+
 void anthropic_usage_read(anthropic_usage *u, yyjson_val *usage, usage_tap *tap)
 {
     anthropic_usage next = *u;
-    bool given = json_count(usage, "input_tokens", &next.input);
+    bool given = read_prompt(usage, &next);
+    bool has_output = json_count(usage, "output_tokens", &next.output);
 
-    given |= json_count(usage, "cache_read_input_tokens", &next.cache_read);
-    given |= read_cache_write(usage, &next);
+    given |= read_iterations(usage, &next);
     if (given && next.input + next.cache_read + next.cache_write > 0) {
         u->input = next.input;
         u->cache_read = next.cache_read;
@@ -53,7 +95,8 @@ void anthropic_usage_read(anthropic_usage *u, yyjson_val *usage, usage_tap *tap)
         u->has_input = true;
     }
     usage_tap_tier(tap, json_string(json_last(usage, "service_tier")));
-    u->has_output |= json_count(usage, "output_tokens", &u->output);
+    u->output = next.output;
+    u->has_output |= has_output;
     yyjson_val *details = json_last(usage, "output_tokens_details");
     if (!json_count(details, "reasoning_tokens", &u->reasoning))
         (void)json_count(details, "thinking_tokens", &u->reasoning);

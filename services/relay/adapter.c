@@ -37,24 +37,26 @@ gw_status adapter_fail_inband(adapter_stream *s, gw_str json)
     return s->failure->error.code;
 }
 
-static gw_status check_choices(adapter_stream *s, bool has_some)
+static gw_status check(adapter_stream *s, bool has_some, const char *what)
 {
     gw_error err;
 
     if (has_some)
         return GW_OK;
-    (void)gw_fail(&err, GW_ERR_UPSTREAM_PROTOCOL, "the provider's answer has no choices");
+    (void)gw_fail(&err, GW_ERR_UPSTREAM_PROTOCOL, "the provider's answer has no %s", what);
     return adapter_fail(s, &err);
 }
 
 gw_status adapter_check_choices(adapter_stream *s)
 {
-    return check_choices(s, s->tap->has_choices);
+    return check(s, s->tap->has_choices, "choices");
 }
 
 gw_status adapter_check_answer(adapter_stream *s)
 {
-    return check_choices(s, s->tap->has_choice);
+    if (s->job->endpoint == ENDPOINT_EMBEDDINGS)
+        return check(s, s->tap->has_data, "data");
+    return check(s, s->tap->has_choice, "choices");
 }
 
 void adapter_emit(adapter_stream *s, answer_event_kind kind, gw_str raw, gw_str data)

@@ -105,7 +105,7 @@ static gw_status on_answer(adapter_stream *s, gw_str json, gw_str *ret)
     if (rc != GW_OK)
         return adapter_fail(s, &err);
     *ret = json;
-    return s->job->endpoint == ENDPOINT_EMBEDDINGS ? GW_OK : adapter_check_answer(s);
+    return adapter_check_answer(s);
 }
 
 const adapter_ops adapter_openai = {

@@ -431,6 +431,11 @@ static void answers_that_are_none_are_failures(void **state)
             f->ops->on_answer(&f->stream, GW_STR("{\"error\":{\"message\":\"x\"}}"), &answer),
             GW_ERR_UPSTREAM_FAILED);
     }
+    ask(f, PROVIDER_OPENAI, ENDPOINT_EMBEDDINGS, "{\"model\":\"m\",\"input\":\"x\"}");
+    assert_int_equal(
+        f->ops->on_answer(&f->stream, GW_STR("{\"choices\":[{\"index\":0}]}"), &answer),
+        GW_ERR_UPSTREAM_PROTOCOL);
+    assert_int_equal(f->ops->on_answer(&f->stream, GW_STR("{\"data\":[]}"), &answer), GW_OK);
 }
 
 int main(void)

@@ -219,26 +219,31 @@ gw_status usage_tap_chunk_value(usage_tap *t, yyjson_val *chunk, tap_kind *ret, 
     return GW_OK;
 }
 
-static gw_status tap_json(usage_tap *t, gw_str json, tap_kind *ret, gw_error *err)
+static gw_status no_json(gw_error *err)
 {
-    yyjson_alc alc;
-    yyjson_doc *doc = json_scratch_read(&t->scratch, &alc, json);
-
-    if (!doc)
-        return gw_fail(err, GW_ERR_UPSTREAM_PROTOCOL, "the provider sent something else than JSON");
-    gw_status rc = usage_tap_chunk_value(t, yyjson_doc_get_root(doc), ret, err);
-    yyjson_doc_free(doc);
-    return rc;
+    return gw_fail(err, GW_ERR_UPSTREAM_PROTOCOL, "the provider sent something else than JSON");
 }
 
 gw_status usage_tap_chunk(usage_tap *t, gw_str json, tap_kind *ret, gw_error *err)
 {
-    return tap_json(t, json, ret, err);
+    yyjson_alc alc;
+    yyjson_doc *doc = json_scratch_read(&t->scratch, &alc, json);
+    gw_status rc =
+        doc ? usage_tap_chunk_value(t, yyjson_doc_get_root(doc), ret, err) : no_json(err);
+
+    yyjson_doc_free(doc);
+    return rc;
 }
 
 gw_status usage_tap_answer(usage_tap *t, gw_str json, gw_error *err)
 {
+    yyjson_alc alc;
+    yyjson_doc *doc = json_scratch_read(&t->scratch, &alc, json);
+    yyjson_val *root = yyjson_doc_get_root(doc);
     tap_kind kind;
+    gw_status rc = doc ? usage_tap_chunk_value(t, root, &kind, err) : no_json(err);
 
-    return tap_json(t, json, &kind, err);
+    t->has_data = yyjson_is_arr(yyjson_obj_get(root, "data"));
+    yyjson_doc_free(doc);
+    return rc;
 }

@@ -29,6 +29,7 @@ typedef struct usage_tap {
     bool has_prompt; /* those of the prompt are stated; with has_usage the others, too */
     bool has_choices; /* an object had the member */
     bool has_choice; /* and one was in it */
+    bool has_data; /* a whole answer had it: embeddings */
     token_counts tokens;
     int64_t total_tokens;
     char finish_reason[32]; /* of the first choice that ended; "" when none did */

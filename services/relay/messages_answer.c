@@ -63,12 +63,8 @@ static void append_member(writing *w, const char *before, gw_str text)
     gw_buf_append_json(&w->out, text);
 }
 
-static void append_thinking(writing *w, yyjson_val *message)
+static void append_thinking(writing *w, gw_str text)
 {
-    gw_str text = chat_string(message, "reasoning_content");
-
-    if (!text.ptr)
-        text = chat_string(message, "reasoning");
     if (text.len == 0)
         return;
     open_block(w, "thinking");
@@ -83,6 +79,14 @@ static void append_text(writing *w, gw_str text)
     open_block(w, "text");
     append_member(w, ",\"text\":", text);
     gw_buf_append_char(&w->out, '}');
+}
+
+static void append_part(void *arg, bool is_thought, gw_str text)
+{
+    if (is_thought)
+        append_thinking(arg, text);
+    else
+        append_text(arg, text);
 }
 
 /* Of a call, or of the message: both carry it the same way. */
@@ -135,11 +139,12 @@ static bool append_call(writing *w, yyjson_val *call, bool was_cut)
 static bool append_content(writing *w, yyjson_val *message, bool was_cut)
 {
     yyjson_arr_iter it = yyjson_arr_iter_with(yyjson_obj_get(message, "tool_calls"));
+    gw_str reasoning = chat_string(message, "reasoning_content");
     yyjson_val *call;
 
-    append_thinking(w, message);
+    append_thinking(w, reasoning.ptr ? reasoning : chat_string(message, "reasoning"));
     append_signature(w, message);
-    append_text(w, chat_string(message, "content"));
+    content_each_text(yyjson_obj_get(message, "content"), append_part, w);
     append_text(w, chat_string(message, "refusal"));
     while ((call = yyjson_arr_iter_next(&it)))
         if (!append_call(w, call, was_cut))

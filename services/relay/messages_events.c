@@ -217,6 +217,14 @@ static void write_call(messages_events *w, yyjson_val *call)
     write_delta(w, "input_json_delta", "partial_json", arguments);
 }
 
+static void write_content(void *arg, bool is_thought, gw_str text)
+{
+    if (is_thought)
+        write_thinking(arg, text);
+    else
+        write_text(arg, text);
+}
+
 static void write_choice(messages_events *w, yyjson_val *choice)
 {
     yyjson_val *delta = yyjson_obj_get(choice, "delta"), *call;
@@ -227,7 +235,7 @@ static void write_choice(messages_events *w, yyjson_val *choice)
 
     write_thinking(w, reasoning.ptr ? reasoning : chat_string(delta, "reasoning"));
     write_signature(w, delta);
-    write_text(w, chat_string(delta, "content"));
+    content_each_text(yyjson_obj_get(delta, "content"), write_content, w);
     write_text(w, chat_string(delta, "refusal"));
     while ((call = yyjson_arr_iter_next(&calls)))
         write_call(w, call);

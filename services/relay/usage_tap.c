@@ -140,6 +140,42 @@ static bool add_text(usage_tap *t, yyjson_val *v)
     return true;
 }
 
+static void each_part(yyjson_val *parts, bool is_thought, content_text_fn each, void *arg)
+{
+    yyjson_arr_iter it = yyjson_arr_iter_with(parts);
+    yyjson_val *part;
+
+    while ((part = yyjson_arr_iter_next(&it))) {
+        yyjson_val *text = yyjson_obj_get(part, "text");
+        if (yyjson_is_str(text) && yyjson_get_len(text) > 0)
+            each(arg, is_thought, json_string(text));
+        if (!is_thought)
+            each_part(yyjson_obj_get(part, "thinking"), true, each, arg);
+    }
+}
+
+void content_each_text(yyjson_val *content, content_text_fn each, void *arg)
+{
+    if (!yyjson_is_str(content))
+        each_part(content, false, each, arg);
+    else if (yyjson_get_len(content) > 0)
+        each(arg, false, json_string(content));
+}
+
+static void add_part(void *arg, bool is_thought, gw_str text)
+{
+    (void)is_thought;
+    usage_tap_text(arg, text);
+}
+
+static bool add_content(usage_tap *t, yyjson_val *content)
+{
+    if (!yyjson_is_arr(content))
+        return add_text(t, content);
+    content_each_text(content, add_part, t);
+    return yyjson_is_obj(yyjson_arr_get_first(content));
+}
+
 static bool add_function(usage_tap *t, yyjson_val *function)
 {
     bool some = add_text(t, yyjson_obj_get(function, "name"));
@@ -150,13 +186,11 @@ static bool add_function(usage_tap *t, yyjson_val *function)
 /* A delta, or a whole message: their members have the same names. */
 static bool add_delta(usage_tap *t, yyjson_val *delta)
 {
-    static const char *const texts[] = {"content", "refusal"};
     yyjson_arr_iter calls = yyjson_arr_iter_with(yyjson_obj_get(delta, "tool_calls"));
     yyjson_val *call;
-    bool some = false;
+    bool some = add_content(t, yyjson_obj_get(delta, "content"));
 
-    for (size_t i = 0; i < GW_ARRAY_LEN(texts); i++)
-        some |= add_text(t, yyjson_obj_get(delta, texts[i]));
+    some |= add_text(t, yyjson_obj_get(delta, "refusal"));
     some |= add_text(t, yyjson_obj_get(delta, "reasoning_content")) ||
             add_text(t, yyjson_obj_get(delta, "reasoning")); /* vLLM has the same in both */
     while ((call = yyjson_arr_iter_next(&calls))) {

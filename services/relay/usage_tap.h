@@ -94,5 +94,12 @@ void usage_tap_prompt(usage_tap *t, const token_counts *tokens);
  * Of two the last, as json_last(). */
 bool json_count(yyjson_val *object, const char *name, int64_t *ret);
 
+/*
+ * What is in the `content` of a message or a delta: a text, or parts, of which Mistral's models that reason have two kinds,
+ * {"type":"text","text":"…"} and {"type":"thinking","thinking":[{"type":"text","text":"…"}]}. Empty texts are passed over.
+ */
+typedef void (*content_text_fn)(void *arg, bool is_thought, gw_str text);
+void content_each_text(yyjson_val *content, content_text_fn each, void *arg);
+
 /* Parses in the scratch memory when it fits; free with yyjson_doc_free(). NULL when not JSON. */
 yyjson_doc *json_scratch_read(const json_scratch *s, yyjson_alc *alc, gw_str json);

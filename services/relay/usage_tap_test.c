@@ -121,6 +121,7 @@ static void content_is_told_from_preamble(void **state)
         {"{\"choices\":[],\"usage\":null}", TAP_PREAMBLE},
         {"{\"choices\":[{\"delta\":{\"content\":[1]},\"finish_reason\":[1,2,3]}]}", TAP_PREAMBLE},
         {"{\"choices\":[{\"delta\":{\"content\":\"x\"}}]}", TAP_CONTENT},
+        {"{\"choices\":[{\"delta\":{\"content\":[{\"type\":\"thinking\"}]}}]}", TAP_CONTENT},
         {"{\"choices\":[{\"delta\":{\"refusal\":\"no\"}}]}", TAP_CONTENT},
         {"{\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0}]}}]}", TAP_CONTENT},
         {"{\"choices\":[{\"delta\":{\"function_call\":{\"name\":\"f\"}}}]}", TAP_CONTENT},

@@ -147,6 +147,8 @@ static gw_status write_tools(writing *w, gw_error *err)
         }
         yyjson_mut_val *out = yyjson_mut_arr_add_obj(w->doc, functions);
         json_set_text(w->doc, out, "name", tool.name);
+        if (tool.strict)
+            adapter_params_ignore(w->params, GW_STR("tools.function.strict"));
         if (tool.description.ptr)
             json_set_text(w->doc, out, "description", tool.description);
         json_set_copy(w->doc, out, "parametersJsonSchema", tool.parameters);

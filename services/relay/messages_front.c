@@ -16,6 +16,7 @@ static const char *callers_name(const openai_body *b, gw_str name)
         {"parallel_tool_calls", "tool_choice.disable_parallel_tool_use"},
         {"max_completion_tokens", "max_tokens"},
         {"user", "metadata"},
+        {"tools.function.strict", "tools.strict"},
     };
 
     for (size_t i = 0; i < GW_ARRAY_LEN(names); i++)

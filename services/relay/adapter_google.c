@@ -1,22 +1,27 @@
 #include "google.h"
 
-/* The model is a part of the path: nothing of it may be taken for more than a name. */
-static gw_str target_of(const adapter_job *job, gw_str model)
+/* As Google lists them they are "models/…". */
+static gw_str name_of(gw_str model)
 {
     const gw_str prefix = GW_STR("models/");
+
+    return gw_str_starts_with(model, prefix) ? gw_str_slice(model, prefix.len, model.len) : model;
+}
+
+/* The model is a part of the path: nothing of it may be taken for more than a name. */
+static gw_str target_of(const adapter_job *job, gw_str name)
+{
     gw_auto_buf out = {0};
 
-    if (gw_str_starts_with(model, prefix))
-        model = gw_str_slice(model, prefix.len, model.len);
     gw_buf_append_str(&out, job->target->provider->base_path);
     gw_buf_append_c(&out, "/models/");
-    gw_percent_encode(&out, model);
+    gw_percent_encode(&out, name);
     gw_buf_append_c(&out, job->stream ? ":streamGenerateContent?alt=sse" : ":generateContent");
     return gw_buf_failed(&out) ? GW_STR_NULL : gw_arena_dup(job->arena, gw_buf_str(&out));
 }
 
 /* `top_k` is Google's own; it passes as it is. */
-static gw_status write_body(adapter_params *p, gw_str model, json_builder *body, gw_error *err)
+static gw_status write_body(adapter_params *p, gw_str name, json_builder *body, gw_error *err)
 {
     yyjson_mut_doc *doc = body->doc;
     static const char *const honoured[] = {
@@ -44,8 +49,8 @@ static gw_status write_body(adapter_params *p, gw_str model, json_builder *body,
 
     yyjson_mut_doc_set_root(doc, root);
     if (rc == GW_OK)
-        rc = google_write_contents(p, body, root, err);
-    return rc == GW_OK ? google_write_config(p, model, doc, root, err) : rc;
+        rc = google_write_contents(p, name, body, root, err);
+    return rc == GW_OK ? google_write_config(p, name, doc, root, err) : rc;
 }
 
 static gw_status write_request(const adapter_job *job, adapter_request *ret, gw_error *err)
@@ -61,11 +66,11 @@ static gw_status write_request(const adapter_job *job, adapter_request *ret, gw_
                              GW_STR_ARG(gw_str_slice(job->body->model, 0, 100)),
                              ADAPTER_CHAT_PATHS);
     ret->upstream_model = to->upstream_model.len > 0 ? to->upstream_model : job->body->model;
-    ret->target = target_of(job, ret->upstream_model);
+    ret->target = target_of(job, name_of(ret->upstream_model));
     json_builder_init(&body);
     if (!body.doc || !ret->target.ptr)
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the upstream request");
-    rc = write_body(&params, ret->upstream_model, &body, err);
+    rc = write_body(&params, name_of(ret->upstream_model), &body, err);
     if (rc == GW_OK)
         rc = adapter_set_body(job, &body, ret, err);
     if (rc == GW_OK)

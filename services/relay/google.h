@@ -15,8 +15,15 @@
 
 #define GOOGLE_CANDIDATES_MAX 8
 
+/* As far as its name tells, without "models/": later models think by levels, and want their calls back with signatures. */
+static inline bool google_is_up_to_2(gw_str model)
+{
+    return gw_str_starts_with(model, GW_STR("gemini-2")) ||
+           gw_str_starts_with(model, GW_STR("gemini-1"));
+}
+
 /* google_contents.c: adds `systemInstruction` and `contents` to `root`. */
-GW_CHECK gw_status google_write_contents(adapter_params *params, json_builder *body,
+GW_CHECK gw_status google_write_contents(adapter_params *params, gw_str model, json_builder *body,
                                          yyjson_mut_val *root, gw_error *err);
 
 /* google_config.c: adds `generationConfig`, `tools` and `toolConfig` to `root`. */

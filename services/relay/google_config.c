@@ -88,7 +88,7 @@ static gw_status write_effort(writing *w, gw_str model, gw_error *err)
         if (!yyjson_equals_str(effort, efforts[i].openai))
             continue;
         yyjson_mut_val *out = yyjson_mut_obj_add_obj(w->doc, w->config, "thinkingConfig");
-        if (gw_str_starts_with(model, GW_STR("gemini-2")))
+        if (google_is_up_to_2(model))
             (void)yyjson_mut_obj_add_int(w->doc, out, "thinkingBudget", efforts[i].budget);
         else
             (void)yyjson_mut_obj_add_str(w->doc, out, "thinkingLevel", efforts[i].level);

@@ -13,6 +13,7 @@ typedef struct contents {
     const char *role; /* of the last content, NULL before the first */
     yyjson_mut_val *parts; /* its parts */
     gw_map *calls; /* id -> the assistant's call, a yyjson_val: a result has to name its function */
+    bool are_signed; /* the model refuses calls without a signature */
     chat_place at;
 } contents;
 
@@ -130,6 +131,12 @@ static gw_str signature_of(yyjson_val *message_or_call)
     return chat_string(yyjson_obj_get(extra, "google"), "thought_signature");
 }
 
+/*
+ * What Google takes for the signature of a call that is not its model's own: of another provider's, before it was asked, or of a caller
+ * that does not keep what it does not know. Of calls side by side the first one has the signature.
+ */
+#define FOREIGN_SIGNATURE "skip_thought_signature_validator"
+
 static gw_status add_calls(contents *c, yyjson_val *message, gw_error *err)
 {
     yyjson_arr_iter it = yyjson_arr_iter_with(yyjson_obj_get(message, "tool_calls"));
@@ -146,6 +153,8 @@ static gw_status add_calls(contents *c, yyjson_val *message, gw_error *err)
         if (!gw_map_put(c->calls, call.id, given))
             return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the upstream request");
         gw_str signature = signature_of(given);
+        if (!signature.ptr && c->are_signed && c->at.part == 0)
+            signature = GW_STR(FOREIGN_SIGNATURE);
         yyjson_mut_val *part = yyjson_mut_arr_add_obj(c->doc, parts_of(c, "model"));
         yyjson_mut_val *out = yyjson_mut_obj_add_obj(c->doc, part, "functionCall");
         json_set_text(c->doc, out, "id", call.id);
@@ -260,8 +269,8 @@ static gw_status add_message(contents *c, yyjson_val *message, gw_error *err)
                      "has to be system, developer, user, assistant or tool");
 }
 
-gw_status google_write_contents(adapter_params *params, json_builder *body, yyjson_mut_val *root,
-                                gw_error *err)
+gw_status google_write_contents(adapter_params *params, gw_str model, json_builder *body,
+                                yyjson_mut_val *root, gw_error *err)
 {
     yyjson_mut_doc *doc = body->doc;
     yyjson_arr_iter it = yyjson_arr_iter_with(yyjson_obj_get(params->job->body->root, "messages"));
@@ -271,6 +280,7 @@ gw_status google_write_contents(adapter_params *params, json_builder *body, yyjs
                   .system = yyjson_mut_arr(doc),
                   .list = yyjson_mut_arr(doc),
                   .calls = calls,
+                  .are_signed = !google_is_up_to_2(model),
                   .at = {.list = "messages", .part = -1}};
     yyjson_val *message;
 

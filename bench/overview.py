@@ -23,7 +23,7 @@ from typing import Any
 
 import httpx
 from bson import Int64, ObjectId
-from faults.sums import ALL_KEYS, DERIVED, differences, figures, hours_of, percentile, stored
+from faults.sums import ALL_KEYS, DERIVED, differences, figures, hours_of, of_key, of_owners, percentile, stored
 from harness.ports import eventually
 from harness.suite import Suite
 
@@ -66,7 +66,7 @@ class Traffic:
                       "cachedTokens": Int64(prompt // 4), "reasoningTokens": Int64(0), "costNanoUsd": Int64(cost)},
             "clientId": dice.choice(CLIENTS), "provider": MODELS[model], "route": model, "stream": True, "ttftMs": Int64(dice.randrange(50, 2000)),
             "attempts": Int64(1), "billingBasis": "reported", "outcome": "failed" if failed else "complete", "repeatCount": Int64(1),
-            "promptEstimateTokens": Int64(prompt), "upstreamAccepted": True,
+            "promptEstimateTokens": Int64(prompt), "upstreamAccepted": True, "sumsFormat": 2,
         }  # fmt: skip
         return row
 
@@ -84,7 +84,14 @@ def nested(sums: Counter[str]) -> Json:
 
 def subject_of(identifier: str) -> Any:
     key = identifier.partition("|")[0]
-    return key if key == ALL_KEYS else ObjectId(key)
+    return key if key.startswith(ALL_KEYS) else ObjectId(key)
+
+
+def collection_of(identifier: str) -> str:
+    """Of a day."""
+    if not identifier.startswith(ALL_KEYS):
+        return "api_metrics"
+    return "api_metrics_total" if identifier.startswith(f"{ALL_KEYS}|") else "api_metrics_owners"
 
 
 def hour_document(identifier: str, sums: Counter[str], dice: random.Random) -> Json:
@@ -98,14 +105,17 @@ def day_document(identifier: str, hours: dict[int, Counter[str]], dice: random.R
     for of_hour in hours.values():
         sums.update({path: n for path, n in of_hour.items() if path.startswith(("metrics.", "hist."))})
     day = nested(sums)
+    day |= {"_id": identifier, "apiKeyId": subject_of(identifier), "date": date, "gen": Int64(dice.getrandbits(62)), "foldedAt": date + DAY}
+    day["hours"] = Int64(len(hours))
+    if isinstance(day["apiKeyId"], str) and day["apiKeyId"] != ALL_KEYS:
+        return day
     cost, performance, requests = day["metrics"]["cost"], day["metrics"]["performance"], day["metrics"]["requests"]
     cost["estimated"], cost["billed"] = cost["estimatedNanoUsd"] / 1e9, cost["billedNanoUsd"] / 1e9
     performance["avgResponseTime"] = performance["sumDuration"] / requests["total"]
     performance["p95ResponseTime"], performance["p99ResponseTime"] = percentile(sums, 0.95), percentile(sums, 0.99)
     requests.setdefault("errors", {})
     by_hour = {f"{hour:02}": [Int64(of_hour[path]) for path in OF_HOURS] for hour, of_hour in sorted(hours.items())}
-    day |= {"_id": identifier, "apiKeyId": subject_of(identifier), "date": date, "gen": Int64(dice.getrandbits(62)), "foldedAt": date + DAY}
-    return day | {"hours": Int64(len(hours)), "byHour": by_hour}
+    return day | {"byHour": by_hour}
 
 
 def in_batches(documents: Iterator[Json]) -> Iterator[list[Json]]:
@@ -140,10 +150,12 @@ class Filling:
         else:
             for row in rows:
                 added = figures(row)
-                for subject in (row["apiKeyId"], ALL_KEYS):
-                    days[f"{subject}|{day:%Y-%m-%d}"][row["timestamp"].hour].update(added)
-        self._insert("api_metrics", (day_document(i, of, self.dice) for i, of in days.items() if not i.startswith(ALL_KEYS)))
-        self._insert("api_metrics_total", (day_document(i, of, self.dice) for i, of in days.items() if i.startswith(ALL_KEYS)))
+                by_subject = [(row["apiKeyId"], added), (row["apiKeyId"], of_key(row)), (ALL_KEYS, added), *of_owners(row).items()]
+                for subject, sums in by_subject:
+                    days[f"{subject}|{day:%Y-%m-%d}"][row["timestamp"].hour].update(sums)
+        for collection in ("api_metrics", "api_metrics_total", "api_metrics_owners"):
+            documents = (day_document(i, of, self.dice) for i, of in days.items() if collection_of(i) == collection)
+            self._insert(collection, documents)
         last = self.today - HOUR
         if day == last.replace(hour=0):
             self._insert("api_usage", (row for row in rows if row["timestamp"] >= last))
@@ -170,12 +182,12 @@ def check_days(suite: Suite, filling: Filling) -> None:
     """Usage folds yesterday of some keys again, and that of all."""
     date, hours = filling.today - DAY, suite.mongo()["api_metrics_hourly"]
     days = [suite.mongo()["api_metrics"].find_one({"apiKeyId": key, "date": date}) for key in filling.traffic.keys[:3]]
-    days.append(suite.mongo()["api_metrics_total"].find_one({"date": date}))
+    days += [suite.mongo()[name].find_one({"date": date}) for name in ("api_metrics_total", "api_metrics_owners")]
     for day in days:
         hours.update_one({"apiKeyId": day["apiKeyId"], "date": {"$gte": date, "$lt": date + DAY}}, {"$set": {"dirty": True, "rev": Int64(1)}})
     eventually(lambda: not hours.count_documents({"dirty": True}), "the fold", 120)
     for old in days:
-        new = suite.mongo()["api_metrics_total" if old["apiKeyId"] == ALL_KEYS else "api_metrics"].find_one({"_id": old["_id"]})
+        new = suite.mongo()[collection_of(old["_id"])].find_one({"_id": old["_id"]})
         was, is_now = ({p: n for p, n in stored(d, "metrics", "hist", "hours", "byHour").items() if p not in DERIVED} for d in (old, new))
         wrong = differences(old["_id"], was, is_now)
         if wrong or old["gen"] == new["gen"]:

@@ -55,13 +55,14 @@ static gw_status write_reject(row_writer *w, const char *spool_id, const claim_c
     return row_writer_add(w, d, err);
 }
 
-static gw_status write_row(row_writer *w, rollup *added, const claim_cursor *at, gw_error *err)
+static gw_status write_row(row_writer *w, rollup *added, const claim *c, const claim_cursor *at,
+                           gw_error *err)
 {
     usage_event *e = event_unpack(at->packed);
     if (!e)
         return gw_fail(err, GW_ERR_DATA_LOSS, "a claimed event does not unpack");
     bson_t *row = bson_new();
-    event_append_row(e, row);
+    event_append_row(e, c->sums_format, row);
     event_free(e);
     gw_status rc = rollup_add_row(added, row, err);
     if (rc == GW_OK)
@@ -83,7 +84,7 @@ static gw_status write_rows(const spool_db *s, const char *spool_id, const claim
         if (GW_MUTANT(LATE_JUDGE))
             at.reason = event_judge(at.packed, s->now_ms, INT64_MAX / 2);
         rc = at.reason ? write_reject(&rejects, spool_id, &at, err)
-                       : write_row(&rows, added, &at, err);
+                       : write_row(&rows, added, c, &at, err);
     }
     if (rc == GW_OK)
         rc = row_writer_flush(&rows, err);
@@ -160,11 +161,8 @@ static gw_status note_days(const rollup *added, touched_days *t, gw_error *err)
 {
     for (size_t i = 0; i < rollup_count(added); i++) {
         const hour_delta *h = rollup_at(added, i);
-        char key[GW_OBJECT_ID_HEX_SIZE] = ALL_KEYS;
-        if (!h->is_all_keys)
-            gw_object_id_format(&h->api_key_id, key);
         char day[ROLLUP_ID_SIZE];
-        rollup_day_id(gw_str_of(key), h->hour_ms, day);
+        rollup_day_id(gw_str_of(h->subject), h->hour_ms, day);
         if (!touched_days_add(t, gw_str_of(day)))
             return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for a list of days");
     }

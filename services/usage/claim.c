@@ -1,6 +1,7 @@
 #include "claim.h"
 
 #include "event_row.h"
+#include "rollup.h"
 
 #include "mongo/bson_read.h"
 
@@ -95,6 +96,7 @@ gw_status claim_take(const event_queue *q, claim *c, gw_error *err)
     gw_buf_append(&c->events, q->bytes.data + q->head, bytes);
     if (gw_buf_failed(&c->events))
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for a claim");
+    c->sums_format = SUMS_FORMAT;
     c->from = q->first_seq - 1;
     c->count = count;
     return GW_OK;
@@ -161,7 +163,7 @@ static void append_verdicts(const claim *c, bson_t *p)
 
 void claim_append(const claim *c, bson_t *p)
 {
-    (void)BSON_APPEND_INT32(p, "format", EVENT_FORMAT);
+    (void)BSON_APPEND_INT32(p, "format", c->sums_format);
     (void)BSON_APPEND_INT64(p, "from", c->from);
     (void)BSON_APPEND_INT64(p, "count", (int64_t)c->count);
     (void)BSON_APPEND_BINARY(p, "events", BSON_SUBTYPE_BINARY, (const uint8_t *)c->events.data,
@@ -218,14 +220,15 @@ gw_status claim_parse(const bson_t *p, claim *ret, gw_error *err)
     int64_t format = 0;
     int64_t count = 0;
     gw_str events = GW_STR_NULL;
-    if (gw_bson_int64(p, "format", &format) && format > EVENT_FORMAT)
+    if (gw_bson_int64(p, "format", &format) && format > SUMS_FORMAT)
         return gw_fail(err, GW_ERR_FAILED_PRECONDITION,
                        "a claim of format %lld was made by a newer version", (long long)format);
-    bool whole = format == EVENT_FORMAT && gw_bson_int64(p, "from", &c.from) &&
+    bool whole = format >= SUMS_FORMAT_FIRST && gw_bson_int64(p, "from", &c.from) &&
                  gw_bson_int64(p, "count", &count) && count > 0 && count <= CLAIM_EVENTS_MAX &&
                  gw_bson_binary(p, "events", &events) && holds_events(events, (size_t)count);
     gw_status rc = GW_ERR_DATA_LOSS;
     if (whole) {
+        c.sums_format = (int)format;
         c.count = (size_t)count;
         gw_buf_append_str(&c.events, events);
         rc = gw_buf_failed(&c.events) ? GW_ERR_NO_MEMORY : parse_verdicts(p, &c);

@@ -2,8 +2,11 @@
  * Claim: the events (from, from + count] of one spool, with the verdict on each, as they stand in
  * `p` of usage_spools. Whoever reads it applies the same rows and the same sums.
  *
- *     p: {format: 1, from, count, events: <binary>, rejected: [{i, reason}, …]}
+ *     p: {format: 2, from, count, events: <binary>, rejected: [{i, reason}, …]}
  *     events:  ┌ length u32 LE ┬ packed UsageEvent ┐ repeated `count` times
+ *
+ * The format is SUMS_FORMAT of whoever made the claim: its rows are summed up by that one, whoever applies it. A version that does not
+ * know it leaves the claim to others.
  *
  * Thread: values; one owner.
  */
@@ -41,6 +44,7 @@ typedef struct claim_verdict {
 } claim_verdict;
 
 typedef struct claim {
+    int sums_format; /* rollup.h */
     int64_t from; /* the seq before the first event */
     size_t count;
     gw_buf events;

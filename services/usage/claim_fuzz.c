@@ -4,6 +4,7 @@
  */
 #include "claim.h"
 #include "event_row.h"
+#include "rollup.h"
 
 #include "testing/fuzz.h"
 
@@ -17,7 +18,7 @@ static void check_row(gw_str packed)
     gw_object_id id;
 
     fuzz_require(e != NULL && event_id_read(packed, &id));
-    event_append_row(e, &row);
+    event_append_row(e, SUMS_FORMAT, &row);
     fuzz_require(bson_validate(&row, BSON_VALIDATE_UTF8, NULL));
     fuzz_require(bson_has_field(&row, "_id") && bson_has_field(&row, "usage"));
     bson_destroy(&row);

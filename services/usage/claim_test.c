@@ -104,6 +104,7 @@ static void a_claim_reads_back_with_its_verdicts(void **state)
     expect_verdicts(&c);
     claim_append(&c, &p);
     assert_int_equal(claim_parse(&p, &back, &err), GW_OK);
+    assert_int_equal(back.sums_format, SUMS_FORMAT);
     assert_int_equal(back.from, 100);
     assert_int_equal(claim_to(&back), 104);
     expect_verdicts(&back);
@@ -134,7 +135,8 @@ static void a_damaged_claim_is_refused(void **state)
 {
     (void)state;
     assert_int_equal(parse_changed(1, 4, 3, 0), GW_OK);
-    assert_int_equal(parse_changed(2, 4, 3, 0), GW_ERR_FAILED_PRECONDITION);
+    assert_int_equal(parse_changed(SUMS_FORMAT, 4, 3, 0), GW_OK);
+    assert_int_equal(parse_changed(SUMS_FORMAT + 1, 4, 3, 0), GW_ERR_FAILED_PRECONDITION);
     assert_int_equal(parse_changed(0, 4, 3, 0), GW_ERR_DATA_LOSS);
     assert_int_equal(parse_changed(1, 3, 0, 0), GW_ERR_DATA_LOSS);
     assert_int_equal(parse_changed(1, 5, 0, 0), GW_ERR_DATA_LOSS);

@@ -1,5 +1,7 @@
 #include "event_row.h"
 
+#include "rollup.h"
+
 #include "crypto/crypto.h"
 #include "mongo/bson_read.h"
 #include "price/price_book.h"
@@ -319,7 +321,7 @@ static void append_ledger(bson_t *row, const usage_event *e)
     bson_destroy(&d);
 }
 
-void event_append_row(const usage_event *e, bson_t *row)
+void event_append_row(const usage_event *e, int sums_format, bson_t *row)
 {
     append_id(row, "_id", &e->event_id);
     append_id(row, "apiKeyId", &e->api_key_id);
@@ -332,4 +334,6 @@ void event_append_row(const usage_event *e, bson_t *row)
     append_course(row, e);
     append_ledger(row, e);
     append_books(row, e);
+    if (sums_format != SUMS_FORMAT_FIRST)
+        (void)BSON_APPEND_INT32(row, SUMS_FORMAT_FIELD, sums_format);
 }

@@ -19,7 +19,7 @@
 
 #include "apirelay/usage/v1/event.pb-c.h"
 
-#define EVENT_FORMAT            1 /* of Hello.format and of a claim */
+#define EVENT_FORMAT            1 /* of Hello.format */
 #define EVENT_BYTES_MAX         (16 << 10) /* a relay packs 1,340 at most */
 #define EVENT_AHEAD_MS          (10LL * 60 * 1000)
 #define EVENT_TOKENS_MAX        1000000000000LL
@@ -50,5 +50,5 @@ GW_CHECK bool event_id_read(gw_str packed, gw_object_id *ret);
 /* Short, of a-z, 0-9 and _, as the names of our tables are. */
 bool event_is_word(gw_str text);
 
-/* Appends the fields of the row of a judged event to `row`. */
-void event_append_row(const usage_event *e, bson_t *row);
+/* Appends the fields of the row of a judged event to `row`; the claim's format (rollup.h). */
+void event_append_row(const usage_event *e, int sums_format, bson_t *row);

@@ -300,7 +300,7 @@ static void check_row_of(gw_str packed)
     usage_event *e = event_unpack(packed);
     bson_t row = BSON_INITIALIZER;
     gw_auto(rollup) sums_of_it = rollup_new();
-    event_append_row(e, &row);
+    event_append_row(e, SUMS_FORMAT, &row);
     assert_true(bson_validate(&row, BSON_VALIDATE_UTF8, NULL));
     assert_int_equal(rollup_add_row(sums_of_it, &row, &err), GW_OK);
     for (size_t i = 0; i < rollup_count(sums_of_it); i++) {

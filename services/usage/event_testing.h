@@ -4,6 +4,7 @@
 #pragma once
 
 #include "event_row.h"
+#include "rollup.h"
 
 #include "testing/cmocka.h"
 
@@ -75,5 +76,5 @@ static inline gw_str test_event_pack(const test_event *t, gw_buf *out)
 static inline void test_event_row(const test_event *t, bson_t *row)
 {
     bson_init(row);
-    event_append_row(&t->e, row);
+    event_append_row(&t->e, SUMS_FORMAT, row);
 }

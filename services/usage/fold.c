@@ -19,19 +19,22 @@ const char *const usage_hour_figures[USAGE_HOUR_FIGURES] = {
     "metrics.cost.billedNanoUsd"};
 
 struct fold {
+    rollup_kind kind;
     sums *sums;
     int64_t hours;
     bool has[HOURS_A_DAY];
     int64_t figures[HOURS_A_DAY][USAGE_HOUR_FIGURES];
 };
 
-fold *fold_new(void)
+fold *fold_new(rollup_kind kind)
 {
     fold *f = (fold *)calloc(1, sizeof(*f));
     if (f)
         f->sums = sums_new();
-    if (f && f->sums)
+    if (f && f->sums) {
+        f->kind = kind;
         return f;
+    }
     free(f);
     return NULL;
 }
@@ -110,16 +113,24 @@ static void set_dollars(sums *s, gw_str path, gw_str nano_path)
     sums_set_double(s, path, (double)sums_get(s, nano_path) / NANO_PER_DOLLAR);
 }
 
-gw_status fold_append_day(fold *f, bson_t *day, gw_error *err)
+/* What the figures of a key, or of all, amount to. */
+static void set_derived(fold *f)
 {
     set_performance(f->sums);
     set_dollars(f->sums, GW_STR("metrics.cost.estimated"), GW_STR("metrics.cost.estimatedNanoUsd"));
     set_dollars(f->sums, GW_STR("metrics.cost.billed"), GW_STR("metrics.cost.billedNanoUsd"));
     sums_ensure_map(f->sums, GW_STR("metrics.models"));
     sums_ensure_map(f->sums, GW_STR("metrics.requests.errors"));
+}
+
+gw_status fold_append_day(fold *f, bson_t *day, gw_error *err)
+{
+    if (f->kind != ROLLUP_OWNERS)
+        set_derived(f);
     sums_append_nested(f->sums, day);
     (void)BSON_APPEND_INT64(day, "hours", f->hours);
-    append_hours(f, day);
+    if (f->kind != ROLLUP_OWNERS)
+        append_hours(f, day);
     if (sums_failed(f->sums))
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the sums of a day");
     return GW_OK;

@@ -1,7 +1,8 @@
 /*
  * Fold: a day as the sum of its hours. Recomputed each time, never added to.
  *
- * api_metrics (a key) and api_metrics_total ("*"): _id "<key>|2025-11-23" · apiKeyId · date · gen ·
+ * api_metrics (a key), api_metrics_total ("*") and api_metrics_owners (a part of owners, which has of it only metrics and hours):
+ *     _id "<subject>|2025-11-23" · apiKeyId · date · gen ·
  *     metrics   as in rollup.h, and metrics.performance.{avgResponseTime, p95ResponseTime,
  *               p99ResponseTime} (double ms), metrics.cost.{estimated, billed} (double USD)
  *     hist      as in rollup.h · hours: how many hour documents it is the sum of
@@ -13,6 +14,8 @@
  */
 #pragma once
 
+#include "rollup.h"
+
 #include "core/status.h"
 
 #include <bson/bson.h>
@@ -21,10 +24,10 @@
 extern const char *const usage_hour_figures[USAGE_HOUR_FIGURES]; /* their paths in an hour */
 
 typedef struct fold fold;
-fold *fold_new(void); /* NULL when out of memory */
+fold *fold_new(rollup_kind kind); /* NULL when out of memory */
 void fold_free(fold *f);
 GW_DEFINE_FREEP(fold)
 
 void fold_add_hour(fold *f, const bson_t *hour);
-/* Appends metrics, hist and hours to `day`. Once, last. */
+/* Appends metrics, hist, hours and byHour to `day`. Once, last. */
 GW_CHECK gw_status fold_append_day(fold *f, bson_t *day, gw_error *err);

@@ -13,10 +13,11 @@
 #define DAYS_A_JOB    32
 #define WAITING_MAX   20000 /* days; what does not fit is found by the sweep */
 #define DIRTY_A_SWEEP 2000
+#define LARGE_BYTES   (4u << 20) /* a quarter of what MongoDB takes as one document */
 
 typedef struct fold_day_job {
     char id[ROLLUP_ID_SIZE];
-    bool folded;
+    fold_outcome outcome;
 } fold_day_job;
 
 struct fold_runner {
@@ -28,6 +29,7 @@ struct fold_runner {
     gw_timer soon;
     gw_timer sweep;
     int64_t next_pass_ms;
+    uint32_t largest_bytes, told_bytes; /* of an hour's document, since the start */
     bool sweep_due;
     bool stopped;
     bool busy;
@@ -66,13 +68,28 @@ static gw_status run_job(doc_job *j, doc_store *store, gw_error *err)
     spool_db s = {.store = store, .now_ms = r->now_ms};
     gw_status rc = GW_OK;
     for (size_t i = 0; i < r->day_count && rc == GW_OK; i++)
-        rc = fold_store_day(&s, r->days[i].id, &r->days[i].folded, err);
+        rc = fold_store_day(&s, r->days[i].id, &r->days[i].outcome, err);
     if (rc == GW_OK && r->sweeping)
         rc = fold_store_find_dirty(&s, DIRTY_A_SWEEP, &r->found, err);
     return rc;
 }
 
 /* ---- on the loop ---- */
+
+/* Told again when it has doubled. */
+static void note_size(fold_runner *r, const fold_day_job *d)
+{
+    uint32_t bytes = d->outcome.largest_bytes;
+    if (bytes <= r->largest_bytes)
+        return;
+    if (bytes >= LARGE_BYTES && bytes / 2 >= r->told_bytes) {
+        r->told_bytes = bytes;
+        gw_log_warn(r->log, "sums_large", gw_kv("day", (const char *)d->id),
+                    gw_kv("bytes", (int64_t)bytes));
+    }
+    r->largest_bytes = bytes;
+    gw_metric_set(r->metrics, M_usage_largest_sums_bytes, bytes, NULL, 0);
+}
 
 static void job_done(doc_job *j, gw_status rc, const gw_error *err)
 {
@@ -82,9 +99,11 @@ static void job_done(doc_job *j, gw_status rc, const gw_error *err)
         gw_log_warn(r->log, "fold_failed", gw_kv_error(err));
     gw_metric_add(r->metrics, M_usage_folds_total, (int64_t)r->day_count,
                   (const gw_str[]){rc == GW_OK ? GW_STR("done") : GW_STR("failed")}, 1);
+    for (size_t i = 0; i < r->day_count; i++)
+        note_size(r, &r->days[i]);
     /* A day that another replica folded meanwhile may lack what we have added since. */
     for (size_t i = 0; i < r->day_count && rc == GW_OK; i++)
-        if (!r->days[i].folded)
+        if (!r->days[i].outcome.folded)
             wait_for(r, gw_str_of(r->days[i].id));
     r->day_count = 0;
     r->sweeping = false;

@@ -18,6 +18,7 @@ typedef struct hour_read {
 
 typedef struct day_read {
     const char *id;
+    rollup_kind kind;
     const char *collection;
     fold *sums; /* of its hours */
     bool exists;
@@ -25,6 +26,7 @@ typedef struct day_read {
     int64_t changes; /* of a mutant's guard */
     bson_value_t api_key_id;
     int64_t date_ms;
+    uint32_t largest_bytes; /* of its hours */
     hour_read dirty[HOURS_A_DAY];
     size_t dirty_count;
 } day_read;
@@ -79,6 +81,7 @@ static gw_status take_hour(void *arg, const bson_t *hour, gw_error *err)
     int64_t changes = 0;
     if (GW_MUTANT(FOLD_BY_SUM) && gw_bson_int64(hour, "changes", &changes))
         day->changes += changes;
+    day->largest_bytes = GW_MAX(day->largest_bytes, hour->len);
     fold_add_hour(day->sums, hour);
     note_hour(day, hour);
     return GW_OK;
@@ -97,8 +100,8 @@ static bool append_hours_of(const char *day_id, bson_t *filter)
     gw_buf_appendf(&midnight, GW_STR_FMT "T00:00:00Z", GW_STR_ARG(date));
     if (gw_buf_failed(&midnight) || !gw_rfc3339_parse(gw_buf_str(&midnight), &day_ms))
         return false;
-    if (gw_str_eq_c(subject, ALL_KEYS))
-        (void)BSON_APPEND_UTF8(filter, "apiKeyId", ALL_KEYS);
+    if (rollup_kind_of(subject) != ROLLUP_KEY)
+        gw_bson_append_str(filter, "apiKeyId", subject);
     else if (gw_object_id_parse(subject, &key))
         gw_bson_append_oid(filter, "apiKeyId", &key);
     else
@@ -181,7 +184,7 @@ static gw_status clean_hours(const spool_db *s, const day_read *day, gw_error *e
 
 static gw_status fold_day(const spool_db *s, day_read *day, bool *ret_folded, gw_error *err)
 {
-    gw_auto(fold) f = fold_new();
+    gw_auto(fold) f = fold_new(day->kind);
     day->sums = f;
     if (!f)
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the sums of a day");
@@ -201,12 +204,18 @@ static gw_status fold_day(const spool_db *s, day_read *day, bool *ret_folded, gw
     return rc == GW_OK && *ret_folded ? clean_hours(s, day, err) : rc;
 }
 
-gw_status fold_store_day(const spool_db *s, const char *day_id, bool *ret_folded, gw_error *err)
+gw_status fold_store_day(const spool_db *s, const char *day_id, fold_outcome *ret, gw_error *err)
 {
-    bool all_keys = strncmp(day_id, ALL_KEYS, sizeof(ALL_KEYS) - 1) == 0;
-    day_read day = {.id = day_id, .collection = all_keys ? COLLECTION_TOTALS : COLLECTION_DAYS};
-    *ret_folded = false;
-    gw_status rc = fold_day(s, &day, ret_folded, err);
+    static const char *const collections[] = {[ROLLUP_KEY] = COLLECTION_DAYS,
+                                              [ROLLUP_ALL_KEYS] = COLLECTION_TOTALS,
+                                              [ROLLUP_OWNERS] = COLLECTION_OWNERS};
+    gw_str rest = gw_str_of(day_id), subject = rest;
+    (void)gw_str_split(&rest, '|', &subject);
+    rollup_kind kind = rollup_kind_of(subject);
+    day_read day = {.id = day_id, .kind = kind, .collection = collections[kind]};
+    *ret = (fold_outcome){0};
+    gw_status rc = fold_day(s, &day, &ret->folded, err);
+    ret->largest_bytes = day.largest_bytes;
     bson_value_destroy(&day.api_key_id);
     return rc;
 }

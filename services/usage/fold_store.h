@@ -11,9 +11,13 @@
 
 #include "spool_store.h"
 
-/* `day_id` as of rollup_day_id(). *ret_folded false: another one folded it meanwhile; its hours
- * stay dirty if they have to. */
-GW_CHECK gw_status fold_store_day(const spool_db *s, const char *day_id, bool *ret_folded,
+typedef struct fold_outcome {
+    bool folded; /* false: another one folded it meanwhile; its hours stay dirty if they have to */
+    uint32_t largest_bytes; /* of the documents of its hours */
+} fold_outcome;
+
+/* `day_id` as of rollup_day_id(). */
+GW_CHECK gw_status fold_store_day(const spool_db *s, const char *day_id, fold_outcome *ret,
                                   gw_error *err);
 /* The days of dirty hours, at most of `limit` hours. */
 GW_CHECK gw_status fold_store_find_dirty(const spool_db *s, int64_t limit, touched_days *ret,

@@ -35,7 +35,7 @@ static void a_day_is_the_sum_of_its_hours(void **state)
     bson_t day = BSON_INITIALIZER;
     gw_error err;
     (void)state;
-    gw_auto(fold) f = fold_new();
+    gw_auto(fold) f = fold_new(ROLLUP_KEY);
     add_hour(f, 90, 900, "10", 1000000000);
     add_hour(f, 10, 5100, "57", 500000000);
     assert_int_equal(fold_append_day(f, &day, &err), GW_OK);
@@ -64,7 +64,7 @@ static void a_day_without_hours_is_zero_and_no_division(void **state)
     bson_t day = BSON_INITIALIZER;
     gw_error err;
     (void)state;
-    gw_auto(fold) f = fold_new();
+    gw_auto(fold) f = fold_new(ROLLUP_KEY);
     assert_int_equal(fold_append_day(f, &day, &err), GW_OK);
     expect_double(&day, "metrics.performance.avgResponseTime", 0);
     expect_double(&day, "metrics.performance.p95ResponseTime", 0);

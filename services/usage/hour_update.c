@@ -20,12 +20,12 @@ bson_t *hour_filter(const hour_delta *h, const char *mark, int64_t b)
                     "}");
 }
 
-static void append_names(bson_t *d, const hour_delta *h)
+void hour_append_names(bson_t *d, const hour_delta *h)
 {
-    if (h->is_all_keys)
-        (void)BSON_APPEND_UTF8(d, "apiKeyId", ALL_KEYS);
-    else
+    if (h->kind == ROLLUP_KEY)
         gw_bson_append_oid(d, "apiKeyId", &h->api_key_id);
+    else
+        (void)BSON_APPEND_UTF8(d, "apiKeyId", h->subject);
     (void)BSON_APPEND_DATE_TIME(d, "date", h->hour_ms);
 }
 
@@ -49,7 +49,7 @@ static void append_plain(bson_t *update, hour_delta *h, const char *mark, int64_
     append_marks(&part, mark, b, rev);
     (void)bson_append_document_end(update, &part);
     (void)BSON_APPEND_DOCUMENT_BEGIN(update, "$setOnInsert", &part);
-    append_names(&part, h);
+    hour_append_names(&part, h);
     (void)bson_append_document_end(update, &part);
 }
 
@@ -125,7 +125,7 @@ static void append_pipeline(bson_t *update, hour_delta *h, const char *mark, int
     bson_t set;
     (void)BSON_APPEND_DOCUMENT_BEGIN(update, "0", &stage);
     (void)BSON_APPEND_DOCUMENT_BEGIN(&stage, "$set", &set);
-    append_names(&set, h);
+    hour_append_names(&set, h);
     append_sums(&set, h);
     for (size_t i = 0; i < h->load_count; i++)
         append_load(&set, &h->loads[i]);

@@ -23,6 +23,8 @@
 /* "m.<S>" */
 void hour_mark(const char *spool_id, char out[HOUR_MARK_SIZE]);
 
+/* {apiKeyId, date} */
+void hour_append_names(bson_t *d, const hour_delta *h);
 /* An hour that has this claim in its sums does not match. */
 bson_t *hour_filter(const hour_delta *h, const char *mark, int64_t b);
 typedef enum hour_form { HOUR_FORM_FIT, HOUR_FORM_PIPELINE } hour_form;

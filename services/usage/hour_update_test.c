@@ -16,7 +16,7 @@ static void add_request(rollup *r, const test_event *t)
     bson_t row;
     gw_error err;
     bson_init(&row);
-    event_append_row(&t->e, &row);
+    event_append_row(&t->e, SUMS_FORMAT, &row);
     CHECK(rollup_add_row(r, &row, &err) == GW_OK);
     bson_destroy(&row);
 }
@@ -83,13 +83,13 @@ static bool update_hour(const gw_db *d, hour_delta *h, hour_form form, const cha
 static bool enter_in_form(const gw_db *d, rollup *r, hour_form form, const char *spool, int64_t b)
 {
     size_t taken = 0;
-    CHECK(rollup_count(r) == 2);
-    for (size_t i = 0; i < 2; i++)
+    size_t count = rollup_count(r);
+    for (size_t i = 0; i < count; i++)
         taken += update_hour(d, rollup_at(r, i), form, spool, b, true) ||
                  update_hour(d, rollup_at(r, i), form, spool, b, false);
     rollup_free(r);
-    CHECK(taken == 0 || taken == 2);
-    return taken == 2;
+    CHECK(count > 0 && (taken == 0 || taken == count));
+    return taken > 0;
 }
 
 static bool enter_rollup(const gw_db *d, rollup *r, const char *spool, int64_t b)
@@ -119,8 +119,8 @@ static void expect_load(const gw_db *d, int64_t id, int64_t requests)
     static const struct {
         const char *hour, *path;
     } at[] = {{KEY_HOUR, "ledger.k"},
-              {ALL_HOUR, "ledger.c.app%2Eone"},
-              {ALL_HOUR, "ledger.o.b00300000000000000000000"}};
+              {"*28|2025-11-23T01", "ledger.c.app%2Eone"},
+              {"*61|2025-11-23T01", "ledger.o.b00300000000000000000000"}};
     for (size_t i = 0; i < GW_ARRAY_LEN(at); i++) {
         char path[96];
         (void)snprintf(path, sizeof(path), "%s.load.id", at[i].path);
@@ -227,8 +227,8 @@ static void enter_more_than_a_figure_holds(const gw_db *d)
                                        "ledger.k.load.costNanoUsd"};
     CHECK(enter_rollup(d, dear_requests(5000, 0), "0102030405", 1));
     CHECK(enter_in_form(d, dear_requests(5000, 0), HOUR_FORM_PIPELINE, "0102030405", 2));
-    CHECK(enter_rollup(d, dear_requests(5000, 7), "0102030405", 3));
-    CHECK(enter_rollup(d, dear_requests(5000, 7), "0102030405", 4));
+    CHECK(enter_in_form(d, dear_requests(5000, 7), HOUR_FORM_PIPELINE, "0102030405", 3));
+    CHECK(enter_in_form(d, dear_requests(5000, 7), HOUR_FORM_PIPELINE, "0102030405", 4));
     for (size_t i = 0; i < GW_ARRAY_LEN(cost); i++)
         CHECK(read_figure(d, KEY_HOUR, cost[i]) == INT64_MAX);
     CHECK(read_figure(d, KEY_HOUR, "metrics.requests.total") == 20000);

@@ -1,5 +1,6 @@
 #include "ledger_sums.h"
 
+#include "owner_parts.h"
 #include "sums.h"
 #include "usage_collections.h"
 
@@ -52,6 +53,16 @@ static int64_t month_start_ms(int64_t day_ms)
     return day_ms - (gw_date_of_ms(day_ms).day - 1) * GW_MS_PER_DAY;
 }
 
+/* Its part, and where it stood with rows of SUMS_FORMAT_FIRST. */
+static void append_owner_subjects(bson_t *filter, gw_str name)
+{
+    char part[OWNER_SUBJECT_SIZE];
+    owner_part_of(name, part);
+    bson_t *in = BCON_NEW("$in", "[", BCON_UTF8(ALL_KEYS), BCON_UTF8(part), "]");
+    (void)BSON_APPEND_DOCUMENT(filter, "apiKeyId", in);
+    bson_destroy(in);
+}
+
 static void append_subject(const ledger_subject *s, bson_t *filter, gw_buf *path)
 {
     char hex[GW_OBJECT_ID_HEX_SIZE];
@@ -60,15 +71,11 @@ static void append_subject(const ledger_subject *s, bson_t *filter, gw_buf *path
         gw_buf_append_c(path, "ledger.k");
         return;
     }
-    gw_bson_append_str(filter, "apiKeyId", GW_STR(ALL_KEYS));
-    if (s->kind == LEDGER_CLIENT) {
-        gw_buf_append_c(path, "ledger.c.");
-        gw_bson_key_escape(path, s->client);
-        return;
-    }
     gw_object_id_format(&s->id, hex);
-    gw_buf_append_c(path, "ledger.o.");
-    gw_buf_append_c(path, hex);
+    gw_str name = s->kind == LEDGER_CLIENT ? s->client : gw_str_of(hex);
+    append_owner_subjects(filter, name);
+    gw_buf_append_c(path, s->kind == LEDGER_CLIENT ? "ledger.c." : "ledger.o.");
+    gw_bson_key_escape(path, name);
 }
 
 gw_status ledger_sums_read(const gw_db *d, const ledger_subject *s, int64_t load_id, int64_t day,

@@ -1,7 +1,8 @@
 /*
  * Ledger sums: what a subject has used in a day and its month, from the hours' `ledger` (rollup.h), without one load id.
  *
- * A key's sums stand in its own hours; a client's and an owner's in those of all keys, one document an hour however many keys it has.
+ * A key's sums stand in its own hours; a client's and an owner's in those of its part (owner_parts.h), one document an hour however many
+ * keys it has.
  *
  * Thread: on a worker.
  */

@@ -1,6 +1,7 @@
 #include "rebuild_read.h"
 
 #include "event_row.h"
+#include "hour_update.h"
 #include "usage_collections.h"
 
 #include "core/clock.h"
@@ -150,11 +151,7 @@ static gw_status insert_hour(hour_read *r, const char *id, const hour_doc *h, bo
 {
     bson_t *d = bson_new();
     (void)BSON_APPEND_UTF8(d, "_id", id);
-    if (h->delta->is_all_keys)
-        (void)BSON_APPEND_UTF8(d, "apiKeyId", ALL_KEYS);
-    else
-        gw_bson_append_oid(d, "apiKeyId", &h->delta->api_key_id);
-    (void)BSON_APPEND_DATE_TIME(d, "date", r->hour_ms);
+    hour_append_names(d, h->delta);
     append_sections(d, h->computed);
     (void)BSON_APPEND_DOCUMENT(d, "m", &r->marks);
     gw_status rc = doc_store_insert(r->s->store, COLLECTION_HOURS, d, "make an hour again", err);
@@ -270,14 +267,29 @@ static gw_status write_document(hour_read *r, const char *id, const hour_doc *h,
                : gw_fail(err, GW_ERR_NO_MEMORY, "no memory for a list of days");
 }
 
+/* Of a part of owners those of all of them: it has no total. */
+static int64_t count_requests(sums *s)
+{
+    gw_db_auto_bson flat = BSON_INITIALIZER;
+    bson_iter_t at;
+    int64_t n = sums_get(s, GW_STR("metrics.requests.total"));
+    if (n)
+        return n;
+    sums_append_flat(s, &flat);
+    for (bool more = bson_iter_init(&at, &flat) && bson_iter_next(&at); more;
+         more = bson_iter_next(&at))
+        if (gw_str_ends_with(gw_str_of(bson_iter_key(&at)), GW_STR(".requests")))
+            sums_add_to(&n, bson_iter_as_int64(&at));
+    return n;
+}
+
 /* Of a document that differs: *ret_settled false when it changed meanwhile. */
 static gw_status settle_document(hour_read *r, const char *id, const hour_doc *h,
                                  touched_days *touched, bool *ret_settled, gw_error *err)
 {
-    static const gw_str total = {"metrics.requests.total", sizeof("metrics.requests.total") - 1};
     bool gone = false;
     gw_status rc = GW_OK;
-    if (sums_get(h->stored, total) > sums_get(h->computed, total))
+    if (count_requests(h->stored) > count_requests(h->computed))
         rc = rows_may_be_gone(r, &gone, err);
     if (rc == GW_OK && !gone && !r->o->dry_run)
         rc = write_document(r, id, h, touched, ret_settled, err);

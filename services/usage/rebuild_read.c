@@ -99,29 +99,35 @@ static bool is_marked(const hour_read *r, gw_str hour_id, gw_str spool, int64_t 
     return h && h->doc && gw_bson_int64(h->doc, mark, &marked) && marked >= n;
 }
 
-/* False when an event of `c` belongs into this hour, and the hour as read does not have it. */
-static bool claim_is_in(const hour_read *r, const claim *c, gw_str spool)
+/* The documents of this hour that a claim enters. */
+static gw_status add_events(const hour_read *r, const claim *c, rollup *ret, gw_error *err)
 {
     claim_cursor at = {0};
-    while (claim_next(c, &at)) {
+    gw_status rc = GW_OK;
+    while (rc == GW_OK && claim_next(c, &at)) {
         usage_event *e = at.reason ? NULL : event_unpack(at.packed);
-        bool in = true;
         if (e && e->timestamp_ms >= r->hour_ms && e->timestamp_ms < r->hour_ms + GW_MS_PER_HOUR) {
-            gw_object_id key;
-            char hex[GW_OBJECT_ID_HEX_SIZE];
-            char id[ROLLUP_ID_SIZE];
-            memcpy(key.bytes, e->api_key_id.data, sizeof(key.bytes)); /* judged: 12 bytes */
-            gw_object_id_format(&key, hex);
-            rollup_hour_id(gw_str_of(hex), r->hour_ms, id);
-            in = is_marked(r, gw_str_of(id), spool, claim_to(c));
-            rollup_hour_id(GW_STR(ALL_KEYS), r->hour_ms, id);
-            in = in && is_marked(r, gw_str_of(id), spool, claim_to(c));
+            gw_db_auto_bson row = BSON_INITIALIZER;
+            event_append_row(e, c->sums_format, &row);
+            rc = rollup_add_row(ret, &row, err);
         }
         event_free(e);
-        if (!in)
-            return false;
     }
-    return true;
+    return rc;
+}
+
+/* *ret false when an event of `c` belongs into this hour, and a document of it as read does not have it. */
+static gw_status claim_is_in(const hour_read *r, const claim *c, gw_str spool, bool *ret,
+                             gw_error *err)
+{
+    gw_auto(rollup) entered = rollup_new();
+    if (!entered)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the sums of a claim");
+    gw_status rc = add_events(r, c, entered, err);
+    *ret = true;
+    for (size_t i = 0; rc == GW_OK && *ret && i < rollup_count(entered); i++)
+        *ret = is_marked(r, gw_str_of(rollup_at(entered, i)->id), spool, claim_to(c));
+    return rc;
 }
 
 static gw_status take_spool(void *arg, const bson_t *d, gw_error *err)
@@ -144,13 +150,15 @@ static gw_status take_spool(void *arg, const bson_t *d, gw_error *err)
     gw_status rc = claim_parse(&p, &c, err);
     if (rc != GW_OK)
         return rc;
-    if (!claim_is_in(r, &c, id)) {
+    bool in = true;
+    rc = claim_is_in(r, &c, id, &in, err);
+    if (!in) {
         r->settled = false;
         memcpy(r->pending, id.ptr, id.len);
         r->pending[id.len] = '\0';
     }
     claim_fini(&c);
-    return GW_OK;
+    return rc;
 }
 
 static gw_status read_spools(hour_read *r, gw_error *err)

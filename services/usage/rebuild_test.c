@@ -140,13 +140,18 @@ static rebuild_report rebuild(const spool_db *s, bool dry_run, told *t)
     return r;
 }
 
-static void add_to_hour(const spool_db *s, const char *path, int64_t value)
+static void add_to_document(const spool_db *s, const char *id, const char *path, int64_t value)
 {
     bool matched = false;
-    CHECK_OK(doc_store_update(
-        s->store, COLLECTION_HOURS, BCON_NEW("_id", BCON_UTF8("*|2025-11-23T01")),
-        BCON_NEW("$inc", "{", path, BCON_INT64(value), "}"), &matched, "spoil an hour", err));
+    CHECK_OK(doc_store_update(s->store, COLLECTION_HOURS, BCON_NEW("_id", BCON_UTF8(id)),
+                              BCON_NEW("$inc", "{", path, BCON_INT64(value), "}"), &matched,
+                              "spoil an hour", err));
     CHECK(matched);
+}
+
+static void add_to_hour(const spool_db *s, const char *path, int64_t value)
+{
+    add_to_document(s, "*|2025-11-23T01", path, value);
 }
 
 /* ---- tests ---- */
@@ -160,7 +165,7 @@ static void rebuild_what_is_right(const spool_db *s)
     take_and_apply(s, OTHER_SPOOL, claim_of(2, 0, 5, 2 * GW_MS_PER_HOUR));
     rebuild_report r = rebuild(s, false, &t);
     CHECK(r.differences == 0 && r.rewritten == 0 && t.count == 0);
-    CHECK(r.rows == 12 && r.documents == 4 && r.hours == 4);
+    CHECK(r.rows == 12 && r.documents == 8 && r.hours == 4);
 }
 
 static void right_sums_show_no_difference(void **state)
@@ -193,6 +198,55 @@ static void rebuild_what_is_wrong(const spool_db *s)
 static void a_wrong_hour_is_told_figure_by_figure_and_made_right(void **state)
 {
     with_spools(state, rebuild_what_is_wrong);
+}
+
+#define CLIENT_HOUR     "*28|2025-11-23T01" /* of app.one */
+#define CLIENT_REQUESTS "metrics.clients.app%2Eone.requests"
+
+static void rebuild_owners(const spool_db *s)
+{
+    told t;
+    make_known(s, SPOOL);
+    take_and_apply(s, SPOOL, claim_of(1, 0, 1, 2 * GW_MS_PER_HOUR));
+    take_and_apply(s, SPOOL, claim_of(1, 1, 4, 0));
+    add_to_document(s, CLIENT_HOUR, CLIENT_REQUESTS, 2);
+    CHECK(rebuild(s, false, &t).rewritten == 1 && t.count == 1);
+    CHECK(rebuild(s, false, &t).differences == 0);
+    claim c = claim_of(1, 4, 6, 0);
+    take(s, SPOOL, &c); /* the replica stops here */
+    add_to_document(s, CLIENT_HOUR, CLIENT_REQUESTS, -1);
+    CHECK(rebuild(s, false, &t).rewritten == 1 && t.count == 1);
+    claim_fini(&c);
+    CHECK(rebuild(s, false, &t).differences == 0);
+}
+
+static void the_sums_of_owners_are_made_right(void **state)
+{
+    with_spools(state, rebuild_owners);
+}
+
+/* Half of an hour was summed up by a version that kept owners among all keys, which another one has to finish. */
+static void rebuild_across_an_upgrade(const spool_db *s)
+{
+    told t;
+    make_known(s, SPOOL);
+    claim c = claim_of(1, 0, 4, 0);
+    c.sums_format = SUMS_FORMAT_FIRST;
+    take(s, SPOOL, &c);
+    claim_fini(&c);
+    CHECK(rebuild(s, false, &t).differences == 0); /* finishes it */
+    take_and_apply(s, SPOOL, claim_of(1, 4, 7, 0));
+    CHECK(rebuild(s, false, &t).differences == 0);
+    add_to_hour(s, "metrics.owners.b00300000000000000000000~app%2Eone.requests", -4);
+    add_to_document(s, CLIENT_HOUR, CLIENT_REQUESTS,
+                    -3); /* four of the one form, three of the other */
+    rebuild_report r = rebuild(s, false, &t);
+    CHECK(r.differences == 2 && r.rewritten == 2);
+}
+
+static void hours_of_before_and_after_an_upgrade_are_as_their_rows_say(void **state)
+{
+    with_spools(state, rebuild_across_an_upgrade);
 }
 
 static void rebuild_before_the_hours(const spool_db *s)
@@ -294,8 +348,9 @@ static void rebuild_what_has_expired(const spool_db *s)
     make_known(s, SPOOL);
     take_and_apply(s, SPOOL, claim_of(1, 0, 4, 0));
     add_to_hour(s, "metrics.requests.total", 3); /* as if three rows were gone, and none is older */
+    add_to_document(s, CLIENT_HOUR, CLIENT_REQUESTS, 3);
     r = rebuild(s, false, &t);
-    CHECK(r.differences == 1 && r.kept == 1 && r.rewritten == 0);
+    CHECK(r.differences == 2 && r.kept == 2 && r.rewritten == 0);
 }
 
 /* An hour of all keys whose rows have expired. */
@@ -342,6 +397,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         STORE_TEST(right_sums_show_no_difference),
         STORE_TEST(a_wrong_hour_is_told_figure_by_figure_and_made_right),
+        STORE_TEST(the_sums_of_owners_are_made_right),
+        STORE_TEST(hours_of_before_and_after_an_upgrade_are_as_their_rows_say),
         STORE_TEST(a_claim_left_behind_is_finished_first),
         STORE_TEST(the_hour_of_a_busy_spool_is_rebuilt_too),
         STORE_TEST(claims_that_come_meanwhile_are_no_difference),

@@ -2,6 +2,7 @@
 
 #include "event_row.h"
 #include "histogram.h"
+#include "owner_parts.h"
 #include "usage_collections.h"
 
 #include "core/clock.h"
@@ -45,6 +46,8 @@ bool row_facts_of(const bson_t *row, row_facts *ret)
     (void)gw_bson_int64(row, "ledger.k", &f.key_load_id);
     (void)gw_bson_int64(row, "ledger.c", &f.client_load_id);
     (void)gw_bson_int64(row, "ledger.o", &f.owner_load_id);
+    f.sums_format = SUMS_FORMAT_FIRST;
+    (void)gw_bson_int64(row, SUMS_FORMAT_FIELD, &f.sums_format);
     *ret = f;
     return true;
 }
@@ -60,17 +63,24 @@ bool row_is_successful(const row_facts *f)
 
 /* ---- names ---- */
 
-void rollup_hour_id(gw_str key, int64_t time_ms, char out[ROLLUP_ID_SIZE])
+rollup_kind rollup_kind_of(gw_str subject)
 {
-    gw_date d = gw_date_of_ms(time_ms);
-    (void)snprintf(out, ROLLUP_ID_SIZE, GW_STR_FMT "|%04d-%02d-%02dT%02d", GW_STR_ARG(key), d.year,
-                   d.month, d.day, d.hour);
+    if (gw_str_eq_c(subject, ALL_KEYS))
+        return ROLLUP_ALL_KEYS;
+    return owner_part_is(subject) ? ROLLUP_OWNERS : ROLLUP_KEY;
 }
 
-void rollup_day_id(gw_str key, int64_t time_ms, char out[ROLLUP_ID_SIZE])
+void rollup_hour_id(gw_str subject, int64_t time_ms, char out[ROLLUP_ID_SIZE])
 {
     gw_date d = gw_date_of_ms(time_ms);
-    (void)snprintf(out, ROLLUP_ID_SIZE, GW_STR_FMT "|%04d-%02d-%02d", GW_STR_ARG(key), d.year,
+    (void)snprintf(out, ROLLUP_ID_SIZE, GW_STR_FMT "|%04d-%02d-%02dT%02d", GW_STR_ARG(subject),
+                   d.year, d.month, d.day, d.hour);
+}
+
+void rollup_day_id(gw_str subject, int64_t time_ms, char out[ROLLUP_ID_SIZE])
+{
+    gw_date d = gw_date_of_ms(time_ms);
+    (void)snprintf(out, ROLLUP_ID_SIZE, GW_STR_FMT "|%04d-%02d-%02d", GW_STR_ARG(subject), d.year,
                    d.month, d.day);
 }
 
@@ -116,12 +126,19 @@ static void add_named_slice(sums *s, const char *map, gw_str name, const row_fac
     add_slice(s, map, gw_buf_str(&key), f, true);
 }
 
+/* "" when it has none. */
+static void format_user(const row_facts *f, char out[GW_OBJECT_ID_HEX_SIZE])
+{
+    out[0] = '\0';
+    if (f->has_user_id)
+        gw_object_id_format(&f->user_id, out);
+}
+
 static void add_owner(sums *s, const row_facts *f)
 {
-    char user[GW_OBJECT_ID_HEX_SIZE] = "";
+    char user[GW_OBJECT_ID_HEX_SIZE];
     gw_auto_buf owner = {0};
-    if (f->has_user_id)
-        gw_object_id_format(&f->user_id, user);
+    format_user(f, user);
     gw_buf_appendf(&owner, "%s~" GW_STR_FMT, user, GW_STR_ARG(f->client_id));
     add_named_slice(s, "metrics.owners.", gw_buf_str(&owner), f);
 }
@@ -241,33 +258,21 @@ static bool is_held_against_limits(const row_facts *f)
            (f->attempts > 0 || gw_str_eq_c(f->outcome, "cached"));
 }
 
-static bool add_ledgers(hour_delta *h, const row_facts *f)
+/* `map`: "ledger.k", or that of all clients or owners, whose `name` is not empty. */
+static bool add_ledger(hour_delta *h, const char *map, gw_str name, int64_t load_id,
+                       const row_facts *f)
 {
     gw_auto_buf path = {0};
     if (!is_held_against_limits(f))
         return true;
-    if (!h->is_all_keys) {
-        gw_buf_append_c(&path, "ledger.k");
-        return add_subject(h, &path, f->key_load_id, f);
-    }
-    bool fine = true;
-    if (f->client_id.len) {
-        gw_buf_append_c(&path, "ledger.c.");
-        gw_bson_key_escape(&path, f->client_id);
-        fine = add_subject(h, &path, f->client_load_id, f);
-    }
-    if (fine && f->has_user_id) {
-        char user[GW_OBJECT_ID_HEX_SIZE];
-        gw_object_id_format(&f->user_id, user);
-        gw_buf_clear(&path);
-        gw_buf_append_c(&path, "ledger.o.");
-        gw_buf_append_c(&path, user);
-        fine = add_subject(h, &path, f->owner_load_id, f);
-    }
-    return fine;
+    gw_buf_append_c(&path, map);
+    if (name.len)
+        gw_bson_key_escape(&path, name);
+    return add_subject(h, &path, load_id, f);
 }
 
-static bool add_row(hour_delta *h, const row_facts *f)
+/* What all rows add to the document of their key and to that of all keys. */
+static bool add_common(hour_delta *h, const row_facts *f)
 {
     sums *s = h->sums;
     add_requests(s, f);
@@ -277,14 +282,15 @@ static bool add_row(hour_delta *h, const row_facts *f)
         add_named_slice(s, "metrics.models.", f->model, f);
     if (f->provider.len)
         add_named_slice(s, "metrics.providers.", f->provider, f);
-    add_owner(s, f);
-    if (h->is_all_keys) {
-        char minute[3];
-        (void)snprintf(minute, sizeof(minute), "%02u",
-                       (unsigned)((f->timestamp_ms - h->hour_ms) / (60 * GW_MS_PER_S)) % 60);
-        add_slice(s, "minutes.", gw_str_of(minute), f, false);
-    }
-    return add_ledgers(h, f) && !sums_failed(s);
+    return !sums_failed(s);
+}
+
+static void add_minute(hour_delta *h, const row_facts *f)
+{
+    char minute[3];
+    (void)snprintf(minute, sizeof(minute), "%02u",
+                   (unsigned)((f->timestamp_ms - h->hour_ms) / (60 * GW_MS_PER_S)) % 60);
+    add_slice(h->sums, "minutes.", gw_str_of(minute), f, false);
 }
 
 /* ---- many rows ---- */
@@ -344,12 +350,10 @@ static bool keep(rollup *r, hour_delta *h)
 }
 
 /* NULL when out of memory. */
-static hour_delta *hour_of(rollup *r, const row_facts *f, bool all_keys)
+static hour_delta *hour_of(rollup *r, const row_facts *f, gw_str subject)
 {
-    char key[GW_OBJECT_ID_HEX_SIZE];
     char id[ROLLUP_ID_SIZE];
-    gw_object_id_format(&f->api_key_id, key);
-    rollup_hour_id(all_keys ? GW_STR(ALL_KEYS) : gw_str_of(key), f->timestamp_ms, id);
+    rollup_hour_id(subject, f->timestamp_ms, id);
     hour_delta *h = (hour_delta *)gw_map_get(r->by_id, gw_str_of(id));
     if (h)
         return h;
@@ -357,7 +361,8 @@ static hour_delta *hour_of(rollup *r, const row_facts *f, bool all_keys)
     if (!h)
         return NULL;
     memcpy(h->id, id, sizeof(id));
-    h->is_all_keys = all_keys;
+    h->kind = rollup_kind_of(subject);
+    (void)snprintf(h->subject, sizeof(h->subject), GW_STR_FMT, GW_STR_ARG(subject));
     h->api_key_id = f->api_key_id;
     h->hour_ms = gw_day_start_ms(f->timestamp_ms);
     h->hour_ms += (f->timestamp_ms - h->hour_ms) / GW_MS_PER_HOUR * GW_MS_PER_HOUR;
@@ -368,14 +373,68 @@ static hour_delta *hour_of(rollup *r, const row_facts *f, bool all_keys)
     return NULL;
 }
 
+/* A row has one of each kind, or none: then `name` is "". */
+typedef struct owner_kind {
+    const char *slices, *ledgers;
+    gw_str name;
+    int64_t load_id;
+} owner_kind;
+
+static bool add_owner_part(rollup *r, const owner_kind *k, const row_facts *f)
+{
+    char part[OWNER_SUBJECT_SIZE] = ALL_KEYS;
+    if (k->name.len)
+        owner_part_of(k->name, part);
+    hour_delta *h = hour_of(r, f, gw_str_of(part));
+    if (!h)
+        return false;
+    add_named_slice(h->sums, k->slices, k->name, f);
+    return (!k->name.len || add_ledger(h, k->ledgers, k->name, k->load_id, f)) &&
+           !sums_failed(h->sums);
+}
+
+static bool add_of_key(rollup *r, const row_facts *f)
+{
+    char key[GW_OBJECT_ID_HEX_SIZE];
+    gw_object_id_format(&f->api_key_id, key);
+    hour_delta *h = hour_of(r, f, gw_str_of(key));
+    if (!h)
+        return false;
+    add_owner(h->sums, f);
+    return add_common(h, f) && add_ledger(h, "ledger.k", GW_STR(""), f->key_load_id, f);
+}
+
+static bool add_of_all(rollup *r, const row_facts *f)
+{
+    char user[GW_OBJECT_ID_HEX_SIZE];
+    format_user(f, user);
+    const owner_kind kinds[] = {
+        {"metrics.clients.", "ledger.c.", f->client_id, f->client_load_id},
+        {"metrics.users.", "ledger.o.", gw_str_of(user), f->owner_load_id},
+    };
+    bool apart = f->sums_format != SUMS_FORMAT_FIRST;
+    bool fine = true;
+    hour_delta *h = hour_of(r, f, GW_STR(ALL_KEYS));
+    if (!h)
+        return false;
+    add_minute(h, f);
+    if (!apart)
+        add_owner(h->sums, f);
+    for (size_t i = 0; i < GW_ARRAY_LEN(kinds) && fine; i++) {
+        const owner_kind *k = &kinds[i];
+        if (apart)
+            fine = add_owner_part(r, k, f);
+        else if (k->name.len)
+            fine = add_ledger(h, k->ledgers, k->name, k->load_id, f);
+    }
+    return fine && add_common(h, f);
+}
+
 static gw_status add_facts(rollup *r, const row_facts *f, gw_error *err)
 {
-    for (int all_keys = 0; all_keys <= 1; all_keys++) {
-        hour_delta *h = hour_of(r, f, all_keys);
-        if (!h || !add_row(h, f))
-            return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the sums of an hour");
-    }
-    return GW_OK;
+    if (add_of_key(r, f) && add_of_all(r, f))
+        return GW_OK;
+    return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the sums of an hour");
 }
 
 gw_status rollup_add_row(rollup *r, const bson_t *row, gw_error *err)

@@ -2,22 +2,27 @@
  * Rollup: what one row adds to the sums of its hour. A pure function of the fields stored in the
  * row, so that an hour can be made again from its rows.
  *
- * api_metrics_hourly, one document a key an hour and one for "*" (all keys):
+ * api_metrics_hourly, one document a key an hour, one for "*" (all keys), and up to 64 of clients and owners (owner_parts.h):
  *
- *     _id "<apiKeyId hex>|2025-11-23T01" · apiKeyId ObjectId, or "*" · date (the hour's start)
+ *     _id "<apiKeyId hex>|2025-11-23T01" · apiKeyId ObjectId, "*", or "*07" · date (the hour's start)
  *     metrics.requests     total successful failed errors.{type}
  *     metrics.tokens       prompt completion total cached reasoning
  *     metrics.cost         estimatedNanoUsd billedNanoUsd
  *     metrics.performance  sumDuration sumTtft ttftCount                  (whole ms)
  *     metrics.status.{code}
- *     metrics.models.{m}  metrics.providers.{p}  metrics.owners.{userId~clientId}
+ *     metrics.models.{m}  metrics.providers.{p}
  *                          requests failed tokens prompt completion cached reasoning costNanoUsd
+ *     metrics.owners.{userId~clientId}    the same                        (only of a key)
  *     hist.dur.{bucket}    hist.ttft.{bucket}                             (histogram.h)
  *     minutes.{00-59}      requests failed tokens costNanoUsd             (only of "*")
  *     ledger.k             requests tokens costNanoUsd                    (not of "*")
- *     ledger.c.{clientId}  ledger.o.{userId}  the same                    (only of "*")
  *                          load.{id, requests, tokens, costNanoUsd}: those of the newest load id
  *     m.{spool}            last seq of that spool that is in the sums · dirty · rev
+ *
+ * A part of owners has only metrics.clients.{clientId} and metrics.users.{userId}, slices as of a model, and ledger.c.{clientId} and
+ * ledger.o.{userId} as ledger.k. Requests of no client or no owner have the slice "%" in "*". Rows of SUMS_FORMAT 1 were
+ * summed up in one place: metrics.owners, ledger.c and ledger.o in "*", until a day's owners did not fit into a document any more. So
+ * they are when such a row is looked at again: the row says its format.
  *
  * All figures are int64; an absent one is 0. Map keys are escaped (gw_bson_key_escape). A request
  * that no upstream accepted counts under its route's pattern, else callers could make up keys.
@@ -48,7 +53,12 @@ typedef struct row_facts {
     int64_t prompt_tokens, completion_tokens, total_tokens, cached_tokens, reasoning_tokens;
     int64_t cost_nano_usd;
     int64_t key_load_id, client_load_id, owner_load_id; /* 0: no ledger */
+    int64_t sums_format;
 } row_facts;
+
+#define SUMS_FORMAT       2 /* of a claim, and of the rows made of it */
+#define SUMS_FORMAT_FIRST 1 /* rows do not say it */
+#define SUMS_FORMAT_FIELD "sumsFormat"
 
 /* False when `row` lacks what every row has. */
 GW_CHECK bool row_facts_of(const bson_t *row, row_facts *ret);
@@ -56,10 +66,14 @@ GW_CHECK bool row_facts_of(const bson_t *row, row_facts *ret);
  * failed nor refused. */
 bool row_is_successful(const row_facts *f);
 
-/* "<key>|2025-11-23T01" and "<key>|2025-11-23"; `key` is hex or ALL_KEYS. */
+/* Whose sums a document has, and its subject: the key in hex, ALL_KEYS, or a part of owners. */
+typedef enum rollup_kind { ROLLUP_KEY, ROLLUP_ALL_KEYS, ROLLUP_OWNERS } rollup_kind;
+rollup_kind rollup_kind_of(gw_str subject);
+
+/* "<subject>|2025-11-23T01" and "<subject>|2025-11-23" */
 #define ROLLUP_ID_SIZE 48
-void rollup_hour_id(gw_str key, int64_t time_ms, char out[ROLLUP_ID_SIZE]);
-void rollup_day_id(gw_str key, int64_t time_ms, char out[ROLLUP_ID_SIZE]);
+void rollup_hour_id(gw_str subject, int64_t time_ms, char out[ROLLUP_ID_SIZE]);
+void rollup_day_id(gw_str subject, int64_t time_ms, char out[ROLLUP_ID_SIZE]);
 
 /* What a row with a load id adds to `<path>.load`. */
 typedef struct ledger_load {
@@ -70,15 +84,16 @@ typedef struct ledger_load {
 /* One hour document's additions. */
 typedef struct hour_delta {
     char id[ROLLUP_ID_SIZE];
-    bool is_all_keys;
-    gw_object_id api_key_id;
+    rollup_kind kind;
+    char subject[GW_OBJECT_ID_HEX_SIZE];
+    gw_object_id api_key_id; /* of a key */
     int64_t hour_ms;
     sums *sums;
     ledger_load *loads; /* one for each path */
     size_t load_count;
 } hour_delta;
 
-/* The additions of many rows, one hour_delta for each (key, hour) and each ("*", hour). */
+/* The additions of many rows, one hour_delta for each document that they enter. */
 typedef struct rollup rollup;
 rollup *rollup_new(void); /* NULL when out of memory */
 void rollup_free(rollup *r);

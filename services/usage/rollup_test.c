@@ -20,8 +20,11 @@ static sums *sums_of(const rollup *r, const char *id)
     return NULL;
 }
 
-#define KEY_HOUR "a00200000000000000000000|2025-11-23T01"
-#define ALL_HOUR "*|2025-11-23T01"
+#define KEY_HOUR    "a00200000000000000000000|2025-11-23T01"
+#define ALL_HOUR    "*|2025-11-23T01"
+#define CLIENT_HOUR "*28|2025-11-23T01" /* of app.one */
+#define USER_HOUR   "*61|2025-11-23T01"
+#define USER        "b00300000000000000000000"
 
 typedef struct expected {
     const char *path;
@@ -60,7 +63,6 @@ static void a_request_counts_in_its_hour_and_in_that_of_all_keys(void **state)
         {"metrics.models.gpt-4%2E1.completion", 5},
         {"metrics.models.gpt-4%2E1.costNanoUsd", 2500000000},
         {"metrics.providers.openai.requests", 1},
-        {"metrics.owners.b00300000000000000000000~app%2Eone.requests", 1},
         {"hist.dur.115", 1},
         {"hist.ttft.57", 1},
     };
@@ -69,12 +71,66 @@ static void a_request_counts_in_its_hour_and_in_that_of_all_keys(void **state)
     gw_auto(rollup) r = rollup_new();
     test_event_init(&t);
     add_event(r, &t);
-    assert_int_equal(rollup_count(r), 2);
+    assert_int_equal(rollup_count(r), 4);
     expect(sums_of(r, KEY_HOUR), figures, GW_ARRAY_LEN(figures));
+    assert_int_equal(
+        sums_get(sums_of(r, KEY_HOUR), GW_STR("metrics.owners." USER "~app%2Eone.requests")), 1);
     expect(sums_of(r, ALL_HOUR), figures, GW_ARRAY_LEN(figures));
     assert_int_equal(sums_get(sums_of(r, ALL_HOUR), GW_STR("minutes.25.requests")), 1);
     assert_int_equal(sums_get(sums_of(r, KEY_HOUR), GW_STR("minutes.25.requests")), 0);
     assert_int_equal(rollup_at(r, 0)->hour_ms, TEST_NOW_MS / 3600000 * 3600000);
+}
+
+static void clients_and_owners_have_documents_apart(void **state)
+{
+    static const expected of_client[] = {
+        {"metrics.clients.app%2Eone.requests", 2},
+        {"metrics.clients.app%2Eone.failed", 0},
+        {"metrics.clients.app%2Eone.tokens", 30},
+        {"metrics.clients.app%2Eone.prompt", 20},
+        {"metrics.clients.app%2Eone.reasoning", 4},
+        {"metrics.clients.app%2Eone.costNanoUsd", 5000000000},
+        {"ledger.c.app%2Eone.requests", 2},
+        {"metrics.requests.total", 0},
+    };
+    static const expected of_user[] = {{"metrics.users." USER ".requests", 1},
+                                       {"ledger.o." USER ".tokens", 15}};
+    static const expected of_all[] = {{"metrics.users.%.requests", 2},
+                                      {"metrics.clients.%.requests", 1},
+                                      {"metrics.clients.%.tokens", 15}};
+    test_event t;
+    (void)state;
+    gw_auto(rollup) r = rollup_new();
+    test_event_init(&t);
+    add_event(r, &t);
+    t.e.user_id.len = 0; /* a client's without an owner, then neither */
+    add_event(r, &t);
+    t.e.client_id = TEXT("");
+    add_event(r, &t);
+    expect(sums_of(r, CLIENT_HOUR), of_client, GW_ARRAY_LEN(of_client));
+    expect(sums_of(r, USER_HOUR), of_user, GW_ARRAY_LEN(of_user));
+    expect(sums_of(r, ALL_HOUR), of_all, GW_ARRAY_LEN(of_all));
+    assert_int_equal(sums_get(sums_of(r, ALL_HOUR), GW_STR("metrics.requests.total")), 3);
+}
+
+/* Their rows do not say a format. */
+static void rows_of_the_first_format_are_summed_up_as_they_were(void **state)
+{
+    static const expected figures[] = {{"metrics.requests.total", 1},
+                                       {"metrics.owners." USER "~app%2Eone.requests", 1},
+                                       {"ledger.c.app%2Eone.requests", 1},
+                                       {"ledger.o." USER ".costNanoUsd", 2500000000}};
+    test_event t;
+    bson_t row = BSON_INITIALIZER;
+    (void)state;
+    gw_auto(rollup) r = rollup_new();
+    test_event_init(&t);
+    event_append_row(&t.e, SUMS_FORMAT_FIRST, &row);
+    assert_false(bson_has_field(&row, SUMS_FORMAT_FIELD));
+    assert_int_equal(rollup_add_row(r, &row, NULL), GW_OK);
+    assert_int_equal(rollup_count(r), 2);
+    expect(sums_of(r, ALL_HOUR), figures, GW_ARRAY_LEN(figures));
+    bson_destroy(&row);
 }
 
 static void a_refusal_counts_under_its_route_and_its_error(void **state)
@@ -156,7 +212,7 @@ static void hours_and_keys_are_kept_apart(void **state)
     add_event(r, &t);
     t.key[0] = 0xcc;
     add_event(r, &t);
-    assert_int_equal(rollup_count(r), 5);
+    assert_int_equal(rollup_count(r), 2 + 4 + 3); /* two of clients and two of owners */
     assert_int_equal(sums_get(sums_of(r, KEY_HOUR), GW_STR("metrics.requests.total")), 2);
     assert_int_equal(sums_get(sums_of(r, "*|2025-11-23T02"), GW_STR("metrics.requests.total")), 2);
 }
@@ -197,9 +253,8 @@ static void a_ledgers_sums_are_kept_apart_by_the_newest_load_id(void **state)
     }
     static const struct {
         const char *hour, *path;
-    } subjects[] = {{KEY_HOUR, "ledger.k"},
-                    {ALL_HOUR, "ledger.c.app%2Eone"},
-                    {ALL_HOUR, "ledger.o.b00300000000000000000000"}};
+    } subjects[] = {
+        {KEY_HOUR, "ledger.k"}, {CLIENT_HOUR, "ledger.c.app%2Eone"}, {USER_HOUR, "ledger.o." USER}};
     for (size_t i = 0; i < GW_ARRAY_LEN(subjects); i++) {
         const ledger_load *l = load_of(r, subjects[i].hour, subjects[i].path);
         gw_auto_buf path = {0};
@@ -243,6 +298,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_request_counts_in_its_hour_and_in_that_of_all_keys),
+        cmocka_unit_test(clients_and_owners_have_documents_apart),
+        cmocka_unit_test(rows_of_the_first_format_are_summed_up_as_they_were),
         cmocka_unit_test(a_refusal_counts_under_its_route_and_its_error),
         cmocka_unit_test(success_has_one_definition),
         cmocka_unit_test(a_failure_without_a_type_counts_under_its_outcome),

@@ -399,7 +399,7 @@ static void a_claim_that_a_crash_took_back_is_not_applied_though_the_next_ends_t
 static void folded(const spool_db *s)
 {
     touched_days touched = {0};
-    bool folded_now = false;
+    fold_outcome outcome;
     make_known(s, SPOOL);
     for (int64_t from = 0; from < 20; from += 10) {
         claim c = claim_of(s, 1, from, from + 10);
@@ -408,7 +408,7 @@ static void folded(const spool_db *s)
         claim_fini(&c);
     }
     for (size_t i = 0; i < touched.count; i++)
-        CHECK_OK(fold_store_day(s, touched.ids[i], &folded_now, err));
+        CHECK_OK(fold_store_day(s, touched.ids[i], &outcome, err));
     CHECK(total(s, COLLECTION_DAYS, "metrics.requests.total") == 20);
     CHECK(total(s, COLLECTION_TOTALS, "metrics.requests.total") == 20);
     CHECK(total(s, COLLECTION_DAYS, "metrics.models.gpt-4%2E1.tokens") == INT64_C(20) * 15);

@@ -1,6 +1,7 @@
 #include "usage_days.h"
 
 #include "fold.h"
+#include "owner_parts.h"
 #include "usage_collections.h"
 
 #include "core/clock.h"
@@ -23,10 +24,12 @@ void usage_append_range(bson_t *filter, const char *field, int64_t from_ms, int6
     bson_append_document_end(filter, &range);
 }
 
-void usage_append_subject(bson_t *filter, const gw_object_id *key)
+void usage_append_subject(bson_t *filter, const usage_subject *subject)
 {
-    if (key)
-        gw_bson_append_oid(filter, "apiKeyId", key);
+    if (subject->kind == ROLLUP_OWNERS)
+        owner_parts_append_all(filter, "apiKeyId");
+    else if (subject->kind == ROLLUP_KEY)
+        gw_bson_append_oid(filter, "apiKeyId", &subject->key);
     else
         gw_bson_append_str(filter, "apiKeyId", GW_STR(ALL_KEYS));
 }
@@ -49,12 +52,12 @@ static gw_status note_dirty(void *arg, const bson_t *hour, gw_error *err)
 }
 
 /* An index of the dirty hours alone finds these: few, and of this subject only. */
-static gw_status find_dirty(const gw_db *d, const gw_object_id *key, finding *f, gw_error *err)
+static gw_status find_dirty(const gw_db *d, const usage_subject *subject, finding *f, gw_error *err)
 {
     gw_db_auto_bson filter = BSON_INITIALIZER, opts = BSON_INITIALIZER;
     bson_t fields;
     BSON_APPEND_BOOL(&filter, "dirty", true);
-    usage_append_subject(&filter, key);
+    usage_append_subject(&filter, subject);
     usage_append_range(&filter, "date", f->days->from_ms, usage_days_to_ms(f->days));
     BSON_APPEND_DOCUMENT_BEGIN(&opts, "projection", &fields);
     BSON_APPEND_INT32(&fields, "date", 1);
@@ -66,8 +69,8 @@ static gw_status find_dirty(const gw_db *d, const gw_object_id *key, finding *f,
     return rc;
 }
 
-gw_status usage_days_find(const gw_db *d, int64_t from_ms, int64_t to_ms, const gw_object_id *key,
-                          usage_days *ret, gw_error *err)
+gw_status usage_days_find(const gw_db *d, int64_t from_ms, int64_t to_ms,
+                          const usage_subject *subject, usage_days *ret, gw_error *err)
 {
     int64_t first_ms = gw_day_start_ms(from_ms + GW_MS_PER_DAY - 1);
     int64_t end_ms = gw_day_start_ms(to_ms);
@@ -79,7 +82,7 @@ gw_status usage_days_find(const gw_db *d, int64_t from_ms, int64_t to_ms, const 
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the days of a report");
     memset(x.whole, true, x.count * sizeof(bool));
     finding f = {.days = &x};
-    gw_status rc = x.count ? find_dirty(d, key, &f, err) : GW_OK;
+    gw_status rc = x.count ? find_dirty(d, subject, &f, err) : GW_OK;
     if (rc == GW_OK)
         *ret = x;
     else

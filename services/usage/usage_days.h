@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "rollup.h"
 #include "usage_report.h"
 
 #include "mongo/db.h"
@@ -18,9 +19,15 @@ typedef struct usage_days {
     bool *whole; /* of each day: its document says all */
 } usage_days;
 
-/* The whole days within [from_ms, to_ms). `key`: of one key; NULL: of all keys' sums. */
+/* Of one key, of all keys' sums, or of all parts of owners. */
+typedef struct usage_subject {
+    rollup_kind kind;
+    gw_object_id key; /* of ROLLUP_KEY */
+} usage_subject;
+
+/* The whole days within [from_ms, to_ms). */
 GW_CHECK gw_status usage_days_find(const gw_db *d, int64_t from_ms, int64_t to_ms,
-                                   const gw_object_id *key, usage_days *ret, gw_error *err);
+                                   const usage_subject *subject, usage_days *ret, gw_error *err);
 void usage_days_fini(usage_days *x);
 int64_t usage_days_to_ms(const usage_days *x); /* their end */
 
@@ -44,5 +51,5 @@ GW_CHECK bool usage_day_hours_of(const bson_t *day, usage_day_hours *ret);
 
 /* {field: {$gte, $lt}} */
 void usage_append_range(bson_t *filter, const char *field, int64_t from_ms, int64_t to_ms);
-/* {apiKeyId: the key, or "*" when NULL} */
-void usage_append_subject(bson_t *filter, const gw_object_id *key);
+/* {apiKeyId: …} */
+void usage_append_subject(bson_t *filter, const usage_subject *subject);

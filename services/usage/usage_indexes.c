@@ -102,6 +102,8 @@ gw_status usage_indexes_ensure(mongoc_database_t *db, const usage_retention *kee
                           "\"unique\":true},"
                           "{\"name\":\"date_1\",\"key\":{\"date\":1}}]"},
         {COLLECTION_BY_KEY, "[{\"name\":\"date_1\",\"key\":{\"date\":1},\"unique\":true}]"},
+        {COLLECTION_OWNERS, "[{\"name\":\"date_1_apiKeyId_1\",\"key\":{\"date\":1,\"apiKeyId\":1},"
+                            "\"unique\":true}]"},
         {COLLECTION_TOTALS, "[{\"name\":\"date_1\",\"key\":{\"date\":1},\"unique\":true}]"},
         {COLLECTION_REJECTS, "[{\"name\":\"replay_1\",\"key\":{\"replay\":1},"
                              "\"partialFilterExpression\":{\"replay\":{\"$exists\":true}}}]"},

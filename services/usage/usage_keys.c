@@ -154,7 +154,8 @@ static gw_status read_hours_of_old_days(reading *g, gw_error *err)
     for (size_t i = 0; rc == GW_OK && i < g->old.count; i++) {
         gw_db_auto_bson filter = BSON_INITIALIZER, opts = BSON_INITIALIZER;
         int64_t day_ms = g->old.items[i].hour_ms;
-        usage_append_subject(&filter, &g->old.items[i].key);
+        usage_append_subject(&filter,
+                             &(usage_subject){.kind = ROLLUP_KEY, .key = g->old.items[i].key});
         usage_append_range(&filter, "date", GW_MAX(day_ms, g->from_ms),
                            GW_MIN(day_ms + GW_MS_PER_DAY, g->to_ms));
         append_projection(&opts, true);

@@ -69,13 +69,6 @@ void usage_plan_make(const usage_query *q, const time_points *points, usage_plan
 
 /* ---- hours ---- */
 
-static const char *slices_of(usage_group_by by)
-{
-    return by == GROUP_MODEL      ? "metrics.models"
-           : by == GROUP_PROVIDER ? "metrics.providers"
-                                  : "metrics.owners";
-}
-
 static void append_projection(bson_t *opts, const usage_query *q, bool hours_of_day)
 {
     bson_t fields;
@@ -84,8 +77,10 @@ static void append_projection(bson_t *opts, const usage_query *q, bool hours_of_
     BSON_APPEND_INT32(&fields, "metrics.requests", 1);
     BSON_APPEND_INT32(&fields, "metrics.tokens", 1);
     BSON_APPEND_INT32(&fields, "metrics.cost", 1);
-    if (q->by != GROUP_NONE && q->by != GROUP_KEY)
-        BSON_APPEND_INT32(&fields, slices_of(q->by), 1);
+    if (usage_report_slices(q->by))
+        BSON_APPEND_INT32(&fields, usage_report_slices(q->by), 1);
+    if (q->by == GROUP_CLIENT || q->by == GROUP_USER)
+        BSON_APPEND_INT32(&fields, "metrics.owners", 1);
     if (q->durations)
         BSON_APPEND_INT32(&fields, "hist.dur", 1);
     if (hours_of_day)
@@ -101,6 +96,7 @@ typedef struct reading {
     size_t piece_count;
     rollup *rows[RUN_MAX]; /* of each; NULL: it has none */
     const gw_db *db;
+    usage_subject subject; /* whose days and hours are read */
     usage_days days;
 } reading;
 
@@ -117,16 +113,11 @@ static gw_status add_hour(void *arg, const bson_t *doc, gw_error *err)
     return GW_OK;
 }
 
-static const gw_object_id *key_of(const usage_query *q)
-{
-    return q->one_key ? &q->key : NULL;
-}
-
 static gw_status read_hours(void *arg, int64_t from_ms, int64_t to_ms, gw_error *err)
 {
     reading *g = arg;
     gw_db_auto_bson filter = BSON_INITIALIZER, opts = BSON_INITIALIZER;
-    usage_append_subject(&filter, key_of(g->query));
+    usage_append_subject(&filter, &g->subject);
     usage_append_range(&filter, "date", from_ms, to_ms);
     append_projection(&opts, g->query, false);
     return gw_db_find(g->db, COLLECTION_HOURS, &filter, &opts, add_hour, g, err);
@@ -173,33 +164,55 @@ static gw_status add_day(void *arg, const bson_t *doc, gw_error *err)
 
 static gw_status read_days(void *arg, int64_t from_ms, int64_t to_ms, gw_error *err)
 {
+    static const char *const collections[] = {[ROLLUP_KEY] = COLLECTION_DAYS,
+                                              [ROLLUP_ALL_KEYS] = COLLECTION_TOTALS,
+                                              [ROLLUP_OWNERS] = COLLECTION_OWNERS};
     reading *g = arg;
     gw_db_auto_bson filter = BSON_INITIALIZER, opts = BSON_INITIALIZER;
     bool split = false;
     for (int64_t day_ms = from_ms; day_ms < to_ms && g->points->count; day_ms += GW_MS_PER_DAY)
         split = split || day_is_split(g->points, day_ms);
-    usage_append_subject(&filter, key_of(g->query));
+    if (g->subject.kind != ROLLUP_OWNERS) /* all of that collection are asked for */
+        usage_append_subject(&filter, &g->subject);
     usage_append_range(&filter, "date", from_ms, to_ms);
     append_projection(&opts, g->query, split);
-    return gw_db_find(g->db, g->query->one_key ? COLLECTION_DAYS : COLLECTION_TOTALS, &filter,
-                      &opts, add_day, g, err);
+    return gw_db_find(g->db, collections[g->subject.kind], &filter, &opts, add_day, g, err);
 }
 
 /* ---- days where they tell all, hours for the rest ---- */
 
-static gw_status read_whole_hours(reading *g, const usage_plan *p, gw_error *err)
+static gw_status read_subject(reading *g, const usage_plan *p, gw_error *err)
 {
     gw_status rc =
-        usage_days_find(g->db, p->hours_from_ms, p->hours_to_ms, key_of(g->query), &g->days, err);
+        usage_days_find(g->db, p->hours_from_ms, p->hours_to_ms, &g->subject, &g->days, err);
     if (rc != GW_OK)
         return rc;
     rc = usage_days_stretches(&g->days, read_days, g, err);
     if (rc == GW_OK)
         rc = usage_days_rest(&g->days, p->hours_from_ms, p->hours_to_ms, read_hours, g, err);
     usage_days_fini(&g->days);
-    if (rc == GW_OK && g->query->by == GROUP_KEY && !g->query->one_key)
-        rc = usage_keys_add(g->db, p->hours_from_ms, p->hours_to_ms, g->report, err);
     return rc;
+}
+
+/* Groups alone: parts of owners have no figures of their own, so that there is nothing to say by interval. */
+static gw_status read_owners(const reading *all, const usage_plan *p, gw_error *err)
+{
+    static const time_points none = {0};
+    reading g = {.query = all->query, .points = &none, .report = all->report, .db = all->db};
+    g.subject.kind = ROLLUP_OWNERS;
+    return read_subject(&g, p, err);
+}
+
+static gw_status read_whole_hours(reading *g, const usage_plan *p, gw_error *err)
+{
+    const usage_query *q = g->query;
+    g->subject = (usage_subject){q->one_key ? ROLLUP_KEY : ROLLUP_ALL_KEYS, q->key};
+    gw_status rc = read_subject(g, p, err);
+    if (rc != GW_OK || q->one_key)
+        return rc;
+    if (q->by == GROUP_KEY)
+        return usage_keys_add(g->db, p->hours_from_ms, p->hours_to_ms, g->report, err);
+    return q->by == GROUP_CLIENT || q->by == GROUP_USER ? read_owners(g, p, err) : GW_OK;
 }
 
 /* ---- rows ---- */
@@ -229,9 +242,9 @@ static void add_rollup(reading *g, rollup *rows, const row_piece *piece)
         hour_delta *h = rollup_at(rows, i);
         gw_db_auto_bson doc = BSON_INITIALIZER;
         sums_append_nested(h->sums, &doc);
-        if (h->is_all_keys != g->query->one_key)
+        if (h->kind == (g->query->one_key ? ROLLUP_KEY : ROLLUP_ALL_KEYS))
             usage_report_add(g->report, &doc, piece->parts, piece->point);
-        bool is_group = !h->is_all_keys && g->query->by == GROUP_KEY && !g->query->one_key;
+        bool is_group = h->kind == ROLLUP_KEY && g->query->by == GROUP_KEY && !g->query->one_key;
         if (is_group && (piece->parts & REPORT_TOTALS)) {
             usage_figures f = usage_figures_of(&doc);
             usage_report_add_key(g->report, &h->api_key_id, &f);
@@ -239,6 +252,7 @@ static void add_rollup(reading *g, rollup *rows, const row_piece *piece)
     }
 }
 
+/* Without the format of their sums: in a report owners may stand among all keys'. */
 static void append_row_projection(bson_t *opts)
 {
     static const char *const fields[] = {

@@ -10,6 +10,7 @@
 #include "alert_watch.h"
 #include "doc_store_mongo.h"
 #include "fold_store.h"
+#include "hour_update.h"
 #include "log_query.h"
 #include "rollup.h"
 #include "store_test_kit.h"
@@ -23,13 +24,24 @@
 #define FIRST_MS 1763769600000LL /* 2025-11-22T00:00:00Z */
 #define SPAN_MS  (56 * GW_MS_PER_HOUR) /* two days, and a part of the third */
 
+#define CLIENTS 4
+#define FORMAT_2_MS                                                                                \
+    (FIRST_MS + 18 * GW_MS_PER_HOUR) /* an older version summed up what was before */
+static const char *const clients[CLIENTS] = {"", "app.one", "app two", "three"};
+static const gw_object_id users[3] = {{{0}}, {{0xb0, 1}}, {{0xb0, 2}}};
+
+static int64_t time_of_row(int i)
+{
+    return FIRST_MS + i * (SPAN_MS / ROWS) + i;
+}
+
 static void make_row(int i, bson_t *row)
 {
     bson_t part;
     gw_object_id id = {{1, (uint8_t)(i >> 8), (uint8_t)i}}, key = {{(uint8_t)(i % KEYS + 1)}};
     gw_bson_append_oid(row, "_id", &id);
     gw_bson_append_oid(row, "apiKeyId", &key);
-    BSON_APPEND_DATE_TIME(row, "timestamp", FIRST_MS + i * (SPAN_MS / ROWS) + i);
+    BSON_APPEND_DATE_TIME(row, "timestamp", time_of_row(i));
     BSON_APPEND_DOCUMENT_BEGIN(row, "request", &part);
     BSON_APPEND_UTF8(&part, "model", i % 2 ? "gpt-4.1" : "claude");
     bson_append_document_end(row, &part);
@@ -43,22 +55,19 @@ static void make_row(int i, bson_t *row)
     bson_append_document_end(row, &part);
     BSON_APPEND_UTF8(row, "outcome", "complete");
     BSON_APPEND_BOOL(row, "upstreamAccepted", true);
-}
-
-static int64_t time_of_row(int i)
-{
-    return FIRST_MS + i * (SPAN_MS / ROWS) + i;
+    if (i % CLIENTS) /* else none */
+        BSON_APPEND_UTF8(row, "clientId", clients[i % CLIENTS]);
+    if (i % 3)
+        gw_bson_append_oid(row, "userId", &users[i % 3]);
+    if (time_of_row(i) >= FORMAT_2_MS)
+        BSON_APPEND_INT32(row, SUMS_FORMAT_FIELD, SUMS_FORMAT);
 }
 
 static bson_t *hour_document(const hour_delta *h)
 {
     bson_t *doc = bson_new();
     BSON_APPEND_UTF8(doc, "_id", h->id);
-    if (h->is_all_keys)
-        BSON_APPEND_UTF8(doc, "apiKeyId", ALL_KEYS);
-    else
-        gw_bson_append_oid(doc, "apiKeyId", &h->api_key_id);
-    BSON_APPEND_DATE_TIME(doc, "date", h->hour_ms);
+    hour_append_names(doc, h);
     BSON_APPEND_BOOL(doc, "dirty", true);
     BSON_APPEND_INT64(doc, "rev", 1);
     sums_append_nested(h->sums, doc);
@@ -88,12 +97,17 @@ static void insert_rows(const gw_db *d)
 
 /* ---- what rows in [from, to) sum to, without the hours ---- */
 
-static usage_figures expected(int64_t from_ms, int64_t to_ms, int key, int model)
+/* Rows i with i % n == rest. */
+typedef struct some_rows {
+    int n, rest;
+} some_rows;
+
+static usage_figures expected_of(int64_t from_ms, int64_t to_ms, int key, some_rows of)
 {
     usage_figures f = {0};
     for (int i = 0; i < ROWS; i++) {
         if (time_of_row(i) < from_ms || time_of_row(i) >= to_ms || (key >= 0 && i % KEYS != key) ||
-            (model >= 0 && i % 2 != model))
+            i % of.n != of.rest)
             continue;
         f.requests++;
         f.successful += i % 5 != 0;
@@ -103,6 +117,11 @@ static usage_figures expected(int64_t from_ms, int64_t to_ms, int key, int model
         f.billed_nano_usd += 1000 + i;
     }
     return f;
+}
+
+static usage_figures expected(int64_t from_ms, int64_t to_ms, int key, int model)
+{
+    return expected_of(from_ms, to_ms, key, model < 0 ? (some_rows){1, 0} : (some_rows){2, model});
 }
 
 static void check_group(const usage_group *groups, size_t n, gw_str name, usage_figures want)
@@ -141,6 +160,16 @@ static void check_range(const gw_db *d, usage_query q, const char *zone_name)
         check_group(groups, n, GW_STR("claude"), expected(q.from_ms, q.to_ms, key, 0));
         check_group(groups, n, GW_STR("gpt-4.1"), expected(q.from_ms, q.to_ms, key, 1));
     }
+    for (int c = 0; q.by == GROUP_CLIENT && c < CLIENTS; c++)
+        check_group(groups, n, gw_str_of(clients[c]),
+                    expected_of(q.from_ms, q.to_ms, key, (some_rows){CLIENTS, c}));
+    for (int u = 0; q.by == GROUP_USER && u < 3; u++) {
+        char hex[GW_OBJECT_ID_HEX_SIZE] = "";
+        if (u)
+            gw_object_id_format(&users[u], hex);
+        check_group(groups, n, gw_str_of(hex),
+                    expected_of(q.from_ms, q.to_ms, key, (some_rows){3, u}));
+    }
     for (int k = 0; q.by == GROUP_KEY && k < KEYS; k++) {
         gw_object_id id = {{(uint8_t)(k + 1)}};
         char hex[GW_OBJECT_ID_HEX_SIZE];
@@ -164,7 +193,8 @@ static void check_ranges(const gw_db *d, size_t count, bool few)
         {3000000, GW_MS_PER_HOUR + 1000000},
     };
     static const char *const zones[] = {"", "+05:30", "Europe/Berlin"};
-    static const usage_group_by by[] = {GROUP_NONE, GROUP_MODEL, GROUP_KEY};
+    static const usage_group_by by[] = {GROUP_NONE, GROUP_MODEL, GROUP_KEY, GROUP_CLIENT,
+                                        GROUP_USER};
     for (size_t e = 0; e < count && e < GW_ARRAY_LEN(edges); e++) {
         for (size_t z = 0; z < GW_ARRAY_LEN(zones); z++) {
             if (e >= 1 && z != e % GW_ARRAY_LEN(zones))
@@ -194,9 +224,9 @@ static void fold_days(const gw_db *d)
     touched_days dirty = {0};
     CHECK(fold_store_find_dirty(&s, 10000, &dirty, NULL) == GW_OK);
     for (size_t i = 0; i < dirty.count; i++) {
-        bool folded = false;
-        CHECK(fold_store_day(&s, dirty.ids[i], &folded, NULL) == GW_OK);
-        CHECK(folded);
+        fold_outcome done;
+        CHECK(fold_store_day(&s, dirty.ids[i], &done, NULL) == GW_OK);
+        CHECK(done.folded);
     }
     touched_days_fini(&dirty);
 }

@@ -143,7 +143,13 @@ void usage_report_add_key(usage_report *r, const gw_object_id *key, const usage_
     add_to_group(r, gw_str_of(hex), f);
 }
 
-static const char *map_of(usage_group_by by)
+/* Where the slices of groups stand: of a key, and once of all keys, by "<userId>~<clientId>". */
+static const char *pairs_of(usage_group_by by)
+{
+    return by == GROUP_CLIENT || by == GROUP_USER ? "metrics.owners" : NULL;
+}
+
+const char *usage_report_slices(usage_group_by by)
 {
     switch (by) {
     case GROUP_MODEL:
@@ -151,8 +157,9 @@ static const char *map_of(usage_group_by by)
     case GROUP_PROVIDER:
         return "metrics.providers";
     case GROUP_CLIENT:
+        return "metrics.clients";
     case GROUP_USER:
-        return "metrics.owners";
+        return "metrics.users";
     case GROUP_NONE:
     case GROUP_KEY:
         break;
@@ -160,20 +167,17 @@ static const char *map_of(usage_group_by by)
     return NULL;
 }
 
-/* An owner is "<userId>~<clientId>"; a user id holds no '~'. */
-static gw_str part_of(usage_group_by by, gw_str name)
+/* A user id holds no '~'. */
+static gw_str part_of_pair(usage_group_by by, gw_str name)
 {
     gw_str user, rest = name;
-    if (by != GROUP_CLIENT && by != GROUP_USER)
-        return name;
     if (!gw_str_split(&rest, '~', &user))
         return GW_STR("");
     return by == GROUP_USER ? user : rest;
 }
 
-static void add_groups(usage_report *r, const bson_t *hour)
+static void add_groups(usage_report *r, const bson_t *hour, const char *path, bool pairs)
 {
-    const char *path = map_of(r->by);
     bson_t map, slice;
     bson_iter_t at;
     if (!path || !gw_bson_doc(hour, path, &map) || !bson_iter_init(&at, &map))
@@ -189,7 +193,8 @@ static void add_groups(usage_report *r, const bson_t *hour)
         gw_auto_buf name = {0};
         gw_bson_key_unescape(&name, gw_str_n(bson_iter_key(&at), bson_iter_key_len(&at)));
         usage_figures f = slice_figures(&slice);
-        add_to_group(r, part_of(r->by, gw_buf_str(&name)), &f);
+        gw_str group = gw_buf_str(&name);
+        add_to_group(r, pairs ? part_of_pair(r->by, group) : group, &f);
     }
 }
 
@@ -211,7 +216,8 @@ void usage_report_add(usage_report *r, const bson_t *hour, unsigned parts, ptrdi
     usage_figures f = usage_figures_of(hour);
     if (parts & REPORT_TOTALS) {
         usage_figures_add(&r->totals, &f);
-        add_groups(r, hour);
+        add_groups(r, hour, usage_report_slices(r->by), false);
+        add_groups(r, hour, pairs_of(r->by), true);
         add_durations(r, hour);
     }
     if ((parts & REPORT_SERIES) && point >= 0)

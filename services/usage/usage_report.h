@@ -46,6 +46,9 @@ typedef struct usage_report usage_report;
 /* `points` (borrowed) may be NULL: no series. NULL when out of memory. */
 usage_report *usage_report_new(gw_arena *a, usage_group_by by, const time_points *points);
 
+/* The path of the groups' slices in a document; NULL: none has them. */
+const char *usage_report_slices(usage_group_by by);
+
 enum { /* where a document counts */
        REPORT_TOTALS = 1, /* the totals, and the groups that stand within the document */
        REPORT_SERIES = 2, /* the interval given */

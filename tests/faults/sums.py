@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 Json = dict[str, Any]
 Sums = Counter[str]  # path of a figure → its value
 
 ALL_KEYS = "*"
+OWNER_PARTS = 64
 ESCAPED = str.maketrans({"%": "%25", ".": "%2E", "$": "%24"})
 UNSUCCESSFUL = ("interrupted", "failed", "refused")
 TOKENS = {"prompt": "promptTokens", "completion": "completionTokens", "cached": "cachedTokens", "reasoning": "reasoningTokens"}
@@ -55,6 +57,28 @@ def error_of(row: Json) -> str:
     return str(row["response"]["error"] or row["outcome"])
 
 
+def crc32c(text: str) -> int:
+    crc = 0xFFFFFFFF
+    for byte in text.encode():
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+@cache
+def part_of(name: str) -> str:
+    """The document of an hour that has the sums of a client or an owner."""
+    return f"{ALL_KEYS}{crc32c(name) % OWNER_PARTS:02}" if name else ALL_KEYS
+
+
+def slice_of(row: Json) -> Sums:
+    """The figures of a model, a provider, a client."""
+    usage, repeats = row["usage"], row.get("repeatCount", 1)
+    of = {"requests": repeats, "failed": 0 if is_successful(row) else repeats, "tokens": usage["totalTokens"], "costNanoUsd": usage["costNanoUsd"]}
+    return Counter(of | {name: usage[stored] for name, stored in TOKENS.items()})
+
+
 def figures(row: Json) -> Sums:
     """What a row adds to the hour of its key and to that of all keys alike."""
     usage, repeats = row["usage"], row.get("repeatCount", 1)
@@ -75,13 +99,25 @@ def figures(row: Json) -> Sums:
         of["metrics.performance.ttftCount"] += repeats
         of[f"hist.ttft.{bucket(row['ttftMs'])}"] += repeats
     model = row["request"]["model"] if row["upstreamAccepted"] or row["outcome"] == "cached" else row.get("route")
-    named = {"models": model, "providers": row.get("provider"), "owners": f"{row.get('userId', '')}~{row.get('clientId', '')}"}
-    slice_of = {"requests": repeats, "failed": failed, "tokens": usage["totalTokens"], "costNanoUsd": usage["costNanoUsd"]}
-    slice_of |= {name: usage[stored] for name, stored in TOKENS.items()}
-    for group, name in named.items():
+    for group, name in {"models": model, "providers": row.get("provider")}.items():
         if name:
-            of.update({f"metrics.{group}.{name.translate(ESCAPED)}.{figure}": n for figure, n in slice_of.items()})
+            of.update({f"metrics.{group}.{name.translate(ESCAPED)}.{figure}": n for figure, n in slice_of(row).items()})
     return of
+
+
+def of_key(row: Json) -> Sums:
+    """What only the hour of a key has: its owners, of which it may have had several."""
+    owner = f"{row.get('userId', '')}~{row.get('clientId', '')}".translate(ESCAPED)
+    return Counter({f"metrics.owners.{owner}.{figure}": n for figure, n in slice_of(row).items()})
+
+
+def of_owners(row: Json) -> dict[str, Sums]:
+    """What a row adds by its client and by its owner, and to which part: those of none stand with all keys."""
+    added: dict[str, Sums] = defaultdict(Counter)
+    for group, name in {"clients": row.get("clientId", ""), "users": str(row.get("userId", ""))}.items():
+        escaped = name.translate(ESCAPED) or "%"
+        added[part_of(name)].update({f"metrics.{group}.{escaped}.{figure}": n for figure, n in slice_of(row).items()})
+    return added
 
 
 def of_all_keys(row: Json) -> Sums:
@@ -95,14 +131,13 @@ def of_all_keys(row: Json) -> Sums:
     return of
 
 
-def ledgers(row: Json) -> dict[str, str]:
-    """Path of each ledger's sums → the member of the row that has its load id."""
-    paths = {"ledger.k": "k"}
+def ledgers(row: Json) -> Iterable[tuple[str, str, str]]:
+    """Of each ledger the subject of its document, the path of its sums, the member of the row that has its load id."""
+    yield str(row["apiKeyId"]), "ledger.k", "k"
     if row.get("clientId"):
-        paths[f"ledger.c.{row['clientId'].translate(ESCAPED)}"] = "c"
+        yield part_of(row["clientId"]), f"ledger.c.{row['clientId'].translate(ESCAPED)}", "c"
     if row.get("userId"):
-        paths[f"ledger.o.{row['userId']}"] = "o"
-    return paths
+        yield part_of(str(row["userId"])), f"ledger.o.{row['userId']}", "o"
 
 
 def is_held_against_limits(row: Json) -> bool:
@@ -110,12 +145,16 @@ def is_held_against_limits(row: Json) -> bool:
     return row["outcome"] != "refused" and (row.get("attempts", 0) > 0 or row["outcome"] == "cached")
 
 
-def add_ledgers(hours: dict[str, Sums], loads: dict[tuple[str, str], tuple[int, Sums]], ids: tuple[str, str], row: Json) -> None:
+def hour_of(subject: str, row: Json) -> str:
+    return f"{subject}|{row['timestamp']:%Y-%m-%dT%H}"
+
+
+def add_ledgers(hours: dict[str, Sums], loads: dict[tuple[str, str], tuple[int, Sums]], row: Json) -> None:
     if not is_held_against_limits(row):
         return
     amounts = {"requests": row.get("repeatCount", 1), "tokens": row["usage"]["totalTokens"], "costNanoUsd": row["usage"]["costNanoUsd"]}
-    for path, member in ledgers(row).items():
-        hour = ids[0] if member == "k" else ids[1]
+    for subject, path, member in ledgers(row):
+        hour = hour_of(subject, row)
         hours[hour].update({f"{path}.{name}": n for name, n in amounts.items()})
         load = row.get("ledger", {}).get(member, 0)
         newest, sums = loads.get((hour, path), (0, Counter()))
@@ -129,13 +168,14 @@ def hours_of(rows: Iterable[Json]) -> dict[str, Sums]:
     hours: dict[str, Sums] = defaultdict(Counter)
     loads: dict[tuple[str, str], tuple[int, Sums]] = {}
     for row in rows:
-        hour = f"{row['timestamp']:%Y-%m-%dT%H}"
-        of_key, of_all = f"{row['apiKeyId']}|{hour}", f"{ALL_KEYS}|{hour}"
-        added = figures(row)
-        hours[of_key].update(added)
-        hours[of_all].update(added)
-        hours[of_all].update(of_all_keys(row))
-        add_ledgers(hours, loads, (of_key, of_all), row)
+        key = str(row["apiKeyId"])
+        for subject in (key, ALL_KEYS):
+            hours[hour_of(subject, row)].update(figures(row))
+        hours[hour_of(key, row)].update(of_key(row))
+        hours[hour_of(ALL_KEYS, row)].update(of_all_keys(row))
+        for part, added in of_owners(row).items():
+            hours[hour_of(part, row)].update(added)
+        add_ledgers(hours, loads, row)
     for (hour_id, path), (load, sums) in loads.items():
         hours[hour_id].update(sums)
         hours[hour_id][f"{path}.load.id"] = load

@@ -95,20 +95,27 @@ def test_what_is_wrong_is_found(case: str) -> None:
     assert judged(*WRONG[case])
 
 
-def documents() -> tuple[list[Any], list[Any], list[Any], list[Any]]:
-    """Rows, and the hours, days and totals that belong to them, nested as they are stored."""
-    rows = [row(1), row(2), failed(3, 404, "refused", repeatCount=3, ttftMs=None, userId=ObjectId())]
+def documents() -> tuple[list[Any], list[Any], list[Any], list[Any], list[Any]]:
+    """Rows, and the hours, days, totals and owners' days that belong to them, nested as they are stored."""
+    rows = [row(1), row(2), failed(3, 404, "refused", repeatCount=3, ttftMs=None, userId=ObjectId("b00300000000000000000000"))]
     flat_hours = hours_of(rows)
-    days = {id_: dict(sums) | verdict.derived_of(sums) for id_, sums in days_of(flat_hours).items()}
+    days = {id_: dict(sums) | ({} if is_of_owners(id_) else verdict.derived_of(sums)) for id_, sums in days_of(flat_hours).items()}
     stored = [nested(id_, sums) for id_, sums in days.items()]
     return (
         rows, [nested(id_, sums) for id_, sums in flat_hours.items()],
-        [day for day in stored if day["apiKeyId"] != "*"], [day for day in stored if day["apiKeyId"] == "*"],
+        [day for day in stored if isinstance(day["apiKeyId"], ObjectId)],
+        [day for day in stored if day["apiKeyId"] == "*"],
+        [day for day in stored if is_of_owners(day["_id"])],
     )
 
 
+def is_of_owners(id_: str) -> bool:
+    return id_.partition("|")[0] in verdict.PARTS
+
+
 def nested(id_: str, figures: dict[str, Any]) -> dict[str, Any]:
-    document: dict[str, Any] = {"_id": id_, "apiKeyId": id_.partition("|")[0]}
+    subject = id_.partition("|")[0]
+    document: dict[str, Any] = {"_id": id_, "apiKeyId": subject if subject.startswith("*") else ObjectId(subject)}
     for path, value in figures.items():
         *maps, last = path.split(".")
         at = document
@@ -119,14 +126,18 @@ def nested(id_: str, figures: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_sums_that_agree_are_fine_and_each_changed_figure_is_found() -> None:
-    rows, hours, days, totals = documents()
+    rows, hours, days, totals, owners = documents()
     assert verdict.hours_are_sums_of_rows(rows, hours) == []
-    assert verdict.days_are_sums_of_hours(hours, days, totals) == []
-    assert len(hours) == 2 and len(days) == len(totals) == 1
-    assert changes_found(hours[0], lambda: verdict.hours_are_sums_of_rows(rows, hours)) > 30
-    assert changes_found(days[0], lambda: verdict.days_are_sums_of_hours(hours, days, totals)) > 30
+    def of_days(days: list[Any] = days, totals: list[Any] = totals, owners: list[Any] = owners) -> list[str]:
+        return verdict.days_are_sums_of_hours(hours, days, totals, owners)
+
+    assert of_days() == []
+    assert len(hours) == 4 and len(days) == len(totals) == 1 and len(owners) == 2
+    assert all(changes_found(hour, lambda: verdict.hours_are_sums_of_rows(rows, hours)) > 6 for hour in hours)
+    assert changes_found(days[0], of_days) > 30
+    assert changes_found(owners[0], of_days) > 6
     assert verdict.hours_are_sums_of_rows(rows, hours[1:]) and verdict.hours_are_sums_of_rows(rows[1:], hours)
-    assert verdict.days_are_sums_of_hours(hours, days, []) and verdict.days_are_sums_of_hours(hours, [*days, *totals], [])
+    assert of_days(totals=[]) and of_days([*days, *totals], []) and of_days(owners=[]) and of_days(totals=[*totals, *owners], owners=[])
 
 
 def changes_found(document: dict[str, Any], find: Callable[[], list[str]]) -> int:
@@ -135,7 +146,7 @@ def changes_found(document: dict[str, Any], find: Callable[[], list[str]]) -> in
     for name, value in document.items():
         if isinstance(value, dict):
             changed += changes_found(value, find)
-        elif not isinstance(value, str):
+        elif isinstance(value, int | float):
             document[name] += 1
             assert find(), name
             document[name] = value

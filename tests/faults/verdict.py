@@ -9,9 +9,10 @@ from typing import Any
 
 from faults.chaos import Kill
 from faults.client_log import ANSWERED, CUT, LEFT, UNSENT, Entry
-from faults.sums import ALL_KEYS, DERIVED, Json, Sums, days_of, differences, hours_of, percentile, stored
+from faults.sums import ALL_KEYS, DERIVED, OWNER_PARTS, Json, Sums, days_of, differences, hours_of, percentile, stored
 from faults.traffic import KINDS
 
+PARTS = {f"{ALL_KEYS}{n:02}" for n in range(OWNER_PARTS)}
 ASCII_BYTES_PER_TOKEN = 4  # of the estimate that a cut answer is billed by
 DRAINED_S = 15.0  # an answer goes on without its caller for less
 UNCHECKED = "the API key cannot be checked at the moment"
@@ -150,15 +151,17 @@ def hours_are_sums_of_rows(rows: Iterable[Json], hours: Sequence[Json]) -> list[
     return _compared("hour", hours_of(rows), {hour["_id"]: stored(hour, *parts) for hour in hours})
 
 
-def days_are_sums_of_hours(hours: Sequence[Json], days: Sequence[Json], totals: Sequence[Json]) -> list[str]:
-    found = [f"a day in the wrong collection: {day['_id']}" for day in days if day["apiKeyId"] == ALL_KEYS]
+def days_are_sums_of_hours(hours: Sequence[Json], days: Sequence[Json], totals: Sequence[Json], owners: Sequence[Json]) -> list[str]:
+    found = [f"a day in the wrong collection: {day['_id']}" for day in days if isinstance(day["apiKeyId"], str)]
     found += [f"a day in the wrong collection: {day['_id']}" for day in totals if day["apiKeyId"] != ALL_KEYS]
-    sums: dict[str, Sums] = {}
+    found += [f"a day in the wrong collection: {day['_id']}" for day in owners if day["apiKeyId"] not in PARTS]
+    sums = {day["_id"]: stored(day, "metrics", "hist", "hours") for day in (*days, *totals, *owners)}
     for day in (*days, *totals):
-        figures = stored(day, "metrics", "hist", "hours")
+        if day["apiKeyId"] in PARTS:
+            continue
+        figures = sums[day["_id"]]
         derived = {path: figures.pop(path, 0) for path in DERIVED}
         found += differences(f"day {day['_id']}", derived_of(figures), derived)
-        sums[day["_id"]] = figures
     return found + _compared("day", days_of({hour["_id"]: stored(hour, "metrics", "hist") for hour in hours}), sums)
 
 

@@ -355,9 +355,17 @@ static void fill_event(world *w, usage_event *e, const uint8_t *id)
     static char models[2][8] = {"m-1.5", "m-2"};
     static const int64_t ages_ms[] = {3600000, 7200000, 0, 0, INT64_C(-9) * 60000};
     size_t ages = w->slow_reads ? 2 : GW_ARRAY_LEN(ages_ms); /* two hours of one day */
+    static uint8_t user[12] = "user-000000a";
+    static char client[] = "app.one";
+    unsigned key = world_below(w, 3);
     *e = (usage_event)APIRELAY__USAGE__V1__USAGE_EVENT__INIT;
+    if (key > 0)
+        e->client_id = client;
+    if (key > 1)
+        e->user_id = (ProtobufCBinaryData){.len = sizeof(user), .data = user};
+    e->attempts = 1;
     e->event_id = (ProtobufCBinaryData){.len = EVENT_ID, .data = (uint8_t *)(uintptr_t)id};
-    e->api_key_id = (ProtobufCBinaryData){.len = 12, .data = keys[world_below(w, 3)]};
+    e->api_key_id = (ProtobufCBinaryData){.len = 12, .data = keys[key]};
     e->timestamp_ms = w->wall_ms - ages_ms[world_below(w, (unsigned)ages)];
     e->key_id = key_id;
     e->request_id = request_id;

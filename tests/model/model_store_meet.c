@@ -54,7 +54,7 @@ static bool is_fold_of_a_total(const operation *o)
 {
     gw_str id = GW_STR_NULL;
     return o->is_find && strcmp(o->point, "day.read") == 0 && o->found_count > 1 &&
-           gw_bson_str(o->found[0], "_id", &id) && gw_str_starts_with(id, GW_STR(ALL_KEYS));
+           gw_bson_str(o->found[0], "_id", &id) && gw_str_starts_with(id, GW_STR(ALL_KEYS "|"));
 }
 
 /* Now that a second one is half way; or, when there is none, for its sake: it comes with the sweep of another replica. */

@@ -99,6 +99,21 @@ static gw_str type_of(yyjson_val *block)
     return given == 1 ? type : GW_STR("");
 }
 
+/* Of a document that is data: false when it has two sources, of which a provider may read either. */
+static bool allow_source(text_size *size, yyjson_val *block)
+{
+    yyjson_obj_iter it = yyjson_obj_iter_with(block);
+    yyjson_obj_iter members = yyjson_obj_iter_with(yyjson_obj_get(block, "source"));
+    size_t given = 0;
+    yyjson_val *key;
+
+    while ((key = yyjson_obj_iter_next(&it)))
+        given += openai_name_is(json_string(key), "source");
+    while (given == 1 && (key = yyjson_obj_iter_next(&members)))
+        text_size_allow_data(size, json_string(yyjson_obj_iter_get_val(key)));
+    return given == 1;
+}
+
 static int64_t add_block(text_size *size, yyjson_val *block, int depth)
 {
     gw_str type = type_of(block);
@@ -111,8 +126,9 @@ static int64_t add_block(text_size *size, yyjson_val *block, int depth)
         size->images++;
         return PROMPT_IMAGE_USUAL;
     }
-    if (gw_str_eq_c(type, "document") && is_data)
-        return TOKENS_PER_DOCUMENT;
+    if (gw_str_eq_c(type, "document") && is_data && allow_source(size, block))
+        return TOKENS_PER_DOCUMENT + add_contents(size, block, "title", 0) +
+               add_contents(size, block, "context", 0);
     if (gw_str_eq_c(type, "text"))
         return add_contents(size, block, "text", 0);
     if (gw_str_eq_c(type, "tool_result") && depth > 0)
@@ -157,9 +173,10 @@ prompt_tokens messages_body_estimate(const openai_body *b, bool for_hold)
             tokens += add_messages(&size, value);
         else if (yyjson_equals_str(key, "system"))
             tokens += add_content(&size, value, 0);
-        else if (yyjson_is_ctn(value)) { /* tools and their like */
-            text_size_allow(&size, PROMPT_TOOLS_EXTRA);
+        else if (yyjson_is_ctn(value)) {
             tokens += add_all(&size, value);
+            if (yyjson_equals_str(key, "tools") || yyjson_equals_str(key, "mcp_servers"))
+                text_size_allow(&size, PROMPT_TOOLS_EXTRA);
         }
     }
     return text_size_prompt(&size, tokens);

@@ -47,14 +47,19 @@ static void what_the_keys_rules_ask_is_read(void **state)
     assert_int_equal(b.choices, 1);
 }
 
-static int64_t estimate_of(const char *rest)
+static prompt_tokens tokens_of(const char *rest)
 {
     gw_auto(gw_arena) arena = gw_arena_new();
     gw_auto_buf json = {0};
 
     gw_buf_appendf(&json, HEAD "%s}", rest);
     openai_body b = body_of(arena, json.data);
-    return messages_body_estimate(&b, true).usual;
+    return messages_body_estimate(&b, true);
+}
+
+static int64_t estimate_of(const char *rest)
+{
+    return tokens_of(rest).usual;
 }
 
 /* 3 a request, 4 a message, 1 a value of JSON, a token for 4 bytes. */
@@ -91,6 +96,33 @@ static void everything_that_is_read_is_estimated(void **state)
             fail_msg("%s: %lld", cases[i].rest, (long long)estimate_of(cases[i].rest));
 }
 
+/* By the length of their base64; two sources as text, since either may be read. */
+static void documents_and_tools_are_held_for_at_their_largest(void **state)
+{
+#define DOCUMENT(members) "\"messages\":[{\"content\":[{\"type\":\"document\"," members "}]}]"
+#define BASE64(data)      "\"source\":{\"type\":\"base64\",\"data\":\"" data "\"}"
+#define LONG              "AAAABBBBCCCCDDDDEEEEFFFFGGGGHHHH" /* 2 tokens as data, 24 as text */
+    static const struct {
+        const char *rest;
+        int64_t usual, most;
+    } cases[] = {
+        {DOCUMENT(BASE64("AA")), 1007, 1007},
+        {DOCUMENT(BASE64(LONG LONG)), 1007, 1011},
+        {DOCUMENT(BASE64("AA") ",\"title\":\"12345678\",\"context\":\"1234\""), 1012, 1020},
+        {"\"messages\":[],\"tools\":[]", 4, 354},
+        {"\"messages\":[],\"metadata\":{},\"stop_sequences\":[],\"thinking\":{}", 6, 6},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        prompt_tokens n = tokens_of(cases[i].rest);
+        if (n.usual != cases[i].usual || n.most != cases[i].most)
+            fail_msg("%s: %lld %lld", cases[i].rest, (long long)n.usual, (long long)n.most);
+    }
+    assert_true(tokens_of(DOCUMENT(BASE64("AA") "," BASE64(LONG))).most > 7 + 24);
+    assert_true(tokens_of(DOCUMENT(BASE64("AA") "," BASE64(LONG))).most < 1000);
+}
+
 static void text_of_any_depth_is_found(void **state)
 {
     enum {
@@ -114,6 +146,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_the_keys_rules_ask_is_read),
         cmocka_unit_test(everything_that_is_read_is_estimated),
+        cmocka_unit_test(documents_and_tools_are_held_for_at_their_largest),
         cmocka_unit_test(text_of_any_depth_is_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -116,88 +116,236 @@ int64_t prompt_image_extra(gw_str model, bool low_detail)
     return GW_MAX(most - PROMPT_IMAGE_USUAL, 0);
 }
 
+/*
+ * Every member counts, not only the first of a name: which one of two a provider reads is its own choice. What is known to be text is
+ * counted; whatever else there is may be text to some provider, so that it is held for, but not billed by our count.
+ */
+
+#define LABEL_MAX_BYTES 64 /* roles, types, ids, voices: up to here they are no text */
+
+static bool is_label(yyjson_val *v)
+{
+    return !yyjson_is_ctn(v) && (!yyjson_is_str(v) || yyjson_get_len(v) <= LABEL_MAX_BYTES);
+}
+
+/* A string, or all strings in a container, names too: values of a document stand one behind the other. */
+static void allow_all(text_size *size, yyjson_val *v)
+{
+    if (size->is_usual_only)
+        return;
+    for (yyjson_val *end = unsafe_yyjson_get_next(v); v < end; v++) {
+        if (yyjson_is_str(v))
+            size->weight += weight_of((const unsigned char *)yyjson_get_str(v), yyjson_get_len(v));
+        size->weight += TEXT_WEIGHT_TOKEN;
+    }
+}
+
+static void allow_unless_label(text_size *size, yyjson_val *v)
+{
+    if (!is_label(v))
+        allow_all(size, v);
+}
+
 static void add_string(text_size *size, yyjson_val *v)
 {
     if (yyjson_is_str(v))
         text_size_add(size, json_string(v));
+    else
+        allow_unless_label(size, v);
 }
 
-static int64_t add_image(text_size *size, gw_str model, yyjson_val *part)
+/* What a part has in place of text: {"data": …, "format": …}, {"url": …}. */
+static void allow_media(text_size *size, yyjson_val *media)
 {
-    gw_str detail = json_string(yyjson_obj_get(yyjson_obj_get(part, "image_url"), "detail"));
+    yyjson_obj_iter it = yyjson_obj_iter_with(media);
+    yyjson_val *key;
 
-    text_size_allow(size, prompt_image_extra(model, gw_str_eq_c(detail, "low")));
+    while ((key = yyjson_obj_iter_next(&it))) {
+        gw_str name = json_string(key);
+        yyjson_val *v = yyjson_obj_iter_get_val(key);
+        if (yyjson_is_str(v) && (openai_name_is(name, "data") ||
+                                 openai_name_is(name, "file_data") || openai_name_is(name, "url")))
+            text_size_allow_data(size, json_string(v));
+        else
+            allow_unless_label(size, v);
+    }
+}
+
+/* True when that is all it says of it. */
+static bool is_low_detail(yyjson_val *image)
+{
+    yyjson_obj_iter it = yyjson_obj_iter_with(image);
+    yyjson_val *key;
+    bool low = false;
+
+    while ((key = yyjson_obj_iter_next(&it))) {
+        if (!openai_name_is(json_string(key), "detail"))
+            continue;
+        low = yyjson_equals_str(yyjson_obj_iter_get_val(key), "low");
+        if (!low)
+            return false;
+    }
+    return low;
+}
+
+static int64_t add_image(text_size *size, gw_str model, yyjson_val *image)
+{
+    text_size_allow(size, prompt_image_extra(model, is_low_detail(image)));
     size->images++;
     return PROMPT_IMAGE_USUAL;
 }
 
-/* A file or a sound in base64: the longer it is, the more it may be. */
-#define BINARY_BYTES_PER_TOKEN 16
-
-static int64_t add_binary(text_size *size, yyjson_val *part)
-{
-    yyjson_obj_iter it = yyjson_obj_iter_with(part);
-    yyjson_val *key;
-
-    while ((key = yyjson_obj_iter_next(&it))) {
-        yyjson_val *v = yyjson_obj_iter_get_val(key);
-        gw_str data = json_string(yyjson_obj_get(v, "data"));
-        if (data.len == 0)
-            data = json_string(yyjson_obj_get(v, "file_data"));
-        text_size_allow(size, (int64_t)data.len / BINARY_BYTES_PER_TOKEN);
-    }
-    return TOKENS_PER_BINARY_PART;
-}
-
 static int64_t add_part(text_size *size, gw_str model, yyjson_val *part)
 {
-    gw_str type = json_string(yyjson_obj_get(part, "type"));
+    yyjson_obj_iter it = yyjson_obj_iter_with(part);
+    bool is_text = yyjson_is_str(part), is_image = false;
+    int64_t tokens = 0;
+    yyjson_val *key;
 
-    if (yyjson_is_str(part) || yyjson_is_str(yyjson_obj_get(part, "text"))) {
-        add_string(size, yyjson_is_str(part) ? part : yyjson_obj_get(part, "text"));
-        return 0;
+    if (is_text)
+        add_string(size, part);
+    while ((key = yyjson_obj_iter_next(&it))) {
+        gw_str name = json_string(key);
+        yyjson_val *v = yyjson_obj_iter_get_val(key);
+        if (openai_name_is(name, "text") || openai_name_is(name, "refusal")) {
+            is_text |= yyjson_is_str(v);
+            add_string(size, v);
+        } else if (openai_name_is(name, "image_url")) {
+            tokens += add_image(size, model, v);
+        } else if (openai_name_is(name, "type")) {
+            is_image |= gw_str_starts_with(json_string(v), GW_STR("image"));
+            allow_unless_label(size, v);
+        } else if (yyjson_is_obj(v)) {
+            allow_media(size, v);
+        } else if (gw_str_starts_with(json_string(v), GW_STR("data:"))) {
+            text_size_allow_data(size, json_string(v));
+        } else {
+            allow_unless_label(size, v);
+        }
     }
-    if (gw_str_eq_c(type, "refusal")) {
-        add_string(size, yyjson_obj_get(part, "refusal"));
-        return 0;
+    if (is_image && tokens == 0)
+        tokens += add_image(size, model, NULL);
+    return is_text || tokens > 0 ? tokens : TOKENS_PER_BINARY_PART;
+}
+
+static int64_t add_content(text_size *size, gw_str model, yyjson_val *content)
+{
+    yyjson_arr_iter parts = yyjson_arr_iter_with(content);
+    int64_t tokens = 0;
+    yyjson_val *each;
+
+    if (!yyjson_is_arr(content))
+        add_string(size, content);
+    while ((each = yyjson_arr_iter_next(&parts)))
+        tokens += add_part(size, model, each);
+    return tokens;
+}
+
+/* {"name": …, "arguments": …}, {"name": …, "input": …} */
+static void add_function(text_size *size, yyjson_val *function)
+{
+    yyjson_obj_iter it = yyjson_obj_iter_with(function);
+    yyjson_val *key;
+
+    while ((key = yyjson_obj_iter_next(&it)))
+        add_string(size, yyjson_obj_iter_get_val(key));
+}
+
+static void add_calls(text_size *size, yyjson_val *calls)
+{
+    yyjson_arr_iter each = yyjson_arr_iter_with(calls);
+    yyjson_val *call, *key;
+
+    while ((call = yyjson_arr_iter_next(&each))) {
+        yyjson_obj_iter it = yyjson_obj_iter_with(call);
+        while ((key = yyjson_obj_iter_next(&it))) {
+            yyjson_val *v = yyjson_obj_iter_get_val(key);
+            if (yyjson_is_obj(v))
+                add_function(size, v);
+            else
+                allow_unless_label(size, v);
+        }
     }
-    return gw_str_starts_with(type, GW_STR("image")) ? add_image(size, model, part)
-                                                     : add_binary(size, part);
 }
 
 static int64_t add_message(text_size *size, gw_str model, yyjson_val *message)
 {
+    yyjson_obj_iter it = yyjson_obj_iter_with(message);
     int64_t tokens = TOKENS_PER_MESSAGE;
-    yyjson_val *content = yyjson_obj_get(message, "content");
-    yyjson_arr_iter parts = yyjson_arr_iter_with(content);
-    yyjson_arr_iter calls = yyjson_arr_iter_with(yyjson_obj_get(message, "tool_calls"));
-    yyjson_val *each;
+    yyjson_val *key;
 
-    add_string(size, content);
-    add_string(size, yyjson_obj_get(message, "name"));
-    while ((each = yyjson_arr_iter_next(&parts)))
-        tokens += add_part(size, model, each);
-    while ((each = yyjson_arr_iter_next(&calls))) {
-        yyjson_val *function = yyjson_obj_get(each, "function");
-        add_string(size, yyjson_obj_get(function, "name"));
-        add_string(size, yyjson_obj_get(function, "arguments"));
+    while ((key = yyjson_obj_iter_next(&it))) {
+        gw_str name = json_string(key);
+        yyjson_val *v = yyjson_obj_iter_get_val(key);
+        if (openai_name_is(name, "content")) {
+            tokens += add_content(size, model, v);
+        } else if (openai_name_is(name, "name") || openai_name_is(name, "refusal")) {
+            add_string(size, v);
+        } else if (openai_name_is(name, "tool_calls") && yyjson_is_arr(v)) {
+            add_calls(size, v);
+        } else if (openai_name_is(name, "function_call") && yyjson_is_obj(v)) {
+            add_function(size, v);
+        } else if (openai_name_is(name, "audio") && yyjson_is_obj(v)) { /* said before, by its id */
+            text_size_allow(size, TOKENS_PER_BINARY_PART);
+            allow_all(size, v);
+        } else {
+            allow_unless_label(size, v);
+        }
     }
     return tokens;
 }
 
-/* Text, texts, tokens, or arrays of tokens (prompt of completions, input of embeddings). */
-static int64_t add_input(text_size *size, yyjson_val *input)
+/* Text, texts, tokens, arrays of tokens (prompt of completions, input of embeddings), or parts. */
+static int64_t add_input(text_size *size, gw_str model, yyjson_val *input)
 {
     int64_t tokens = 0;
     yyjson_arr_iter each = yyjson_arr_iter_with(input);
     yyjson_val *v;
 
-    add_string(size, input);
+    if (yyjson_is_str(input))
+        add_string(size, input);
     while ((v = yyjson_arr_iter_next(&each))) {
-        add_string(size, v);
-        tokens += yyjson_is_num(v) ? 1 : (int64_t)yyjson_arr_size(v);
+        if (yyjson_is_num(v)) {
+            tokens++;
+        } else if (yyjson_is_arr(v)) {
+            yyjson_arr_iter of_one = yyjson_arr_iter_with(v);
+            yyjson_val *token;
+            tokens += (int64_t)yyjson_arr_size(v);
+            while ((token = yyjson_arr_iter_next(&of_one)))
+                allow_unless_label(size, token);
+        } else {
+            tokens += add_part(size, model, v);
+        }
     }
     return tokens;
+}
+
+/* Members that nobody here reads and that no prompt is made of, long as they may be. */
+static bool is_beside_the_prompt(gw_str name)
+{
+    static const char *const names[] = {
+        "model",      "messages", "input", "prompt",   "tools",      "functions", "response_format",
+        "prediction", "user",     "stop",  "metadata", "logit_bias", "suffix"};
+
+    for (size_t i = 0; i < GW_ARRAY_LEN(names); i++)
+        if (gw_str_eq_c(name, names[i]))
+            return true;
+    return false;
+}
+
+/* `suffix` of completions is a part of the prompt; others may be: documents, a template, a context of a local server's. */
+static void add_other_members(text_size *size, yyjson_val *root)
+{
+    yyjson_obj_iter it = yyjson_obj_iter_with(root);
+    yyjson_val *key;
+
+    while ((key = yyjson_obj_iter_next(&it))) {
+        yyjson_val *v = yyjson_obj_iter_get_val(key);
+        if (openai_name_is(json_string(key), "suffix"))
+            add_string(size, v);
+        else if (!is_label(v) && !is_beside_the_prompt(json_string(key)))
+            allow_all(size, v);
+    }
 }
 
 prompt_tokens prompt_estimate(const openai_body *b, bool for_hold)
@@ -210,8 +358,9 @@ prompt_tokens prompt_estimate(const openai_body *b, bool for_hold)
 
     while ((message = yyjson_arr_iter_next(&each)))
         tokens += add_message(&size, b->model, message);
-    tokens += add_input(&size, yyjson_obj_get(b->root, "input"));
-    tokens += add_input(&size, yyjson_obj_get(b->root, "prompt"));
+    tokens += add_input(&size, b->model, yyjson_obj_get(b->root, "input"));
+    tokens += add_input(&size, b->model, yyjson_obj_get(b->root, "prompt"));
+    add_other_members(&size, b->root);
     for (size_t i = 0; i < GW_ARRAY_LEN(as_they_stand); i++)
         text_size_add(&size, gw_str_slice(b->raw, as_they_stand[i].from, as_they_stand[i].to));
     if (b->tools_at.to > b->tools_at.from || b->functions_at.to > b->functions_at.from)

@@ -10,7 +10,8 @@
  *
  * Most: each byte weighs by its kind, so that prose, code, JSON, tables and the texts of 19 languages come to no less than o200k_base
  * makes of them (docs/accounting.md: how far above, and what comes to more); images and tools by the largest published figure. The
- * byte-pair encodings themselves would be exact for the models of one provider, at several times the cost of a whole request.
+ * byte-pair encodings themselves would be exact for the models of one provider, at several times the cost of a whole request. What is said
+ * twice counts twice, and what is not known to be text is held for as if it were, if it is long.
  *
  * Thread: values.
  */
@@ -37,6 +38,11 @@ int64_t text_size_tokens(const text_size *t); /* the usual */
 static inline void text_size_allow(text_size *t, int64_t tokens)
 {
     t->weight += tokens * TEXT_WEIGHT_TOKEN;
+}
+/* Of a file or a sound in base64: the longer it is, the more it may be. */
+static inline void text_size_allow_data(text_size *t, gw_str base64)
+{
+    text_size_allow(t, (int64_t)base64.len / 16);
 }
 
 typedef struct prompt_tokens {

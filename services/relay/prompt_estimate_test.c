@@ -149,6 +149,15 @@ static void images_tools_and_files_are_held_for_at_their_largest(void **state)
         {WITH_PART("gpt-4o",
                    "{\"type\":\"input_audio\",\"input_audio\":{\"data\":\"AAAABBBBCCCCDDDD\"}}"),
          1007, 1008},
+        {WITH_PART(
+             "gpt-4o-mini",
+             "{\"type\":\"image_url\",\"image_url\":{\"detail\":\"low\",\"detail\":\"high\"}}"),
+         1112, 7 + 2833 + 8 * 5667},
+        {WITH_PART("gpt-4o",
+                   "{\"type\":\"text\",\"text\":\"1234\",\"image_url\":{\"url\":\"https://a\"}}"),
+         1113, 1611},
+        {"{\"model\":\"m\",\"messages\":[{\"role\":\"assistant\",\"audio\":{\"id\":\"a\"}}]}", 7,
+         1012},
         {"{\"model\":\"m\",\"messages\":[],\"tools\":[]}", 4, 355},
     };
 
@@ -157,6 +166,89 @@ static void images_tools_and_files_are_held_for_at_their_largest(void **state)
         prompt_tokens n = tokens_of(ENDPOINT_CHAT, cases[i].json);
         if (n.usual != cases[i].usual || n.most != cases[i].most)
             fail_msg("%s: %lld %lld", cases[i].json, (long long)n.usual, (long long)n.most);
+    }
+}
+
+/* Of a body with "@" in it, each of which is the text. */
+static prompt_tokens tokens_with(relay_endpoint endpoint, const char *json, const char *text)
+{
+    gw_auto_buf whole = {0};
+
+    for (const char *c = json; *c; c++) {
+        if (*c == '@')
+            gw_buf_append_c(&whole, text);
+        else
+            gw_buf_append_char(&whole, *c);
+    }
+    return tokens_of(endpoint, whole.data);
+}
+
+/* A text of 1,000 words somewhere in the body: which of two members a provider reads, and what it makes of others, is its own choice. */
+static void whatever_may_be_text_to_a_provider_is_held_for(void **state)
+{
+#define MESSAGE(members) "{\"model\":\"gpt-4o\",\"messages\":[{\"role\":\"user\"," members "}]}"
+#define PART(members)    MESSAGE("\"content\":[{" members "}]")
+    static const struct {
+        const char *json; /* "@": the text */
+        bool is_counted; /* for bills, too */
+        relay_endpoint endpoint;
+    } cases[] = {
+        {MESSAGE("\"content\":\"@\""), true, ENDPOINT_CHAT},
+        {MESSAGE("\"content\":\"x\",\"content\":\"@\""), true, ENDPOINT_CHAT},
+        {MESSAGE("\"content\":\"x\",\"Content\":\"@\""), true, ENDPOINT_CHAT},
+        {MESSAGE("\"content\":{\"parts\":\"@\"}"), false, ENDPOINT_CHAT},
+        {MESSAGE("\"refusal\":\"@\""), true, ENDPOINT_CHAT},
+        {MESSAGE("\"reasoning_content\":\"@\""), false, ENDPOINT_CHAT},
+        {MESSAGE("\"thinking_blocks\":[{\"thinking\":\"@\"}]"), false, ENDPOINT_CHAT},
+        {MESSAGE("\"function_call\":{\"name\":\"f\",\"arguments\":\"@\"}"), true, ENDPOINT_CHAT},
+        {MESSAGE(
+             "\"tool_calls\":[{\"type\":\"custom\",\"custom\":{\"name\":\"f\",\"input\":\"@\"}}]"),
+         true, ENDPOINT_CHAT},
+        {MESSAGE("\"tool_calls\":[{\"function\":{\"arguments\":\"{}\"},\"function\":{\"arguments\":"
+                 "\"@\"}}]"),
+         true, ENDPOINT_CHAT},
+        {PART("\"type\":\"text\",\"text\":\"x\",\"text\":\"@\""), true, ENDPOINT_CHAT},
+        {PART("\"type\":\"note\",\"note\":{\"content\":\"@\"}"), false, ENDPOINT_CHAT},
+        {PART("\"type\":\"@\",\"text\":\"x\""), false, ENDPOINT_CHAT},
+        {"{\"model\":\"m\",\"messages\":[],\"documents\":[{\"text\":\"@\"}]}", false,
+         ENDPOINT_CHAT},
+        {"{\"model\":\"m\",\"messages\":[],\"chat_template\":\"@\"}", false, ENDPOINT_CHAT},
+        {"{\"model\":\"m\",\"prompt\":\"x\",\"suffix\":\"@\"}", true, ENDPOINT_COMPLETIONS},
+        {"{\"model\":\"m\",\"prompt\":[[1,2,\"@\"]]}", false, ENDPOINT_COMPLETIONS},
+        {"{\"model\":\"m\",\"input\":[{\"text\":\"@\"}]}", true, ENDPOINT_EMBEDDINGS},
+        {"{\"model\":\"m\",\"input\":[{\"caption\":\"@\"}]}", false, ENDPOINT_EMBEDDINGS},
+    };
+    char text[6000];
+
+    (void)state;
+    for (size_t at = 0; at < 6 * 999; at += 6)
+        memcpy(text + at, "words ", 7);
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        prompt_tokens n = tokens_with(cases[i].endpoint, cases[i].json, text);
+        if (n.most < 1000 || (n.usual >= 1400) != cases[i].is_counted)
+            fail_msg("%s: %lld %lld", cases[i].json, (long long)n.usual, (long long)n.most);
+    }
+}
+
+/* Which are no part of it, or too short to be. */
+static void what_stands_beside_the_prompt_is_not_held_for(void **state)
+{
+    static const char *const others[] = {
+#define WITH(members) "{\"model\":\"m\",\"messages\":[]," members "}"
+        WITH("\"metadata\":{\"@\":\"@\"}"),
+        WITH("\"user\":\"@\",\"store\":true,\"temperature\":0.5"),
+        WITH("\"stop\":[\"@\",\"@\"]"),
+        WITH("\"reasoning_effort\":\"low\",\"tool_choice\":\"auto\",\"seed\":17"),
+    };
+    char text[2001];
+
+    (void)state;
+    memset(text, 'a', sizeof(text) - 1);
+    text[sizeof(text) - 1] = '\0';
+    for (size_t i = 0; i < GW_ARRAY_LEN(others); i++) {
+        prompt_tokens n = tokens_with(ENDPOINT_CHAT, others[i], text);
+        if (n.usual != 3 || n.most != 3)
+            fail_msg("%s: %lld %lld", others[i], (long long)n.usual, (long long)n.most);
     }
 }
 
@@ -223,6 +315,8 @@ int main(void)
         cmocka_unit_test(prompts_are_estimated_by_the_stated_rule),
         cmocka_unit_test(holds_suffice_for_texts_that_were_not_made_to_be_expensive),
         cmocka_unit_test(the_hold_of_a_short_request_is_at_most_three_times_its_cost),
+        cmocka_unit_test(whatever_may_be_text_to_a_provider_is_held_for),
+        cmocka_unit_test(what_stands_beside_the_prompt_is_not_held_for),
         cmocka_unit_test(a_prediction_counts_by_its_json_text),
         cmocka_unit_test(images_tools_and_files_are_held_for_at_their_largest),
     };

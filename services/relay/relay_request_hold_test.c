@@ -315,6 +315,29 @@ static void headers_tell_the_limit_that_least_is_left_of(void **state)
     assert_true(gw_str_eq_c(header_of(&a, "x-ratelimit-remaining-tokens"), "700"));
 }
 
+/* Whatever the relay's own clock says: midnight is the store's. */
+static void anthropics_callers_are_told_when_a_limit_is_whole_again(void **state)
+{
+    fixture *f = *state;
+    relay_answer a = {0};
+
+    ledgers.script = &(answer_of_ledger){.outcome = GRANT_CUT};
+    (void)relay_request_take_hold(&f->r);
+    f->r.call.dialect = DIALECT_ANTHROPIC;
+    ledgers.left_count = 1;
+    ledgers.left[0] = (grant_left){
+        .limits = {.window = {{LEDGER_UNLIMITED, 1000, LEDGER_UNLIMITED, LEDGER_UNLIMITED}},
+                   .per_minute = 60},
+        .left = {{0, 900, 0, 0}},
+        .bucket_left = 59,
+        .wall_ms = LEDGER_DAY_MS - 1500};
+    relay_request_add_limits(&f->r, &a);
+    assert_true(
+        gw_str_eq_c(header_of(&a, "anthropic-ratelimit-tokens-reset"), "1970-01-02T00:00:00.000Z"));
+    assert_true(gw_str_eq_c(header_of(&a, "anthropic-ratelimit-requests-reset"),
+                            "1970-01-02T00:00:00.000Z"));
+}
+
 /* Refused before anything was held, or a list of models: the limits, and what is left where this relay knows it. */
 static void answers_without_a_hold_tell_what_is_known(void **state)
 {
@@ -363,6 +386,7 @@ int main(void)
         HOLD_TEST(one_that_waits_leaves_the_queue_once),
         HOLD_TEST(what_no_provider_was_asked_for_costs_nothing),
         HOLD_TEST(headers_tell_the_limit_that_least_is_left_of),
+        HOLD_TEST(anthropics_callers_are_told_when_a_limit_is_whole_again),
         HOLD_TEST(answers_without_a_hold_tell_what_is_known),
     };
 

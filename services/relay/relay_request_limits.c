@@ -46,14 +46,14 @@ static int64_t whole_again_ms(const told_limit *t)
     return ledger_window_ends_ms((ledger_window)t->window, t->wall_ms);
 }
 
-/* OpenAI says in how long a limit is whole again, Anthropic when (RFC 3339, to the second). */
-static gw_str reset_text(const relay_request *r, int64_t reset_ms)
+/* OpenAI says in how long a limit is whole again, Anthropic when (RFC 3339, to the second). Days end by the store's clock, not by ours. */
+static gw_str reset_text(const relay_request *r, const told_limit *t)
 {
     char text[GW_RFC3339_SIZE];
 
     if (r->call.dialect == DIALECT_OPENAI)
-        return duration_text(r->arena, reset_ms);
-    gw_rfc3339_format((gw_clock_wall_ms(r->core->clock) + reset_ms + 999) / 1000 * 1000, text);
+        return duration_text(r->arena, whole_again_ms(t));
+    gw_rfc3339_format((t->wall_ms + whole_again_ms(t) + 999) / 1000 * 1000, text);
     return gw_arena_dup(r->arena, gw_str_of(text));
 }
 
@@ -72,7 +72,7 @@ static void add_limit(relay_request *r, relay_answer *a, const char *const names
     if (t->left < 0)
         return;
     add(a, names[1], gw_arena_int(r->arena, GW_MIN(t->left, t->limit)));
-    add(a, names[2], reset_text(r, whole_again_ms(t)));
+    add(a, names[2], reset_text(r, t));
 }
 
 /* Where nothing is known of what is left, the smaller limit is the tighter one, and what is known of others tells nothing. */

@@ -302,7 +302,11 @@ static int64_t of_each(int64_t prompts, int64_t n)
     return __builtin_mul_overflow(prompts, n, &product) ? INT64_MAX : product;
 }
 
-static void count_choices(openai_body *b, relay_endpoint endpoint, const found_members *f)
+/* Nobody makes as many, and the tokens of more could not be counted. */
+#define COMPLETIONS_MAX 1000000
+
+static gw_status count_choices(openai_body *b, relay_endpoint endpoint, const found_members *f,
+                               gw_error *err)
 {
     int64_t prompts = endpoint == ENDPOINT_COMPLETIONS ? count_prompts(f->value[MEMBER_prompt]) : 1;
     int64_t n = GW_MAX((int64_t)yyjson_get_uint(f->value[MEMBER_n]), 1);
@@ -310,6 +314,10 @@ static void count_choices(openai_body *b, relay_endpoint endpoint, const found_m
 
     b->choices = of_each(prompts, n);
     b->completions = of_each(prompts, GW_MAX(n, best_of));
+    if (b->completions <= COMPLETIONS_MAX)
+        return GW_OK;
+    return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, best_of > n ? "best_of" : "n",
+                         "the request asks for more than %d completions", COMPLETIONS_MAX);
 }
 
 static gw_status take_members(openai_body *b, relay_endpoint endpoint, const found_members *f,
@@ -335,6 +343,8 @@ static gw_status take_members(openai_body *b, relay_endpoint endpoint, const fou
         rc = check_no_output(b, endpoint, f, err);
     if (rc == GW_OK)
         rc = check_stream_options(f->value[MEMBER_stream_options], err);
+    if (rc == GW_OK)
+        rc = count_choices(b, endpoint, f, err);
     if (rc != GW_OK)
         return rc;
     b->model_at = f->at[MEMBER_model];
@@ -353,7 +363,6 @@ static gw_status take_members(openai_body *b, relay_endpoint endpoint, const fou
     b->stream_given = f->value[MEMBER_stream] != NULL;
     b->stream = endpoint_describe(endpoint)->may_stream && yyjson_is_true(f->value[MEMBER_stream]);
     b->include_usage = b->stream && asks_for_usage(f->value[MEMBER_stream_options]);
-    count_choices(b, endpoint, f);
     b->needs.streaming = b->stream;
     b->needs.function_calling = yyjson_arr_size(f->value[MEMBER_tools]) > 0 ||
                                 yyjson_arr_size(f->value[MEMBER_functions]) > 0;

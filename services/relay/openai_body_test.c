@@ -155,7 +155,7 @@ static void each_prompt_has_its_choices_and_what_is_made_for_them(void **state)
         {",\"prompt\":[\"a\",\"b\",\"c\"],\"n\":2,\"best_of\":5", 6, 15},
         {",\"prompt\":[1,2,3],\"best_of\":4", 1, 4},
         {",\"prompt\":[[1,2],[3]],\"best_of\":1,\"n\":2", 4, 4},
-        {",\"prompt\":[\"a\",\"b\"],\"n\":9223372036854775807", INT64_MAX, INT64_MAX},
+        {",\"prompt\":[\"a\",\"b\"],\"n\":500000", 1000000, 1000000},
     };
 
     for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
@@ -167,6 +167,29 @@ static void each_prompt_has_its_choices_and_what_is_made_for_them(void **state)
     }
     openai_body b = read_ok(*state, ENDPOINT_CHAT, CHAT(",\"prompt\":[\"a\",\"b\"],\"n\":2"));
     assert_int_equal(b.completions, 2);
+}
+
+/* Their tokens could not be counted. */
+static void more_completions_than_anybody_makes_are_refused(void **state)
+{
+    static const struct {
+        const char *members, *field;
+    } cases[] = {
+        {",\"n\":1000001", "n"},
+        {",\"prompt\":[\"a\",\"b\"],\"n\":500001", "n"},
+        {",\"prompt\":[\"a\",\"b\"],\"n\":9223372036854775807", "n"},
+        {",\"n\":2,\"best_of\":1000001", "best_of"},
+    };
+
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        char body[128];
+        openai_body b;
+        gw_error err;
+        snprintf(body, sizeof(body), "{\"model\":\"m\"%s}", cases[i].members);
+        assert_int_equal(openai_body_read(*state, ENDPOINT_COMPLETIONS, gw_str_of(body), &b, &err),
+                         GW_ERR_INVALID_ARGUMENT);
+        assert_string_equal(err.field, cases[i].field);
+    }
 }
 
 static void needs_are_read(void **state)
@@ -288,6 +311,8 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(each_prompt_has_its_choices_and_what_is_made_for_them,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(more_completions_than_anybody_makes_are_refused, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(needs_are_read, setup, teardown),
         cmocka_unit_test_setup_teardown(splices_change_nothing_else, setup, teardown),
     };

@@ -122,7 +122,7 @@ static void check_permissions(const Apirelay__Auth__V1__KeyPermissions *p, gw_vi
     check_items("permissions.models", p->models, p->n_models, model_rule, v);
     check_items("permissions.endpoints", p->endpoints, p->n_endpoints, endpoint_rule, v);
     if (p->max_tokens_presence_case && (p->max_tokens <= 0 || p->max_tokens > COUNT_MAX))
-        gw_violations_add(v, "permissions.maxTokens", "must be over 0");
+        gw_violations_add(v, "permissions.maxTokens", "must be 1-%lld", COUNT_MAX);
 }
 
 static void check_count(const char *path, bool present, int64_t n, int64_t most, gw_violations *v)

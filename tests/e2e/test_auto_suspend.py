@@ -73,6 +73,17 @@ def test_exceeded_limits_suspend_a_key(suite: Suite) -> None:
     assert shown(suite, key)["statusReason"] == "by the rule security.autoSuspend.limitExceeded: a limit was exceeded 3 times within 60 s"
 
 
+def test_what_others_used_up_suspends_nobody(suite: Suite) -> None:
+    assert suite.admin("PUT", "/admin/limits/clients/crowd", json={"limits": {"requestsPerDay": 1}}).status_code == 200
+    other, key = suite.make_key(clientId="crowd"), suite.make_key(clientId="crowd", security=limited(1))
+    assert chat(suite, other["key"], {}).status_code == 200
+    for _ in range(3):
+        answer = chat(suite, key["key"], {})
+        assert verdict(answer) == (429, "rate_limit_exceeded") and answer.json()["error"]["param"] == "clientLimits.requestsPerDay"
+    assert not list(suite.redis().scan_iter(f"{{{key['keyId']}}}:offences:*"))
+    assert shown(suite, key)["status"] == "active"
+
+
 def test_the_audit_log_names_the_rule_as_the_actor(suite: Suite) -> None:
     key = suite.make_key(signing={"required": True}, security=bad(1))
     assert chat(suite, key["key"], signed(WRONG)).status_code == 401

@@ -14,6 +14,8 @@
 
 #include <stdlib.h>
 
+#define CLOSE_MAX_MS 2000 /* a MongoDB that hangs is waited for in close() for 13 s and more */
+
 typedef struct app {
     auth auth;
     gw_service *service;
@@ -244,6 +246,7 @@ int main(int argc, char **argv)
         .set_serving = set_serving,
         .drain = drain,
         .close = close_app,
+        .close_max_ms = CLOSE_MAX_MS,
     };
     app a = {0};
     return gw_service_main(&kind, &a, argc, argv);

@@ -204,6 +204,15 @@ def test_usage_ends_in_its_time_though_mongodb_hangs_and_nothing_is_lost(stack: 
     assert all(row["response"]["statusCode"] == 200 for row in stack.rows_of(answers).values())
 
 
+@pytest.mark.parametrize("process", ["auth", "relay"], indirect=True)
+def test_a_service_ends_in_its_time_though_mongodb_hangs(process: Process, frozen_mongo: Process) -> None:
+    frozen_mongo.send(signal.SIGSTOP)
+    began = time.monotonic()
+    begin_shutdown(process)
+    assert process.wait() == 0
+    assert time.monotonic() - began < DELAY_SECONDS + CLOSE_SECONDS + 3 * PATIENCE
+
+
 @pytest.mark.parametrize("process", ["admin-gw"], indirect=True)
 def test_a_rest_call_in_flight_is_answered_though_admin_gw_stops(stack: Suite, process: Process, frozen_mongo: Process) -> None:
     frozen_mongo.send(signal.SIGSTOP)

@@ -207,6 +207,8 @@ static void load(conf_loader *l, int argc, char **argv, char **envp, void *conf)
     }
     if (l->table->check)
         l->table->check(conf, l->errs);
+    if (l->table->check_files && l->at_start && l->base.action == GW_CONF_RUN)
+        l->table->check_files(conf, l->errs);
 }
 
 static gw_status load_all(const gw_conf_table *t, int argc, char **argv, char **envp, bool at_start,

@@ -14,8 +14,8 @@
  *     #define GW_CONF_DEF "relay_conf.def"
  *     #include "conf/conf_struct.h"
  *
- *     // relay_conf.c: the definition of `relay_conf_table`. The last three defines are optional: the
- *     // positional arguments for --help, variables that are no settings and yet no errors, a check.
+ *     // relay_conf.c: the definition of `relay_conf_table`. The last four defines are optional: the
+ *     // positional arguments for --help, variables that are no settings and yet no errors, two checks.
  *     #define GW_CONF_NAME relay_conf
  *     #define GW_CONF_DEF "relay_conf.def"
  *     #define GW_CONF_SERVICE "relay"
@@ -24,6 +24,7 @@
  *     #define GW_CONF_ENV_ALLOWED "RELAY_CREDENTIAL_*", "RELAY_URL"
  *     #define GW_CONF_CHECK check // static void check(const void *conf, gw_conf_errors *errs): settings that do not
  *                                 // go together, reported with all other mistakes; a bad setting has no value here
+ *     #define GW_CONF_CHECK_FILES check_files // the same of what stands in files, at the start alone
  *     #include "conf/conf_table.h"
  *
  *     // main.c
@@ -118,6 +119,8 @@ typedef struct gw_conf_table {
     size_t struct_size;
     const char *const *env_allowed; /* globs, NULL at the end */
     void (*check)(const void *conf, gw_conf_errors *errs); /* may be NULL */
+    /* What is wrong within files, at the start alone: at a reload whoever reads one keeps what was. May be NULL. */
+    void (*check_files)(const void *conf, gw_conf_errors *errs);
 } gw_conf_table;
 
 typedef enum gw_conf_action {
@@ -159,7 +162,7 @@ GW_CHECK gw_status gw_conf_load(const gw_conf_table *t, int argc, char **argv, c
 void gw_conf_free(const gw_conf_table *t, void *conf); /* wipes secrets; zeroes the struct */
 
 /*
- * What a main() does with them: loads from argv and environ, and sees whether each CONF_FILE can be opened. False when the process is to end with
+ * What a main() does with them: loads from argv and environ, sees whether each CONF_FILE can be opened, and checks files. False when the process is to end with
  * *ret_exit_status: 0 after
  * --help, --print-docs or --print-config (on stdout), 2 after mistakes (on stderr); nothing is to
  * be freed then.

@@ -1,6 +1,6 @@
 /*
  * Generates the definition of the table of GW_CONF_NAME from GW_CONF_DEF, GW_CONF_SERVICE,
- * GW_CONF_PREFIX and, if defined, GW_CONF_USAGE, GW_CONF_ENV_ALLOWED and GW_CONF_CHECK. See conf.h; the struct has
+ * GW_CONF_PREFIX and, if defined, GW_CONF_USAGE, GW_CONF_ENV_ALLOWED, GW_CONF_CHECK and GW_CONF_CHECK_FILES. See conf.h; the struct has
  * been generated before.
  */
 #ifndef GW_CONF_USAGE
@@ -11,6 +11,9 @@
 #endif
 #ifndef GW_CONF_CHECK
 #define GW_CONF_CHECK NULL
+#endif
+#ifndef GW_CONF_CHECK_FILES
+#define GW_CONF_CHECK_FILES NULL
 #endif
 
 #define CONF(type_name, field_name, text, flag_bits, doc_text)                                     \
@@ -54,6 +57,7 @@ const gw_conf_table GW_CONF_JOIN(GW_CONF_NAME, _table) = {
     .struct_size = sizeof(GW_CONF_NAME),
     .env_allowed = GW_CONF_JOIN(GW_CONF_NAME, _env_allowed),
     .check = GW_CONF_CHECK,
+    .check_files = GW_CONF_CHECK_FILES,
 };
 
 #undef CONF
@@ -66,3 +70,4 @@ const gw_conf_table GW_CONF_JOIN(GW_CONF_NAME, _table) = {
 #undef GW_CONF_USAGE
 #undef GW_CONF_ENV_ALLOWED
 #undef GW_CONF_CHECK
+#undef GW_CONF_CHECK_FILES

@@ -14,6 +14,13 @@ static void check(const void *conf, gw_conf_errors *errs)
     gw_conf_needs(errs, "key_file", c->key_file, "cert_file", c->cert_file);
 }
 
+static void check_files(const void *conf, gw_conf_errors *errs)
+{
+    const test_conf *c = conf;
+    if (c->list_file && strcmp(c->list_file, "/dev/zero") == 0)
+        gw_conf_wrong(errs, "list_file", "%s is no list", c->list_file);
+}
+
 #define GW_CONF_NAME        test_conf
 #define GW_CONF_DEF         "conf/conf_test.def"
 #define GW_CONF_SERVICE     "relay"
@@ -21,6 +28,7 @@ static void check(const void *conf, gw_conf_errors *errs)
 #define GW_CONF_USAGE       "[spool inspect]"
 #define GW_CONF_ENV_ALLOWED "RELAY_CREDENTIAL_*", "RELAY_URL"
 #define GW_CONF_CHECK       check
+#define GW_CONF_CHECK_FILES check_files
 #include "conf/conf_table.h"
 
 #include "testing/cmocka.h"

@@ -9,8 +9,9 @@
 #define LEASE_MIN_MS        500 /* a statement that is lost is repeated within it */
 
 /* What is wrong with files that can be read; whether they can is asked of every one that is named. */
-static void check_key_files(const relay_conf *c, gw_conf_errors *errs)
+static void check_files(const void *conf, gw_conf_errors *errs)
 {
+    const relay_conf *c = conf;
     gw_auto(gw_rsa_key) key = NULL;
     gw_rsa_key *others[GW_RSA_KEYS_MAX];
     size_t count = 0;
@@ -36,7 +37,6 @@ static void check_sign_in(const relay_conf *c, gw_conf_errors *errs)
                   c->oidc_key_file);
     if (c->oidc_issuer && oidc_issuer_check(c->oidc_issuer, &why) != GW_OK)
         gw_conf_wrong(errs, "oidc_issuer", "%s", why.message);
-    check_key_files(c, errs);
 }
 
 static void check(const void *conf, gw_conf_errors *errs)
@@ -75,4 +75,5 @@ static void check(const void *conf, gw_conf_errors *errs)
 #define GW_CONF_USAGE       "[spool inspect|export|replay DIR]"
 #define GW_CONF_ENV_ALLOWED "RELAY_CREDENTIAL_*", "RELAY_URL", "RELAY_GRPC"
 #define GW_CONF_CHECK       check
+#define GW_CONF_CHECK_FILES check_files
 #include "conf/conf_table.h"

@@ -298,10 +298,14 @@ def test_keys_change_without_a_request_that_fails(stack: Suite) -> None:
     eventually(lambda: asked_with() == second and set(key_ids(stack)) == {first, second}, "the next key signs")
     put(old, public(following).read_text())
     eventually(lambda: key_ids(stack) == [second], "the one before is gone")
-    failures = stack.processes["relay"].events("settings_reload_failed")
+    events = stack.processes["relay"].events
+    before = {name: len(events(name)) for name in ("oidc_key_reload_failed", "settings_reloaded", "settings_reload_failed")}
     put(key, "no key\n")
-    eventually(lambda: len(stack.processes["relay"].events("settings_reload_failed")) > len(failures), "what is no key is named")
+    eventually(lambda: len(events("oidc_key_reload_failed")) > before["oidc_key_reload_failed"], "what is no key is named")
+    assert str(key) in events("oidc_key_reload_failed")[-1]["error.message"]
     assert key_ids(stack) == [second] and asked_with() == second
+    assert len(events("settings_reloaded")) > before["settings_reloaded"], "what else is in a reload waits for no key"
+    assert len(events("settings_reload_failed")) == before["settings_reload_failed"]
     put(key, following.read_text())
 
 

@@ -210,6 +210,22 @@ gw_str gw_arena_int(gw_arena *a, int64_t value)
     return gw_arena_dup(a, gw_str_n(text, gw_int_format(value, text)));
 }
 
+static void wipe(void *arg)
+{
+    const gw_str *text = arg;
+    if (text->len > 0)
+        explicit_bzero((void *)(uintptr_t)text->ptr, text->len);
+}
+
+gw_str gw_arena_join_secret(gw_arena *a, gw_str first, gw_str second)
+{
+    gw_str *text = gw_arena_new_of(a, gw_str);
+    if (!text || !gw_arena_defer(a, wipe, text)) /* empty as yet */
+        return GW_STR_NULL;
+    *text = gw_arena_join(a, first, second);
+    return *text;
+}
+
 gw_str gw_arena_printf(gw_arena *a, const char *format, ...)
 {
     GW_UNINITIALIZED char guess[256]; /* most texts are short: formatted once, then copied */

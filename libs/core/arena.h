@@ -34,6 +34,8 @@ gw_str gw_arena_dup(gw_arena *a, gw_str s); /* the copy is NUL-terminated */
 char *gw_arena_strdup(gw_arena *a, gw_str s); /* the same as a C string */
 gw_str gw_arena_join(gw_arena *a, gw_str first, gw_str second); /* NUL-terminated */
 gw_str gw_arena_int(gw_arena *a, int64_t value); /* decimal, NUL-terminated */
+gw_str gw_arena_join_secret(gw_arena *a, gw_str first,
+                            gw_str second); /* … and wiped when the arena ends or is reset */
 gw_str gw_arena_printf(gw_arena *a, const char *format, ...) GW_PRINTF(2, 3);
 bool gw_arena_defer(gw_arena *a, void (*run)(void *),
                     void *arg); /* false when out of memory: not registered */

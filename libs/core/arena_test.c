@@ -68,6 +68,31 @@ static void strings_are_terminated_copies(void **state)
 
 static char order[8];
 
+static void look(void *arg)
+{
+    const gw_str *text = arg;
+    for (size_t i = 0; i < text->len; i++)
+        assert_int_equal(text->ptr[i], '\0');
+    order[0] = 's';
+}
+
+static void secrets_are_wiped_when_the_arena_ends(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        gw_arena *a = gw_arena_new();
+        gw_str text = GW_STR_NULL;
+        assert_true(gw_arena_defer(a, look, &text)); /* after what is deferred later */
+        text = gw_arena_join_secret(a, GW_STR("Bearer "), GW_STR("sk-1"));
+        assert_string_equal(text.ptr, "Bearer sk-1");
+        order[0] = '\0';
+        if (i)
+            gw_arena_reset(a);
+        gw_arena_free(a);
+        assert_int_equal(order[0], 's');
+    }
+}
+
 static void note(void *arg)
 {
     strncat(order, arg, 1);
@@ -188,6 +213,7 @@ int main(void)
         cmocka_unit_test(sizes_that_overflow_give_null),
         cmocka_unit_test(strings_are_terminated_copies),
         cmocka_unit_test(deferred_calls_run_in_reverse_order),
+        cmocka_unit_test(secrets_are_wiped_when_the_arena_ends),
         cmocka_unit_test(a_deferred_call_may_defer),
         cmocka_unit_test(a_reset_keeps_one_ordinary_block),
         cmocka_unit_test(a_large_allocation_does_not_waste_the_block_in_use),

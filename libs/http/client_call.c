@@ -4,8 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KEPT_HEAD_BYTES ((size_t)16 * 1024) /* a free call does not hold more */
-#define FREE_CALLS_MAX  256
+#define KEPT_HEAD_BYTES   ((size_t)16 * 1024) /* a free call does not hold more */
+#define FREE_CALLS_MAX    256
+#define HEAD_BYTES_BESIDE 80 /* its fixed words, and a length */
 
 /* ---- what a caller may ask ---- */
 
@@ -113,8 +114,17 @@ gw_http_call *gw_http_call_take(gw_http_client *c)
     return call;
 }
 
+/* It has a credential, as a rule, and the memory is used again. */
+static void wipe_head(gw_http_call *call)
+{
+    if (call->head.data)
+        explicit_bzero(call->head.data, call->head.len);
+    gw_buf_clear(&call->head);
+}
+
 void gw_http_call_free(gw_http_call *call)
 {
+    wipe_head(call);
     gw_buf_fini(&call->head);
     free(call->bufs);
     free(call->err);
@@ -131,7 +141,7 @@ void gw_http_call_return(gw_http_call *call)
         gw_http_call_free(call);
         return;
     }
-    gw_buf_clear(&call->head);
+    wipe_head(call);
     gw_list_push_front(&c->free_calls, &call->node);
     c->free_call_count++;
 }
@@ -142,6 +152,14 @@ bool gw_http_method_has_body(const char *method)
 {
     return strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0 ||
            strcmp(method, "PATCH") == 0;
+}
+
+static size_t head_bytes(const gw_http_origin *o, const gw_http_request *r)
+{
+    size_t bytes = strlen(r->method) + r->target.len + strlen(o->authority) + HEAD_BYTES_BESIDE;
+    for (size_t i = 0; i < r->header_count; i++)
+        bytes += r->headers[i].name.len + r->headers[i].value.len + sizeof(": \r\n") - 1;
+    return bytes;
 }
 
 static void append_head(gw_buf *b, const gw_http_origin *o, const gw_http_request *r,
@@ -188,7 +206,8 @@ gw_status gw_http_call_format(gw_http_call *call, const gw_http_origin *o, const
         call->bufs[call->buf_count++] = (uv_buf_t){.base = bytes, .len = r->body[i].len};
         body_bytes += r->body[i].len;
     }
-    gw_buf_clear(&call->head);
+    wipe_head(call);
+    (void)gw_buf_reserve(&call->head, head_bytes(o, r)); /* as it grows it leaves copies behind */
     append_head(&call->head, o, r, body_bytes);
     if (gw_buf_failed(&call->head)) {
         gw_buf_fini(&call->head);
@@ -373,6 +392,7 @@ bool gw_http_release_request(gw_http_call *call)
     bool is_final = call->stage == GW_HTTP_ANSWERING; /* nothing is sent again */
     if (!is_final || !call->request_is_sent || call->has_ended)
         return false;
+    wipe_head(call);
     gw_buf_fini(&call->head);
     call->buf_count = 0;
     return true;

@@ -133,7 +133,9 @@ static void pump_tls(gw_http_conn *conn)
         while (conn->part < call->buf_count && gw_tls_output(conn->tls).len < TLS_BATCH_BYTES) {
             gw_error err = {0};
             size_t len = gather(conn, record);
-            if (gw_tls_write(conn->tls, gw_str_n(record, len), &err) != GW_OK) {
+            gw_status rc = gw_tls_write(conn->tls, gw_str_n(record, len), &err);
+            explicit_bzero(record, len); /* a credential is in the first */
+            if (rc != GW_OK) {
                 gw_http_conn_end(conn, &err);
                 return;
             }

@@ -1,3 +1,4 @@
+#include "http/client_internal.h"
 #include "http/client_test_kit.h"
 
 static const char ok_answer[] =
@@ -39,6 +40,26 @@ static void a_request_goes_out_as_it_should(void **state)
     assert_int_equal(c.status, 200);
     assert_string_equal(c.headers.data, "Content-Type=text/plain|Content-Length=5|");
     assert_string_equal(c.body.data, "hello");
+}
+
+/* Whoever reads freed memory finds no credential of calls that are over. */
+static void the_head_of_a_call_is_wiped_when_it_is_over(void **state)
+{
+    kit *k = *state;
+    kit_auto_call c = {0};
+    gw_header credential = {GW_STR("authorization"), GW_STR("Bearer sk-canary")};
+    gw_http_request r = kit_request(k, "GET");
+    r.headers = &credential;
+    r.header_count = 1;
+    script(k, ok_answer, false);
+    kit_start(k, &c, &r);
+    assert_false(gw_list_is_empty(&k->client->calls));
+    const gw_http_call *call = GW_CONTAINER_OF(k->client->calls.next, gw_http_call, node);
+    assert_true(gw_str_contains(gw_buf_str(&call->head), GW_STR("sk-canary")));
+    kit_run(k);
+    kit_assert_ok(&c);
+    assert_ptr_equal(k->client->free_calls.next, &call->node); /* its memory is kept for the next */
+    assert_false(gw_str_contains(gw_str_n(call->head.data, call->head.cap), GW_STR("sk-canary")));
 }
 
 static const struct answer_case {
@@ -460,6 +481,7 @@ int main(void)
         KIT_TEST_BOTH(origins_do_not_share_connections),
         KIT_TEST_BOTH(a_stale_connection_is_retried_once_on_a_fresh_one),
         KIT_TEST(a_retry_is_not_retried),
+        KIT_TEST(the_head_of_a_call_is_wiped_when_it_is_over),
         KIT_TEST(an_answer_that_began_is_not_retried),
         KIT_TEST(an_idle_connection_that_ends_or_speaks_is_dropped),
         KIT_TEST(an_idle_connection_is_closed_in_time),

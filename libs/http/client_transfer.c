@@ -26,6 +26,8 @@ static void free_transfer(void *arg)
     if (t->is_running)
         gw_curl_job_remove(&t->job);
     return_easy(c, t->job.easy);
+    for (const struct curl_slist *line = t->lines; line; line = line->next)
+        explicit_bzero(line->data, strlen(line->data)); /* a credential is in one, as a rule */
     curl_slist_free_all(t->lines);
     gw_http_transfer_drop_head(t);
     gw_http_origin_release(t->origin);

@@ -220,7 +220,7 @@ static gw_header credential_header(gw_arena *arena, provider_kind kind, gw_str c
     if (kind == PROVIDER_GOOGLE)
         return (gw_header){GW_STR("x-goog-api-key"), credential};
     return (gw_header){GW_STR("authorization"),
-                       gw_arena_join(arena, GW_STR("Bearer "), credential)};
+                       gw_arena_join_secret(arena, GW_STR("Bearer "), credential)};
 }
 
 static bool add_credential(const adapter_job *job, adapter_request *r)

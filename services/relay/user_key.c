@@ -24,7 +24,7 @@ gw_status user_key_open(const key_policy *k, const gw_master_keys *keys, gw_aren
     gw_str text = gw_buf_str(&plain), copy = GW_STR_NULL;
     bool is_usable = text.len > 0 && gw_header_value_is_valid(text);
     if (is_usable)
-        copy = gw_arena_dup(arena, text);
+        copy = gw_arena_join_secret(arena, text, GW_STR(""));
     if (plain.data)
         gw_secret_wipe(plain.data, plain.len);
     if (!is_usable)

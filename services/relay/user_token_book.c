@@ -145,23 +145,13 @@ static bool is_fresh(const token_entry *e, int64_t now_ms)
 
 /* ---- asking ---- */
 
-static void wipe_text(void *arg)
-{
-    const gw_str *text = arg;
-
-    gw_secret_wipe((void *)(uintptr_t)text->ptr, text->len);
-}
-
 static user_token_answer give(const token_entry *e, gw_arena *arena, gw_str *ret)
 {
-    gw_str *copy = gw_arena_new_of(arena, gw_str);
+    gw_str copy = gw_arena_join_secret(arena, gw_buf_str(&e->query.token), GW_STR(""));
 
-    if (!copy)
+    if (!copy.ptr)
         return USER_TOKEN_IS_UNKNOWN;
-    *copy = gw_arena_dup(arena, gw_buf_str(&e->query.token));
-    if (!copy->ptr || !gw_arena_defer(arena, wipe_text, copy))
-        return USER_TOKEN_IS_UNKNOWN;
-    *ret = *copy;
+    *ret = copy;
     return USER_TOKEN_IS_GIVEN;
 }
 

@@ -272,6 +272,12 @@ static void splices_change_nothing_else(void **state)
          {.max_tokens = 50, .endpoint = ENDPOINT_CHAT},
          "{\"max_completion_tokens\":50,"
          "\"model\":\"gpt-4o\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}"},
+        {CHAT(
+             ",\"prediction\":{\"type\":\"content\",\"content\":\"x\"}"), /* OpenAI takes the newer name beside none */
+         {.max_tokens = 50, .endpoint = ENDPOINT_CHAT},
+         "{\"max_tokens\":50,\"model\":\"gpt-4o\",\"messages\":[{\"role\":\"user\",\"content\":"
+         "\"hi\"}],"
+         "\"prediction\":{\"type\":\"content\",\"content\":\"x\"}}"},
         {CHAT(",\"max_completion_tokens\":null"),
          {.max_tokens = 50, .endpoint = ENDPOINT_CHAT},
          CHAT(",\"max_completion_tokens\":50")},

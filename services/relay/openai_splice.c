@@ -88,7 +88,8 @@ static void set_max_tokens(splice_list *l, gw_arena *arena, const openai_body *b
     if (b->max_tokens_at.to > b->max_tokens_at.from ||
         b->max_completion_tokens_at.to > b->max_completion_tokens_at.from || s->is_local)
         return;
-    if (s->endpoint == ENDPOINT_CHAT)
+    /* OpenAI takes no max_completion_tokens beside a prediction; the models that take one know the older name. */
+    if (s->endpoint == ENDPOINT_CHAT && b->prediction_at.to == b->prediction_at.from)
         set_member(l, b->max_completion_tokens_at, "max_completion_tokens", value);
     else
         set_member(l, b->max_tokens_at, "max_tokens", value);

@@ -204,9 +204,11 @@ void relay_request_open_event(relay_request *r)
     e.billing_basis = constant(p ? "estimated" : "unpriced");
     e.cost_nano_usd = p ? price_of(p, &prompt) : 0;
     e.images = r->images;
+    e.service_tier = text_of(r, &e, tier, TIER_MAX);
     r->opened.is_whole = recorder_open_event(r->core->lane, r->slot, &e);
     r->opened.attempts = e.attempts;
     r->opened.cost_nano_usd = e.cost_nano_usd;
+    r->opened.has_tier = tier.len > 0;
 }
 
 int relay_request_status_code(const relay_request *r)
@@ -281,6 +283,7 @@ static bool finish_opened(relay_request *r)
 
     if (!r->opened.is_whole || r->opened.attempts != r->attempts ||
         (r->bill.cost_nano_usd == 0 && r->opened.cost_nano_usd != 0) ||
+        (r->bill.service_tier.len == 0 && r->opened.has_tier) ||
         (r->bill.tokens.images == 0 && r->images != 0))
         return false;
     apirelay__usage__v1__usage_event__init(&rest);

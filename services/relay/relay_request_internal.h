@@ -65,6 +65,7 @@ typedef struct opened_event {
     bool is_whole; /* nothing was cut; false: none was opened */
     int attempts;
     int64_t cost_nano_usd;
+    bool has_tier;
 } opened_event;
 
 /* In the order of the stages that fill it. NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): that order is worth 48 bytes. */

@@ -1,6 +1,8 @@
 /* What of a request is written down, and when: before its caller is told, and of refusals for known keys only. */
 #include "relay_request_answers.h"
 
+#include "price/price_tier.h"
+
 static void a_forwarded_request_stands_with_the_price_of_its_prompt(void **state)
 {
     kit *k = *state;
@@ -53,6 +55,24 @@ static void an_answer_that_was_made_and_cannot_be_handed_on_is_billed(void **sta
         forget_events(k);
         run_until_idle(k);
     }
+}
+
+#define IN_TIER(name) "{\"model\":\"gpt-4o\",\"service_tier\":\"" name "\",\"messages\":[]}"
+
+/* What a crash leaves of it is re-rated by the tier. */
+static void a_forwarded_request_stands_with_the_tier_that_it_asks_for(void **state)
+{
+    kit *k = *state;
+    price_tier tiers[] = {{.name = GW_STR("priority"), .price = k->price}};
+
+    tiers[0].price.prompt_per_million_nano_usd *= 2;
+    k->price.tiers = tiers;
+    k->price.tier_count = 1;
+    ask(k, "good", IN_TIER("priority"), &(script)REPLY(200, PLAIN, JSON));
+    assert_string_equal(k->opened_tier, "priority");
+    assert_string_equal(k->events[0]->service_tier, "priority");
+    ask(k, "good", IN_TIER("default"), &(script)REPLY(200, PLAIN, JSON));
+    assert_string_equal(k->opened_tier, "");
 }
 
 /* A provider that takes any name does not let callers make up as many keys of the sums as they like. */
@@ -274,6 +294,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH(a_forwarded_request_stands_with_the_price_of_its_prompt),
+        WITH(a_forwarded_request_stands_with_the_tier_that_it_asks_for),
         WITH(an_answer_that_was_made_and_cannot_be_handed_on_is_billed),
         WITH(a_made_up_name_that_is_one_too_many_counts_under_its_route),
         WITH(what_a_caller_gets_is_noted_before),

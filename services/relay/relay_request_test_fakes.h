@@ -74,7 +74,7 @@ typedef struct kit {
     int64_t opened_cost; /* of the event that was opened last, and its basis */
     uint8_t opened_event[EVENT_MAX_BYTES];
     size_t opened_len;
-    char opened_basis[16];
+    char opened_basis[16], opened_tier[16];
     int64_t noted_tokens; /* the progress that was noted last */
     int noted_status;
     gw_timer limit;
@@ -190,6 +190,7 @@ bool recorder_open_event(recorder_lane *lane, flight_slot *slot, const usage_eve
     the_kit->opened++;
     the_kit->opened_cost = e->cost_nano_usd;
     (void)snprintf(the_kit->opened_basis, sizeof(the_kit->opened_basis), "%s", e->billing_basis);
+    (void)snprintf(the_kit->opened_tier, sizeof(the_kit->opened_tier), "%s", e->service_tier);
     the_kit->opened_len = event_pack(e, the_kit->opened_event, EVENT_MAX_BYTES);
     return true;
 }

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 from harness.ports import eventually
 from harness.suite import Suite
@@ -89,6 +90,20 @@ def test_a_request_is_billed_by_the_tier_that_answered(
     assert_billed(row, *billed)
     shown = suite.shown(f"/admin/logs?requestId={row['requestId']}")["logs"][0]
     assert shown.get("serviceTier", "") == billed[0]
+
+
+def test_a_request_that_its_relay_did_not_survive_keeps_the_tier_that_it_asked_for(suite: Suite, budget: str) -> None:
+    began = suite.upstream_stats()["requests"]
+    body = {"model": "gpt-4o+slow-100+long-2000", "messages": [{"role": "user", "content": "Hello"}], "stream": True, "service_tier": "priority"}
+    with httpx.stream("POST", suite.relay_url + "/v1/chat/completions", json=body, headers={"Authorization": f"Bearer {budget}"}, timeout=60) as answer:
+        suite.upstream_stats(f"requests={began + 1}")
+        suite.processes["relay"].kill()
+    suite.processes["relay"].start()
+    suite.await_ready("relay")
+    row = suite.row(answer.headers["x-request-id"])
+    assert (row["outcome"], row["billingBasis"], row["serviceTier"]) == ("interrupted", "estimated", "priority")
+    usage = row["usage"]
+    assert usage["costNanoUsd"] == usage["promptTokens"] * 30 + usage["completionTokens"] * 50
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -25,6 +25,27 @@ static const char *callers_name(const openai_body *b, gw_str name)
     return NULL;
 }
 
+/*
+ * What a provider says is wrong with the chat request, by the caller's name; NULL when he has sent nothing of the kind. "messages[4].role"
+ * is another one of his, or none: he is told "messages".
+ */
+static gw_str callers_param(const openai_body *b, gw_str param)
+{
+    static const char *const shared[] = {"model",  "messages",    "tools", "tool_choice",
+                                         "stream", "temperature", "top_p", "max_tokens"};
+    const char *name = callers_name(b, param);
+    size_t len = 0;
+
+    if (name)
+        return gw_str_of(name);
+    while (len < param.len && param.ptr[len] != '[' && param.ptr[len] != '.')
+        len++;
+    for (size_t i = 0; i < GW_ARRAY_LEN(shared); i++)
+        if (gw_str_eq_c(gw_str_slice(param, 0, len), shared[i]))
+            return gw_str_of(shared[i]);
+    return GW_STR_NULL;
+}
+
 /* "messages[4].content" of the chat request is of another message of the caller's. */
 static void find_origin(gw_error *err, const messages_origins *origins)
 {
@@ -223,12 +244,9 @@ static gw_status stream_answer(adapter_stream *s, gw_str json)
 static void map_error(const adapter_job *job, int status, bool is_json, gw_str body,
                       openai_error *ret)
 {
-    const char *name;
-
     adapter_of(job->target->provider->kind)->map_error(job, status, is_json, body, ret);
-    name = callers_name(job->body, ret->param);
-    if (name)
-        ret->param = gw_str_of(name);
+    if (ret->param.ptr)
+        ret->param = callers_param(job->body, ret->param);
 }
 
 /* One a kind: its name is the label of a metric. */

@@ -1,6 +1,9 @@
 /* Whole answers of the other providers as messages, and what streams share with them. */
 #include "chat_request.h"
+#include "chat_writer.h"
 #include "messages_front.h"
+
+#include <stdlib.h>
 
 const char *messages_stop_of(gw_str finish_reason)
 {
@@ -117,22 +120,37 @@ bool messages_are_arguments(gw_str json)
     return is;
 }
 
+char *messages_arguments_of(yyjson_val *function, gw_str *ret, bool *failed)
+{
+    yyjson_val *given = yyjson_obj_get(function, "arguments");
+
+    *ret = chat_string(function, "arguments");
+    return given && !yyjson_is_str(given) && !yyjson_is_null(given)
+               ? chat_json_text(given, ret, failed)
+               : NULL;
+}
+
 /* False when the arguments are none. Those of an answer that was cut are left out. */
 static bool append_call(writing *w, yyjson_val *call, bool was_cut)
 {
     yyjson_val *function = yyjson_obj_get(call, "function");
-    gw_str input = gw_str_trim(chat_string(function, "arguments"));
+    gw_str input;
+    char *owned = messages_arguments_of(function, &input, &w->out.failed);
     bool is_whole = messages_are_arguments(input);
 
-    if (!is_whole && !was_cut)
+    if (!is_whole && !was_cut) {
+        free(owned);
         return false;
+    }
     append_signature(w, call);
     open_block(w, "tool_use");
     append_member(w, ",\"id\":", chat_string(call, "id"));
     append_member(w, ",\"name\":", chat_string(function, "name"));
     gw_buf_append_c(&w->out, ",\"input\":");
+    input = gw_str_trim(input);
     gw_buf_append_str(&w->out, is_whole && input.len > 0 ? input : GW_STR("{}"));
     gw_buf_append_char(&w->out, '}');
+    free(owned);
     return true;
 }
 

@@ -13,6 +13,8 @@
 #include "chat_request.h"
 #include "messages_front.h"
 
+#include <stdlib.h>
+
 /* What a stream keeps between chunks at most. */
 #define KEPT_BYTES_MAX ((size_t)8 * 1024)
 /* Of one call: no request that brings the call back holds more. */
@@ -200,7 +202,7 @@ static void start_call(messages_events *w, yyjson_val *call, gw_str id, int64_t 
 static void write_call(messages_events *w, yyjson_val *call)
 {
     yyjson_val *function = yyjson_obj_get(call, "function");
-    gw_str id = chat_string(call, "id"), arguments = chat_string(function, "arguments");
+    gw_str id = chat_string(call, "id"), arguments;
     int64_t index = yyjson_get_sint(yyjson_obj_get(call, "index"));
     bool is_open =
         w->block == BLOCK_CALL && index == w->call && (id.len == 0 || gw_str_eq(id, w->call_id));
@@ -211,10 +213,12 @@ static void write_call(messages_events *w, yyjson_val *call)
     }
     if (!is_open)
         start_call(w, call, id, index);
-    if (arguments.len == 0)
-        return;
-    keep_arguments(w, arguments);
-    write_delta(w, "input_json_delta", "partial_json", arguments);
+    char *owned = messages_arguments_of(function, &arguments, &w->out.failed);
+    if (arguments.len > 0) {
+        keep_arguments(w, arguments);
+        write_delta(w, "input_json_delta", "partial_json", arguments);
+    }
+    free(owned);
 }
 
 static void write_content(void *arg, bool is_thought, gw_str text)

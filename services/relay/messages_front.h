@@ -63,6 +63,11 @@ const char *messages_stop_of(gw_str finish_reason);
 /* Appends `"usage":{…}`: what the tap was told, else estimates, since the form has no way of not knowing. */
 void messages_append_usage(gw_buf *out, const adapter_stream *s);
 
+/*
+ * A call's arguments as text. Some servers send them as the object that the text should be of. Freed with free(), may be NULL;
+ * *failed is set when out of memory.
+ */
+char *messages_arguments_of(yyjson_val *function, gw_str *ret, bool *failed);
 /* Whether a call's arguments can stand in a message, which has a place for objects only; none are the empty one. */
 bool messages_are_arguments(gw_str json);
 /* Of the others: what the answer fails with. */

@@ -179,8 +179,16 @@ static bool add_content(usage_tap *t, yyjson_val *content)
 static bool add_function(usage_tap *t, yyjson_val *function)
 {
     bool some = add_text(t, yyjson_obj_get(function, "name"));
+    yyjson_val *arguments = yyjson_obj_get(function, "arguments");
 
-    return add_text(t, yyjson_obj_get(function, "arguments")) || some;
+    if (!yyjson_is_obj(arguments))
+        return add_text(t, arguments) || some;
+    size_t len = 0; /* some servers send what the text should be of */
+    char *text = yyjson_val_write(arguments, YYJSON_WRITE_NOFLAG, &len);
+    if (text)
+        usage_tap_text(t, gw_str_n(text, len));
+    free(text);
+    return true;
 }
 
 /* A delta, or a whole message: their members have the same names. */

@@ -52,7 +52,7 @@ void google_usage_note_prompt(const chat_usage *usage, usage_tap *tap);
 
 typedef enum google_part_kind {
     GOOGLE_NOTHING,
-    GOOGLE_TEXT,
+    GOOGLE_TEXT, /* that of code, too */
     GOOGLE_THOUGHT,
     GOOGLE_CALL,
     GOOGLE_MEDIA /* an image, sound or file: nothing of a chat completion could carry it */
@@ -63,11 +63,18 @@ typedef struct google_part {
     gw_str id, name; /* of a call; id made up when the provider gave none */
     yyjson_val *args;
     gw_str extra; /* ",\"extra_content\":{…}" with the thought signature, "" when none */
+    bool has_failed; /* out of memory */
 } google_part;
 /* `number` tells calls without an id apart. Texts live in the job's arena or in the response. */
 google_part google_part_read(const adapter_job *job, yyjson_val *part, int64_t number);
 
 #define GOOGLE_MEDIA_MESSAGE "the model answered with media, which a chat completion cannot carry"
+
+/*
+ * google_code.c: code that the model ran at Google, and what it printed, as blocks of Markdown, as Google's own programs show them; ptr
+ * NULL when the part is neither. Into `arena`; *failed is set when out of memory.
+ */
+gw_str google_code_read(gw_arena *arena, yyjson_val *part, bool *failed);
 
 /* google_stream.c */
 gw_status google_on_event(adapter_stream *s, const gw_sse_event *e);

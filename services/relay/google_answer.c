@@ -147,8 +147,12 @@ google_part google_part_read(const adapter_job *job, yyjson_val *part, int64_t n
     yyjson_val *call = yyjson_obj_get(part, "functionCall");
     google_part p = {.text = chat_string(part, "text"),
                      .extra = extra_of(job, chat_string(part, "thoughtSignature"))};
+    gw_str code = google_code_read(job->arena, part, &p.has_failed);
 
-    if (yyjson_is_obj(call)) {
+    if (code.ptr) {
+        p.kind = GOOGLE_TEXT;
+        p.text = code;
+    } else if (yyjson_is_obj(call)) {
         p.kind = GOOGLE_CALL;
         p.id = chat_string(call, "id");
         p.name = chat_string(call, "name");
@@ -173,6 +177,7 @@ static bool add_part(chat_message *m, adapter_stream *s, yyjson_val *part, int64
     gw_str json;
     char *text;
 
+    m->text.failed |= p.has_failed;
     switch (p.kind) {
     case GOOGLE_TEXT:
         gw_buf_append_str(&m->text, p.text);

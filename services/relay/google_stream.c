@@ -64,6 +64,7 @@ static void write_part(adapter_stream *s, stream *t, int64_t index, yyjson_val *
     candidate *c = &t->candidates[index];
     google_part p = google_part_read(s->job, part, t->calls);
 
+    t->writer.failed |= p.has_failed;
     switch (p.kind) {
     case GOOGLE_CALL:
         write_call(t, index, c->calls++, &p);

@@ -68,7 +68,7 @@ static gw_http_origin *new_origin(gw_http_client *c, const gw_url *url, uint16_t
 
 static gw_http_origin *find_origin(gw_http_client *c, const gw_url *url)
 {
-    char key[260];
+    GW_UNINITIALIZED char key[260];
     uint16_t port = url->port;
     if (port == 0)
         port = url->scheme.len == 5 ? 443 : 80;

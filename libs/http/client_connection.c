@@ -303,7 +303,7 @@ static void drain_tls(gw_http_conn *conn)
 {
     gw_http_client *c = conn->client;
     while (conn->state != GW_HTTP_CONN_CLOSED && !(conn->call && conn->call->paused)) {
-        gw_error err = {0};
+        GW_UNINITIALIZED gw_error err;
         size_t len = 0;
         if (gw_tls_read(conn->tls, c->plain_buffer, sizeof(c->plain_buffer), &len, &err) != GW_OK) {
             gw_http_conn_end(conn, &err);
@@ -338,7 +338,7 @@ void gw_http_conn_handshake(gw_http_conn *conn)
 
 static void take_cipher(gw_http_conn *conn, gw_str bytes)
 {
-    gw_error err = {0};
+    GW_UNINITIALIZED gw_error err;
     if (gw_tls_feed(conn->tls, bytes, &err) != GW_OK)
         gw_http_conn_end(conn, &err);
     else if (conn->state == GW_HTTP_CONN_HANDSHAKING)

@@ -125,13 +125,13 @@ static size_t gather(gw_http_conn *conn, char *record)
 /* Encrypts as the socket takes it, so that a large body is never held twice. */
 static void pump_tls(gw_http_conn *conn)
 {
-    char record[GW_HTTP_RECORD_BYTES];
+    GW_UNINITIALIZED char record[GW_HTTP_RECORD_BYTES];
     gw_http_call *call = conn->state == GW_HTTP_CONN_BUSY ? conn->call : NULL;
     gw_http_conn_flush_tls(conn);
     while (call && !conn->write && !conn->write_failed && conn->part < call->buf_count) {
         call->was_sent = true;
         while (conn->part < call->buf_count && gw_tls_output(conn->tls).len < TLS_BATCH_BYTES) {
-            gw_error err = {0};
+            GW_UNINITIALIZED gw_error err;
             size_t len = gather(conn, record);
             gw_status rc = gw_tls_write(conn->tls, gw_str_n(record, len), &err);
             explicit_bzero(record, len); /* a credential is in the first */

@@ -129,7 +129,7 @@ static void refuse_plain_http(connection *c)
 static void decrypt(connection *c)
 {
     char *plain = c->server->tls->plain;
-    gw_error err;
+    GW_UNINITIALIZED gw_error err;
     size_t len = 1;
     while (len > 0 && c->state < STATE_LINGERING && !c->is_broken) {
         if (gw_tls_read(c->tls, plain, GW_TLS_RECORD_BYTES, &len, &err) != GW_OK) {
@@ -148,7 +148,7 @@ static void decrypt(connection *c)
 
 void connection_take_cipher(connection *c, gw_str bytes)
 {
-    gw_error err;
+    GW_UNINITIALIZED gw_error err;
     bool is_done = c->state != STATE_HANDSHAKING;
     if (!is_done && !c->has_spoken && looks_like_http(bytes)) {
         refuse_plain_http(c);

@@ -142,13 +142,24 @@ static void empty(gw_buf *b)
         gw_buf_clear(b);
 }
 
-gw_status gw_tls_feed(gw_tls *t, gw_str cipher, gw_error *err)
+/* Of what was fed, or of a record that is read in part. To ask OpenSSL for more than there is costs half of a record. */
+static bool has_input(const gw_tls *t)
+{
+    return t->in_used < t->in.len || SSL_pending(t->ssl) > 0;
+}
+
+static void drop_used_input(gw_tls *t)
 {
     if (t->in_used == t->in.len)
         empty(&t->in);
     else
         gw_buf_drop_front(&t->in, t->in_used);
     t->in_used = 0;
+}
+
+gw_status gw_tls_feed(gw_tls *t, gw_str cipher, gw_error *err)
+{
+    drop_used_input(t);
     gw_buf_append_str(&t->in, cipher);
     if (gw_buf_failed(&t->in))
         return gw_fail(err, GW_ERR_NO_MEMORY, "out of memory for TLS input");
@@ -206,8 +217,12 @@ void gw_tls_peer_names(const gw_tls *t, void (*each)(void *arg, gw_str name), vo
 
 gw_status gw_tls_read(gw_tls *t, char *buffer, size_t cap, size_t *ret_len, gw_error *err)
 {
-    ERR_clear_error();
     *ret_len = 0;
+    if (!has_input(t)) {
+        drop_used_input(t);
+        return GW_OK;
+    }
+    ERR_clear_error();
     int n = SSL_read(t->ssl, buffer, (int)GW_MIN(cap, (size_t)INT_MAX));
     if (n > 0) {
         *ret_len = (size_t)n;
@@ -216,10 +231,7 @@ gw_status gw_tls_read(gw_tls *t, char *buffer, size_t cap, size_t *ret_len, gw_e
     int why = SSL_get_error(t->ssl, n);
     if (why != SSL_ERROR_WANT_READ && why != SSL_ERROR_ZERO_RETURN)
         return connection_failed(t, "TLS failed", err);
-    if (t->in_used == t->in.len) {
-        empty(&t->in);
-        t->in_used = 0;
-    }
+    drop_used_input(t);
     return GW_OK;
 }
 

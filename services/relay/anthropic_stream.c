@@ -252,7 +252,7 @@ gw_status anthropic_on_event(adapter_stream *s, const gw_sse_event *e)
 {
     stream *t = stream_of(s);
     yyjson_alc alc;
-    gw_error err;
+    GW_UNINITIALIZED gw_error err;
 
     if (s->done || !e->data.ptr || gw_str_starts_with(e->data, GW_STR("[DONE]")))
         return GW_OK; /* only message_stop ends a message */

@@ -88,7 +88,7 @@ bool json_members_next(json_members *m, json_span *ret_value)
 /* A document's values stand one behind the other, each container before what is in it. */
 bool json_is_too_deep(yyjson_val *v)
 {
-    const yyjson_val *ends[JSON_DEPTH_MAX]; /* of the containers that v is in */
+    GW_UNINITIALIZED const yyjson_val *ends[JSON_DEPTH_MAX]; /* of the containers that v is in */
     size_t depth = 0;
 
     for (yyjson_val *end = v ? unsafe_yyjson_get_next(v) : NULL; v < end; v++) {

@@ -173,7 +173,7 @@ static gw_status open_curl(gw_http_client *c, const gw_http_client_options *o, g
 {
     const gw_cidr *allow = o ? o->allow_cidrs : NULL;
     size_t allow_count = o ? o->allow_cidr_count : 0;
-    gw_status rc = gw_curl_loop_new(c->loop, allow, allow_count, &c->transfers, err);
+    gw_status rc = gw_curl_loop_new(c->loop, allow, allow_count, true, &c->transfers, err);
     if (rc != GW_OK)
         return rc;
     curl_multi_setopt(gw_curl_loop_multi(c->transfers), CURLMOPT_MAXCONNECTS, TRANSFERS_KEPT);

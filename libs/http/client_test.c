@@ -414,6 +414,24 @@ static void an_idle_connection_that_ends_or_speaks_is_dropped(void **state)
     assert_int_equal(k->server.requests, 3);
 }
 
+/* libcurl looks when it wants to use it again. */
+static void an_idle_connection_that_ended_is_not_used_by_libcurl(void **state)
+{
+    kit *k = *state;
+    kit_auto_call a = {0}, b = {0}, c = {0};
+    script(k, ok_answer, false);
+    kit_get(k, &a);
+    kit_get(k, &b);
+    kit_assert_ok(&b);
+    assert_int_equal(k->server.accepted, 1);
+    kit_close(kit_first_peer(k));
+    run_until_peers_are_gone(k);
+    kit_get(k, &c);
+    kit_assert_ok(&c);
+    assert_int_equal(k->server.accepted, 2);
+    assert_int_equal(k->server.requests, 3);
+}
+
 static void an_idle_connection_is_closed_in_time(void **state)
 {
     kit *k = *state;
@@ -484,6 +502,7 @@ int main(void)
         KIT_TEST(the_head_of_a_call_is_wiped_when_it_is_over),
         KIT_TEST(an_answer_that_began_is_not_retried),
         KIT_TEST(an_idle_connection_that_ends_or_speaks_is_dropped),
+        KIT_TEST_CURL(an_idle_connection_that_ended_is_not_used_by_libcurl),
         KIT_TEST(an_idle_connection_is_closed_in_time),
         KIT_TEST_BOTH(a_head_beyond_its_bound_is_refused),
         KIT_TEST_BOTH(empty_header_values_are_kept),

@@ -61,7 +61,7 @@ gw_status gw_connector_new(gw_loop *l, const gw_cidr *allow, size_t allow_count,
     gw_connector *c = calloc(1, sizeof(*c));
     if (!c)
         return gw_fail(err, GW_ERR_NO_MEMORY, "out of memory for a connector");
-    gw_status rc = gw_curl_loop_new(l, allow, allow_count, &c->curl, err);
+    gw_status rc = gw_curl_loop_new(l, allow, allow_count, false, &c->curl, err);
     if (rc != GW_OK) {
         free(c);
         return rc;

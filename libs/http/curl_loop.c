@@ -2,6 +2,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+typedef struct watch watch;
 
 struct gw_curl_loop {
     gw_loop *loop;
@@ -10,18 +13,26 @@ struct gw_curl_loop {
     gw_cidr *allow;
     size_t allow_count;
     size_t watches; /* poll handles not yet closed */
+    bool keeps_sockets;
+    watch **kept; /* by descriptor; grows */
+    size_t kept_cap;
     bool has_refused; /* an address, since libcurl was last asked to go on */
     bool closing;
     void (*closed)(void *arg);
     void *closed_arg;
 };
 
-/* One socket libcurl wants watched. */
-typedef struct watch {
+/*
+ * One socket libcurl wants watched. Between two exchanges of a connection it wants that no more, and the same again a moment later: to
+ * leave the kernel's list and to enter it costs more than the exchange's bytes. So the watch of a kept socket rests until then.
+ */
+struct watch {
     uv_poll_t poll;
     gw_curl_loop *owner;
     curl_socket_t fd;
-} watch;
+    int events; /* that the kernel watches for */
+    bool is_kept, is_resting;
+};
 
 static void act(gw_curl_loop *c, curl_socket_t fd, int events);
 
@@ -31,6 +42,7 @@ static void free_loop(void *arg)
     void (*closed)(void *) = c->closed;
     void *closed_arg = c->closed_arg;
     free(c->allow);
+    free(c->kept);
     free(c);
     if (closed)
         closed(closed_arg);
@@ -49,6 +61,13 @@ static void on_poll(uv_poll_t *h, int status, int events)
 {
     watch *w = h->data;
     int mask = status < 0 ? CURL_CSELECT_ERR : 0;
+    if (status < 0)
+        w->events = 0; /* libuv has stopped it */
+    if (w->is_resting) { /* its end, which libcurl finds by itself before it uses the connection again */
+        uv_poll_stop(h);
+        w->events = 0;
+        return;
+    }
     if (events & UV_READABLE)
         mask |= CURL_CSELECT_IN;
     if (events & UV_WRITABLE)
@@ -69,27 +88,92 @@ static watch *new_watch(gw_curl_loop *c, curl_socket_t fd)
     w->owner = c;
     w->fd = fd;
     c->watches++;
-    curl_multi_assign(c->multi, fd, w);
     return w;
 }
+
+/* At once: the descriptor may be another's before the close callback. */
+static void drop_watch(watch *w)
+{
+    uv_poll_stop(&w->poll);
+    uv_close((uv_handle_t *)&w->poll, on_watch_closed);
+}
+
+static int watch_for(watch *w, int events)
+{
+    if (w->events == events)
+        return 0;
+    int rc = uv_poll_start(&w->poll, events, on_poll);
+    w->events = rc == 0 ? events : 0;
+    return rc;
+}
+
+/* ---- sockets that stay open between exchanges ---- */
+
+static watch *kept_of(const gw_curl_loop *c, curl_socket_t fd)
+{
+    return (size_t)fd < c->kept_cap ? c->kept[fd] : NULL;
+}
+
+static bool make_place(gw_curl_loop *c, curl_socket_t fd)
+{
+    if ((size_t)fd < c->kept_cap)
+        return true;
+    size_t cap = GW_MAX(2 * c->kept_cap, (size_t)fd + 1);
+    watch **grown = realloc(c->kept, cap * sizeof(*grown));
+    if (!grown)
+        return false;
+    memset(grown + c->kept_cap, 0, (cap - c->kept_cap) * sizeof(*grown));
+    c->kept = grown;
+    c->kept_cap = cap;
+    return true;
+}
+
+static bool keep_socket(gw_curl_loop *c, curl_socket_t fd)
+{
+    watch *w = make_place(c, fd) ? new_watch(c, fd) : NULL;
+    if (!w)
+        return false;
+    w->is_kept = w->is_resting = true;
+    c->kept[fd] = w;
+    return true;
+}
+
+static int close_socket(void *arg, curl_socket_t fd)
+{
+    gw_curl_loop *c = arg;
+    watch *w = kept_of(c, fd);
+    if (w) {
+        drop_watch(w);
+        c->kept[fd] = NULL;
+    }
+    return close(fd);
+}
+
+/* ---- what libcurl asks for ---- */
 
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *assigned)
 {
     (void)easy;
     gw_curl_loop *c = arg;
-    watch *w = assigned;
+    watch *w = assigned ? assigned : kept_of(c, fd);
     if (what == CURL_POLL_REMOVE) {
-        if (w) { /* stopped at once: uv_tcp_open() of the same fd may follow before the close callback */
-            uv_poll_stop(&w->poll);
-            uv_close((uv_handle_t *)&w->poll, on_watch_closed);
+        if (w && w->is_kept) {
+            w->is_resting = true;
+        } else if (w) {
+            drop_watch(w);
             curl_multi_assign(c->multi, fd, NULL);
         }
         return 0;
     }
-    if (!w && !(w = new_watch(c, fd)))
-        return -1;
+    if (!w) { /* not made by open_socket(): what a thread that resolves a name wakes libcurl by */
+        w = new_watch(c, fd);
+        if (!w)
+            return -1;
+        curl_multi_assign(c->multi, fd, w);
+    }
+    w->is_resting = false;
     int events = (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
-    return uv_poll_start(&w->poll, events, on_poll) == 0 ? 0 : -1;
+    return watch_for(w, events) == 0 ? 0 : -1;
 }
 
 static int on_timeout(CURLM *multi, long timeout_ms, void *arg)
@@ -145,8 +229,13 @@ static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_so
         return CURL_SOCKET_BAD;
     }
     j->tried = true;
-    return socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK,
-                  address->protocol);
+    curl_socket_t fd = socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK,
+                              address->protocol);
+    if (fd != CURL_SOCKET_BAD && j->loop->keeps_sockets && !keep_socket(j->loop, fd)) {
+        (void)close(fd);
+        return CURL_SOCKET_BAD;
+    }
+    return fd;
 }
 
 static void act(gw_curl_loop *c, curl_socket_t fd, int events)
@@ -169,8 +258,8 @@ static void act(gw_curl_loop *c, curl_socket_t fd, int events)
     }
 }
 
-gw_status gw_curl_loop_new(gw_loop *l, const gw_cidr *allow, size_t allow_count, gw_curl_loop **ret,
-                           gw_error *err)
+gw_status gw_curl_loop_new(gw_loop *l, const gw_cidr *allow, size_t allow_count, bool keeps_sockets,
+                           gw_curl_loop **ret, gw_error *err)
 {
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
         return gw_fail(err, GW_ERR_INTERNAL, "cannot start libcurl");
@@ -186,7 +275,11 @@ gw_status gw_curl_loop_new(gw_loop *l, const gw_cidr *allow, size_t allow_count,
     }
     if (allow_count)
         memcpy(copy, allow, allow_count * sizeof(*copy));
-    *c = (gw_curl_loop){.loop = l, .multi = multi, .allow = copy, .allow_count = allow_count};
+    *c = (gw_curl_loop){.loop = l,
+                        .multi = multi,
+                        .allow = copy,
+                        .allow_count = allow_count,
+                        .keeps_sockets = keeps_sockets};
     gw_timer_init(&c->timer, on_timer, c);
     curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket);
     curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, c);
@@ -225,7 +318,10 @@ bool gw_curl_job_prepare(gw_curl_job *j, gw_curl_loop *c, CURL *easy,
            curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_PRIVATE, j) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, j) == CURLE_OK;
+           curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, j) == CURLE_OK &&
+           (!c->keeps_sockets ||
+            (curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, close_socket) == CURLE_OK &&
+             curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, c) == CURLE_OK));
 }
 
 bool gw_curl_job_start(gw_curl_job *j)

@@ -28,8 +28,9 @@ typedef struct gw_curl_job {
     char refused_text[GW_IP_TEXT_SIZE]; /* the last one that was not */
 } gw_curl_job;
 
+/* `keeps_sockets`: every socket is libcurl's until it closes it, and may serve exchange after exchange. Else jobs may take theirs. */
 GW_CHECK gw_status gw_curl_loop_new(gw_loop *l, const gw_cidr *allow, size_t allow_count,
-                                    gw_curl_loop **ret, gw_error *err);
+                                    bool keeps_sockets, gw_curl_loop **ret, gw_error *err);
 /* Every job is done or removed by now. `closed(arg)` follows from the loop. Not from inside a `done`. */
 void gw_curl_loop_close(gw_curl_loop *c, void (*closed)(void *arg), void *arg);
 

@@ -1,5 +1,5 @@
 /*
- * Secret files: keys that an operator keeps in a file. Not for others than libs/crypto.
+ * Secret files: keys that an operator keeps in a file.
  */
 #pragma once
 

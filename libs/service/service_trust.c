@@ -2,9 +2,9 @@
 #include "service/service_internal.h"
 
 #include "crypto/crypto.h"
+#include "crypto/secret_file.h"
 
-#include <errno.h>
-#include <stdio.h>
+#include <stdlib.h>
 
 #define CURSOR_SECRET_MIN 32
 #define CURSOR_SECRET_MAX 4096
@@ -126,14 +126,16 @@ gw_str gw_service_own_token(const gw_service *s)
 
 static gw_status read_secret(const char *path, gw_buf *ret, gw_error *err)
 {
-    char bytes[CURSOR_SECRET_MAX];
-    FILE *f = fopen(path, "re");
-    if (!f)
-        return gw_fail(err, GW_ERR_IO, "%s: %s", path, strerror(errno));
-    gw_buf_append(ret, bytes, fread(bytes, 1, sizeof(bytes), f));
-    gw_secret_wipe(bytes, sizeof(bytes));
-    (void)fclose(f);
-    return GW_OK;
+    char *bytes = malloc(SECRET_FILE_BYTES_MAX);
+    size_t len = 0;
+    if (!bytes)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the cursor key file");
+    gw_status rc = secret_file_read(path, "cursor key file", bytes, &len, err);
+    if (rc == GW_OK)
+        gw_buf_append(ret, bytes, GW_MIN(len, CURSOR_SECRET_MAX));
+    gw_secret_wipe(bytes, SECRET_FILE_BYTES_MAX);
+    free(bytes);
+    return rc;
 }
 
 gw_status gw_service_cursor_secret(const gw_service *s, const char *cursor_key_file, gw_buf *ret,

@@ -7,7 +7,7 @@
  */
 #pragma once
 
-#include "mongo/mongo.h"
+#include "librechat_db.h"
 
 #define BALANCE_USER_BYTES 12 /* of LibreChat's user, an ObjectId */
 
@@ -22,8 +22,7 @@ typedef struct balance_query balance_query;
 
 /* Embedded in the caller's struct, which stays until `done`, with `user` and `done` set. */
 struct balance_query {
-    gw_mongo_job mongo; /* the store's own, as is the next */
-    balance_store *store;
+    librechat_read read; /* the store's own */
     uint8_t user[BALANCE_USER_BYTES];
     balance_state state; /* the answer, when rc is GW_OK */
     /* Exactly once, on the loop, never inside find(). */

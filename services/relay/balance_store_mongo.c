@@ -6,8 +6,7 @@
 
 typedef struct mongo_store {
     balance_store base;
-    gw_mongo *mongo;
-    char *database;
+    librechat_db db;
 } mongo_store;
 
 /* ---- on a worker ---- */
@@ -46,33 +45,26 @@ gw_status balance_read(gw_db_reader *librechat, const uint8_t user[BALANCE_USER_
     return rc;
 }
 
-static gw_status run_find(gw_mongo_job *j, mongoc_client_t *client, mongoc_database_t *db,
-                          gw_error *err)
+static gw_status run_find(librechat_read *r, gw_db_reader *librechat, gw_error *err)
 {
-    balance_query *q = GW_CONTAINER_OF(j, balance_query, mongo);
-    const mongo_store *s = GW_CONTAINER_OF(q->store, mongo_store, base);
-    gw_db_auto_reader librechat = gw_db_reader_open(client, s->database);
+    balance_query *q = GW_CONTAINER_OF(r, balance_query, read);
 
-    (void)db;
-    if (!librechat)
-        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory to read a balance");
     return balance_read(librechat, q->user, &q->state, err);
 }
 
 /* ---- on the loop ---- */
 
-static void find_done(gw_mongo_job *j, gw_status rc, const gw_error *err)
+static void find_done(librechat_read *r, gw_status rc, const gw_error *err)
 {
-    balance_query *q = GW_CONTAINER_OF(j, balance_query, mongo);
+    balance_query *q = GW_CONTAINER_OF(r, balance_query, read);
 
     q->done(q, rc, err);
 }
 
 static void mongo_find(balance_store *s, balance_query *q)
 {
-    q->store = s;
-    q->mongo = (gw_mongo_job){.run = run_find, .done = find_done};
-    gw_mongo_submit(GW_CONTAINER_OF(s, mongo_store, base)->mongo, &q->mongo);
+    q->read = (librechat_read){.run = run_find, .done = find_done};
+    librechat_read_start(&q->read, &GW_CONTAINER_OF(s, mongo_store, base)->db);
 }
 
 balance_store *balance_store_mongo_new(gw_mongo *m, const char *database)
@@ -82,8 +74,8 @@ balance_store *balance_store_mongo_new(gw_mongo *m, const char *database)
 
     if (!s)
         return NULL;
-    *s = (mongo_store){.base = {&ops}, .mongo = m, .database = gw_str_dup(gw_str_of(database))};
-    if (s->database)
+    s->base.ops = &ops;
+    if (librechat_db_init(&s->db, m, database))
         return &s->base;
     free(s);
     return NULL;
@@ -94,6 +86,6 @@ void balance_store_mongo_free(balance_store *s)
     if (!s)
         return;
     mongo_store *m = GW_CONTAINER_OF(s, mongo_store, base);
-    free(m->database);
+    librechat_db_fini(&m->db);
     free(m);
 }

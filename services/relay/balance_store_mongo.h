@@ -9,8 +9,6 @@
 
 #include "balance_store.h"
 
-#include "mongo/reader.h"
-
 /* `database` is LibreChat's, copied; `m` is borrowed. NULL when out of memory. */
 balance_store *balance_store_mongo_new(gw_mongo *m, const char *database);
 void balance_store_mongo_free(balance_store *s); /* after gw_mongo_free(); NULL is fine */

@@ -7,9 +7,8 @@
  */
 #pragma once
 
+#include "librechat_db.h"
 #include "oidc_signer.h"
-
-#include "mongo/mongo.h"
 
 #define USER_TOKEN_ID_BYTES 12 /* of LibreChat's user, an ObjectId */
 
@@ -26,8 +25,7 @@ typedef struct user_token_query user_token_query;
 
 /* Embedded in the caller's struct, which stays until `done`, with what is the caller's set. */
 struct user_token_query {
-    gw_mongo_job mongo; /* the store's own, as is the next */
-    user_token_store *store;
+    librechat_read read; /* the store's own */
     uint8_t user[USER_TOKEN_ID_BYTES];
     gw_str audience; /* the caller's */
     oidc_signer *signer; /* the caller's, until `done` */

@@ -1,7 +1,5 @@
 #include "user_token_store_mongo.h"
 
-#include "mongo/reader.h"
-
 #include <stdlib.h>
 
 #define USERS       "users"
@@ -9,8 +7,7 @@
 
 typedef struct mongo_store {
     user_token_store base;
-    gw_mongo *mongo;
-    char *database;
+    librechat_db db;
 } mongo_store;
 
 /* ---- on a worker ---- */
@@ -116,33 +113,26 @@ static gw_status find_and_sign(gw_db_reader *librechat, user_token_query *q, gw_
     return rc;
 }
 
-static gw_status run_find(gw_mongo_job *j, mongoc_client_t *client, mongoc_database_t *db,
-                          gw_error *err)
+static gw_status run_find(librechat_read *r, gw_db_reader *librechat, gw_error *err)
 {
-    user_token_query *q = GW_CONTAINER_OF(j, user_token_query, mongo);
-    const mongo_store *s = GW_CONTAINER_OF(q->store, mongo_store, base);
-    gw_db_auto_reader librechat = gw_db_reader_open(client, s->database);
+    user_token_query *q = GW_CONTAINER_OF(r, user_token_query, read);
 
-    (void)db;
-    if (!librechat)
-        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory to read a user");
     return find_and_sign(librechat, q, err);
 }
 
 /* ---- on the loop ---- */
 
-static void find_done(gw_mongo_job *j, gw_status rc, const gw_error *err)
+static void find_done(librechat_read *r, gw_status rc, const gw_error *err)
 {
-    user_token_query *q = GW_CONTAINER_OF(j, user_token_query, mongo);
+    user_token_query *q = GW_CONTAINER_OF(r, user_token_query, read);
 
     q->done(q, rc, err);
 }
 
 static void mongo_find(user_token_store *s, user_token_query *q)
 {
-    q->store = s;
-    q->mongo = (gw_mongo_job){.run = run_find, .done = find_done};
-    gw_mongo_submit(GW_CONTAINER_OF(s, mongo_store, base)->mongo, &q->mongo);
+    q->read = (librechat_read){.run = run_find, .done = find_done};
+    librechat_read_start(&q->read, &GW_CONTAINER_OF(s, mongo_store, base)->db);
 }
 
 user_token_store *user_token_store_mongo_new(gw_mongo *m, const char *database)
@@ -152,8 +142,8 @@ user_token_store *user_token_store_mongo_new(gw_mongo *m, const char *database)
 
     if (!s)
         return NULL;
-    *s = (mongo_store){.base = {&ops}, .mongo = m, .database = gw_str_dup(gw_str_of(database))};
-    if (s->database)
+    s->base.ops = &ops;
+    if (librechat_db_init(&s->db, m, database))
         return &s->base;
     free(s);
     return NULL;
@@ -164,6 +154,6 @@ void user_token_store_mongo_free(user_token_store *s)
     if (!s)
         return;
     mongo_store *m = GW_CONTAINER_OF(s, mongo_store, base);
-    free(m->database);
+    librechat_db_fini(&m->db);
     free(m);
 }

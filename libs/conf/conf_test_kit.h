@@ -33,6 +33,10 @@ static void check_files(const void *conf, gw_conf_errors *errs)
 
 #include "testing/cmocka.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
 #define SECRET_ENV "RELAY_REDIS_PASSWORD=hunter2"
 
 typedef struct loaded {
@@ -65,3 +69,30 @@ static inline void loaded_fini(loaded *l)
 
 #define ARGS(...) ((char *[]){"relay", __VA_ARGS__ __VA_OPT__(, ) NULL})
 #define ENV(...)  ((char *[]){SECRET_ENV, __VA_ARGS__ __VA_OPT__(, ) NULL})
+
+/* A file in the test's own folder; its path lives until the next call. */
+static char folder[] = "/tmp/conf_test_XXXXXX";
+static char path[64];
+
+static inline char *write_file(const char *content, size_t len)
+{
+    (void)snprintf(path, sizeof(path), "%s/file", folder);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_int_equal(fwrite(content, 1, len, f), len);
+    assert_int_equal(fclose(f), 0);
+    return path;
+}
+
+static inline int make_folder(void **state)
+{
+    (void)state;
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static inline int remove_folder(void **state)
+{
+    (void)state;
+    (void)unlink(path);
+    return rmdir(folder);
+}

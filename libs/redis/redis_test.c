@@ -2,23 +2,11 @@
 
 #include "redis/test_server.h"
 
-static void open_redis(world *w, const char *url, int64_t command_timeout_ms, size_t max_pending)
-{
-    gw_auto_buf text = {0};
-    gw_error err = {0};
-    gw_buf_append_c(&text, url ? url : "");
-    gw_redis_options o = options_of(w, &text);
-    o.command_timeout_ms = command_timeout_ms;
-    o.max_pending = max_pending;
-    if (gw_redis_new(w->loop, w->log, &o, &w->redis, &err) != GW_OK)
-        fail_msg("%s", err.message);
-}
-
 static void the_first_command_connects_and_waits_for_it(void **state)
 {
     world *w = *state;
     answer a;
-    open_redis(w, NULL, 0, 0);
+    make_client(w, NULL, 0, 0);
     assert_false(gw_redis_is_up(w->redis));
     call_and_wait(w, w->redis, &a, GW_STR("PING"));
     assert_int_equal(a.rc, GW_OK);
@@ -32,7 +20,7 @@ static void replies_of_each_kind_arrive(void **state)
 {
     world *w = *state;
     answer a;
-    open_redis(w, NULL, 0, 0);
+    make_client(w, NULL, 0, 0);
     call_and_wait(w, w->redis, &a, GW_STR("SET"), GW_STR("k\0\r\n"), GW_STR("v\r\n\0x"));
     assert_string_equal(a.text, "OK");
     call_and_wait(w, w->redis, &a, GW_STR("STRLEN"), GW_STR("k\0\r\n"));
@@ -61,7 +49,7 @@ static void a_long_value_goes_both_ways(void **state)
     char *bytes = malloc(size);
     answer a;
     memset(bytes, 'x', size);
-    open_redis(w, NULL, 0, 0);
+    make_client(w, NULL, 0, 0);
     call_and_wait(w, w->redis, &a, GW_STR("SET"), GW_STR("long"), gw_str_n(bytes, size));
     free(bytes);
     assert_int_equal(a.rc, GW_OK);
@@ -92,7 +80,7 @@ static void commands_of_one_turn_are_answered_in_order(void **state)
 {
     world *w = *state;
     counter c = {0};
-    open_redis(w, NULL, 0, 0);
+    make_client(w, NULL, 0, 0);
     for (int i = 0; i < PIPELINED; i++)
         gw_redis_call(w->redis, on_count, &c, GW_STR("INCR"), GW_STR("n"));
     assert_int_equal(c.calls, 0);
@@ -107,7 +95,7 @@ static void a_database_is_selected(void **state)
     gw_auto_buf url = {0};
     answer a;
     gw_buf_appendf(&url, "redis://127.0.0.1:%u/3", w->port);
-    open_redis(w, url.data, 0, 0);
+    make_client(w, url.data, 0, 0);
     call_and_wait(w, w->redis, &a, GW_STR("CLIENT"), GW_STR("LIST"));
     assert_non_null(strstr(a.text, "db=3"));
 }
@@ -116,7 +104,7 @@ static void without_a_server_commands_fail_and_the_log_says_so_once(void **state
 {
     world *w = *state;
     answer a;
-    open_redis(w, NULL, 0, 0);
+    make_client(w, NULL, 0, 0);
     for (int i = 0; i < 5; i++) {
         call_and_wait(w, w->redis, &a, GW_STR("PING"));
         assert_int_equal(a.rc, GW_ERR_UNAVAILABLE);
@@ -139,7 +127,7 @@ static void a_server_killed_in_flight_fails_the_command_once_and_is_found_again(
     world *w = *state;
     answer a;
     answer blocked = {0};
-    open_redis(w, NULL, 0, 0);
+    make_client(w, NULL, 0, 0);
     call_and_wait(w, w->redis, &a, GW_STR("PING"));
     gw_redis_call(w->redis, on_answer, &blocked, GW_STR("BLPOP"), GW_STR("never"), GW_STR("0"));
     uv_run(gw_loop_uv(w->loop), UV_RUN_NOWAIT);
@@ -164,7 +152,7 @@ static void a_late_reply_is_dropped_and_the_next_command_gets_its_own(void **sta
     world *w = *state;
     answer late;
     answer next;
-    open_redis(w, NULL, 150, 0);
+    make_client(w, NULL, 150, 0);
     call_and_wait(w, w->redis, &next, GW_STR("PING"));
     kill(w->server, SIGSTOP);
     call_and_wait(w, w->redis, &late, GW_STR("ECHO"), GW_STR("late"));
@@ -184,7 +172,7 @@ static void a_server_silent_for_three_timeouts_is_given_up_and_found_again(void 
 {
     world *w = *state;
     answer a;
-    open_redis(w, NULL, 60, 0);
+    make_client(w, NULL, 60, 0);
     call_and_wait(w, w->redis, &a, GW_STR("PING"));
     kill(w->server, SIGSTOP);
     size_t timeouts = 0;
@@ -206,7 +194,7 @@ static void an_idle_connection_is_not_taken_for_a_silent_one(void **state)
     world *w = *state;
     answer a;
     answer idle = {0};
-    open_redis(w, NULL, 40, 0);
+    make_client(w, NULL, 40, 0);
     call_and_wait(w, w->redis, &a, GW_STR("PING"));
     gw_auto_buf other_url = {0};
     gw_redis_options o = options_of(w, &other_url);
@@ -228,7 +216,7 @@ static void more_commands_than_may_be_pending_are_refused(void **state)
     world *w = *state;
     answer fit[3] = {0};
     answer over = {0};
-    open_redis(w, NULL, 0, 3);
+    make_client(w, NULL, 0, 3);
     for (size_t i = 0; i < 3; i++)
         gw_redis_call(w->redis, on_answer, &fit[i], GW_STR("PING"));
     call_and_wait(w, w->redis, &over, GW_STR("PING"));
@@ -246,13 +234,13 @@ static void freeing_cancels_what_is_waiting_sent_or_refused(void **state)
     answer waiting = {0};
     answer sent = {0};
     answer refused = {0};
-    open_redis(w, NULL, 0, 1);
+    make_client(w, NULL, 0, 1);
     gw_redis_call(w->redis, on_answer, &waiting, GW_STR("PING"));
     gw_redis_call(w->redis, on_answer, &refused, GW_STR("PING"));
     gw_redis_free(gw_steal(&w->redis));
     assert_int_equal(waiting.rc, GW_ERR_CANCELLED);
     assert_int_equal(refused.rc, GW_ERR_CANCELLED);
-    open_redis(w, NULL, 0, 0);
+    make_client(w, NULL, 0, 0);
     answer a;
     call_and_wait(w, w->redis, &a, GW_STR("PING"));
     gw_redis_call(w->redis, on_answer, &sent, GW_STR("BLPOP"), GW_STR("never"), GW_STR("0"));
@@ -273,7 +261,7 @@ static void a_wrong_password_is_logged_once_and_never_shown(void **state)
     answer a;
     start_server(w, "correct horse");
     gw_buf_appendf(&url, "redis://:hunter2@127.0.0.1:%u", w->port);
-    open_redis(w, url.data, 0, 0);
+    make_client(w, url.data, 0, 0);
     for (int i = 0; i < 3; i++) {
         call_and_wait(w, w->redis, &a, GW_STR("PING"));
         assert_int_equal(a.rc, GW_ERR_UNAVAILABLE);
@@ -289,7 +277,7 @@ static void no_password_where_one_is_wanted_is_said(void **state)
     world *w = *state;
     answer a;
     start_server(w, "correct horse");
-    open_redis(w, NULL, 0, 0);
+    make_client(w, NULL, 0, 0);
     call_and_wait(w, w->redis, &a, GW_STR("PING"));
     assert_int_equal(a.rc, GW_ERR_UNAVAILABLE);
     assert_int_equal(count_in_log(w, "NOAUTH"), 1);
@@ -304,7 +292,7 @@ static void the_right_password_signs_in_with_and_without_a_user(void **state)
     for (size_t i = 0; i < GW_ARRAY_LEN(users); i++) {
         gw_auto_buf url = {0};
         gw_buf_appendf(&url, "redis://%s:correct%%20horse@localhost:%u/1", users[i], w->port);
-        open_redis(w, url.data, 0, 0);
+        make_client(w, url.data, 0, 0);
         call_and_wait(w, w->redis, &a, GW_STR("PING"));
         assert_int_equal(a.rc, GW_OK);
         gw_redis_free(gw_steal(&w->redis));
@@ -317,7 +305,7 @@ static void a_name_without_an_address_is_unavailable(void **state)
 {
     world *w = *state;
     answer a;
-    open_redis(w, "redis://no-such-host.invalid:6379", 0, 0);
+    make_client(w, "redis://no-such-host.invalid:6379", 0, 0);
     call_and_wait(w, w->redis, &a, GW_STR("PING"));
     assert_true(a.rc == GW_ERR_UNAVAILABLE || a.rc == GW_ERR_DEADLINE_EXCEEDED);
 }
@@ -326,129 +314,11 @@ static void freeing_during_a_look_up_is_safe(void **state)
 {
     world *w = *state;
     answer a = {0};
-    open_redis(w, "redis://no-such-host.invalid:6379", 0, 0);
+    make_client(w, "redis://no-such-host.invalid:6379", 0, 0);
     gw_redis_call(w->redis, on_answer, &a, GW_STR("PING"));
     uv_run(gw_loop_uv(w->loop), UV_RUN_NOWAIT);
     gw_redis_free(gw_steal(&w->redis));
     assert_int_equal(a.calls, 1);
-}
-
-/* ---- scripts ---- */
-
-static void eval_and_wait(world *w, const gw_redis_script *s, answer *a, gw_str key, gw_str value)
-{
-    *a = (answer){0};
-    gw_redis_eval(w->redis, s, on_answer, a, 1, 2, (const gw_str[]){key, value});
-    assert_int_equal(a->calls, 0);
-    assert_true(wait_until(w, is_answered, a));
-}
-
-static void a_script_is_sent_whole_only_when_redis_does_not_know_it(void **state)
-{
-    world *w = *state;
-    answer a;
-    open_redis(w, NULL, 0, 0);
-    gw_auto(gw_redis_script) s = gw_redis_script_new(
-        GW_STR("redis.call('set', KEYS[1], ARGV[1]) return {KEYS[1], redis.call('get', KEYS[1])}"));
-    for (int i = 0; i < 3; i++) {
-        eval_and_wait(w, s, &a, GW_STR("k"), GW_STR("v\r\n"));
-        assert_int_equal(a.rc, GW_OK);
-        assert_string_equal(a.text, "k v\r\n");
-    }
-    call_and_wait(w, w->redis, &a, GW_STR("INFO"), GW_STR("commandstats"));
-    answer stats = {0};
-    gw_auto(gw_redis_script) count =
-        gw_redis_script_new(GW_STR("return tonumber(string.match(redis.call('info', "
-                                   "'commandstats'), 'cmdstat_eval:calls=(%d+)'))"));
-    gw_redis_eval(w->redis, count, on_answer, &stats, 0, 0, NULL);
-    assert_true(wait_until(w, is_answered, &stats));
-    assert_int_equal(stats.integer, 1); /* the counting script's own EVAL is counted when it ends */
-    call_and_wait(w, w->redis, &a, GW_STR("SCRIPT"), GW_STR("FLUSH"));
-    eval_and_wait(w, s, &a, GW_STR("k"), GW_STR("w"));
-    assert_string_equal(a.text, "k w");
-    assert_int_equal(gw_redis_pending(w->redis), 0);
-}
-
-/* Counts its own calls, in a local. */
-static const char call_counter[] =
-    "local calls = 0\n"
-    "local function main(KEYS, ARGV)\n"
-    "  calls = calls + 1\n"
-    "  return { tostring(calls), redis.call('GET', KEYS[1]), ARGV[1] }\n"
-    "end\n";
-
-static void a_function_keeps_its_locals_until_redis_forgets_it_and_is_loaded_again(void **state)
-{
-    world *w = *state;
-    answer a;
-    open_redis(w, NULL, 0, 0);
-    gw_auto(gw_redis_script) f = gw_redis_function_new("counter", gw_str_of(call_counter));
-    call_and_wait(w, w->redis, &a, GW_STR("SET"), GW_STR("k"), GW_STR("v"));
-    for (int i = 1; i <= 3; i++) {
-        char expected[32];
-        snprintf(expected, sizeof(expected), "%d v x\r\n", i);
-        eval_and_wait(w, f, &a, GW_STR("k"), GW_STR("x\r\n"));
-        assert_int_equal(a.rc, GW_OK);
-        assert_string_equal(a.text, expected);
-    }
-    call_and_wait(w, w->redis, &a, GW_STR("FUNCTION"), GW_STR("FLUSH"));
-    eval_and_wait(w, f, &a, GW_STR("k"), GW_STR("x"));
-    assert_string_equal(a.text, "1 v x");
-}
-
-static void functions_of_two_texts_stand_beside_each_other(void **state)
-{
-    world *w = *state;
-    answer a;
-    open_redis(w, NULL, 0, 0);
-    gw_auto(gw_redis_script) old =
-        gw_redis_function_new("f", GW_STR("local function main() return 'old' end"));
-    gw_auto(gw_redis_script) new =
-        gw_redis_function_new("f", GW_STR("local function main() return 'new' end"));
-    for (int i = 0; i < 2; i++) {
-        eval_and_wait(w, old, &a, GW_STR("k"), GW_STR("v"));
-        assert_string_equal(a.text, "old");
-        eval_and_wait(w, new, &a, GW_STR("k"), GW_STR("v"));
-        assert_string_equal(a.text, "new");
-    }
-}
-
-static void a_function_that_cannot_be_loaded_gives_the_reason(void **state)
-{
-    world *w = *state;
-    answer a;
-    open_redis(w, NULL, 0, 0);
-    gw_auto(gw_redis_script) nonsense = gw_redis_function_new("f", GW_STR("this is no Lua"));
-    gw_auto(gw_redis_script) broken = gw_redis_function_new(
-        "f", GW_STR("local function main(KEYS) return redis.call('incr', KEYS[1], 'x') end"));
-    eval_and_wait(w, nonsense, &a, GW_STR("k"), GW_STR("v"));
-    assert_int_equal(a.rc, GW_ERR_INTERNAL);
-    assert_non_null(strstr(a.text, "Error compiling function"));
-    eval_and_wait(w, broken, &a, GW_STR("k"), GW_STR("v"));
-    assert_int_equal(a.rc, GW_ERR_INTERNAL);
-    call_and_wait(w, w->redis, &a, GW_STR("ACL"), GW_STR("SETUSER"), GW_STR("default"),
-                  GW_STR("-function"));
-    call_and_wait(w, w->redis, &a, GW_STR("FUNCTION"), GW_STR("FLUSH"));
-    assert_int_equal(a.rc, GW_ERR_PERMISSION_DENIED);
-    gw_auto(gw_redis_script) other =
-        gw_redis_function_new("f", GW_STR("local function main() return 'x' end"));
-    eval_and_wait(w, other, &a, GW_STR("k"), GW_STR("v"));
-    assert_int_equal(a.rc, GW_ERR_PERMISSION_DENIED);
-}
-
-static void a_script_that_fails_gives_its_error(void **state)
-{
-    world *w = *state;
-    answer a;
-    open_redis(w, NULL, 0, 0);
-    gw_auto(gw_redis_script) broken =
-        gw_redis_script_new(GW_STR("return redis.call('incr', KEYS[1], 'x', 'y')"));
-    gw_auto(gw_redis_script) nonsense = gw_redis_script_new(GW_STR("this is no Lua"));
-    eval_and_wait(w, broken, &a, GW_STR("k"), GW_STR("v"));
-    assert_int_equal(a.rc, GW_ERR_INTERNAL);
-    eval_and_wait(w, nonsense, &a, GW_STR("k"), GW_STR("v"));
-    assert_int_equal(a.rc, GW_ERR_INTERNAL);
-    assert_non_null(strstr(a.text, "compiling"));
 }
 
 /* ---- no memory ---- */
@@ -502,11 +372,6 @@ int main(void)
         WITHOUT_SERVER(the_right_password_signs_in_with_and_without_a_user),
         WITHOUT_SERVER(a_name_without_an_address_is_unavailable),
         WITHOUT_SERVER(freeing_during_a_look_up_is_safe),
-        WITH_SERVER(a_script_is_sent_whole_only_when_redis_does_not_know_it),
-        WITH_SERVER(a_function_keeps_its_locals_until_redis_forgets_it_and_is_loaded_again),
-        WITH_SERVER(functions_of_two_texts_stand_beside_each_other),
-        WITH_SERVER(a_function_that_cannot_be_loaded_gives_the_reason),
-        WITH_SERVER(a_script_that_fails_gives_its_error),
         WITHOUT_SERVER(running_out_of_memory_fails_creation_and_commands_cleanly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -33,21 +33,13 @@ static bool has_a_message(void *arg)
     return ((const listener *)arg)->messages > 0;
 }
 
-static void open_redis(world *w, int64_t command_timeout_ms)
-{
-    gw_auto_buf url = {0};
-    gw_redis_options o = options_of(w, &url);
-    o.command_timeout_ms = command_timeout_ms;
-    assert_int_equal(gw_redis_new(w->loop, w->log, &o, &w->redis, NULL), GW_OK);
-}
-
 static void messages_reach_the_channel_they_were_published_on(void **state)
 {
     world *w = *state;
     listener a = {0};
     listener b = {0};
     answer published;
-    open_redis(w, 2000);
+    make_client(w, NULL, 2000, 0);
     assert_int_equal(gw_redis_subscribe(w->redis, GW_STR("a"), on_message, &a, NULL), GW_OK);
     assert_true(wait_until(w, has_begun, &a));
     assert_int_equal(gw_redis_subscribe(w->redis, GW_STR("b"), on_message, &b, NULL), GW_OK);
@@ -66,7 +58,7 @@ static void a_subscription_begins_anew_after_the_server_was_killed(void **state)
     world *w = *state;
     listener a = {0};
     answer published;
-    open_redis(w, 2000);
+    make_client(w, NULL, 2000, 0);
     assert_int_equal(gw_redis_subscribe(w->redis, GW_STR("a"), on_message, &a, NULL), GW_OK);
     assert_true(wait_until(w, has_begun, &a));
     gw_redis_connect(w->redis);
@@ -85,7 +77,7 @@ static void a_silent_server_is_noticed_by_the_heartbeat(void **state)
 {
     world *w = *state;
     listener a = {0};
-    open_redis(w, 30);
+    make_client(w, NULL, 30, 0);
     assert_int_equal(gw_redis_subscribe(w->redis, GW_STR("a"), on_message, &a, NULL), GW_OK);
     assert_true(wait_until(w, has_begun, &a));
     kill(w->server, SIGSTOP);
@@ -121,7 +113,7 @@ static void what_is_no_message_ends_the_connection(void **state)
         w->script = scripts[i];
         w->script_len = strlen(scripts[i]);
         listen_scripted(w);
-        open_redis(w, 2000);
+        make_client(w, NULL, 2000, 0);
         assert_int_equal(gw_redis_subscribe(w->redis, GW_STR("a"), on_message, &a, NULL), GW_OK);
         assert_true(wait_until(w, is_logged, w));
         assert_int_equal(a.begun + a.messages, 0);

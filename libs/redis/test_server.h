@@ -301,3 +301,17 @@ static inline void listen_scripted(world *w)
     assert_int_equal(uv_tcp_bind(&w->listener, (const struct sockaddr *)&a, 0), 0);
     assert_int_equal(uv_listen((uv_stream_t *)&w->listener, 8, scripted_accept), 0);
 }
+
+/* `url` NULL: of the server; 0: the defaults. */
+static inline void make_client(world *w, const char *url, int64_t command_timeout_ms,
+                               size_t max_pending)
+{
+    gw_auto_buf text = {0};
+    gw_error err = {0};
+    gw_buf_append_c(&text, url ? url : "");
+    gw_redis_options o = options_of(w, &text);
+    o.command_timeout_ms = command_timeout_ms;
+    o.max_pending = max_pending;
+    if (gw_redis_new(w->loop, w->log, &o, &w->redis, &err) != GW_OK)
+        fail_msg("%s", err.message);
+}

@@ -69,6 +69,30 @@ static gw_str member_of(gw_arena *arena, yyjson_val *object, const char *name, g
     return yyjson_is_str(v) ? scrubbed(arena, json_string(v), credential) : GW_STR_NULL;
 }
 
+/* FastAPI's refusal of a body (vLLM and others in Python, Mistral): a row of mistakes, of which the first is told. */
+static void read_detail(upstream_words *w, gw_arena *arena, yyjson_val *detail, gw_str credential)
+{
+    yyjson_val *first = yyjson_arr_get_first(detail), *step;
+    yyjson_arr_iter it = yyjson_arr_iter_with(yyjson_obj_get(first, "loc"));
+    gw_auto_buf path = {0};
+    char number[GW_INT_TEXT_SIZE];
+
+    if (!first)
+        return;
+    w->message = member_of(arena, first, "msg", credential);
+    while ((step = yyjson_arr_iter_next(&it))) {
+        if (yyjson_equals_str(step, "body"))
+            continue;
+        gw_buf_append_c(&path, path.len > 0 ? "." : "");
+        gw_buf_append_str(&path,
+                          yyjson_is_int(step)
+                              ? gw_str_n(number, gw_int_format(yyjson_get_sint(step), number))
+                              : json_string(step));
+    }
+    if (path.len > 0)
+        w->param = scrubbed(arena, gw_buf_str(&path), credential);
+}
+
 /* Every shape seen in the wild (WIRE.md, LIBRECHAT.md §1); what is absent stays NULL. */
 static upstream_words read_words(gw_arena *arena, gw_str json, gw_str credential)
 {
@@ -96,6 +120,11 @@ static upstream_words read_words(gw_arena *arena, gw_str json, gw_str credential
         w.message = member_of(arena, root, "message", credential);
     if (!w.message.ptr && yyjson_is_str(yyjson_obj_get(root, "detail")))
         w.message = member_of(arena, root, "detail", credential);
+    if (!w.message.ptr)
+        read_detail(&w, arena, yyjson_obj_get(root, "detail"), credential);
+    if (!w.message.ptr)
+        read_detail(&w, arena, yyjson_obj_get(yyjson_obj_get(root, "message"), "detail"),
+                    credential);
     yyjson_doc_free(doc);
     return w;
 }
@@ -164,7 +193,8 @@ void openai_error_from_upstream(openai_error *e, gw_arena *arena, gw_str provide
     /* A 404 that is not about a model comes from a wrong base URL: nothing the caller can mend. */
     if (code == GW_ERR_MODEL_NOT_FOUND && !(w.code.ptr || w.type.ptr))
         code = GW_ERR_UPSTREAM_FAILED;
-    if (code == GW_ERR_UPSTREAM_REJECTED && !is_json)
+    /* A proxy says 413 in words of its own, and it is the caller's all the same. */
+    if (code == GW_ERR_UPSTREAM_REJECTED && !is_json && status != 413)
         code = GW_ERR_UPSTREAM_PROTOCOL;
     describe(&err, code, provider, status, w.message);
     openai_error_from(e, &err);

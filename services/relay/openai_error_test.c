@@ -74,6 +74,23 @@ static void upstream_answers_become_what_the_caller_can_act_on(void **state)
         {404, true, "{\"message\":\"Endpoint not found\"}", 502, GW_ERR_UPSTREAM_FAILED, NULL},
         {404, false, "<html>", 502, GW_ERR_UPSTREAM_FAILED, NULL},
         {400, false, "<html>", 502, GW_ERR_UPSTREAM_PROTOCOL, NULL},
+        {413, false, "<html>", 413, GW_ERR_UPSTREAM_REJECTED,
+         "{\"error\":{\"message\":\"the provider p answered "
+         "413\",\"type\":\"invalid_request_error\","
+         "\"param\":null,\"code\":null}}"},
+        {422, true,
+         "{\"detail\":[{\"loc\":[\"body\",\"messages\",0,\"role\"],\"msg\":\"Field required\","
+         "\"type\":\"missing\"}]}",
+         422, GW_ERR_UPSTREAM_REJECTED,
+         "{\"error\":{\"message\":\"Field required\",\"type\":\"invalid_request_error\","
+         "\"param\":\"messages.0.role\",\"code\":null}}"},
+        {422, true,
+         "{\"object\":\"error\",\"message\":{\"detail\":[{\"loc\":[\"body\"],\"msg\":\"no "
+         "sk-secret\"}]},\"type\":\"invalid_request_error\"}",
+         422, GW_ERR_UPSTREAM_REJECTED,
+         "{\"error\":{\"message\":\"no ***\",\"type\":\"invalid_request_error\",\"param\":null,"
+         "\"code\":null}}"},
+        {422, true, "{\"detail\":[7]}", 422, GW_ERR_UPSTREAM_REJECTED, NULL},
         {429, true,
          "{\"error\":{\"message\":\"slow\",\"type\":\"requests\",\"code\":\"rate_limit_exceeded\"}"
          "}",

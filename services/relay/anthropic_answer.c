@@ -85,6 +85,7 @@ void anthropic_usage_read(anthropic_usage *u, yyjson_val *usage, usage_tap *tap)
     anthropic_usage next = *u;
     bool given = read_prompt(usage, &next);
     bool has_output = json_count(usage, "output_tokens", &next.output);
+    gw_str speed = json_string(json_last(usage, "speed"));
 
     given |= read_iterations(usage, &next);
     if (given && next.input + next.cache_read + next.cache_write > 0) {
@@ -95,6 +96,8 @@ void anthropic_usage_read(anthropic_usage *u, yyjson_val *usage, usage_tap *tap)
         u->has_input = true;
     }
     usage_tap_tier(tap, json_string(json_last(usage, "service_tier")));
+    if (speed.len > 0 && !gw_str_eq_c(speed, "standard")) /* fast mode: beside the standard tier */
+        usage_tap_tier(tap, speed);
     u->output = next.output;
     u->has_output |= has_output;
     yyjson_val *details = json_last(usage, "output_tokens_details");

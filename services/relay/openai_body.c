@@ -11,6 +11,7 @@ typedef enum member_type {
     TYPE_POSITIVE,
     TYPE_NOT_NEGATIVE,
     TYPE_TEXT_OR_ARRAY,
+    TYPE_ANY, /* where it is acted on it is looked at */
 } member_type;
 
 #define MEMBERS(X)                                                                                 \
@@ -28,7 +29,10 @@ typedef enum member_type {
     X(input, TYPE_TEXT_OR_ARRAY)                                                                   \
     X(prompt, TYPE_TEXT_OR_ARRAY)                                                                  \
     X(prediction, TYPE_OBJECT)                                                                     \
-    X(service_tier, TYPE_STRING)
+    X(service_tier, TYPE_STRING)                                                                   \
+    X(speed, TYPE_ANY)                                                                             \
+    X(models, TYPE_ANY)                                                                            \
+    X(fallbacks, TYPE_ANY)
 
 typedef enum member {
 #define X(name, type) MEMBER_##name,
@@ -55,6 +59,7 @@ static const char *const type_names[] = {
     "a positive integer",
     "a positive integer",
     "a string or an array",
+    "anything",
 };
 
 typedef struct found_members {
@@ -127,6 +132,8 @@ static bool has_type(yyjson_val *v, member_type type)
         return yyjson_is_uint(v) && yyjson_get_uint(v) <= INT64_MAX;
     case TYPE_TEXT_OR_ARRAY:
         return yyjson_is_str(v) || yyjson_is_arr(v);
+    case TYPE_ANY:
+        return true;
     }
     return false;
 }
@@ -320,6 +327,35 @@ static gw_status count_choices(openai_body *b, relay_endpoint endpoint, const fo
                          "the request asks for more than %d completions", COMPLETIONS_MAX);
 }
 
+/* Anthropic's fast mode has a price of its own, as a tier has. */
+static gw_status take_tier(openai_body *b, relay_endpoint endpoint, const found_members *f,
+                           gw_error *err)
+{
+    yyjson_val *tier = f->value[MEMBER_service_tier], *speed = f->value[MEMBER_speed];
+
+    if (tier)
+        b->service_tier = json_string(tier);
+    if (endpoint != ENDPOINT_MESSAGES || !speed || yyjson_equals_str(speed, "standard"))
+        return GW_OK;
+    if (!yyjson_is_str(speed))
+        return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, "speed", "'speed' must be a string");
+    b->tier_is_speed = true;
+    b->service_tier = json_string(speed);
+    return GW_OK;
+}
+
+/* Of providers that choose among models themselves: OpenRouter and other relays, and Anthropic after a refusal. */
+static void find_other_models(openai_body *b, const found_members *f)
+{
+    static const member lists[] = {MEMBER_models, MEMBER_fallbacks};
+
+    for (size_t i = 0; i < GW_ARRAY_LEN(lists); i++) {
+        yyjson_val *v = f->value[lists[i]];
+        if (v && !(yyjson_is_ctn(v) && yyjson_get_len(v) == 0))
+            b->needs.other_models_field = members[lists[i]].name;
+    }
+}
+
 static gw_status take_members(openai_body *b, relay_endpoint endpoint, const found_members *f,
                               gw_error *err)
 {
@@ -345,8 +381,11 @@ static gw_status take_members(openai_body *b, relay_endpoint endpoint, const fou
         rc = check_stream_options(f->value[MEMBER_stream_options], err);
     if (rc == GW_OK)
         rc = count_choices(b, endpoint, f, err);
+    if (rc == GW_OK)
+        rc = take_tier(b, endpoint, f, err);
     if (rc != GW_OK)
         return rc;
+    find_other_models(b, f);
     b->model_at = f->at[MEMBER_model];
     b->stream_at = f->at[MEMBER_stream];
     b->stream_options_at = f->at[MEMBER_stream_options];
@@ -358,8 +397,6 @@ static gw_status take_members(openai_body *b, relay_endpoint endpoint, const fou
     b->response_format_at = f->at[MEMBER_response_format];
     if (f->value[MEMBER_prediction])
         b->prediction_at = f->at[MEMBER_prediction];
-    if (f->value[MEMBER_service_tier])
-        b->service_tier = json_string(f->value[MEMBER_service_tier]);
     b->stream_given = f->value[MEMBER_stream] != NULL;
     b->stream = endpoint_describe(endpoint)->may_stream && yyjson_is_true(f->value[MEMBER_stream]);
     b->include_usage = b->stream && asks_for_usage(f->value[MEMBER_stream_options]);

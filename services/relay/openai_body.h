@@ -3,8 +3,8 @@
  * names for them, where they have them; messages_body.c knows the rest.
  *
  * Read: model, stream, stream_options, max_tokens, max_completion_tokens, n, best_of, tools,
- * functions, response_format, messages, input, prompt, prediction, service_tier, user. Of all but `user` a second one, or one
- * that differs only in case, is refused: the upstream might read another than we checked and priced.
+ * functions, response_format, messages, input, prompt, prediction, service_tier, models, fallbacks, user, and Anthropic's speed. Of
+ * all but `user` a second one, or one that differs only in case, is refused: the upstream might read another than we checked and priced.
  * Everything else passes unread.
  *
  * Thread: values; everything lives in the arena, `raw` must live as long.
@@ -35,7 +35,8 @@ typedef struct openai_body {
         completions; /* made and billed: best_of for each prompt where that is more; >= choices */
     request_needs needs;
     gw_str user; /* "" when none; Anthropic's metadata.user_id */
-    gw_str service_tier; /* "" when none */
+    gw_str service_tier; /* "" when none; a speed of Anthropic's, which is paid for as a tier is */
+    bool tier_is_speed; /* it was asked for by that */
     /* Of Anthropic's: what the caller said his wish by (output_config.effort, output_format), for errors about it. */
     bool effort_given, output_format_given;
     json_span model_at, stream_at, stream_options_at, max_tokens_at, max_completion_tokens_at,

@@ -122,6 +122,46 @@ static void a_service_tier_outlives_the_json(void **state)
     assert_true(gw_str_eq_c(b.service_tier, ""));
 }
 
+#define MESSAGE(more) "{\"model\":\"m\",\"max_tokens\":1,\"messages\":[]" more "}"
+
+static void a_speed_of_anthropics_is_a_tier(void **state)
+{
+    openai_body b = read_ok(*state, ENDPOINT_MESSAGES,
+                            MESSAGE(",\"speed\":\"fast\",\"service_tier\":\"auto\""));
+    gw_error err;
+
+    assert_true(gw_str_eq_c(b.service_tier, "fast") && b.tier_is_speed);
+    b = read_ok(*state, ENDPOINT_MESSAGES,
+                MESSAGE(",\"speed\":\"standard\",\"service_tier\":\"auto\""));
+    assert_true(gw_str_eq_c(b.service_tier, "auto") && !b.tier_is_speed);
+    b = read_ok(*state, ENDPOINT_CHAT, CHAT(",\"speed\":1.5")); /* nothing of OpenAI's */
+    assert_true(gw_str_eq_c(b.service_tier, "") && !b.tier_is_speed);
+    assert_int_equal(
+        openai_body_read(*state, ENDPOINT_MESSAGES, GW_STR(MESSAGE(",\"speed\":2")), &b, &err),
+        GW_ERR_INVALID_ARGUMENT);
+    assert_int_equal(openai_body_read(*state, ENDPOINT_MESSAGES,
+                                      GW_STR(MESSAGE(",\"speed\":\"standard\",\"Speed\":\"fast\"")),
+                                      &b, &err),
+                     GW_ERR_DUPLICATE_PARAMETER);
+}
+
+static void other_models_are_noticed(void **state)
+{
+    static const struct {
+        const char *json, *field;
+    } cases[] = {
+        {CHAT(",\"models\":[\"a\"]"), "models"},     {CHAT(",\"fallbacks\":[{}]"), "fallbacks"},
+        {CHAT(",\"fallbacks\":\"a\""), "fallbacks"}, {CHAT(",\"models\":[]"), NULL},
+        {CHAT(",\"fallbacks\":null"), NULL},
+    };
+
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        const char *field = read_ok(*state, ENDPOINT_CHAT, cases[i].json).needs.other_models_field;
+        if (!field != !cases[i].field || (field && strcmp(field, cases[i].field) != 0))
+            fail_msg("%s", cases[i].json);
+    }
+}
+
 static void no_output_may_be_asked_for_where_there_is_such_a_thing(void **state)
 {
     openai_body b =
@@ -309,6 +349,8 @@ static void splices_change_nothing_else(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_speed_of_anthropics_is_a_tier, setup, teardown),
+        cmocka_unit_test_setup_teardown(other_models_are_noticed, setup, teardown),
         cmocka_unit_test_setup_teardown(bad_bodies_are_refused_by_name, setup, teardown),
         cmocka_unit_test_setup_teardown(a_service_tier_outlives_the_json, setup, teardown),
         cmocka_unit_test_setup_teardown(no_output_may_be_asked_for_where_there_is_such_a_thing,

@@ -302,10 +302,26 @@ int64_t key_policy_max_tokens(const key_policy *p)
     return allowed->max_tokens;
 }
 
+/* They are neither allowed nor priced by anybody here: routes have several targets for that. */
+static gw_status check_other_models(const key_policy *p, const request_needs *n, gw_error *err)
+{
+    const Apirelay__Auth__V1__KeyPermissions *allowed = p->message->permissions;
+    bool is_bounded = p->has_budget || (allowed && allowed->n_models > 0);
+
+    if (!n->other_models_field || !is_bounded)
+        return GW_OK;
+    return gw_fail_field(err, GW_ERR_UNSUPPORTED_PARAMETER, n->other_models_field,
+                         "'%s' names models beside 'model', which is what this API key's models "
+                         "and budget are checked on",
+                         n->other_models_field);
+}
+
 gw_status key_policy_check_needs(const key_policy *p, const request_needs *n, gw_error *err)
 {
     const Apirelay__Auth__V1__KeyPermissions *allowed = p->message->permissions;
     gw_status rc = check_features(allowed ? allowed->features : NULL, n, err);
+    if (rc == GW_OK)
+        rc = check_other_models(p, n, err);
     if (rc != GW_OK)
         return rc;
     int64_t limit = key_policy_max_tokens(p);

@@ -155,6 +155,30 @@ static void a_missing_feature_is_named(void **state)
     key_policy_unref(p);
 }
 
+static void who_is_bounded_may_not_leave_the_choice_of_models_to_a_provider(void **state)
+{
+    const request_needs asks = {.other_models_field = "fallbacks"};
+    char *models[] = {"claude-*"};
+    Apirelay__Auth__V1__KeyPermissions permissions = APIRELAY__AUTH__V1__KEY_PERMISSIONS__INIT;
+    message m = plain();
+    gw_error err;
+
+    (void)state;
+    m.permissions = &permissions;
+    key_policy *p = policy_of(&m);
+    assert_int_equal(key_policy_check_needs(p, &asks, &err), GW_OK);
+    p->has_budget = true;
+    assert_int_equal(key_policy_check_needs(p, &asks, &err), GW_ERR_UNSUPPORTED_PARAMETER);
+    assert_string_equal(err.field, "fallbacks");
+    assert_int_equal(key_policy_check_needs(p, &(request_needs){0}, &err), GW_OK);
+    key_policy_unref(p);
+    permissions.models = models;
+    permissions.n_models = 1;
+    p = policy_of(&m);
+    assert_int_equal(key_policy_check_needs(p, &asks, &err), GW_ERR_UNSUPPORTED_PARAMETER);
+    key_policy_unref(p);
+}
+
 static void addresses_and_origins_are_held_to_their_lists(void **state)
 {
     (void)state;
@@ -256,6 +280,7 @@ int main(void)
         cmocka_unit_test(half_a_librechat_key_is_no_policy),
         cmocka_unit_test(models_and_endpoints_match_exactly_or_by_glob),
         cmocka_unit_test(a_missing_feature_is_named),
+        cmocka_unit_test(who_is_bounded_may_not_leave_the_choice_of_models_to_a_provider),
         cmocka_unit_test(addresses_and_origins_are_held_to_their_lists),
         cmocka_unit_test(a_policy_that_cannot_be_used_is_refused),
         cmocka_unit_test(a_key_has_limits_when_it_its_client_or_its_owner_has_any),

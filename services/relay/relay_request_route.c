@@ -98,16 +98,18 @@ static gw_status tell_when(relay_request *r, gw_error *err)
 static gw_status tell_why(relay_request *r, const route_view *view, gw_error *err)
 {
     target_state best = route_plan_best(r->route, view);
+    const char *tier_field = r->body.tier_is_speed ? "speed" : "service_tier";
 
     if (best == TARGET_OPEN)
         return tell_when(r, err);
     if (best == TARGET_UNPRICED && lacks_tier_only(r))
         return gw_fail_field(
-            err, GW_ERR_TIER_UNPRICED, "service_tier",
+            err, GW_ERR_TIER_UNPRICED, tier_field,
             "The service tier `%.*s` of the model `%.*s` has no price, and this API key has a "
             "budget (costLimit) that nothing could be counted against: ask an administrator to put "
-            "the tier into the price book, leave out service_tier, or use a key without a budget.",
-            GW_STR_ARG(gw_str_slice(r->body.service_tier, 0, 32)), GW_STR_ARG(r->body.model));
+            "the tier into the price book, leave out %s, or use a key without a budget.",
+            GW_STR_ARG(gw_str_slice(r->body.service_tier, 0, 32)), GW_STR_ARG(r->body.model),
+            tier_field);
     if (best == TARGET_UNPRICED)
         return gw_fail_field(
             err, GW_ERR_MODEL_UNPRICED, "model",

@@ -28,6 +28,7 @@ BOOK = [
     price("gpt-5*", 10, 20, tiers=[tier("priority", 30, 50, appliesUnasked=True)]),
     price("gpt-4.1*", 10, 20),
     price("claude-*", 10, 20, tiers=[tier("priority", 30, 50)]),
+    price("claude-opus-*", 10, 20, tiers=[tier("fast", 60, 120)]),
 ]
 
 
@@ -111,6 +112,34 @@ def test_anthropics_answers_state_their_tier_in_the_usage(suite: Suite, budget: 
     assert_billed(message(suite, budget, "claude-sonnet-4-6", stream=stream, service_tier="standard_only"), "", 10, 20)
     assert_billed(message(suite, budget, "claude-sonnet-4-6+tier-priority", stream=stream), "priority", 30, 50)
     assert_billed(asked(suite, budget, "claude-sonnet-4-6+tier-priority", stream=stream), "priority", 30, 50)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_speed_of_anthropics_is_a_tier(suite: Suite, budget: str, stream: bool) -> None:
+    assert_billed(message(suite, budget, "claude-opus-4-6", stream=stream, speed="fast"), "fast", 60, 120)
+    assert_billed(message(suite, budget, "claude-opus-4-6+speed-standard", stream=stream, speed="fast"), "", 10, 20)
+    assert_billed(message(suite, budget, "claude-opus-4-6", stream=stream, speed="standard"), "", 10, 20)
+    request = {"model": "claude-sonnet-4-6", "max_tokens": 50, "messages": [{"role": "user", "content": "Hi"}], "speed": "fast"}
+    answer = suite.post("/v1/messages", budget, json={**request, "stream": stream})
+    error = answer.json()["error"]
+    assert answer.status_code == 403 and error["details"]["error_code"] == "service_tier_not_priced" and "leave out speed" in error["message"]
+
+
+def test_other_models_are_not_for_keys_that_are_held_to_some(suite: Suite, budget: str) -> None:
+    few = suite.make_key(permissions={"models": ["gpt-*", "claude-*"]})["key"]
+    free = suite.make_key()["key"]
+    for name, model in (("models", "gpt-4o"), ("fallbacks", "gpt-4o")):
+        for key in (budget, few):
+            answer = suite.chat(key, model, **{name: ["gpt-5-pro"]})
+            assert answer.status_code == 400, answer.text
+            assert answer.json()["error"]["code"] == "unsupported_parameter" and answer.json()["error"]["param"] == name
+        assert suite.chat(budget, model, **{name: []}).status_code == 200
+    request = {"model": "claude-opus-4-6", "max_tokens": 50, "messages": [{"role": "user", "content": "Hi"}]}
+    for key in (budget, few):
+        assert suite.post("/v1/messages", key, json={**request, "fallbacks": [{"model": "claude-opus-5"}]}).status_code == 400
+    answer = suite.post("/v1/messages", free, json={**request, "fallbacks": [{"model": "claude-opus-5"}]})
+    assert answer.status_code == 400 and "fallbacks" in answer.text  # the provider's own, to whom it is passed
+    assert suite.upstream_log(of="anthropic")[-1]["path"] == "/v1/messages"
 
 
 @pytest.mark.parametrize(("model", "name"), [("gpt-4.1", "priority"), ("gpt-4o", "scale"), ("gpt-5", "flex")])

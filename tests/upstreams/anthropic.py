@@ -16,6 +16,7 @@ openai.py and these:
     written-<n>     that many tokens were put into the cache
     late-usage      zeros in message_start, the figures in message_delta
     tier-priority   answered in the priority tier
+    speed-standard  answered at that speed though fast was asked for
     no-done         a stream without message_stop
 """
 
@@ -42,7 +43,7 @@ SIGNATURE = "EqQBCgIYAhIM"
 ARGUMENT_PIECE_CHARS = 7
 MEMBERS = {
     "model", "messages", "max_tokens", "system", "stream", "temperature", "top_p", "top_k", "stop_sequences", "metadata",
-    "tools", "tool_choice", "thinking", "output_config", "service_tier", "container", "context_management",
+    "tools", "tool_choice", "thinking", "output_config", "service_tier", "container", "context_management", "speed",
 }
 COUNTED_MEMBERS = {"model", "messages", "system", "tools", "tool_choice", "thinking", "output_config"}
 BLOCKS = {
@@ -184,7 +185,7 @@ def as_chat(body: Json) -> Json:
 # ---- what is answered ----
 
 
-def usage_of(chat: Json, answer: Answer, scenario: Scenario) -> Json:
+def usage_of(body: Json, chat: Json, answer: Answer, scenario: Scenario) -> Json:
     prompt = prompt_tokens(chat["messages"])
     cached = min(scenario.number("cached") or 0, prompt)
     written = min(scenario.number("written") or 0, prompt - cached)
@@ -198,6 +199,7 @@ def usage_of(chat: Json, answer: Answer, scenario: Scenario) -> Json:
         "output_tokens": answer.words + reasoning,
         "output_tokens_details": {"reasoning_tokens": reasoning},
         "service_tier": "priority" if scenario.has("tier-priority") else "standard",
+        **({"speed": "standard" if scenario.has("speed-standard") else "fast"} if body.get("speed") == "fast" else {}),
     }
 
 
@@ -242,7 +244,7 @@ def events_of(body: Json, answer: Answer, usage: Json, scenario: Scenario, id_: 
     first = {name: 0 if late else count for name, count in usage.items() if name.endswith("input_tokens")}
     if not late:
         first["cache_creation"] = usage["cache_creation"]
-    first["service_tier"] = usage["service_tier"]
+    first |= {name: usage[name] for name in ("service_tier", "speed") if name in usage}
     yield event("message_start", message=message_of(body, id_, content=[], stop_reason=None, usage={**first, "output_tokens": 0 if late else 1}))
     for index, block in enumerate(content_of(answer)):
         empty = {"text": "", "thinking": "", "signature": "", "input": {}}
@@ -294,7 +296,7 @@ class Anthropic:
             return
         chat = as_chat(body)
         answer = answer_chat(chat, scenario)
-        usage = usage_of(chat, answer, scenario)
+        usage = usage_of(body, chat, answer, scenario)
         if body.get("stream"):
             await self.player.play_stream(scenario, connection, events_of(body, answer, usage, scenario, id_))
             return

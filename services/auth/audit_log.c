@@ -3,6 +3,7 @@
 #include "message_bson.h"
 #include "messages.h"
 
+#include <pthread.h>
 #include <stdio.h>
 
 #define AUDIT        "audit_log"
@@ -35,7 +36,10 @@ gw_status audit_log_head(const gw_db *d, int64_t *ret_seq, char ret_hash[AUDIT_H
     return GW_OK;
 }
 
-gw_status audit_log_append(const gw_db *d, gw_arena *a, audit_entry *e, gw_error *err)
+/* The workers of a process take turns: of many who look for the same end of the chain all but one would do so in vain. */
+static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
+
+static gw_status append(const gw_db *d, gw_arena *a, audit_entry *e, gw_error *err)
 {
     for (int i = 0; i < APPEND_TRIES; i++) {
         gw_db_auto_bson doc = BSON_INITIALIZER;
@@ -53,6 +57,14 @@ gw_status audit_log_append(const gw_db *d, gw_arena *a, audit_entry *e, gw_error
             return rc;
     }
     return gw_fail(err, GW_ERR_ABORTED, "too many audit entries at once");
+}
+
+gw_status audit_log_append(const gw_db *d, gw_arena *a, audit_entry *e, gw_error *err)
+{
+    pthread_mutex_lock(&turn);
+    gw_status rc = append(d, a, e, err);
+    pthread_mutex_unlock(&turn);
+    return rc;
 }
 
 static void append_filter(bson_t *filter, const audit_filter *f)

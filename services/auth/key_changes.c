@@ -2,7 +2,7 @@
 
 #include <stdio.h>
 
-#define ANNOUNCE_TRIES 50
+#define ANNOUNCE_TRIES 1000 /* each is lost to one who has won it */
 #define LOG            "key_changes"
 #define KEYS           "api_keys"
 #define POLICIES       "limit_policies"

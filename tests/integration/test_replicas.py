@@ -6,13 +6,16 @@ import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 from harness.ports import eventually
+from harness.rpc import RpcClient
 from harness.suite import NO_TLS, Suite
 
 THREADS = 4
+WRITERS = 16
 SETTLED = 40  # calls after which a change has been lived through
 READS = {"auth": "/admin/api-keys", "usage": "/admin/usage", "relay": "/admin/providers"}
 
@@ -84,6 +87,22 @@ def await_share(suite: Suite, name: str) -> None:
     """A replica takes part again."""
     before = answered(suite, name)
     eventually(lambda: answered(suite, name) > before, f"calls to {name}")
+
+
+def test_many_changes_of_one_key_at_two_replicas_all_succeed(stack: Suite) -> None:
+    """Each takes a number, a turn at the key and two at the audit log, all of which the others want, too."""
+    key = stack.make_key()
+    replicas = [stack.grpc_target("auth"), f"127.0.0.2:{stack.port['grpc_auth-2']}"]
+
+    def change(number: int) -> None:
+        with RpcClient(replicas[number % 2], stack.admin_key) as auth:
+            auth.call("apirelay.auth.v1.ApiKeyService/UpdateApiKey", {"id": key["id"], "apiKey": {"name": f"number {number}"}}, timeout=60)
+
+    before = stack.shown("/admin/audit/verify")["headSeq"]
+    with ThreadPoolExecutor(WRITERS) as pool:
+        list(pool.map(change, range(3 * WRITERS)))
+    chain = stack.shown("/admin/audit/verify")
+    assert chain["intact"] and chain["headSeq"] == before + 2 * 3 * WRITERS, chain
 
 
 @pytest.mark.parametrize("service", READS)

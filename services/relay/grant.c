@@ -248,6 +248,7 @@ static void believe_reply(grant *g, const ledger_reply *r, const ledger_timers *
     g->load = r->load;
     g->first = false;
     g->news = *r;
+    g->news_ms = g->asked_ms;
     g->stated = g->asked.spent;
     g->cuts_stated = g->asked.cuts;
     if (r->ready)
@@ -327,7 +328,9 @@ bool grant_is_dirty(const grant *g)
 int64_t grant_wall_ms(const grant *g, int64_t now_ms)
 {
     int64_t start = g->day * LEDGER_DAY_MS;
-    int64_t wall = g->news.now_ms + (now_ms - g->asked_ms);
+    int64_t wall = g->news.now_ms + (now_ms - g->news_ms);
 
+    if (now_ms >= g->lease_until_ms)
+        return wall;
     return GW_MIN(GW_MAX(wall, start), start + LEDGER_DAY_MS - 1);
 }

@@ -37,6 +37,7 @@ typedef struct grant {
     ledger_statement asked;
     int64_t asked_ms, sent_ms; /* for the first and the last time */
     ledger_reply news; /* the last answer with figures */
+    int64_t news_ms; /* when it was asked for */
 } grant;
 
 void grant_init(grant *g, const char *subject, const ledger_limits *limits, int64_t now_ms);
@@ -86,5 +87,5 @@ grant_answer grant_take_reply(grant *g, const ledger_reply *r, const ledger_time
 void grant_note_sweep(grant *g);
 /* Spend or free holds that the store could know of. */
 bool grant_is_dirty(const grant *g);
-/* The store's wall clock now, within the day of the grant. Only after an answer. */
+/* The store's wall clock now, within the day of the grant while there is one: without the store what is let in belongs to no grant. Only after an answer. */
 int64_t grant_wall_ms(const grant *g, int64_t now_ms);

@@ -90,12 +90,14 @@ static void on_closed(grant_entry *e, const ledger_reply *r, int64_t now_ms)
 {
     const ledger_limits limits = e->g.limits;
     const ledger_reply news = r->state == LEDGER_OK ? *r : e->g.news;
+    int64_t news_ms = r->state == LEDGER_OK ? e->g.asked_ms : e->g.news_ms;
     char subject[LEDGER_SUBJECT_SIZE];
 
     grant_book_drop_row(e);
     memcpy(subject, e->g.subject, sizeof(subject));
     grant_init(&e->g, subject, &limits, now_ms);
     e->g.news = news;
+    e->g.news_ms = news_ms;
     if (gw_list_is_empty(&e->waiting))
         e->closed_ms = now_ms;
 }

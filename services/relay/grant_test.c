@@ -186,6 +186,34 @@ static void without_the_store_windows_are_refused_after_the_lease(void **state)
     settle(d, &t, 1);
 }
 
+/* Its position has been closed: there is no day of a grant, but it is known what time the store has. */
+static void without_the_store_what_is_let_in_has_the_time_that_it_would_have(void **state)
+{
+    desk *d = *state;
+    ledger_limits l = {.generation = 1, .per_minute = 6000};
+    const ledger_account other = account_of("k:other", &l);
+    grant_take t;
+
+    for (int i = 0; i < LEDGER_WINDOWS; i++)
+        l.window.of[i] = LEDGER_UNLIMITED;
+    assert_int_equal(take(d, &l, &t), GRANT_CUT);
+    settle(d, &t, 1);
+    pass(d, 2 * timers.sweep_ms);
+    assert_int_equal(d->closed, 1);
+    d->away = true;
+    assert_int_equal(take_from(d, &other, 1, &t), GRANT_WAITS);
+    pass(d, timers.lease_ms + 1000);
+    assert_true(grant_book_is_lost(d->book, d->now));
+    (void)take(d, &l, &t); /* the bucket is empty at first */
+    for (int day = 0; day < 2; day++) {
+        d->now += day * LEDGER_DAY_MS + 1000;
+        assert_int_equal(take(d, &l, &t), GRANT_CUT);
+        assert_in_range(grant_book_mark(&t, d->now).wall_ms, WALL + d->now - NOW - 100,
+                        WALL + d->now - NOW + 100);
+        settle(d, &t, 1);
+    }
+}
+
 static void without_the_store_a_rate_goes_on_from_an_empty_bucket(void **state)
 {
     desk *d = *state;
@@ -316,6 +344,7 @@ int main(void)
         DESK_TEST(who_waits_is_served_by_what_a_request_of_the_same_loop_gives_back),
         DESK_TEST(a_refusal_is_remembered_so_that_a_flood_is_no_flood_of_statements),
         DESK_TEST(without_the_store_windows_are_refused_after_the_lease),
+        DESK_TEST(without_the_store_what_is_let_in_has_the_time_that_it_would_have),
         DESK_TEST(without_the_store_a_rate_goes_on_from_an_empty_bucket),
         DESK_TEST(what_is_given_back_may_not_be_cut_while_the_statement_is_out),
         DESK_TEST(no_more_are_in_flight_than_the_limit_and_each_end_makes_room),

@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-const char *messages_stop_of(gw_str finish_reason)
+const char *messages_stop_of(gw_str finish_reason, bool has_calls)
 {
     static const struct {
         const char *openai, *anthropic;
@@ -19,7 +19,12 @@ const char *messages_stop_of(gw_str finish_reason)
     for (size_t i = 0; i < GW_ARRAY_LEN(reasons); i++)
         if (gw_str_eq_c(finish_reason, reasons[i].openai))
             return reasons[i].anthropic;
-    return "end_turn";
+    return has_calls ? "tool_use" : "end_turn";
+}
+
+bool messages_calls_are_the_callers(const adapter_stream *s)
+{
+    return s->job->target->provider->kind != PROVIDER_LIBRECHAT;
 }
 
 static void append_count(gw_buf *out, const char *before, int64_t n)
@@ -171,13 +176,13 @@ static bool append_content(writing *w, yyjson_val *message, bool was_cut)
 }
 
 /* vLLM says which sequence it stopped at. */
-static void append_stop(writing *w, yyjson_val *choice, gw_str finish)
+static void append_stop(writing *w, yyjson_val *choice, gw_str finish, bool has_calls)
 {
     gw_str sequence = chat_string(choice, "stop_reason");
     bool is_named = gw_str_eq_c(finish, "stop") && sequence.len > 0;
 
     gw_buf_append_c(&w->out, "],\"stop_reason\":\"");
-    gw_buf_append_c(&w->out, is_named ? "stop_sequence" : messages_stop_of(finish));
+    gw_buf_append_c(&w->out, is_named ? "stop_sequence" : messages_stop_of(finish, has_calls));
     gw_buf_append_c(&w->out, "\",\"stop_sequence\":");
     if (is_named)
         gw_buf_append_json(&w->out, sequence);
@@ -201,7 +206,8 @@ static gw_status write_message(adapter_stream *s, yyjson_val *root, writing *w, 
     gw_buf_append_c(&w->out, ",\"content\":[");
     if (!append_content(w, message, gw_str_eq_c(finish, "length")))
         return gw_fail(err, GW_ERR_UPSTREAM_PROTOCOL, MESSAGES_BAD_ARGUMENTS);
-    append_stop(w, choice, finish);
+    bool has_calls = yyjson_arr_size(yyjson_obj_get(message, "tool_calls")) > 0;
+    append_stop(w, choice, finish, has_calls && messages_calls_are_the_callers(s));
     messages_append_usage(&w->out, s);
     gw_buf_append_char(&w->out, '}');
     return GW_OK;

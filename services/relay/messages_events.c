@@ -190,6 +190,7 @@ static void write_signature(messages_events *w, yyjson_val *from)
 
 static void start_call(messages_events *w, yyjson_val *call, gw_str id, int64_t index)
 {
+    w->has_calls = messages_calls_are_the_callers(w->s);
     write_signature(w, call);
     open_block(w, BLOCK_CALL, "tool_use");
     append_member(w, ",\"id\":", id);
@@ -245,7 +246,7 @@ static void write_choice(messages_events *w, yyjson_val *choice)
         write_call(w, call);
     if (finish.len == 0 || w->stop_reason)
         return;
-    w->stop_reason = messages_stop_of(finish);
+    w->stop_reason = messages_stop_of(finish, w->has_calls);
     if (gw_str_eq_c(finish, "stop") && sequence.len > 0) {
         w->stop_reason = "stop_sequence";
         w->stop_sequence = gw_arena_dup(w->s->job->arena, sequence);
@@ -291,7 +292,8 @@ void messages_events_end(messages_events *w)
         fail(w, GW_ERR_UPSTREAM_PROTOCOL, MESSAGES_BAD_ARGUMENTS);
     open_event(w, "message_delta");
     gw_buf_append_c(&w->out, ",\"delta\":{\"stop_reason\":\"");
-    gw_buf_append_c(&w->out, w->stop_reason ? w->stop_reason : "end_turn");
+    gw_buf_append_c(&w->out,
+                    w->stop_reason ? w->stop_reason : messages_stop_of(GW_STR(""), w->has_calls));
     gw_buf_append_c(&w->out, "\",\"stop_sequence\":");
     if (w->stop_sequence.ptr)
         gw_buf_append_json(&w->out, w->stop_sequence);

@@ -58,8 +58,13 @@ GW_CHECK gw_status messages_join_text(messages_turns *t, yyjson_val *content, yy
 
 /* ---- answers ---- */
 
-/* Anthropic's stop reason for a finish reason. */
-const char *messages_stop_of(gw_str finish_reason);
+/*
+ * Anthropic's stop reason for a finish reason. `has_calls`: of tools that the caller is to run; of a model that was told to call one
+ * OpenAI and vLLM say "stop".
+ */
+const char *messages_stop_of(gw_str finish_reason, bool has_calls);
+/* Not LibreChat's, which has run them already. */
+bool messages_calls_are_the_callers(const adapter_stream *s);
 /* Appends `"usage":{…}`: what the tap was told, else estimates, since the form has no way of not knowing. */
 void messages_append_usage(gw_buf *out, const adapter_stream *s);
 
@@ -90,6 +95,7 @@ typedef struct messages_events {
     int64_t call; /* index of the open call in its chunks */
     gw_str call_id;
     gw_buf arguments; /* of the open call, so far */
+    bool has_calls;
     bool has_bad_arguments; /* a call that has ended */
     const char *stop_reason; /* NULL: not told */
     gw_str stop_sequence; /* ptr NULL: none */

@@ -34,6 +34,7 @@ CALLS = 30
 BATCH = 1000
 MODELS = {"gpt-4o": "openai", "gpt-4o-mini": "openai", "claude-sonnet-4-5": "anthropic", "gemini-2.5-flash": "google", "agent_echo": "librechat"}
 CLIENTS = [f"client-{n}" for n in range(20)]
+HOURS = ("api_metrics_hourly", "api_metrics_owners_hourly")
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 # The figures of an hour that its day keeps, in the order of fold.c.
 OF_HOURS = [
@@ -94,6 +95,11 @@ def collection_of(identifier: str) -> str:
     return "api_metrics_total" if identifier.startswith(f"{ALL_KEYS}|") else "api_metrics_owners"
 
 
+def hours_collection_of(identifier: str) -> str:
+    """Of an hour, or of the hours of a day."""
+    return "api_metrics_owners_hourly" if collection_of(identifier) == "api_metrics_owners" else "api_metrics_hourly"
+
+
 def hour_document(identifier: str, sums: Counter[str], dice: random.Random) -> Json:
     date = datetime.fromisoformat(identifier.partition("|")[2] + ":00+00:00")
     return {"_id": identifier, "apiKeyId": subject_of(identifier), "date": date, "dirty": False, "rev": Int64(dice.getrandbits(62)), **nested(sums)}
@@ -146,7 +152,8 @@ class Filling:
             of_hours = hours_of(rows)
             for identifier, sums in of_hours.items():
                 days[identifier.partition("T")[0]][int(identifier[-2:])] = sums
-            self._insert("api_metrics_hourly", (hour_document(i, sums, self.dice) for i, sums in of_hours.items()))
+            for collection in HOURS:
+                self._insert(collection, (hour_document(i, sums, self.dice) for i, sums in of_hours.items() if hours_collection_of(i) == collection))
         else:
             for row in rows:
                 added = figures(row)
@@ -180,12 +187,13 @@ def check_hour(suite: Suite, hour: datetime) -> None:
 
 def check_days(suite: Suite, filling: Filling) -> None:
     """Usage folds yesterday of some keys again, and that of all."""
-    date, hours = filling.today - DAY, suite.mongo()["api_metrics_hourly"]
+    date, db = filling.today - DAY, suite.mongo()
     days = [suite.mongo()["api_metrics"].find_one({"apiKeyId": key, "date": date}) for key in filling.traffic.keys[:3]]
     days += [suite.mongo()[name].find_one({"date": date}) for name in ("api_metrics_total", "api_metrics_owners")]
     for day in days:
-        hours.update_one({"apiKeyId": day["apiKeyId"], "date": {"$gte": date, "$lt": date + DAY}}, {"$set": {"dirty": True, "rev": Int64(1)}})
-    eventually(lambda: not hours.count_documents({"dirty": True}), "the fold", 120)
+        of_day = {"apiKeyId": day["apiKeyId"], "date": {"$gte": date, "$lt": date + DAY}}
+        db[hours_collection_of(day["_id"])].update_one(of_day, {"$set": {"dirty": True, "rev": Int64(1)}})
+    eventually(lambda: not any(db[name].count_documents({"dirty": True}) for name in HOURS), "the fold", 120)
     for old in days:
         new = suite.mongo()[collection_of(old["_id"])].find_one({"_id": old["_id"]})
         was, is_now = ({p: n for p, n in stored(d, "metrics", "hist", "hours", "byHour").items() if p not in DERIVED} for d in (old, new))

@@ -97,27 +97,35 @@ static gw_status write_rows(const spool_db *s, const char *spool_id, const claim
 
 /* ---- hours ---- */
 
-/* Some of the hours that a claim enters. */
+/* Some of the hours that a claim enters, of one collection. */
 typedef struct hour_write {
     const spool_db *s;
+    const char *collection;
     const rollup *added;
     size_t from, to;
     const char *mark;
     int64_t b;
 } hour_write;
 
+static bool stands_there(const hour_write *w, const hour_delta *h)
+{
+    return strcmp(rollup_hours_collection(h->kind), w->collection) == 0;
+}
+
 static gw_status write_some_hours(const hour_write *w, hour_form form, bool upsert, gw_error *err)
 {
     doc_batch batch = {0};
     for (size_t i = w->from; i < w->to; i++) {
         hour_delta *h = rollup_at(w->added, i);
+        if (!stands_there(w, h))
+            continue;
         if (sums_failed(h->sums))
             batch.failed = true;
         doc_batch_update(&batch, hour_filter(h, w->mark, w->b),
                          hour_update(h, form, w->mark, w->b, (int64_t)(gw_random_u64() >> 1)),
                          upsert);
     }
-    return doc_store_write(w->s->store, COLLECTION_HOURS, &batch, NULL, "add to the hours", err);
+    return doc_store_write(w->s->store, w->collection, &batch, NULL, "add to the hours", err);
 }
 
 static gw_status write_in_form(const hour_write *w, hour_form form, gw_error *err)
@@ -129,32 +137,44 @@ static gw_status write_in_form(const hour_write *w, hour_form form, gw_error *er
 }
 
 /* Where a write ends that begins with the hour at `from`. */
-static size_t write_end(const rollup *added, size_t from)
+static size_t write_end(const hour_write *w)
 {
-    size_t end = from;
-    for (size_t paths = 0; end < rollup_count(added) && end - from < HOURS_A_WRITE; end++) {
-        paths += sums_count(rollup_at(added, end)->sums);
-        if (paths > PATHS_A_WRITE && end > from)
+    size_t end = w->from;
+    for (size_t hours = 0, paths = 0; end < rollup_count(w->added) && hours < HOURS_A_WRITE;
+         end++) {
+        const hour_delta *h = rollup_at(w->added, end);
+        if (!stands_there(w, h))
+            continue;
+        paths += sums_count(h->sums);
+        if (paths > PATHS_A_WRITE && hours > 0)
             break;
+        hours++;
     }
     return end;
 }
 
-static gw_status write_hours(const spool_db *s, const char *spool_id, int64_t b,
+static gw_status write_hours(const spool_db *s, const char *collection, const char *mark, int64_t b,
                              const rollup *added, gw_error *err)
 {
-    char mark[HOUR_MARK_SIZE];
+    hour_write w = {.s = s, .collection = collection, .added = added, .mark = mark, .b = b};
     gw_status rc = GW_OK;
-
-    hour_mark(spool_id, mark);
-    for (size_t at = 0, to; at < rollup_count(added) && rc == GW_OK; at = to) {
-        to = write_end(added, at);
-        const hour_write w = {s, added, at, to, mark, b};
+    for (; w.from < rollup_count(added) && rc == GW_OK; w.from = w.to) {
+        w.to = write_end(&w);
         rc = write_in_form(&w, HOUR_FORM_FIT, err);
         if (rc == GW_ERR_INTERNAL) /* refused, as a sum that grows too large is */
             rc = write_in_form(&w, HOUR_FORM_PIPELINE, err);
     }
     return rc;
+}
+
+static gw_status write_all_hours(const spool_db *s, const char *spool_id, int64_t b,
+                                 const rollup *added, gw_error *err)
+{
+    char mark[HOUR_MARK_SIZE];
+    hour_mark(spool_id, mark);
+    gw_status rc = write_hours(s, COLLECTION_HOURS, mark, b, added, err);
+    gw_fault_point("keys.written");
+    return rc == GW_OK ? write_hours(s, COLLECTION_OWNER_HOURS, mark, b, added, err) : rc;
 }
 
 static gw_status note_days(const rollup *added, touched_days *t, gw_error *err)
@@ -178,7 +198,7 @@ gw_status spool_apply(const spool_db *s, const char *id, const claim *c, touched
     gw_status rc = write_rows(s, id, c, added, err);
     gw_fault_point("rows.written");
     if (rc == GW_OK)
-        rc = write_hours(s, id, claim_to(c), added, err);
+        rc = write_all_hours(s, id, claim_to(c), added, err);
     gw_fault_point("hours.written");
     return rc == GW_OK ? note_days(added, touched, err) : rc;
 }

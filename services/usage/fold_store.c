@@ -19,7 +19,7 @@ typedef struct hour_read {
 typedef struct day_read {
     const char *id;
     rollup_kind kind;
-    const char *collection;
+    const char *collection, *hours; /* where it stands, and where they do */
     fold *sums; /* of its hours */
     bool exists;
     int64_t gen; /* as read, before the hours */
@@ -119,7 +119,7 @@ static gw_status read_hours(const spool_db *s, day_read *day, gw_error *err)
     gw_db_auto_bson filter = BSON_INITIALIZER;
     if (!append_hours_of(day->id, &filter)) /* not from us: it has no hours */
         return GW_OK;
-    return doc_store_find(s->store, COLLECTION_HOURS, &filter, NULL, take_hour, day,
+    return doc_store_find(s->store, day->hours, &filter, NULL, take_hour, day,
                           "read the hours of a day", err);
 }
 
@@ -179,7 +179,7 @@ static gw_status clean_hours(const spool_db *s, const day_read *day, gw_error *e
             &batch,
             BCON_NEW("_id", BCON_UTF8(day->dirty[i].id), "rev", BCON_INT64(day->dirty[i].rev)),
             BCON_NEW("$set", "{", "dirty", BCON_BOOL(false), "}"), false);
-    return doc_store_write(s->store, COLLECTION_HOURS, &batch, NULL, "mark hours clean", err);
+    return doc_store_write(s->store, day->hours, &batch, NULL, "mark hours clean", err);
 }
 
 static gw_status fold_day(const spool_db *s, day_read *day, bool *ret_folded, gw_error *err)
@@ -206,13 +206,11 @@ static gw_status fold_day(const spool_db *s, day_read *day, bool *ret_folded, gw
 
 gw_status fold_store_day(const spool_db *s, const char *day_id, fold_outcome *ret, gw_error *err)
 {
-    static const char *const collections[] = {[ROLLUP_KEY] = COLLECTION_DAYS,
-                                              [ROLLUP_ALL_KEYS] = COLLECTION_TOTALS,
-                                              [ROLLUP_OWNERS] = COLLECTION_OWNERS};
-    gw_str rest = gw_str_of(day_id), subject = rest;
-    (void)gw_str_split(&rest, '|', &subject);
-    rollup_kind kind = rollup_kind_of(subject);
-    day_read day = {.id = day_id, .kind = kind, .collection = collections[kind]};
+    rollup_kind kind = rollup_kind_of_id(gw_str_of(day_id));
+    day_read day = {.id = day_id,
+                    .kind = kind,
+                    .collection = rollup_days_collection(kind),
+                    .hours = rollup_hours_collection(kind)};
     *ret = (fold_outcome){0};
     gw_status rc = fold_day(s, &day, &ret->folded, err);
     ret->largest_bytes = day.largest_bytes;
@@ -231,14 +229,21 @@ static gw_status add_day_of(void *arg, const bson_t *hour, gw_error *err)
     return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for a list of days");
 }
 
-gw_status fold_store_find_dirty(const spool_db *s, int64_t limit, touched_days *ret, gw_error *err)
+static gw_status find_dirty(const spool_db *s, const char *collection, int64_t limit,
+                            touched_days *ret, gw_error *err)
 {
     bson_t *filter = BCON_NEW("dirty", BCON_BOOL(true));
     bson_t *opts =
         BCON_NEW("projection", "{", "_id", BCON_INT32(1), "}", "limit", BCON_INT64(limit));
-    gw_status rc = doc_store_find(s->store, COLLECTION_HOURS, filter, opts, add_day_of, ret,
+    gw_status rc = doc_store_find(s->store, collection, filter, opts, add_day_of, ret,
                                   "look for dirty hours", err);
     bson_destroy(opts);
     bson_destroy(filter);
     return rc;
+}
+
+gw_status fold_store_find_dirty(const spool_db *s, int64_t limit, touched_days *ret, gw_error *err)
+{
+    gw_status rc = find_dirty(s, COLLECTION_HOURS, limit, ret, err);
+    return rc == GW_OK ? find_dirty(s, COLLECTION_OWNER_HOURS, limit, ret, err) : rc;
 }

@@ -19,6 +19,6 @@ typedef struct fold_outcome {
 /* `day_id` as of rollup_day_id(). */
 GW_CHECK gw_status fold_store_day(const spool_db *s, const char *day_id, fold_outcome *ret,
                                   gw_error *err);
-/* The days of dirty hours, at most of `limit` hours. */
+/* The days of dirty hours, at most of `limit` hours of keys, and as many of owners. */
 GW_CHECK gw_status fold_store_find_dirty(const spool_db *s, int64_t limit, touched_days *ret,
                                          gw_error *err);

@@ -55,7 +55,8 @@ static bool update_hour(const gw_db *d, hour_delta *h, hour_form form, const cha
 {
     char mark[HOUR_MARK_SIZE];
     hour_mark(spool, mark);
-    mongoc_collection_t *hours = mongoc_database_get_collection(d->database, COLLECTION_HOURS);
+    mongoc_collection_t *hours =
+        mongoc_database_get_collection(d->database, rollup_hours_collection(h->kind));
     bson_t *filter = hour_filter(h, mark, b);
     bson_t *update = hour_update(h, form, mark, b, 4711);
     bson_t *opts = BCON_NEW("upsert", BCON_BOOL(upsert));
@@ -108,7 +109,8 @@ static int64_t read_figure(const gw_db *d, const char *id, const char *path)
     gw_db_auto_doc doc = NULL;
     gw_error err;
     int64_t v = -1;
-    CHECK(gw_db_find_one(d, COLLECTION_HOURS, filter, NULL, &doc, &err) == GW_OK && doc);
+    const char *collection = rollup_hours_collection(rollup_kind_of_id(gw_str_of(id)));
+    CHECK(gw_db_find_one(d, collection, filter, NULL, &doc, &err) == GW_OK && doc);
     (void)gw_bson_int64(doc, path, &v);
     bson_destroy(filter);
     return v;

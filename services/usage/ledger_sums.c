@@ -53,52 +53,60 @@ static int64_t month_start_ms(int64_t day_ms)
     return day_ms - (gw_date_of_ms(day_ms).day - 1) * GW_MS_PER_DAY;
 }
 
-/* Its part, and where it stood with rows of SUMS_FORMAT_FIRST. */
-static void append_owner_subjects(bson_t *filter, gw_str name)
+/* Of the subject's month until the end of the day. `filter` names its documents. */
+static gw_status add_hours(const gw_db *d, const char *collection, bson_t *filter, adding *a,
+                           gw_error *err)
 {
-    char part[OWNER_SUBJECT_SIZE];
-    owner_part_of(name, part);
-    bson_t *in = BCON_NEW("$in", "[", BCON_UTF8(ALL_KEYS), BCON_UTF8(part), "]");
-    (void)BSON_APPEND_DOCUMENT(filter, "apiKeyId", in);
-    bson_destroy(in);
+    gw_db_auto_bson opts = BSON_INITIALIZER;
+    bson_t part;
+    BSON_APPEND_DOCUMENT_BEGIN(filter, "date", &part);
+    BSON_APPEND_DATE_TIME(&part, "$gte", month_start_ms(a->day_ms));
+    BSON_APPEND_DATE_TIME(&part, "$lt", a->day_ms + GW_MS_PER_DAY);
+    bson_append_document_end(filter, &part);
+    BSON_APPEND_DOCUMENT_BEGIN(&opts, "projection", &part);
+    BSON_APPEND_INT32(&part, "date", 1);
+    BSON_APPEND_INT32(&part, a->path.ptr, 1);
+    bson_append_document_end(&opts, &part);
+    return gw_db_find(d, collection, filter, &opts, add_hour, a, err);
 }
 
-static void append_subject(const ledger_subject *s, bson_t *filter, gw_buf *path)
+static gw_status add_key(const gw_db *d, const gw_object_id *key, adding *a, gw_error *err)
 {
-    char hex[GW_OBJECT_ID_HEX_SIZE];
-    if (s->kind == LEDGER_KEY) {
-        gw_bson_append_oid(filter, "apiKeyId", &s->id);
-        gw_buf_append_c(path, "ledger.k");
-        return;
-    }
-    gw_object_id_format(&s->id, hex);
-    gw_str name = s->kind == LEDGER_CLIENT ? s->client : gw_str_of(hex);
-    append_owner_subjects(filter, name);
-    gw_buf_append_c(path, s->kind == LEDGER_CLIENT ? "ledger.c." : "ledger.o.");
-    gw_bson_key_escape(path, name);
+    gw_db_auto_bson filter = BSON_INITIALIZER;
+    gw_bson_append_oid(&filter, "apiKeyId", key);
+    return add_hours(d, COLLECTION_HOURS, &filter, a, err);
+}
+
+/* `name`: of a client or an owner. */
+static gw_status add_owner(const gw_db *d, gw_str name, adding *a, gw_error *err)
+{
+    gw_db_auto_bson of_all = BSON_INITIALIZER, of_part = BSON_INITIALIZER;
+    char part[OWNER_SUBJECT_SIZE];
+    owner_part_of(name, part);
+    BSON_APPEND_UTF8(&of_all, "apiKeyId", ALL_KEYS);
+    BSON_APPEND_UTF8(&of_part, "apiKeyId", part);
+    gw_status rc = add_hours(d, COLLECTION_HOURS, &of_all, a, err);
+    return rc == GW_OK ? add_hours(d, COLLECTION_OWNER_HOURS, &of_part, a, err) : rc;
 }
 
 gw_status ledger_sums_read(const gw_db *d, const ledger_subject *s, int64_t load_id, int64_t day,
                            ledger_amounts *ret, gw_error *err)
 {
-    gw_db_auto_bson filter = BSON_INITIALIZER, opts = BSON_INITIALIZER;
+    static const char *const maps[] = {
+        [LEDGER_KEY] = "ledger.k", [LEDGER_CLIENT] = "ledger.c.", [LEDGER_OWNER] = "ledger.o."};
     gw_auto_buf path = {0};
-    bson_t part;
+    char hex[GW_OBJECT_ID_HEX_SIZE];
     ledger_amounts sum = {0};
-    int64_t day_ms = day * GW_MS_PER_DAY;
-    append_subject(s, &filter, &path);
+    gw_object_id_format(&s->id, hex);
+    gw_str name = s->kind == LEDGER_CLIENT ? s->client : gw_str_of(hex);
+    gw_buf_append_c(&path, maps[s->kind]);
+    if (s->kind != LEDGER_KEY)
+        gw_bson_key_escape(&path, name);
     if (gw_buf_failed(&path))
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for a ledger's name");
-    BSON_APPEND_DOCUMENT_BEGIN(&filter, "date", &part);
-    BSON_APPEND_DATE_TIME(&part, "$gte", month_start_ms(day_ms));
-    BSON_APPEND_DATE_TIME(&part, "$lt", day_ms + GW_MS_PER_DAY);
-    bson_append_document_end(&filter, &part);
-    BSON_APPEND_DOCUMENT_BEGIN(&opts, "projection", &part);
-    BSON_APPEND_INT32(&part, "date", 1);
-    BSON_APPEND_INT32(&part, path.data, 1);
-    bson_append_document_end(&opts, &part);
-    adding a = {gw_buf_str(&path), load_id, day_ms, &sum};
-    gw_status rc = gw_db_find(d, COLLECTION_HOURS, &filter, &opts, add_hour, &a, err);
+    adding a = {gw_buf_str(&path), load_id, day * GW_MS_PER_DAY, &sum};
+    gw_status rc =
+        s->kind == LEDGER_KEY ? add_key(d, &s->id, &a, err) : add_owner(d, name, &a, err);
     if (rc == GW_OK)
         *ret = sum;
     return rc;

@@ -2,7 +2,7 @@
  * Ledger sums: what a subject has used in a day and its month, from the hours' `ledger` (rollup.h), without one load id.
  *
  * A key's sums stand in its own hours; a client's and an owner's in those of its part (owner_parts.h), one document an hour however many
- * keys it has.
+ * keys it has, and where rows of SUMS_FORMAT_FIRST were summed up (rollup.h).
  *
  * Thread: on a worker.
  */

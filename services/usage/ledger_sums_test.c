@@ -15,11 +15,12 @@ typedef struct world {
     doc_store_mongo store;
     spool_db s;
     int64_t n;
+    int sums_format; /* of the next claims */
 } world;
 
 static world begin(const gw_db *d)
 {
-    world w = {.d = d};
+    world w = {.d = d, .sums_format = SUMS_FORMAT};
     w.s = (spool_db){.now_ms = TEST_NOW_MS};
     return w;
 }
@@ -49,6 +50,7 @@ static void use(world *w, int64_t ago_ms, int64_t load_id, const char *outcome, 
     t.e.outcome = (char *)(uintptr_t)outcome;
     CHECK(event_queue_push(&q, test_event_pack(&t, &packed)));
     CHECK(claim_take(&q, &c, NULL) == GW_OK);
+    c.sums_format = w->sums_format;
     CHECK(spool_claim(&w->s, SPOOL, &c, w->n, &matched, NULL) == GW_OK);
     CHECK(matched);
     if (!leave) {
@@ -103,6 +105,27 @@ static void sum_up(const gw_db *d)
 static void a_subject_is_told_what_it_used_without_its_load_id(void **state)
 {
     with_mongo(state, sum_up);
+}
+
+/* An upgrade within the hour, and within a build-up. */
+static void sum_up_across_an_upgrade(const gw_db *d)
+{
+    world w = begin(d);
+    w.sums_format = SUMS_FORMAT_FIRST;
+    make_known(&w);
+    use(&w, 0, 0, "complete", false);
+    use(&w, 0, 9, "complete", false);
+    use(&w, 3 * GW_MS_PER_DAY, 0, "complete", false);
+    w.sums_format = SUMS_FORMAT;
+    use(&w, 0, 9, "complete", false);
+    use(&w, 0, 0, "complete", false);
+    expect(&w, 9, DAY, 2, 3);
+    expect(&w, 10, DAY, 4, 5);
+}
+
+static void sums_of_an_older_version_and_of_this_one_are_added(void **state)
+{
+    with_mongo(state, sum_up_across_an_upgrade);
 }
 
 /* ---- the barrier ---- */
@@ -187,6 +210,7 @@ int main(void)
 #define MONGO_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         MONGO_TEST(a_subject_is_told_what_it_used_without_its_load_id),
+        MONGO_TEST(sums_of_an_older_version_and_of_this_one_are_added),
         MONGO_TEST(a_barrier_passes_when_what_was_told_after_it_is_applied),
         MONGO_TEST(a_relay_that_leaves_is_not_waited_for),
         MONGO_TEST(events_of_half_a_day_are_seen),

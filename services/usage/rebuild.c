@@ -103,6 +103,11 @@ static gw_status note_found(void *arg, const bson_t *doc, gw_error *err)
     return GW_OK;
 }
 
+static const char *collection_of(const char *hour_id)
+{
+    return rollup_hours_collection(rollup_kind_of_id(gw_str_of(hour_id)));
+}
+
 /* A claim that came between the documents and their rows makes a difference that is none. */
 static gw_status is_as_read(const hour_read *r, const char *id, const hour_doc *h, bool *ret,
                             gw_error *err)
@@ -112,7 +117,7 @@ static gw_status is_as_read(const hour_read *r, const char *id, const hour_doc *
     (void)BSON_APPEND_UTF8(&filter, "_id", id);
     if (h->doc)
         (void)BSON_APPEND_INT64(&filter, "rev", h->rev);
-    gw_status rc = doc_store_find(r->s->store, COLLECTION_HOURS, &filter, NULL, note_found, &found,
+    gw_status rc = doc_store_find(r->s->store, collection_of(id), &filter, NULL, note_found, &found,
                                   "look at an hour again", err);
     *ret = found == (h->doc != NULL);
     return rc;
@@ -154,7 +159,7 @@ static gw_status insert_hour(hour_read *r, const char *id, const hour_doc *h, bo
     hour_append_names(d, h->delta);
     append_sections(d, h->computed);
     (void)BSON_APPEND_DOCUMENT(d, "m", &r->marks);
-    gw_status rc = doc_store_insert(r->s->store, COLLECTION_HOURS, d, "make an hour again", err);
+    gw_status rc = doc_store_insert(r->s->store, collection_of(id), d, "make an hour again", err);
     *ret_written = rc == GW_OK;
     return rc == GW_ERR_ALREADY_EXISTS ? GW_OK : rc;
 }
@@ -168,7 +173,7 @@ static gw_status update_hour(hour_read *r, const char *id, const hour_doc *h, bo
     (void)BSON_APPEND_DOCUMENT_BEGIN(update, "$set", &set);
     append_sections(&set, h->computed);
     (void)bson_append_document_end(update, &set);
-    return doc_store_update(r->s->store, COLLECTION_HOURS, filter, update, ret_written,
+    return doc_store_update(r->s->store, collection_of(id), filter, update, ret_written,
                             "make an hour again", err);
 }
 

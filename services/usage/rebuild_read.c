@@ -49,11 +49,11 @@ static gw_status take_hour(void *arg, const bson_t *doc, gw_error *err)
     return GW_OK;
 }
 
-static gw_status read_hours(hour_read *r, gw_error *err)
+static gw_status read_hours(hour_read *r, const char *collection, gw_error *err)
 {
     gw_db_auto_bson filter = BSON_INITIALIZER;
     (void)BSON_APPEND_DATE_TIME(&filter, "date", r->hour_ms);
-    return doc_store_find(r->s->store, COLLECTION_HOURS, &filter, NULL, take_hour, r,
+    return doc_store_find(r->s->store, collection, &filter, NULL, take_hour, r,
                           "read the documents of an hour", err);
 }
 
@@ -173,7 +173,9 @@ static gw_status read_spools(hour_read *r, gw_error *err)
 
 gw_status hour_read_all(hour_read *r, gw_error *err)
 {
-    gw_status rc = read_hours(r, err);
+    gw_status rc = read_hours(r, COLLECTION_HOURS, err);
+    if (rc == GW_OK)
+        rc = read_hours(r, COLLECTION_OWNER_HOURS, err);
     if (rc == GW_OK)
         rc = read_rows(r, err);
     return rc == GW_OK ? read_spools(r, err) : rc;

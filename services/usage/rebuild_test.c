@@ -143,7 +143,8 @@ static rebuild_report rebuild(const spool_db *s, bool dry_run, told *t)
 static void add_to_document(const spool_db *s, const char *id, const char *path, int64_t value)
 {
     bool matched = false;
-    CHECK_OK(doc_store_update(s->store, COLLECTION_HOURS, BCON_NEW("_id", BCON_UTF8(id)),
+    const char *collection = rollup_hours_collection(rollup_kind_of_id(gw_str_of(id)));
+    CHECK_OK(doc_store_update(s->store, collection, BCON_NEW("_id", BCON_UTF8(id)),
                               BCON_NEW("$inc", "{", path, BCON_INT64(value), "}"), &matched,
                               "spoil an hour", err));
     CHECK(matched);

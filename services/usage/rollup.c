@@ -61,29 +61,6 @@ bool row_is_successful(const row_facts *f)
     return f->status_code < STATUS_FIRST_ERROR;
 }
 
-/* ---- names ---- */
-
-rollup_kind rollup_kind_of(gw_str subject)
-{
-    if (gw_str_eq_c(subject, ALL_KEYS))
-        return ROLLUP_ALL_KEYS;
-    return owner_part_is(subject) ? ROLLUP_OWNERS : ROLLUP_KEY;
-}
-
-void rollup_hour_id(gw_str subject, int64_t time_ms, char out[ROLLUP_ID_SIZE])
-{
-    gw_date d = gw_date_of_ms(time_ms);
-    (void)snprintf(out, ROLLUP_ID_SIZE, GW_STR_FMT "|%04d-%02d-%02dT%02d", GW_STR_ARG(subject),
-                   d.year, d.month, d.day, d.hour);
-}
-
-void rollup_day_id(gw_str subject, int64_t time_ms, char out[ROLLUP_ID_SIZE])
-{
-    gw_date d = gw_date_of_ms(time_ms);
-    (void)snprintf(out, ROLLUP_ID_SIZE, GW_STR_FMT "|%04d-%02d-%02d", GW_STR_ARG(subject), d.year,
-                   d.month, d.day);
-}
-
 /* ---- one row's additions ---- */
 
 static void add(sums *s, gw_buf *prefix, const char *name, int64_t v)

@@ -2,7 +2,8 @@
  * Rollup: what one row adds to the sums of its hour. A pure function of the fields stored in the
  * row, so that an hour can be made again from its rows.
  *
- * api_metrics_hourly, one document a key an hour, one for "*" (all keys), and up to 64 of clients and owners (owner_parts.h):
+ * api_metrics_hourly, one document a key an hour and one for "*" (all keys), and api_metrics_owners_hourly, up to 64 of clients and owners
+ * (owner_parts.h):
  *
  *     _id "<apiKeyId hex>|2025-11-23T01" · apiKeyId ObjectId, "*", or "*07" · date (the hour's start)
  *     metrics.requests     total successful failed errors.{type}
@@ -35,6 +36,7 @@
  */
 #pragma once
 
+#include "rollup_names.h"
 #include "sums.h"
 
 #include "core/id.h"
@@ -65,15 +67,6 @@ GW_CHECK bool row_facts_of(const bson_t *row, row_facts *ret);
 /* The one definition of `successful`: a status below 400, and the answer neither interrupted nor
  * failed nor refused. */
 bool row_is_successful(const row_facts *f);
-
-/* Whose sums a document has, and its subject: the key in hex, ALL_KEYS, or a part of owners. */
-typedef enum rollup_kind { ROLLUP_KEY, ROLLUP_ALL_KEYS, ROLLUP_OWNERS } rollup_kind;
-rollup_kind rollup_kind_of(gw_str subject);
-
-/* "<subject>|2025-11-23T01" and "<subject>|2025-11-23" */
-#define ROLLUP_ID_SIZE 48
-void rollup_hour_id(gw_str subject, int64_t time_ms, char out[ROLLUP_ID_SIZE]);
-void rollup_day_id(gw_str subject, int64_t time_ms, char out[ROLLUP_ID_SIZE]);
 
 /* What a row with a load id adds to `<path>.load`. */
 typedef struct ledger_load {

@@ -260,14 +260,15 @@ gw_status spool_claim(const spool_db *s, const char *id, const claim *c, int64_t
 }
 
 #ifdef GW_MUTANTS
-static gw_status prune_marks(const spool_db *s, const char *id, int64_t n, gw_error *err)
+static gw_status prune_marks(const spool_db *s, const char *collection, const char *id, int64_t n,
+                             gw_error *err)
 {
     char mark[2 + SPOOL_ID_SIZE];
     bool matched = true;
     gw_status rc = GW_OK;
     (void)snprintf(mark, sizeof(mark), "m.%s", id);
     while (rc == GW_OK && matched)
-        rc = doc_store_update(s->store, COLLECTION_HOURS, BCON_NEW(mark, BCON_INT64(n)),
+        rc = doc_store_update(s->store, collection, BCON_NEW(mark, BCON_INT64(n)),
                               BCON_NEW("$unset", "{", mark, BCON_BOOL(true), "}"), &matched,
                               "prune marks", err);
     return rc;
@@ -277,7 +278,8 @@ static gw_status prune_marks(const spool_db *s, const char *id, int64_t n, gw_er
 gw_status spool_finish(const spool_db *s, const char *id, int64_t n, gw_error *err)
 {
 #ifdef GW_MUTANTS
-    if (GW_MUTANT(MARKS_PRUNED) && prune_marks(s, id, n, err) != GW_OK)
+    if (GW_MUTANT(MARKS_PRUNED) && (prune_marks(s, COLLECTION_HOURS, id, n, err) != GW_OK ||
+                                    prune_marks(s, COLLECTION_OWNER_HOURS, id, n, err) != GW_OK))
         return err->code;
 #endif
     gw_fault_point("finish.begun");

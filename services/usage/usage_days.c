@@ -1,7 +1,6 @@
 #include "usage_days.h"
 
 #include "fold.h"
-#include "owner_parts.h"
 #include "usage_collections.h"
 
 #include "core/clock.h"
@@ -26,11 +25,9 @@ void usage_append_range(bson_t *filter, const char *field, int64_t from_ms, int6
 
 void usage_append_subject(bson_t *filter, const usage_subject *subject)
 {
-    if (subject->kind == ROLLUP_OWNERS)
-        owner_parts_append_all(filter, "apiKeyId");
-    else if (subject->kind == ROLLUP_KEY)
+    if (subject->kind == ROLLUP_KEY)
         gw_bson_append_oid(filter, "apiKeyId", &subject->key);
-    else
+    else if (subject->kind == ROLLUP_ALL_KEYS)
         gw_bson_append_str(filter, "apiKeyId", GW_STR(ALL_KEYS));
 }
 
@@ -63,7 +60,8 @@ static gw_status find_dirty(const gw_db *d, const usage_subject *subject, findin
     BSON_APPEND_INT32(&fields, "date", 1);
     bson_append_document_end(&opts, &fields);
     BSON_APPEND_INT64(&opts, "limit", DIRTY_MAX);
-    gw_status rc = gw_db_find(d, COLLECTION_HOURS, &filter, &opts, note_dirty, f, err);
+    gw_status rc =
+        gw_db_find(d, rollup_hours_collection(subject->kind), &filter, &opts, note_dirty, f, err);
     if (rc == GW_OK && f->seen == DIRTY_MAX)
         memset(f->days->whole, 0, f->days->count * sizeof(bool));
     return rc;

@@ -51,5 +51,5 @@ GW_CHECK bool usage_day_hours_of(const bson_t *day, usage_day_hours *ret);
 
 /* {field: {$gte, $lt}} */
 void usage_append_range(bson_t *filter, const char *field, int64_t from_ms, int64_t to_ms);
-/* {apiKeyId: …} */
+/* {apiKeyId: …}; of all parts of owners nothing: they have collections of their own */
 void usage_append_subject(bson_t *filter, const usage_subject *subject);

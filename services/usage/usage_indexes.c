@@ -92,12 +92,17 @@ gw_status usage_indexes_ensure(mongoc_database_t *db, const usage_retention *kee
          "{\"name\":\"requestId_1\",\"key\":{\"requestId\":1}},"
          "{\"name\":\"librechat_lookAt_1\",\"key\":{\"librechat.lookAt\":1},"
          "\"partialFilterExpression\":{\"librechat.lookAt\":{\"$exists\":true}}}]"},
-        /* {date} finds the hours, and the days, of all keys at once: by key, and of a rebuild. */
+        /* {date} finds the hours, and the days, of all keys or owners at once: by them, and of a rebuild. */
         {COLLECTION_HOURS, "[{\"name\":\"apiKeyId_1_date_1\",\"key\":{\"apiKeyId\":1,\"date\":1}},"
                            "{\"name\":\"date_1\",\"key\":{\"date\":1}},"
                            "{\"name\":\"dirty_1_apiKeyId_1_date_1\","
                            "\"key\":{\"dirty\":1,\"apiKeyId\":1,\"date\":1},"
                            "\"partialFilterExpression\":{\"dirty\":true}}]"},
+        {COLLECTION_OWNER_HOURS,
+         "[{\"name\":\"apiKeyId_1_date_1\",\"key\":{\"apiKeyId\":1,\"date\":1}},"
+         "{\"name\":\"date_1\",\"key\":{\"date\":1}},"
+         "{\"name\":\"dirty_1_date_1\",\"key\":{\"dirty\":1,\"date\":1},"
+         "\"partialFilterExpression\":{\"dirty\":true}}]"},
         {COLLECTION_DAYS, "[{\"name\":\"apiKeyId_1_date_1\",\"key\":{\"apiKeyId\":1,\"date\":1},"
                           "\"unique\":true},"
                           "{\"name\":\"date_1\",\"key\":{\"date\":1}}]"},

@@ -50,6 +50,7 @@ static void make_twice(const gw_db *d)
     CHECK(expiry_of(d, COLLECTION_LOSSES, "at") == 3650LL * 86400);
     CHECK(expiry_of(d, COLLECTION_ALERTS, "resolvedAt") == 30LL * 86400);
     CHECK(expiry_of(d, COLLECTION_HOURS, "date") == -1); /* sums never expire */
+    CHECK(expiry_of(d, COLLECTION_OWNER_HOURS, "date") == -1);
     CHECK(expiry_of(d, COLLECTION_TOTALS, "date") == -1);
 }
 

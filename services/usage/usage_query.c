@@ -120,7 +120,8 @@ static gw_status read_hours(void *arg, int64_t from_ms, int64_t to_ms, gw_error 
     usage_append_subject(&filter, &g->subject);
     usage_append_range(&filter, "date", from_ms, to_ms);
     append_projection(&opts, g->query, false);
-    return gw_db_find(g->db, COLLECTION_HOURS, &filter, &opts, add_hour, g, err);
+    return gw_db_find(g->db, rollup_hours_collection(g->subject.kind), &filter, &opts, add_hour, g,
+                      err);
 }
 
 /* ---- days ---- */
@@ -164,19 +165,16 @@ static gw_status add_day(void *arg, const bson_t *doc, gw_error *err)
 
 static gw_status read_days(void *arg, int64_t from_ms, int64_t to_ms, gw_error *err)
 {
-    static const char *const collections[] = {[ROLLUP_KEY] = COLLECTION_DAYS,
-                                              [ROLLUP_ALL_KEYS] = COLLECTION_TOTALS,
-                                              [ROLLUP_OWNERS] = COLLECTION_OWNERS};
     reading *g = arg;
     gw_db_auto_bson filter = BSON_INITIALIZER, opts = BSON_INITIALIZER;
     bool split = false;
     for (int64_t day_ms = from_ms; day_ms < to_ms && g->points->count; day_ms += GW_MS_PER_DAY)
         split = split || day_is_split(g->points, day_ms);
-    if (g->subject.kind != ROLLUP_OWNERS) /* all of that collection are asked for */
-        usage_append_subject(&filter, &g->subject);
+    usage_append_subject(&filter, &g->subject);
     usage_append_range(&filter, "date", from_ms, to_ms);
     append_projection(&opts, g->query, split);
-    return gw_db_find(g->db, collections[g->subject.kind], &filter, &opts, add_day, g, err);
+    return gw_db_find(g->db, rollup_days_collection(g->subject.kind), &filter, &opts, add_day, g,
+                      err);
 }
 
 /* ---- days where they tell all, hours for the rest ---- */

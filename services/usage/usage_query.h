@@ -1,8 +1,7 @@
 /*
- * Usage query: reads what a report is made of. Whole UTC days come from api_metrics and
- * api_metrics_total (usage_days.h), other whole hours from api_metrics_hourly, the parts of hours at
- * the edges of the range, and where an interval starts within an hour (zones off the full hour), from
- * the rows of api_usage.
+ * Usage query: reads what a report is made of. Whole UTC days come from their documents (usage_days.h), other whole hours from
+ * theirs (rollup_names.h), the parts of hours at the edges of the range, and where an interval starts within an hour (zones off the
+ * full hour), from the rows of api_usage.
  *
  * Rows expire: edges off the full hour further back than USAGE_RETENTION_DAYS have none.
  *

@@ -81,18 +81,21 @@ static void insert_rows(const gw_db *d)
     gw_auto(rollup) r = rollup_new();
     doc_store_mongo store;
     doc_store *s = doc_store_mongo_init(&store, d);
-    doc_batch rows = {0}, hours = {0};
+    doc_batch rows = {0}, hours = {0}, owner_hours = {0};
     for (int i = 0; i < ROWS; i++) {
         bson_t *row = bson_new();
         make_row(i, row);
         CHECK(rollup_add_row(r, row, NULL) == GW_OK);
         doc_batch_insert(&rows, row);
     }
-    for (size_t i = 0; i < rollup_count(r); i++)
-        doc_batch_insert(&hours, hour_document(rollup_at(r, i)));
+    for (size_t i = 0; i < rollup_count(r); i++) {
+        const hour_delta *h = rollup_at(r, i);
+        doc_batch_insert(h->kind == ROLLUP_OWNERS ? &owner_hours : &hours, hour_document(h));
+    }
     CHECK(usage_indexes_ensure(d->database, &for_ever, NULL) == GW_OK);
     CHECK(doc_store_write(s, COLLECTION_ROWS, &rows, NULL, "insert", NULL) == GW_OK);
     CHECK(doc_store_write(s, COLLECTION_HOURS, &hours, NULL, "insert", NULL) == GW_OK);
+    CHECK(doc_store_write(s, COLLECTION_OWNER_HOURS, &owner_hours, NULL, "insert", NULL) == GW_OK);
 }
 
 /* ---- what rows in [from, to) sum to, without the hours ---- */
@@ -304,10 +307,12 @@ static void sums_agree_whatever_is_kept_by_key(const gw_db *d)
 static void sums_agree_though_an_hour_waits(const gw_db *d)
 {
     static const char *const days[] = {COLLECTION_DAYS, COLLECTION_TOTALS};
+    static const char *const hours[] = {COLLECTION_HOURS, COLLECTION_OWNER_HOURS};
     const int64_t hour_ms = FIRST_MS + GW_MS_PER_DAY + 6 * GW_MS_PER_HOUR;
     fold_days(d);
-    change_between(d, COLLECTION_HOURS, hour_ms, hour_ms + 1,
-                   BCON_NEW("$set", "{", "dirty", BCON_BOOL(true), "}"));
+    for (size_t i = 0; i < GW_ARRAY_LEN(hours); i++)
+        change_between(d, hours[i], hour_ms, hour_ms + 1,
+                       BCON_NEW("$set", "{", "dirty", BCON_BOOL(true), "}"));
     for (size_t i = 0; i < GW_ARRAY_LEN(days); i++)
         change_second_day(d, days[i],
                           BCON_NEW("$inc", "{", "metrics.requests.total", BCON_INT64(999),

@@ -263,10 +263,13 @@ def test_hours_days_and_totals_in_the_database_are_sums_of_the_rows(suite: Suite
     def agreed() -> bool:
         rows = list(db["api_usage"].find())
         expected = sums_of(rows)
-        per_key = list(db["api_metrics_hourly"].find({"apiKeyId": {"$type": "objectId"}}))
-        overall = list(db["api_metrics_hourly"].find({"apiKeyId": "*"}))
-        assert added([stored(d) for d in per_key]) == expected
+        hours = list(db["api_metrics_hourly"].find())
+        overall = [d for d in hours if d["apiKeyId"] == "*"]
+        assert added([stored(d) for d in hours if d["apiKeyId"] != "*"]) == expected  # nothing else is there
         assert added([stored(d) for d in overall]) == expected
+        by_owner = [*overall, *db["api_metrics_owners_hourly"].find()]  # those of none stand in overall
+        for slices in ("clients", "users"):
+            assert sum(of["requests"] for d in by_owner for of in d["metrics"].get(slices, {}).values()) == expected["requests"], slices
         assert added([stored(d) for d in db["api_metrics"].find()]) == expected
         assert added([stored(d) for d in db["api_metrics_total"].find()]) == expected
         return True

@@ -22,7 +22,8 @@ NTH = (1, 4)  # time that it comes by
 POINTS = {
     "relay": ("event.opened", "event.done", "spool.commit", "spool.committed", "slot.freed", "frame.sent", "ack.taken"),
     "usage": (
-        "claim.made_up", "claim.answered", "rows.written", "hours.written", "finish.begun", "finish.answered",
+        "claim.made_up", "claim.answered", "rows.written", "keys.written", "hours.written", "finish.begun",
+        "finish.answered",
         "resume.read", "resume.confirmed", "day.read", "hours.read", "day.written",
     ),
 }

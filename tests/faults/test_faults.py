@@ -46,7 +46,8 @@ def is_quiet(suite: Suite) -> bool:
     for _ in range(2):  # the second sees in the spool what left the flight table between the two parts of the first
         left = verdict.disk_agrees({relay: on_disk(suite, relay) for relay in RELAYS}, spools)
         assert not left, left
-    assert not db["api_metrics_hourly"].count_documents({"dirty": True}), "hours before their fold"
+    for name in ("api_metrics_hourly", "api_metrics_owners_hourly"):
+        assert not db[name].count_documents({"dirty": True}), f"{name} before their fold"
     return True
 
 
@@ -89,8 +90,8 @@ def test_whatever_is_killed_each_answer_is_a_row_and_each_sum_is_right(
     try:
         asyncio.run(run(suite, Keys.made(suite), log, chaos))
         found = make_quiet(suite, chaos)
-        names = ("api_usage", "api_metrics_hourly", "api_metrics", "api_metrics_total", "api_metrics_owners")
-        rows, hours, days, totals, owners = (list(suite.mongo()[name].find()) for name in names)
+        names = ("api_usage", "api_metrics_hourly", "api_metrics_owners_hourly", "api_metrics", "api_metrics_total", "api_metrics_owners")
+        rows, hours, owner_hours, days, totals, owners = (list(suite.mongo()[name].find()) for name in names)
         names = ("usage_spools", "usage_rejects", "usage_losses")
         spools, rejects, losses = (list(suite.mongo()[name].find()) for name in names)
     finally:
@@ -100,8 +101,8 @@ def test_whatever_is_killed_each_answer_is_a_row_and_each_sum_is_right(
     found += chaos.deaths + requests.findings()
     found += verdict.spools_are_taken(spools, len(RELAYS), len(rows), rejects, losses)
     found += verdict.disk_agrees({relay: on_disk(suite, relay) for relay in RELAYS}, spools)
-    found += verdict.hours_are_sums_of_rows(rows, hours)
-    found += verdict.days_are_sums_of_hours(hours, days, totals, owners)
+    found += verdict.hours_are_sums_of_rows(rows, hours, owner_hours)
+    found += verdict.days_are_sums_of_hours([*hours, *owner_hours], days, totals, owners)
     found += [f"{name} ended with status {status}" for name, status in statuses.items() if status and name.removesuffix("-2") in SERVICES]
     if chaos.ambushes >= AMBUSHES_ENOUGH and not chaos.caught:
         found.append(f"none of {chaos.ambushes} processes came to its fault point: is {suite.bin} built with them?")

@@ -95,14 +95,16 @@ def test_what_is_wrong_is_found(case: str) -> None:
     assert judged(*WRONG[case])
 
 
-def documents() -> tuple[list[Any], list[Any], list[Any], list[Any], list[Any]]:
-    """Rows, and the hours, days, totals and owners' days that belong to them, nested as they are stored."""
+def documents() -> tuple[list[Any], ...]:
+    """Rows, and the hours, owners' hours, days, totals and owners' days that belong to them, nested as they are stored."""
     rows = [row(1), row(2), failed(3, 404, "refused", repeatCount=3, ttftMs=None, userId=ObjectId("b00300000000000000000000"))]
     flat_hours = hours_of(rows)
     days = {id_: dict(sums) | ({} if is_of_owners(id_) else verdict.derived_of(sums)) for id_, sums in days_of(flat_hours).items()}
-    stored = [nested(id_, sums) for id_, sums in days.items()]
+    hours, stored = ([nested(id_, sums) for id_, sums in flat.items()] for flat in (flat_hours, days))
     return (
-        rows, [nested(id_, sums) for id_, sums in flat_hours.items()],
+        rows,
+        [hour for hour in hours if not is_of_owners(hour["_id"])],
+        [hour for hour in hours if is_of_owners(hour["_id"])],
         [day for day in stored if isinstance(day["apiKeyId"], ObjectId)],
         [day for day in stored if day["apiKeyId"] == "*"],
         [day for day in stored if is_of_owners(day["_id"])],
@@ -126,17 +128,21 @@ def nested(id_: str, figures: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_sums_that_agree_are_fine_and_each_changed_figure_is_found() -> None:
-    rows, hours, days, totals, owners = documents()
-    assert verdict.hours_are_sums_of_rows(rows, hours) == []
-    def of_days(days: list[Any] = days, totals: list[Any] = totals, owners: list[Any] = owners) -> list[str]:
-        return verdict.days_are_sums_of_hours(hours, days, totals, owners)
+    rows, hours, owner_hours, days, totals, owners = documents()
 
-    assert of_days() == []
-    assert len(hours) == 4 and len(days) == len(totals) == 1 and len(owners) == 2
-    assert all(changes_found(hour, lambda: verdict.hours_are_sums_of_rows(rows, hours)) > 6 for hour in hours)
+    def of_hours(rows: list[Any] = rows, hours: list[Any] = hours, owner_hours: list[Any] = owner_hours) -> list[str]:
+        return verdict.hours_are_sums_of_rows(rows, hours, owner_hours)
+
+    def of_days(days: list[Any] = days, totals: list[Any] = totals, owners: list[Any] = owners) -> list[str]:
+        return verdict.days_are_sums_of_hours([*hours, *owner_hours], days, totals, owners)
+
+    assert of_hours() == of_days() == []
+    assert len(hours) == len(owner_hours) == 2 and len(days) == len(totals) == 1 and len(owners) == 2
+    assert all(changes_found(hour, of_hours) > 6 for hour in (*hours, *owner_hours))
     assert changes_found(days[0], of_days) > 30
     assert changes_found(owners[0], of_days) > 6
-    assert verdict.hours_are_sums_of_rows(rows, hours[1:]) and verdict.hours_are_sums_of_rows(rows[1:], hours)
+    assert of_hours(hours=hours[1:]) and of_hours(owner_hours=owner_hours[1:]) and of_hours(rows[1:])
+    assert of_hours(hours=[*hours, *owner_hours], owner_hours=[]) and of_hours(hours=[], owner_hours=[*hours, *owner_hours])
     assert of_days(totals=[]) and of_days([*days, *totals], []) and of_days(owners=[]) and of_days(totals=[*totals, *owners], owners=[])
 
 

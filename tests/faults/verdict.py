@@ -146,12 +146,14 @@ class Requests:
                 yield f"of {key_id} {self._unrowed[key_id]} refusals have no row, and {room[key_id]} are counted in others"
 
 
-def hours_are_sums_of_rows(rows: Iterable[Json], hours: Sequence[Json]) -> list[str]:
+def hours_are_sums_of_rows(rows: Iterable[Json], hours: Sequence[Json], of_owners: Sequence[Json]) -> list[str]:
     parts = ("metrics", "hist", "minutes", "ledger")
-    return _compared("hour", hours_of(rows), {hour["_id"]: stored(hour, *parts) for hour in hours})
+    found = [f"an hour in the wrong collection: {hour['_id']}" for hour in hours if hour["apiKeyId"] in PARTS]
+    found += [f"an hour in the wrong collection: {hour['_id']}" for hour in of_owners if hour["apiKeyId"] not in PARTS]
+    return found + _compared("hour", hours_of(rows), {hour["_id"]: stored(hour, *parts) for hour in (*hours, *of_owners)})
 
 
-def days_are_sums_of_hours(hours: Sequence[Json], days: Sequence[Json], totals: Sequence[Json], owners: Sequence[Json]) -> list[str]:
+def days_are_sums_of_hours(hours: Iterable[Json], days: Sequence[Json], totals: Sequence[Json], owners: Sequence[Json]) -> list[str]:
     found = [f"a day in the wrong collection: {day['_id']}" for day in days if isinstance(day["apiKeyId"], str)]
     found += [f"a day in the wrong collection: {day['_id']}" for day in totals if day["apiKeyId"] != ALL_KEYS]
     found += [f"a day in the wrong collection: {day['_id']}" for day in owners if day["apiKeyId"] not in PARTS]

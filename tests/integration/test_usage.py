@@ -256,6 +256,7 @@ def test_indexes_stand_as_written(stack: Suite) -> None:
         return [tuple(i["key"]) for i in stack.mongo()[collection].list_indexes()]
 
     assert {("apiKeyId", "timestamp"), ("requestId",), ("timestamp",)} <= set(keys("api_usage"))
-    assert ("apiKeyId", "date") in keys("api_metrics") and ("apiKeyId", "date") in keys("api_metrics_hourly")
+    for name in ("api_metrics", "api_metrics_hourly", "api_metrics_owners_hourly"):
+        assert {("apiKeyId", "date"), ("date",)} <= set(keys(name)), name
     ttl = [i for i in stack.mongo()["api_usage"].list_indexes() if "expireAfterSeconds" in i]
     assert ttl and ttl[0]["expireAfterSeconds"] == 90 * 86_400

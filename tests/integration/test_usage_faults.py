@@ -12,7 +12,7 @@ from harness.ports import eventually
 from harness.suite import Suite
 
 RELAY_POINTS = ("event.opened", "event.done", "spool.commit", "spool.committed", "slot.freed", "frame.sent", "ack.taken")
-USAGE_POINTS = ("resume.read", "resume.confirmed", "claim.made_up", "claim.answered", "rows.written", "hours.written", "finish.begun")
+USAGE_POINTS = ("resume.read", "resume.confirmed", "claim.made_up", "claim.answered", "rows.written", "keys.written", "hours.written", "finish.begun")
 USAGE_POINTS += ("finish.answered", "day.read", "hours.read", "day.written")
 BACK_SECONDS = 90.0  # a relay gives up a usage that stopped after 25 s, and days that a killed one left are folded every 30
 STALL_SECONDS = float(os.environ.get("STALL_SECONDS", "0"))  # at least; ./dev test faults says a minute
@@ -109,7 +109,7 @@ def test_relay_killed_at(stack: Suite, point: str) -> None:
     each_answer_is_one_row(stack, key["keyId"], ids)
 
 
-@pytest.mark.parametrize("point", ("claim.made_up", "claim.answered", "rows.written", "hours.written"))
+@pytest.mark.parametrize("point", ("claim.made_up", "claim.answered", "rows.written", "keys.written", "hours.written"))
 def test_a_replica_that_stops_in_a_batch_and_goes_on_later_counts_nothing_twice(stopping: Suite, point: str) -> None:
     key = stopping.make_key()
     for name in ("usage", "usage-2"):  # whichever has the stream

@@ -18,6 +18,7 @@ OWNERS = int(os.environ.get("OWNERS", "2000"))
 FRAME = 500
 KEYS = 100
 LARGEST = 1 << 20
+HOURS = ("api_metrics_hourly", "api_metrics_owners_hourly")
 
 
 @pytest.fixture(scope="module")
@@ -51,18 +52,20 @@ def test_each_owner_has_its_sums_however_many_there_are(stack: Suite) -> None:
             stream.events(first, min(FRAME, OWNERS + 1 - first))
             stream.acked(min(first + FRAME - 1, OWNERS))
             stream.close()
-    hours, mongo = stack.mongo()["api_metrics_hourly"], stack.mongo()
+    mongo = stack.mongo()
 
     def is_folded() -> bool:
-        all_keys = hours.find_one({"apiKeyId": "*"})
+        all_keys = mongo["api_metrics_hourly"].find_one({"apiKeyId": "*"})
         assert all_keys and all_keys["metrics"]["requests"]["total"] == OWNERS
-        assert not hours.count_documents({"dirty": True})
+        assert not any(mongo[name].count_documents({"dirty": True}) for name in HOURS)
         return True
 
     eventually(is_folded, "the hour is folded", 300)
-    for name in ("api_metrics_hourly", "api_metrics_total", "api_metrics_owners"):
+    for name in (*HOURS, "api_metrics_total", "api_metrics_owners"):
         assert max(len(encode(document)) for document in mongo[name].find()) < LARGEST
-    assert sum(len(day["metrics"].get("users", {})) for day in mongo["api_metrics_owners"].find()) == OWNERS
+    assert len(list(mongo["api_metrics_hourly"].find())) == KEYS + 1
+    for name in ("api_metrics_owners_hourly", "api_metrics_owners"):
+        assert sum(len(part["metrics"].get("users", {})) for part in mongo[name].find()) == OWNERS
 
     day = int(hour) // 86400
     for subject, load_id in (({"userId": str(owners[7])}, 90), ({"clientId": clients[7]}, 80)):

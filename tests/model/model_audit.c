@@ -21,6 +21,7 @@ typedef struct audit {
     found_row rows[2 * REQUESTS_MAX], rejects[REQUESTS_MAX];
     size_t row_count, reject_count;
     rollup *wanted;
+    const char *collection; /* whose hours are checked */
     size_t hours;
     const memory_db *db;
 } audit;
@@ -162,17 +163,11 @@ static void check_hour(void *arg, const bson_t *d)
         world_fail(a->w, "hour %s has no rows", id.ptr);
         return;
     }
+    if (strcmp(rollup_hours_collection(wanted->kind), a->collection) != 0)
+        world_fail(a->w, "hour %s stands in %s", wanted->id, a->collection);
     gw_auto(sums) stored = sums_new();
     add_figures(stored, d);
     compare_sums(a->w, "hour", wanted->id, stored, wanted->sums);
-}
-
-/* `id`: "*07|2025-11-23" */
-static rollup_kind kind_of_day(gw_str id)
-{
-    gw_str subject = id;
-    (void)gw_str_split(&id, '|', &subject);
-    return rollup_kind_of(subject);
 }
 
 static void add_if_of_day(void *arg, const bson_t *hour)
@@ -190,9 +185,10 @@ static void check_day(void *arg, const bson_t *d)
     (void)gw_bson_str(d, "_id", &id);
     (void)snprintf(first, sizeof(first), GW_STR_FMT "T00", GW_STR_ARG(id));
     (void)snprintf(last, sizeof(last), GW_STR_FMT "T23", GW_STR_ARG(id));
-    gw_auto(fold) f = fold_new(kind_of_day(id));
+    rollup_kind kind = rollup_kind_of_id(id);
+    gw_auto(fold) f = fold_new(kind);
     bson_t *hours = BCON_NEW("_id", "{", "$gte", BCON_UTF8(first), "$lte", BCON_UTF8(last), "}");
-    memory_db_find(a->db, COLLECTION_HOURS, hours, NULL, add_if_of_day, f);
+    memory_db_find(a->db, rollup_hours_collection(kind), hours, NULL, add_if_of_day, f);
     bson_destroy(hours);
     if (fold_append_day(f, &again, NULL) != GW_OK)
         abort();
@@ -218,11 +214,9 @@ static void check_hour_has_day(void *arg, const bson_t *hour)
     char day[64];
     (void)gw_bson_str(hour, "_id", &id);
     (void)snprintf(day, sizeof(day), GW_STR_FMT, GW_STR_ARG(gw_str_slice(id, 0, id.len - 3)));
-    static const char *const days[] = {[ROLLUP_KEY] = COLLECTION_DAYS,
-                                       [ROLLUP_ALL_KEYS] = COLLECTION_TOTALS,
-                                       [ROLLUP_OWNERS] = COLLECTION_OWNERS};
     bson_t *by_id = BCON_NEW("_id", BCON_UTF8(day));
-    memory_db_find(a->db, days[kind_of_day(gw_str_of(day))], by_id, NULL, note_there, &there);
+    memory_db_find(a->db, rollup_days_collection(rollup_kind_of_id(id)), by_id, NULL, note_there,
+                   &there);
     bson_destroy(by_id);
     if (!there)
         world_fail(a->w, "hour %s has no day", id.ptr);
@@ -273,19 +267,26 @@ static void check_rebuild(world *w)
     touched_days_fini(&touched);
 }
 
+static void check_hours(audit *a, const char *collection)
+{
+    a->collection = collection;
+    audit_each(a->db, collection, check_hour, a);
+    audit_each(a->db, collection, check_hour_has_day, a);
+}
+
 void usage_check(world *w)
 {
     audit *a = calloc(1, sizeof(*a));
     if (!a)
         abort();
     take_rows(w, a);
-    audit_each(a->db, COLLECTION_HOURS, check_hour, a);
+    check_hours(a, COLLECTION_HOURS);
+    check_hours(a, COLLECTION_OWNER_HOURS);
     if (a->hours != rollup_count(a->wanted))
         world_fail(w, "%zu hours stand for the rows of %zu", a->hours, rollup_count(a->wanted));
     audit_each(a->db, COLLECTION_DAYS, check_day, a);
     audit_each(a->db, COLLECTION_TOTALS, check_day, a);
     audit_each(a->db, COLLECTION_OWNERS, check_day, a);
-    audit_each(a->db, COLLECTION_HOURS, check_hour_has_day, a);
     if (!w->failure[0])
         check_rebuild(w);
     rollup_free(a->wanted);

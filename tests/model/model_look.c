@@ -186,6 +186,7 @@ bool usage_is_quiet(void)
     bool restless = false;
     audit_each(store_db(), COLLECTION_SPOOLS, note_restless, &restless);
     audit_each(store_db(), COLLECTION_HOURS, note_restless, &restless);
+    audit_each(store_db(), COLLECTION_OWNER_HOURS, note_restless, &restless);
     return !restless;
 }
 

@@ -78,6 +78,12 @@ static void replace_found(void *arg, const bson_t *doc)
 
 /* ---- steps ---- */
 
+static bool is_of_hours(const operation *o)
+{
+    return strcmp(o->collection, COLLECTION_HOURS) == 0 ||
+           strcmp(o->collection, COLLECTION_OWNER_HOURS) == 0;
+}
+
 /* A find is no snapshot: its documents are of different moments. */
 static bool step_find(world *w, operation *o)
 {
@@ -85,7 +91,7 @@ static bool step_find(world *w, operation *o)
         o->looked = true;
         memory_db_find(store.db, o->collection, o->filter, o->opts, keep_found, o);
         o->reread = o->found_count;
-        return o->found_count == 0 || strcmp(o->collection, COLLECTION_HOURS) != 0;
+        return o->found_count == 0 || !is_of_hours(o);
     }
     if (o->reread == 0)
         return true;

@@ -200,14 +200,18 @@ grant_mark grant_book_mark(const grant_take *t, int64_t now_ms)
     return m;
 }
 
-static void tell_left(const grant *g, int64_t now_ms, grant_left *ret)
+static void tell_left(const grant_entry *e, int64_t now_ms, grant_left *ret)
 {
+    const grant *g = &e->g;
+
     *ret = (grant_left){.limits = g->limits, .wall_ms = grant_wall_ms(g, now_ms)};
     for (int d = 0; d < LEDGER_WINDOWS; d++)
         ret->left.of[d] =
             GW_MAX(g->news.left.of[d] + GW_MAX(grant_free_of(g, (ledger_window)d), 0), 0);
     ret->bucket_left =
         GW_MAX(g->news.bucket_left / GRANT_MICRO + GW_MAX(grant_bucket_free(g), 0), 0);
+    if (e->local) /* the store is away: what was in its bucket is not ours */
+        ret->bucket_left = e->local_level / GRANT_MICRO;
 }
 
 size_t grant_book_left(const grant_take *t, int64_t now_ms, grant_left ret[LEDGER_LEVELS])
@@ -215,9 +219,9 @@ size_t grant_book_left(const grant_take *t, int64_t now_ms, grant_left ret[LEDGE
     size_t count = 0;
 
     for (size_t i = 0; i < t->part_count; i++) {
-        const grant *g = &t->parts[i].entry->g;
-        if (g->news.now_ms > 0)
-            tell_left(g, now_ms, &ret[count++]);
+        const grant_entry *e = t->parts[i].entry;
+        if (e->g.news.now_ms > 0)
+            tell_left(e, now_ms, &ret[count++]);
     }
     return count;
 }
@@ -246,10 +250,10 @@ size_t grant_book_known(const grant_book *b, const ledger_account *accounts, siz
         const grant_entry *e = gw_map_get(b->by_subject, gw_str_of(accounts[i].subject));
         if (!e || e->g.news.now_ms == 0)
             ret[i] = (grant_left){.limits = accounts[i].limits};
-        else if (e->closed_ms >= 0)
+        else if (e->closed_ms >= 0 && !e->local)
             tell_closed(e, now_ms, &ret[i]);
         else
-            tell_left(&e->g, now_ms, &ret[i]);
+            tell_left(e, now_ms, &ret[i]);
     }
     return count;
 }

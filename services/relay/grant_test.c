@@ -204,7 +204,10 @@ static void without_the_store_what_is_let_in_has_the_time_that_it_would_have(voi
     assert_int_equal(take_from(d, &other, 1, &t), GRANT_WAITS);
     pass(d, timers.lease_ms + 1000);
     assert_true(grant_book_is_lost(d->book, d->now));
-    (void)take(d, &l, &t); /* the bucket is empty at first */
+    grant_left left[LEDGER_LEVELS];
+    assert_int_equal(take(d, &l, &t), GRANT_REFUSED); /* the bucket is empty at first */
+    assert_int_equal(grant_book_left(&t, d->now, left), 1);
+    assert_int_equal(left[0].bucket_left, 0);
     for (int day = 0; day < 2; day++) {
         d->now += day * LEDGER_DAY_MS + 1000;
         assert_int_equal(take(d, &l, &t), GRANT_CUT);

@@ -21,6 +21,8 @@ typedef struct known_spool {
     uint8_t last_id[12];
 } known_spool;
 
+#define FAKE_HELLOS_MAX 8
+
 typedef struct fake_usage {
     kit *k;
     gw_schema *schema;
@@ -46,6 +48,7 @@ typedef struct fake_usage {
     bool wrong_last_id; /* once */
     /* what came */
     int hellos, frames, statuses, lives;
+    int64_t hello_ms[FAKE_HELLOS_MAX];
     int64_t most_unacked, unacked;
     int64_t live_requests;
     Apirelay__Usage__V1__Status last_status;
@@ -108,6 +111,8 @@ static inline known_spool *fake_usage_find_spool(fake_usage *u, const Apirelay__
 
 static inline void fake_usage_on_hello(fake_usage *u, const Apirelay__Usage__V1__Hello *h)
 {
+    if (u->hellos < FAKE_HELLOS_MAX)
+        u->hello_ms[u->hellos] = gw_loop_now_ms(u->k->loop);
     u->hellos++;
     u->was_registered = h->registered;
     assert_int_equal(h->spool_id.len, SPOOL_ID_SIZE);

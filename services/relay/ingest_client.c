@@ -7,7 +7,8 @@
 #include <unistd.h>
 
 #define STREAM_PATH    "/apirelay.usage.v1.IngestService/Stream"
-#define WELCOME_MAX_MS 5000
+#define WELCOME_MIN_MS 5000
+#define WELCOME_MAX_MS 30000
 #define TICK_MS        1000
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 5000
@@ -110,6 +111,7 @@ static void on_welcome(ingest_client *c, const Apirelay__Usage__V1__Welcome *w)
         return ingest_reset_spool(c, INGEST_COPIED);
     }
     c->state = SENDING;
+    c->welcome_ms = WELCOME_MIN_MS;
     gw_timer_cancel(c->loop, &c->timer);
     note_acked(c, w->n, NULL, w->window_bytes);
     c->next_seq = w->n + 1;
@@ -211,7 +213,7 @@ static void connect_stream(ingest_client *c)
     c->stream = gw_rpc_stream(c->o.usage, &o, NULL, &stream_ops, c);
     if (!c->stream)
         return ingest_back_off(c);
-    gw_timer_set(c->loop, &c->timer, WELCOME_MAX_MS);
+    gw_timer_set(c->loop, &c->timer, c->welcome_ms);
     ingest_send_hello(c);
 }
 
@@ -240,7 +242,9 @@ static void on_timer(void *arg)
         return;
     case CONNECTING:
     case WAIT_WELCOME:
-        gw_log_warn(c->o.log, "usage_welcome_missed", gw_kv("after_ms", WELCOME_MAX_MS));
+        gw_log_warn(c->o.log, "usage_welcome_missed", gw_kv("after_ms", c->welcome_ms));
+        /* Usage works at a greeting to its end, whoever waits: one that takes longer with a slow MongoDB would never be in time. */
+        c->welcome_ms = GW_MIN(c->welcome_ms * 2, WELCOME_MAX_MS);
         return ingest_back_off(c);
     case SENDING:
         gw_log_warn(c->o.log, "usage_acks_missed", gw_kv("after_ms", INGEST_ACK_MAX_MS),
@@ -285,6 +289,7 @@ gw_status ingest_client_new(gw_loop *l, const ingest_client_options *o, const sp
     c->o = *o;
     c->loop = l;
     c->info = *info;
+    c->welcome_ms = WELCOME_MIN_MS;
     gw_list_init(&c->sent);
     gw_timer_init(&c->timer, on_timer, c);
     gw_timer_init(&c->tick, on_tick, c);

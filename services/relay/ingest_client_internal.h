@@ -48,6 +48,7 @@ struct ingest_client {
     gw_timer pace;
     int64_t last_frame_ms;
     int64_t backoff_ms;
+    int64_t welcome_ms; /* that a welcome is waited for: longer after one that was missed */
     bool live_sent; /* since the last tick */
     spool_frame *frame;
     gw_arena *arena;

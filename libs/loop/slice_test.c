@@ -8,7 +8,7 @@
 #include <linux/sched.h>
 #include <pthread.h>
 
-#define ASKED_NS 100000
+#define ASKED_NS UINT64_C(100000)
 
 static loop_sched_attr of_this_thread(void)
 {

@@ -1,7 +1,5 @@
 #include "messages_front.h"
 
-#include <stdlib.h>
-
 /* ---- the request ---- */
 
 /* How the chat request's members are called by the caller, whose body `b` is; NULL: as they are. */
@@ -51,31 +49,35 @@ static void find_origin(gw_error *err, const messages_origins *origins)
 {
     const size_t *indexes = (const size_t *)(const void *)origins->indexes.data;
     size_t count = origins->indexes.len / sizeof(size_t);
-    char *end = NULL, field[sizeof(err->field)];
+    char field[sizeof(err->field)];
     const gw_str list = GW_STR("messages[");
+    gw_str rest = gw_str_of(err->field), number;
+    int64_t index;
 
-    if (!gw_str_starts_with(gw_str_of(err->field), list))
+    if (!gw_str_starts_with(rest, list))
         return;
-    unsigned long index = strtoul(err->field + list.len, &end, 10);
-    if (index >= count || *end != ']')
+    rest = gw_str_slice(rest, list.len, rest.len);
+    if (!gw_str_split(&rest, ']', &number) || !gw_str_to_int64(number, &index) || index < 0 ||
+        (size_t)index >= count)
         return;
     if (indexes[index] == MESSAGES_ORIGIN_SYSTEM)
         (void)snprintf(field, sizeof(field), "system");
     else
-        (void)snprintf(field, sizeof(field), "messages[%zu%.60s", indexes[index], end);
+        (void)snprintf(field, sizeof(field), "messages[%zu]%.60s", indexes[index],
+                       rest.ptr ? rest.ptr : "");
     memcpy(err->field, field, sizeof(field));
 }
 
 /* What the adapter behind refuses, it refuses by OpenAI's names. */
-static gw_status in_callers_words(const openai_body *b, gw_error *err,
+static gw_status in_callers_words(const openai_body *b, gw_status rc, gw_error *err,
                                   const messages_origins *origins)
 {
+    if (!err)
+        return rc;
     const char *name = callers_name(b, gw_str_of(err->field));
-
     find_origin(err, origins);
-    return name ? gw_fail_field(err, err->code, name, "'%s' cannot be honoured by this provider",
-                                name)
-                : err->code;
+    return name ? gw_fail_field(err, rc, name, "'%s' cannot be honoured by this provider", name)
+                : rc;
 }
 
 static gw_status write_behind(const adapter_job *job, gw_str text, const messages_origins *origins,
@@ -91,7 +93,7 @@ static gw_status write_behind(const adapter_job *job, gw_str text, const message
     behind.body = &body;
     rc = adapter_of(job->target->provider->kind)->write_request(&behind, ret, err);
     if (rc != GW_OK)
-        return in_callers_words(job->body, err, origins);
+        return in_callers_words(job->body, rc, err, origins);
     if (ret->upstream_model.ptr == body.model.ptr) /* of the JSON that goes now */
         ret->upstream_model = job->body->model;
     openai_body_forget_json(&body, job->arena);

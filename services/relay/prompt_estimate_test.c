@@ -221,7 +221,7 @@ static void whatever_may_be_text_to_a_provider_is_held_for(void **state)
     char text[6000];
 
     (void)state;
-    for (size_t at = 0; at < 6 * 999; at += 6)
+    for (size_t at = 0; at < sizeof(text) - 6; at += 6)
         memcpy(text + at, "words ", 7);
     for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
         prompt_tokens n = tokens_with(cases[i].endpoint, cases[i].json, text);

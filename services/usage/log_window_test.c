@@ -37,7 +37,7 @@ static void windows_join_and_cover_the_whole_range(void **state)
     for (size_t i = 0; i < GW_ARRAY_LEN(from); i++) {
         for (size_t k = 0; k < GW_ARRAY_LEN(found); k++) {
             log_query q = {.has_from = true, .from_ms = from[i], .to_ms = NOW_MS, .now_ms = NOW_MS};
-            log_window last;
+            log_window last = {0};
             (void)walk(&q, found[k], &last);
             assert_false(last.is_open);
             assert_int_equal(last.from_ms, from[i]);
@@ -48,7 +48,7 @@ static void windows_join_and_cover_the_whole_range(void **state)
 static void without_a_start_the_last_window_is_open_and_comes_soon(void **state)
 {
     log_query q = {.to_ms = NOW_MS, .now_ms = NOW_MS};
-    log_window last;
+    log_window last = {0};
     (void)state;
     assert_true(walk(&q, 0, &last) < 25);
     assert_true(last.is_open);
@@ -60,7 +60,7 @@ static void before_all_rows_there_is_one_window_without_a_start(void **state)
     (void)state;
     for (size_t i = 0; i < GW_ARRAY_LEN(to); i++) {
         log_query q = {.to_ms = to[i], .now_ms = NOW_MS};
-        log_window last;
+        log_window last = {0};
         assert_int_equal(walk(&q, 0, &last), 1);
         assert_true(last.is_open);
         assert_int_equal(last.to_ms, to[i]);
@@ -74,7 +74,7 @@ static void a_page_that_continues_starts_with_the_rest_of_its_millisecond(void *
                    .has_after = true,
                    .after = {NOW_MS - GW_MS_PER_HOUR, {{1}}}};
     log_windows windows;
-    log_window w, last;
+    log_window w, last = {0};
     (void)state;
     log_windows_start(&windows, &q);
     assert_true(log_windows_next(&windows, 0, 51, &w));
@@ -119,7 +119,7 @@ static void windows_grow_as_much_as_the_page_lacks(void **state)
 static void a_request_is_looked_for_at_once(void **state)
 {
     log_query q = {.to_ms = NOW_MS, .now_ms = NOW_MS, .request_id = GW_STR("req_1")};
-    log_window last;
+    log_window last = {0};
     (void)state;
     assert_int_equal(walk(&q, 0, &last), 1);
     assert_true(last.is_open);

@@ -87,6 +87,7 @@ static void cut(stream *s)
 
 /* ---- gw_rpc, the relay's side ---- */
 
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): the header's is a type here */
 gw_rpc_client_call *gw_rpc_stream(gw_rpc_channel *ch, const gw_rpc_call_options *o,
                                   const ProtobufCMessage *first, const gw_rpc_stream_ops *ops,
                                   void *arg)

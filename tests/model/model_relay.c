@@ -48,6 +48,7 @@ static long syncs; /* fdatasync()s so far */
 
 /* ---- the system under the spool and the services ---- */
 
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): the header's is reserved */
 int fdatasync(int fd)
 {
     (void)fd; /* the model's disk is what it says it is */

@@ -129,7 +129,7 @@ replica *replica_new(world *w)
         abort();
     u->w = w;
     node_clock_init(&u->time, w);
-    u->time.wall_offset_ms = (int64_t)world_below(w, 40) * 60000 - 20 * 60000;
+    u->time.wall_offset_ms = (int64_t)world_below(w, 40) * 60000 - INT64_C(20) * 60000;
     replica_start(w, u);
     return u;
 }

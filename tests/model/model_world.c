@@ -3,6 +3,7 @@
 
 #include "log/log.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +32,7 @@ uint64_t world_random(world *w)
 
 unsigned world_below(world *w, unsigned bound)
 {
+    assert(bound > 0);
     return (unsigned)(world_random(w) % bound);
 }
 
@@ -40,6 +42,7 @@ bool world_chance(world *w, unsigned per_mille)
 }
 
 /* What the services draw comes from the seed too. */
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): the header's are reserved */
 ssize_t getrandom(void *out, size_t len, unsigned flags)
 {
     static uint64_t before_any_world = 1;

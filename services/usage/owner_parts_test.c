@@ -13,7 +13,7 @@ static void add_owners(rollup *r, int sums_format)
 {
     for (int i = 0; i < OWNERS; i++) {
         test_event t;
-        char client[64];
+        char client[80];
         bson_t row = BSON_INITIALIZER;
         test_event_init(&t);
         (void)snprintf(client, sizeof(client),

@@ -96,6 +96,8 @@ bool openai_name_is(gw_str key, const char *wanted)
 
     if (first < 0x80 && (first | 0x20) != *wanted) /* nearly all: names begin with a small letter */
         return false;
+    while (at < key.len && *wanted != '\0' && key.ptr[at] == *wanted) /* as it is spelled */
+        at++, wanted++;
     while (at < key.len && *wanted != '\0')
         if (fold_next(key, &at) != *wanted++)
             return false;

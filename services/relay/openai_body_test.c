@@ -111,6 +111,19 @@ static void bad_bodies_are_refused_by_name(void **state)
     }
 }
 
+static void a_name_is_known_however_it_is_spelled(void **state)
+{
+    assert_true(openai_name_is(GW_STR("suffix"), "suffix"));
+    assert_true(openai_name_is(GW_STR("sUffix"), "suffix"));
+    assert_true(openai_name_is(GW_STR("\xC5\xBFuffix"), "suffix"));
+    assert_false(openai_name_is(GW_STR(""), "suffix"));
+    assert_false(openai_name_is(GW_STR("suffi"), "suffix"));
+    assert_false(openai_name_is(GW_STR("suffixe"), "suffix"));
+    assert_false(openai_name_is(GW_STR("suffix\0"), "suffix"));
+    assert_false(openai_name_is(GW_STR("suf\0ix"), "suffix"));
+    (void)state;
+}
+
 static void a_service_tier_outlives_the_json(void **state)
 {
     openai_body b = read_ok(*state, ENDPOINT_CHAT, CHAT(",\"service_tier\":\"fl\\u0065x\""));
@@ -352,6 +365,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_speed_of_anthropics_is_a_tier, setup, teardown),
         cmocka_unit_test_setup_teardown(other_models_are_noticed, setup, teardown),
         cmocka_unit_test_setup_teardown(bad_bodies_are_refused_by_name, setup, teardown),
+        cmocka_unit_test(a_name_is_known_however_it_is_spelled),
         cmocka_unit_test_setup_teardown(a_service_tier_outlives_the_json, setup, teardown),
         cmocka_unit_test_setup_teardown(no_output_may_be_asked_for_where_there_is_such_a_thing,
                                         setup, teardown),

@@ -93,7 +93,11 @@ static inline void on_stream_message(void *arg, const ProtobufCMessage *m)
 
 static inline void on_stream_writable(void *arg)
 {
-    ((fixture *)arg)->writables++;
+    fixture *f = arg;
+
+    f->writables++;
+    if (f->writables == f->stop_when_writables)
+        gw_loop_stop(f->loop);
 }
 
 static inline void on_stream_done(void *arg, gw_status rc, const gw_error *err)

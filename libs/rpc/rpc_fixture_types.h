@@ -50,7 +50,7 @@ typedef struct fixture {
     char names[256]; /* of ImportApiKeys, each followed by a space */
     /* what the client saw */
     size_t done, stop_when_done, messages, writables;
-    size_t stop_when_messages; /* 0: never */
+    size_t stop_when_messages, stop_when_writables; /* 0: never */
     int64_t last_value;
     size_t pause_after; /* messages, 0: never */
     gw_rpc_client_call *stream;

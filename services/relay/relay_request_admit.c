@@ -42,9 +42,9 @@ void relay_request_note_offence(const relay_request *r, offence what)
 }
 
 /* Is it a key that may call at all, from there, now? */
-static gw_status check_caller(relay_request *r, gw_error *err)
+static gw_status check_caller(relay_request *r, int64_t now_wall_ms, gw_error *err)
 {
-    gw_status rc = key_policy_check_state(r->policy, gw_clock_wall_ms(r->core->clock), err);
+    gw_status rc = key_policy_check_state(r->policy, now_wall_ms, err);
 
     if (rc == GW_OK)
         rc = key_policy_check_address(r->policy, &r->call.client, err);
@@ -58,10 +58,11 @@ static gw_status check_caller(relay_request *r, gw_error *err)
 static relay_stage check_key(relay_request *r)
 {
     GW_UNINITIALIZED gw_error err;
+    int64_t now_ms = gw_clock_wall_ms(r->core->clock);
 
     count_lookup(r, "found");
-    key_cache_note_use(r->core->keys, r->policy, gw_clock_wall_ms(r->core->clock));
-    if (check_caller(r, &err) != GW_OK)
+    key_cache_note_use(r->core->keys, r->policy, now_ms);
+    if (check_caller(r, now_ms, &err) != GW_OK)
         return relay_request_fail(r, &err);
     return r->policy->signs ? relay_request_read_signature(r) : STAGE_READ_BODY;
 }
@@ -151,7 +152,7 @@ static bool key_still_holds(relay_request *r)
     if (!look_again(r, &rc, &err))
         return false;
     if (rc == GW_OK)
-        rc = check_caller(r, &err);
+        rc = check_caller(r, gw_clock_wall_ms(r->core->clock), &err);
     if (rc == GW_OK)
         return true;
     r->key_may_call = false;
@@ -221,6 +222,14 @@ static gw_status check_origin(relay_request *r, gw_error *err)
                          GW_STR_ARG(origin));
 }
 
+/* To call this, from there. */
+static gw_status check_call(relay_request *r, gw_error *err)
+{
+    gw_status rc = key_policy_check_endpoint(r->policy, r->call.path, err);
+
+    return rc == GW_OK ? check_origin(r, err) : rc;
+}
+
 static gw_status read_stream_mode(relay_request *r, gw_error *err)
 {
     r->stream = r->body.stream;
@@ -278,10 +287,8 @@ static relay_stage refuse_loop(relay_request *r)
 /* All that stands in the policy, of a request that passed once. */
 static gw_status check_permissions(relay_request *r, gw_error *err)
 {
-    gw_status rc = key_policy_check_endpoint(r->policy, r->call.path, err);
+    gw_status rc = check_call(r, err);
 
-    if (rc == GW_OK)
-        rc = check_origin(r, err);
     if (rc == GW_OK && r->policy->message->signing_required && !r->signature)
         rc = gw_fail(err, GW_ERR_SIGNATURE_REQUIRED, "requests of this API key have to be signed");
     if (rc == GW_OK)
@@ -301,8 +308,7 @@ relay_stage authorize_enter(relay_request *r)
     if (r->job.hop >= HOPS_MAX)
         return refuse_loop(r);
     r->job.hop++; /* as it goes on */
-    if (key_policy_check_endpoint(r->policy, r->call.path, &err) != GW_OK ||
-        check_origin(r, &err) != GW_OK)
+    if (check_call(r, &err) != GW_OK)
         return relay_request_fail(r, &err);
     if (endpoint_describe(r->call.endpoint)->has_body && authorize_body(r, &err) != GW_OK)
         return relay_request_fail(r, &err);

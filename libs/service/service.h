@@ -29,6 +29,8 @@
 #include "conf/conf_struct.h"
 
 #define GW_SERVICE_TLS_MAX 6 /* sets of TLS files of one service */
+/* For close(): a MongoDB that hangs is waited for there for 13 s and more. */
+#define GW_SERVICE_CLOSE_MAX_MS 2000
 
 typedef struct gw_service gw_service;
 
@@ -70,7 +72,7 @@ typedef struct gw_service_kind {
     void (*close)(void *app);
 
     /* A close() that takes longer, since a store hangs, is cut: the log says `close_cut`, and the process ends with 0 as it is.
-     * For services that lose nothing by a kill -9. 0: it takes its time. */
+     * For services that lose nothing by a kill -9: GW_SERVICE_CLOSE_MAX_MS. 0: it takes its time. */
     int64_t close_max_ms;
 } gw_service_kind;
 

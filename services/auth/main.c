@@ -14,8 +14,6 @@
 
 #include <stdlib.h>
 
-#define CLOSE_MAX_MS 2000 /* a MongoDB that hangs is waited for in close() for 13 s and more */
-
 typedef struct app {
     auth auth;
     gw_service *service;
@@ -246,7 +244,7 @@ int main(int argc, char **argv)
         .set_serving = set_serving,
         .drain = drain,
         .close = close_app,
-        .close_max_ms = CLOSE_MAX_MS,
+        .close_max_ms = GW_SERVICE_CLOSE_MAX_MS,
     };
     app a = {0};
     return gw_service_main(&kind, &a, argc, argv);

@@ -4,7 +4,6 @@
 
 #define FLUSH_POLL_MS 20
 #define FLUSH_MAX_MS  2000 /* for the last answers to leave the sockets */
-#define CLOSE_MAX_MS  2000 /* a MongoDB that hangs is waited for in close() for 13 s and more */
 #define RPC_EXTRA_MS  1000 /* gRPC calls end with our error before they are cancelled */
 
 /* ---- readiness ---- */
@@ -173,7 +172,7 @@ int relay_app_main(int argc, char **argv)
         .reload = relay_app_reload,
         .drain = drain,
         .close = close_app,
-        .close_max_ms = CLOSE_MAX_MS,
+        .close_max_ms = GW_SERVICE_CLOSE_MAX_MS,
     };
     relay_app a = {0};
 

@@ -17,7 +17,6 @@
 #define INDEX_RETRY_MS 1000
 #define SETTLE_POLL_MS 20
 #define SETTLE_MAX_MS  5000
-#define CLOSE_MAX_MS   2000 /* a MongoDB that hangs is waited for in close() for 13 s and more */
 
 typedef struct app {
     gw_service *service;
@@ -358,7 +357,7 @@ int main(int argc, char **argv)
         .reload = reload,
         .drain = drain,
         .close = close_app,
-        .close_max_ms = CLOSE_MAX_MS,
+        .close_max_ms = GW_SERVICE_CLOSE_MAX_MS,
     };
     app a = {0};
     return gw_service_main(&kind, &a, argc, argv);

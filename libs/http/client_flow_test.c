@@ -3,12 +3,6 @@
 static const char ok_answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 #define BIG_BYTES ((size_t)8 * 1024 * 1024)
 
-static void script(kit *k, const char *answer, bool close_after)
-{
-    k->server.answer = gw_str_of(answer);
-    k->server.close_after = close_after;
-}
-
 static void stay_silent(kit_peer *p)
 {
     (void)p;
@@ -45,21 +39,21 @@ static void a_silent_upstream_runs_into_the_first_byte_timeout(void **state)
 static void interim_answers_do_not_count_as_the_answer(void **state)
 {
     kit *k = *state;
-    script(k, "HTTP/1.1 100 Continue\r\n\r\n", false);
+    kit_script(k, "HTTP/1.1 100 Continue\r\n\r\n", false);
     assert_timeout(k, (gw_http_timeouts){.first_byte_ms = 20}, "no answer within 20 ms");
 }
 
 static void a_stalled_answer_runs_into_the_idle_timeout(void **state)
 {
     kit *k = *state;
-    script(k, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe", false);
+    kit_script(k, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe", false);
     assert_timeout(k, (gw_http_timeouts){.idle_ms = 20}, "no answer byte for 20 ms");
 }
 
 static void the_total_timeout_covers_everything(void **state)
 {
     kit *k = *state;
-    script(k, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe", false);
+    kit_script(k, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe", false);
     assert_timeout(k, (gw_http_timeouts){.idle_ms = 10000, .total_ms = 20}, "more than 20 ms");
 }
 
@@ -107,7 +101,7 @@ static void a_large_body_arrives_whole(void **state)
     gw_http_request r = kit_request(k, "POST");
     r.body = body;
     r.body_parts = 2;
-    script(k, ok_answer, false);
+    kit_script(k, ok_answer, false);
     for (int i = 0; i < 2; i++) { /* fresh, then kept */
         kit_auto_call c = {0};
         kit_start(k, &c, &r);
@@ -145,7 +139,7 @@ static void an_answer_may_come_before_the_request_is_sent(void **state)
     assert_int_equal(c.status, 413);
     assert_string_equal(c.body.data, "no");
     k->server.is_deaf = false;
-    script(k, ok_answer, false);
+    kit_script(k, ok_answer, false);
     kit_auto_call again = {0};
     kit_get(k, &again);
     kit_assert_ok(&again);
@@ -180,7 +174,7 @@ static void a_paused_answer_loses_nothing(void **state)
                                   "1\r\nh\r\n1\r\ne\r\n3\r\nllo\r\n0\r\n\r\n";
     const char *answers[] = {ok_answer, chunked, "HTTP/1.1 200 OK\r\n\r\nhello"};
     for (size_t a = 0; a < GW_ARRAY_LEN(answers); a++) {
-        script(k, answers[a], a == 2);
+        kit_script(k, answers[a], a == 2);
         for (size_t split = 0; split < strlen(answers[a]); split++) {
             kit_auto_call c = {.in_head = pause_a_while,
                                .in_body = split % 2 ? pause_once : pause_a_while};
@@ -212,7 +206,7 @@ static void a_paused_call_reads_nothing_and_its_idle_time_does_not_run(void **st
     gw_buf_appendf(&answer, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", BIG_BYTES);
     for (size_t i = 0; i < BIG_BYTES / 8; i++)
         gw_buf_append(&answer, "12345678", 8);
-    script(k, answer.data, false);
+    kit_script(k, answer.data, false);
     kit_auto_call c = {.in_body = pause_for_good};
     send_with(k, &c, (gw_http_timeouts){.idle_ms = 150});
     while (c.bodies == 0)
@@ -251,7 +245,7 @@ static void a_call_can_be_cancelled_at_every_stage(void **state)
     kit *k = *state;
     kit_auto_call dialing = {0}, waiting = {0}, head = {.in_head = cancel_it},
                   body = {.in_body = cancel_it}, paused = {.in_body = pause_for_good}, kept = {0};
-    script(k, ok_answer, false);
+    kit_script(k, ok_answer, false);
     send_with(k, &dialing, (gw_http_timeouts){0});
     cancel_it(&dialing);
     assert_cancelled(k, &dialing);
@@ -293,7 +287,7 @@ static void a_request_that_is_put_off_may_be_paused_and_resumed(void **state)
 {
     kit *k = *state;
     kit_auto_call first = {0}, paused = {0};
-    script(k, ok_answer, false);
+    kit_script(k, ok_answer, false);
     kit_get(k, &first);
     kit_assert_ok(&first); /* its connection is kept: the next request has one at once */
     send_with(k, &paused, (gw_http_timeouts){0});

@@ -7,12 +7,6 @@ static const char chunked_answer[] =
     "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A:  b c \r\n\r\n"
     "3\r\nhel\r\n2;ext=1\r\nlo\r\n0\r\nX-Trailer: t\r\n\r\n";
 
-static void script(kit *k, const char *answer, bool close_after)
-{
-    k->server.answer = gw_str_of(answer);
-    k->server.close_after = close_after;
-}
-
 static void a_request_goes_out_as_it_should(void **state)
 {
     kit *k = *state;
@@ -25,7 +19,7 @@ static void a_request_goes_out_as_it_should(void **state)
     r.header_count = 2;
     r.body = body;
     r.body_parts = 3;
-    script(k, ok_answer, false);
+    kit_script(k, ok_answer, false);
     kit_start(k, &c, &r);
     assert_false(gw_http_call_was_sent(c.call));
     kit_run(k);
@@ -51,7 +45,7 @@ static void the_head_of_a_call_is_wiped_when_it_is_over(void **state)
     gw_http_request r = kit_request(k, "GET");
     r.headers = &credential;
     r.header_count = 1;
-    script(k, ok_answer, false);
+    kit_script(k, ok_answer, false);
     kit_start(k, &c, &r);
     assert_false(gw_list_is_empty(&k->client->calls));
     const gw_http_call *call = GW_CONTAINER_OF(k->client->calls.next, gw_http_call, node);
@@ -171,7 +165,7 @@ static void run_answer_case(kit *k, const struct answer_case *t)
     kit_auto_call c = {0};
     size_t accepted = k->server.accepted;
     gw_http_request r = kit_request(k, t->method);
-    script(k, t->answer, t->close_after);
+    kit_script(k, t->answer, t->close_after);
     kit_start(k, &c, &r);
     kit_run(k);
     assert_outcome(t, &c);
@@ -179,7 +173,7 @@ static void run_answer_case(kit *k, const struct answer_case *t)
         fail_msg("%s: the message is \"%s\"", t->name, c.err.message);
 
     kit_auto_call again = {0};
-    script(k, ok_answer, true);
+    kit_script(k, ok_answer, true);
     kit_get(k, &again);
     kit_assert_ok(&again);
     if (k->server.accepted - accepted != (t->is_kept ? 1 : 2))
@@ -207,7 +201,7 @@ static void every_kind_of_answer_has_its_outcome_over_libcurl(void **state)
         kit *k = fresh;
         kit_auto_call c = {0};
         gw_http_request r = kit_request(k, t->method);
-        script(k, t->answer, t->close_after);
+        kit_script(k, t->answer, t->close_after);
         kit_start(k, &c, &r);
         kit_run(k);
         assert_outcome(t, &c);
@@ -223,7 +217,7 @@ static void an_answer_may_be_split_anywhere(void **state)
         "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
     const char *answers[] = {ok_answer, chunked_answer, continued};
     for (size_t a = 0; a < GW_ARRAY_LEN(answers); a++) {
-        script(k, answers[a], false);
+        kit_script(k, answers[a], false);
         for (size_t at = 1; at < strlen(answers[a]); at++) {
             kit_auto_call c = {0};
             k->server.split_at = at;
@@ -242,7 +236,7 @@ static void an_answer_until_close_may_be_split_anywhere(void **state)
 {
     kit *k = *state;
     static const char answer[] = "HTTP/1.1 200 OK\r\nX: y\r\n\r\nhello";
-    script(k, answer, true);
+    kit_script(k, answer, true);
     for (size_t at = 1; at < sizeof(answer) - 1; at++) {
         kit_auto_call c = {0};
         k->server.split_at = at;
@@ -250,200 +244,6 @@ static void an_answer_until_close_may_be_split_anywhere(void **state)
         kit_assert_ok(&c);
         assert_string_equal(c.body.data, "hello");
     }
-}
-
-static void send_another(kit_call *c)
-{
-    kit *k = c->k;
-    kit_call *next = k->mine;
-    k->mine = NULL;
-    gw_http_request r = kit_request(k, "GET");
-    kit_start(k, next, &r);
-}
-
-static void a_call_made_in_on_done_reuses_the_connection(void **state)
-{
-    kit *k = *state;
-    kit_auto_call first = {.in_done = send_another}, second = {0};
-    k->mine = &second;
-    script(k, ok_answer, false);
-    kit_get(k, &first);
-    kit_assert_ok(&second);
-    assert_int_equal(k->server.accepted, 1);
-    assert_int_equal(k->server.requests, 2);
-}
-
-static void call_four_at_once_twice(kit *k, size_t idle_max)
-{
-    kit_call c[4] = {0};
-    script(k, ok_answer, false);
-    for (int round = 0; round < 2; round++) {
-        gw_http_request r = kit_request(k, "GET");
-        r.idle_max = idle_max;
-        for (size_t i = 0; i < 4; i++) {
-            c[i].dones = c[i].heads = 0;
-            kit_start(k, &c[i], &r);
-        }
-        kit_run(k);
-    }
-    for (size_t i = 0; i < 4; i++) {
-        kit_assert_ok(&c[i]);
-        kit_call_fini(&c[i]);
-    }
-}
-
-static void the_pool_keeps_as_many_as_it_may(void **state)
-{
-    kit *k = *state;
-    kit_close_client(k);
-    gw_http_client_options o = kit_options();
-    o.idle_max_per_origin = 2;
-    kit_open_client(k, o);
-    call_four_at_once_twice(k, 0);
-    assert_int_equal(k->server.accepted, 6);
-}
-
-static void a_request_says_how_many_its_origin_keeps(void **state)
-{
-    kit *k = *state;
-    call_four_at_once_twice(k, 3);
-    assert_int_equal(k->server.accepted, 5);
-}
-
-static void origins_do_not_share_connections(void **state)
-{
-    kit *k = *state;
-    kit_auto_call a = {0}, b = {0};
-    script(k, ok_answer, false);
-    kit_get(k, &a);
-    gw_http_request r = kit_request(k, "GET");
-    r.url.host = GW_STR("localhost");
-    kit_start(k, &b, &r);
-    kit_run(k);
-    kit_assert_ok(&b);
-    assert_int_equal(k->server.accepted, 2);
-}
-
-/* Answers the first request of a connection, closes at the second. */
-static void answer_once(kit_peer *p)
-{
-    if (p->requests > 1)
-        kit_close(p);
-    else
-        kit_answer(p);
-}
-
-static void a_stale_connection_is_retried_once_on_a_fresh_one(void **state)
-{
-    kit *k = *state;
-    k->server.on_request = answer_once;
-    script(k, ok_answer, false);
-    for (size_t i = 0; i < 3; i++) {
-        kit_auto_call c = {0};
-        kit_get(k, &c);
-        kit_assert_ok(&c);
-        assert_int_equal(k->server.accepted, i + 1);
-    }
-    assert_int_equal(k->server.requests, 5);
-}
-
-static void close_all_but_the_first(kit_peer *p)
-{
-    if (p->requests == 1 && p->index == 0)
-        kit_answer(p);
-    else
-        kit_close(p);
-}
-
-static void a_retry_is_not_retried(void **state)
-{
-    kit *k = *state;
-    k->server.on_request = close_all_but_the_first;
-    script(k, ok_answer, false);
-    kit_auto_call a = {0}, b = {0};
-    kit_get(k, &a);
-    kit_get(k, &b);
-    assert_int_equal(b.rc, GW_ERR_UPSTREAM_CUT);
-    assert_int_equal(k->server.requests, 3);
-}
-
-static void half_answer_at_second(kit_peer *p)
-{
-    if (p->requests == 1) {
-        kit_answer(p);
-        return;
-    }
-    kit_send(p, GW_STR("HTTP/1.1 2"));
-    kit_close(p);
-}
-
-static void an_answer_that_began_is_not_retried(void **state)
-{
-    kit *k = *state;
-    k->server.on_request = half_answer_at_second;
-    script(k, ok_answer, false);
-    kit_auto_call a = {0}, b = {0};
-    kit_get(k, &a);
-    kit_get(k, &b);
-    assert_int_equal(b.rc, GW_ERR_UPSTREAM_CUT);
-    assert_int_equal(k->server.requests, 2);
-}
-
-static void run_until_peers_are_gone(kit *k)
-{
-    while (!gw_list_is_empty(&k->server.peers))
-        kit_turn(k);
-}
-
-static void an_idle_connection_that_ends_or_speaks_is_dropped(void **state)
-{
-    kit *k = *state;
-    kit_auto_call a = {0}, b = {0}, c = {0};
-    script(k, ok_answer, false);
-    kit_get(k, &a);
-    kit_send(kit_first_peer(k), GW_STR("HTTP/1.1 200 OK\r\n"));
-    run_until_peers_are_gone(k);
-    assert_int_equal(k->server.closed_by_client, 1);
-    kit_get(k, &b);
-    kit_assert_ok(&b);
-    kit_close(kit_first_peer(k));
-    run_until_peers_are_gone(k);
-    kit_get(k, &c);
-    kit_assert_ok(&c);
-    assert_int_equal(k->server.accepted, 3);
-    assert_int_equal(k->server.requests, 3);
-}
-
-/* libcurl looks when it wants to use it again. */
-static void an_idle_connection_that_ended_is_not_used_by_libcurl(void **state)
-{
-    kit *k = *state;
-    kit_auto_call a = {0}, b = {0}, c = {0};
-    script(k, ok_answer, false);
-    kit_get(k, &a);
-    kit_get(k, &b);
-    kit_assert_ok(&b);
-    assert_int_equal(k->server.accepted, 1);
-    kit_close(kit_first_peer(k));
-    run_until_peers_are_gone(k);
-    kit_get(k, &c);
-    kit_assert_ok(&c);
-    assert_int_equal(k->server.accepted, 2);
-    assert_int_equal(k->server.requests, 3);
-}
-
-static void an_idle_connection_is_closed_in_time(void **state)
-{
-    kit *k = *state;
-    kit_close_client(k);
-    gw_http_client_options o = kit_options();
-    o.idle_timeout_ms = 20;
-    kit_open_client(k, o);
-    kit_auto_call a = {0};
-    script(k, ok_answer, false);
-    kit_get(k, &a);
-    run_until_peers_are_gone(k);
-    assert_int_equal(k->server.closed_by_client, 1);
 }
 
 static void a_head_beyond_its_bound_is_refused(void **state)
@@ -459,7 +259,7 @@ static void a_head_beyond_its_bound_is_refused(void **state)
         for (size_t i = 0; i < bytes; i++)
             gw_buf_append_char(&answer, 'x');
         gw_buf_append_c(&answer, "\r\n\r\n");
-        script(k, answer.data, false);
+        kit_script(k, answer.data, false);
         kit_auto_call c = {0};
         kit_get(k, &c);
         assert_int_equal(c.rc, bytes < 1000 ? GW_OK : GW_ERR_UPSTREAM_PROTOCOL);
@@ -469,7 +269,7 @@ static void a_head_beyond_its_bound_is_refused(void **state)
     for (size_t i = 0; i < 300; i++)
         gw_buf_append_c(&many, "a:\r\n");
     gw_buf_append_c(&many, "\r\n");
-    script(k, many.data, false);
+    kit_script(k, many.data, false);
     kit_auto_call c = {0};
     kit_get(k, &c);
     assert_int_equal(c.rc, GW_ERR_UPSTREAM_PROTOCOL);
@@ -478,7 +278,7 @@ static void a_head_beyond_its_bound_is_refused(void **state)
 static void empty_header_values_are_kept(void **state)
 {
     kit *k = *state;
-    script(k, "HTTP/1.1 200 OK\r\nA:\r\nB: \t \r\nC:c\r\nContent-Length: 0\r\n\r\n", false);
+    kit_script(k, "HTTP/1.1 200 OK\r\nA:\r\nB: \t \r\nC:c\r\nContent-Length: 0\r\n\r\n", false);
     kit_auto_call c = {0};
     kit_get(k, &c);
     kit_assert_ok(&c);
@@ -493,17 +293,7 @@ int main(void)
         cmocka_unit_test(every_kind_of_answer_has_its_outcome_over_libcurl),
         KIT_TEST_BOTH(an_answer_may_be_split_anywhere),
         KIT_TEST_BOTH(an_answer_until_close_may_be_split_anywhere),
-        KIT_TEST_BOTH(a_call_made_in_on_done_reuses_the_connection),
-        KIT_TEST(the_pool_keeps_as_many_as_it_may),
-        KIT_TEST(a_request_says_how_many_its_origin_keeps),
-        KIT_TEST_BOTH(origins_do_not_share_connections),
-        KIT_TEST_BOTH(a_stale_connection_is_retried_once_on_a_fresh_one),
-        KIT_TEST(a_retry_is_not_retried),
         KIT_TEST(the_head_of_a_call_is_wiped_when_it_is_over),
-        KIT_TEST(an_answer_that_began_is_not_retried),
-        KIT_TEST(an_idle_connection_that_ends_or_speaks_is_dropped),
-        KIT_TEST_CURL(an_idle_connection_that_ended_is_not_used_by_libcurl),
-        KIT_TEST(an_idle_connection_is_closed_in_time),
         KIT_TEST_BOTH(a_head_beyond_its_bound_is_refused),
         KIT_TEST_BOTH(empty_header_values_are_kept),
     };

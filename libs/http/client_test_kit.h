@@ -341,6 +341,12 @@ static inline int kit_setup(void **state)
     return 0;
 }
 
+static inline void kit_script(kit *k, const char *answer, bool close_after)
+{
+    k->server.answer = gw_str_of(answer);
+    k->server.close_after = close_after;
+}
+
 static inline int kit_setup_curl(void **state)
 {
     kit_setup(state);

@@ -2,42 +2,12 @@
  * The hours of clients and owners beside those of keys, each test against the store in memory and against a real server, which MONGO_URI
  * names; without it the second half is skipped.
  */
-#include "doc_store_memory.h"
-#include "doc_store_mongo.h"
 #include "event_testing.h"
 #include "fold_store.h"
-#include "spool_store.h"
-#include "store_test_kit.h"
+#include "spool_db_test_kit.h"
 #include "usage_collections.h"
 
 #define SPOOL "0102030405"
-
-/* ---- a test's body, with the store it is about ---- */
-
-static void (*spool_body)(const spool_db *s);
-
-static void run_spool_body(const gw_db *d)
-{
-    doc_store_mongo store;
-    spool_db s = {.store = doc_store_mongo_init(&store, d), .now_ms = TEST_NOW_MS};
-    spool_body(&s);
-}
-
-/* By itself: a skipped test jumps past the cleanup of its caller. */
-static void run_in_memory(void (*body)(const spool_db *s))
-{
-    gw_auto(memory_db) memory = memory_db_new();
-    doc_store_memory store;
-    spool_db s = {.store = doc_store_memory_init(&store, memory), .now_ms = TEST_NOW_MS};
-    body(&s);
-}
-
-static void with_spools(void **state, void (*body)(const spool_db *s))
-{
-    run_in_memory(body);
-    spool_body = body;
-    with_mongo(state, run_spool_body);
-}
 
 /* A store that one collection of cannot be written to. */
 typedef struct broken_store {
@@ -199,7 +169,7 @@ static void stand_apart(const spool_db *s)
 
 static void hours_of_keys_have_what_hours_have_and_those_of_owners_stand_apart(void **state)
 {
-    with_spools(state, stand_apart);
+    with_spools(state, TEST_NOW_MS, stand_apart);
 }
 
 static void stop_half_way(const spool_db *s)
@@ -222,7 +192,7 @@ static void stop_half_way(const spool_db *s)
 
 static void a_claim_that_stops_at_either_collection_is_finished_and_counts_once(void **state)
 {
-    with_spools(state, stop_half_way);
+    with_spools(state, TEST_NOW_MS, stop_half_way);
 }
 
 static void finish_the_first_format(const spool_db *s)
@@ -241,7 +211,7 @@ static void finish_the_first_format(const spool_db *s)
 
 static void a_claim_of_an_older_version_makes_no_documents_apart(void **state)
 {
-    with_spools(state, finish_the_first_format);
+    with_spools(state, TEST_NOW_MS, finish_the_first_format);
 }
 
 int main(void)

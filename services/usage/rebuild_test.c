@@ -4,53 +4,13 @@
  */
 #include "rebuild.h"
 
-#include "doc_store_memory.h"
-#include "doc_store_mongo.h"
 #include "event_testing.h"
-#include "store_test_kit.h"
+#include "spool_db_test_kit.h"
 #include "usage_collections.h"
 
 #define RETENTION_MS (90 * GW_MS_PER_DAY)
 #define SPOOL        "0102030405"
 #define OTHER_SPOOL  "0102030406"
-
-#define CHECK_OK(call)                                                                             \
-    do {                                                                                           \
-        gw_error check_err = {0};                                                                  \
-        gw_error *err = &check_err;                                                                \
-        if ((call) != GW_OK) {                                                                     \
-            (void)fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, check_err.message);           \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
-
-static void (*spool_body)(const spool_db *s);
-static bool has_loads; /* load ids need a pipeline update, which the store in memory has not */
-
-static void run_spool_body(const gw_db *d)
-{
-    doc_store_mongo store;
-    spool_db s = {.store = doc_store_mongo_init(&store, d), .now_ms = TEST_NOW_MS};
-    spool_body(&s);
-}
-
-/* By itself: a skipped test jumps past the cleanup of its caller. */
-static void run_in_memory(void (*body)(const spool_db *s))
-{
-    gw_auto(memory_db) memory = memory_db_new();
-    doc_store_memory store;
-    spool_db s = {.store = doc_store_memory_init(&store, memory), .now_ms = TEST_NOW_MS};
-    has_loads = false;
-    body(&s);
-}
-
-static void with_spools(void **state, void (*body)(const spool_db *s))
-{
-    run_in_memory(body);
-    has_loads = true;
-    spool_body = body;
-    with_mongo(state, run_spool_body);
-}
 
 /* ---- traffic ---- */
 
@@ -75,7 +35,7 @@ static claim claim_of(uint8_t spool, int64_t from, int64_t to, int64_t ago_ms)
         t.id[1] = spool;
         t.id[11] = (uint8_t)seq;
         t.e.timestamp_ms = TEST_NOW_MS - ago_ms;
-        t.e.key_load_id = t.e.client_load_id = has_loads ? seq % 3 : 0;
+        t.e.key_load_id = t.e.client_load_id = has_server ? seq % 3 : 0;
         CHECK(event_queue_push(&q, test_event_pack(&t, &packed)));
     }
     CHECK_OK(claim_take(&q, &c, err));
@@ -171,7 +131,7 @@ static void rebuild_what_is_right(const spool_db *s)
 
 static void right_sums_show_no_difference(void **state)
 {
-    with_spools(state, rebuild_what_is_right);
+    with_spools(state, TEST_NOW_MS, rebuild_what_is_right);
 }
 
 static void rebuild_what_is_wrong(const spool_db *s)
@@ -198,7 +158,7 @@ static void rebuild_what_is_wrong(const spool_db *s)
 
 static void a_wrong_hour_is_told_figure_by_figure_and_made_right(void **state)
 {
-    with_spools(state, rebuild_what_is_wrong);
+    with_spools(state, TEST_NOW_MS, rebuild_what_is_wrong);
 }
 
 #define CLIENT_HOUR     "*28|2025-11-23T01" /* of app.one */
@@ -223,7 +183,7 @@ static void rebuild_owners(const spool_db *s)
 
 static void the_sums_of_owners_are_made_right(void **state)
 {
-    with_spools(state, rebuild_owners);
+    with_spools(state, TEST_NOW_MS, rebuild_owners);
 }
 
 /* Half of an hour was summed up by a version that kept owners among all keys, which another one has to finish. */
@@ -247,7 +207,7 @@ static void rebuild_across_an_upgrade(const spool_db *s)
 
 static void hours_of_before_and_after_an_upgrade_are_as_their_rows_say(void **state)
 {
-    with_spools(state, rebuild_across_an_upgrade);
+    with_spools(state, TEST_NOW_MS, rebuild_across_an_upgrade);
 }
 
 static void rebuild_before_the_hours(const spool_db *s)
@@ -265,7 +225,7 @@ static void rebuild_before_the_hours(const spool_db *s)
 
 static void a_claim_left_behind_is_finished_first(void **state)
 {
-    with_spools(state, rebuild_before_the_hours);
+    with_spools(state, TEST_NOW_MS, rebuild_before_the_hours);
 }
 
 static void rebuild_a_busy_spool(const spool_db *s)
@@ -281,7 +241,7 @@ static void rebuild_a_busy_spool(const spool_db *s)
 
 static void the_hour_of_a_busy_spool_is_rebuilt_too(void **state)
 {
-    with_spools(state, rebuild_a_busy_spool);
+    with_spools(state, TEST_NOW_MS, rebuild_a_busy_spool);
 }
 
 /* A store in which a claim is applied whenever rows are read for the first time: between documents and rows. */
@@ -333,7 +293,7 @@ static void rebuild_under_traffic(const spool_db *s)
 
 static void claims_that_come_meanwhile_are_no_difference(void **state)
 {
-    with_spools(state, rebuild_under_traffic);
+    with_spools(state, TEST_NOW_MS, rebuild_under_traffic);
 }
 
 static void rebuild_what_has_expired(const spool_db *s)
@@ -384,12 +344,12 @@ static void rebuild_what_expired_under_an_older_setting(const spool_db *s)
 
 static void sums_do_not_shrink_because_rows_have_expired_under_an_older_setting(void **state)
 {
-    with_spools(state, rebuild_what_expired_under_an_older_setting);
+    with_spools(state, TEST_NOW_MS, rebuild_what_expired_under_an_older_setting);
 }
 
 static void sums_do_not_shrink_because_rows_expire(void **state)
 {
-    with_spools(state, rebuild_what_has_expired);
+    with_spools(state, TEST_NOW_MS, rebuild_what_has_expired);
 }
 
 int main(void)

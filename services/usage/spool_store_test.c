@@ -2,13 +2,10 @@
  * The write plan, each test against the store in memory and against a real server, which MONGO_URI names; without it the second half
  * is skipped.
  */
-#include "doc_store_memory.h"
-#include "doc_store_mongo.h"
 #include "event_row.h"
 #include "fold_store.h"
 #include "rollup.h"
-#include "spool_store.h"
-#include "store_test_kit.h"
+#include "spool_db_test_kit.h"
 #include "usage_collections.h"
 
 #include "mongo/bson_read.h"
@@ -16,45 +13,6 @@
 #define RETENTION_MS (90 * GW_MS_PER_DAY)
 #define OTHER_SPOOL  "00000000ff"
 #define DURATION_MS  120
-
-#define CHECK_OK(call)                                                                             \
-    do {                                                                                           \
-        gw_error check_err = {0};                                                                  \
-        gw_error *err = &check_err;                                                                \
-        if ((call) != GW_OK) {                                                                     \
-            (void)fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, check_err.message);           \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
-
-/* ---- a test's body, with the store it is about ---- */
-
-static void (*spool_body)(const spool_db *s);
-
-static void run_spool_body(const gw_db *d)
-{
-    doc_store_mongo store;
-    spool_db s = {.store = doc_store_mongo_init(&store, d),
-                  .now_ms = gw_clock_wall_ms(&gw_system_clock)};
-    spool_body(&s);
-}
-
-/* By itself: a skipped test jumps past the cleanup of its caller. */
-static void run_in_memory(void (*body)(const spool_db *s))
-{
-    gw_auto(memory_db) memory = memory_db_new();
-    doc_store_memory store;
-    spool_db s = {.store = doc_store_memory_init(&store, memory),
-                  .now_ms = gw_clock_wall_ms(&gw_system_clock)};
-    body(&s);
-}
-
-static void with_spools(void **state, void (*body)(const spool_db *s))
-{
-    run_in_memory(body);
-    spool_body = body;
-    with_mongo(state, run_spool_body);
-}
 
 /* ---- events ---- */
 
@@ -196,7 +154,7 @@ static void applied_twice(const spool_db *s)
 
 static void a_claim_applied_twice_counts_once(void **state)
 {
-    with_spools(state, applied_twice);
+    with_spools(state, gw_clock_wall_ms(&gw_system_clock), applied_twice);
 }
 
 static void crashed(const spool_db *s)
@@ -215,7 +173,7 @@ static void crashed(const spool_db *s)
 
 static void resume_applies_a_claim_that_was_left_before_its_rows(void **state)
 {
-    with_spools(state, crashed);
+    with_spools(state, gw_clock_wall_ms(&gw_system_clock), crashed);
 }
 
 static void two_replicas(const spool_db *s)
@@ -238,7 +196,7 @@ static void two_replicas(const spool_db *s)
 
 static void of_two_replicas_on_one_spool_one_claims(void **state)
 {
-    with_spools(state, two_replicas);
+    with_spools(state, gw_clock_wall_ms(&gw_system_clock), two_replicas);
 }
 
 static void two_spools(const spool_db *s)
@@ -259,7 +217,7 @@ static void two_spools(const spool_db *s)
 
 static void spools_have_marks_of_their_own(void **state)
 {
-    with_spools(state, two_spools);
+    with_spools(state, gw_clock_wall_ms(&gw_system_clock), two_spools);
 }
 
 static void standings(const spool_db *s)
@@ -282,7 +240,7 @@ static void standings(const spool_db *s)
 
 static void a_copied_or_forgotten_spool_is_told(void **state)
 {
-    with_spools(state, standings);
+    with_spools(state, gw_clock_wall_ms(&gw_system_clock), standings);
 }
 
 static void poisoned(const spool_db *s)
@@ -307,7 +265,7 @@ static void poisoned(const spool_db *s)
 
 static void a_poisoned_event_spoils_only_itself(void **state)
 {
-    with_spools(state, poisoned);
+    with_spools(state, gw_clock_wall_ms(&gw_system_clock), poisoned);
 }
 
 static void swept(const spool_db *s)
@@ -332,7 +290,7 @@ static void swept(const spool_db *s)
 
 static void a_sweep_applies_what_was_left_behind(void **state)
 {
-    with_spools(state, swept);
+    with_spools(state, gw_clock_wall_ms(&gw_system_clock), swept);
 }
 
 /* A store that crashes behind the first read of a spool: the claim that was read is taken back, and its events come again, cut otherwise. */
@@ -393,7 +351,7 @@ static void taken_back(const spool_db *s)
 
 static void a_claim_that_a_crash_took_back_is_not_applied_though_the_next_ends_there(void **state)
 {
-    with_spools(state, taken_back);
+    with_spools(state, gw_clock_wall_ms(&gw_system_clock), taken_back);
 }
 
 static void folded(const spool_db *s)
@@ -429,7 +387,7 @@ static void folded(const spool_db *s)
 
 static void days_are_the_sums_of_their_hours(void **state)
 {
-    with_spools(state, folded);
+    with_spools(state, gw_clock_wall_ms(&gw_system_clock), folded);
 }
 
 int main(void)

@@ -1,0 +1,217 @@
+/* Connections that are kept: how many, for whom, and what happens to those that have ended meanwhile. */
+#include "http/client_internal.h"
+#include "http/client_test_kit.h"
+
+static const char ok_answer[] =
+    "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello";
+
+static void send_another(kit_call *c)
+{
+    kit *k = c->k;
+    kit_call *next = k->mine;
+    k->mine = NULL;
+    gw_http_request r = kit_request(k, "GET");
+    kit_start(k, next, &r);
+}
+
+static void a_call_made_in_on_done_reuses_the_connection(void **state)
+{
+    kit *k = *state;
+    kit_auto_call first = {.in_done = send_another}, second = {0};
+    k->mine = &second;
+    kit_script(k, ok_answer, false);
+    kit_get(k, &first);
+    kit_assert_ok(&second);
+    assert_int_equal(k->server.accepted, 1);
+    assert_int_equal(k->server.requests, 2);
+}
+
+static void call_four_at_once_twice(kit *k, size_t idle_max)
+{
+    kit_call c[4] = {0};
+    kit_script(k, ok_answer, false);
+    for (int round = 0; round < 2; round++) {
+        gw_http_request r = kit_request(k, "GET");
+        r.idle_max = idle_max;
+        for (size_t i = 0; i < 4; i++) {
+            c[i].dones = c[i].heads = 0;
+            kit_start(k, &c[i], &r);
+        }
+        kit_run(k);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        kit_assert_ok(&c[i]);
+        kit_call_fini(&c[i]);
+    }
+}
+
+static void the_pool_keeps_as_many_as_it_may(void **state)
+{
+    kit *k = *state;
+    kit_close_client(k);
+    gw_http_client_options o = kit_options();
+    o.idle_max_per_origin = 2;
+    kit_open_client(k, o);
+    call_four_at_once_twice(k, 0);
+    assert_int_equal(k->server.accepted, 6);
+}
+
+static void a_request_says_how_many_its_origin_keeps(void **state)
+{
+    kit *k = *state;
+    call_four_at_once_twice(k, 3);
+    assert_int_equal(k->server.accepted, 5);
+}
+
+static void origins_do_not_share_connections(void **state)
+{
+    kit *k = *state;
+    kit_auto_call a = {0}, b = {0};
+    kit_script(k, ok_answer, false);
+    kit_get(k, &a);
+    gw_http_request r = kit_request(k, "GET");
+    r.url.host = GW_STR("localhost");
+    kit_start(k, &b, &r);
+    kit_run(k);
+    kit_assert_ok(&b);
+    assert_int_equal(k->server.accepted, 2);
+}
+
+/* Answers the first request of a connection, closes at the second. */
+static void answer_once(kit_peer *p)
+{
+    if (p->requests > 1)
+        kit_close(p);
+    else
+        kit_answer(p);
+}
+
+static void a_stale_connection_is_retried_once_on_a_fresh_one(void **state)
+{
+    kit *k = *state;
+    k->server.on_request = answer_once;
+    kit_script(k, ok_answer, false);
+    for (size_t i = 0; i < 3; i++) {
+        kit_auto_call c = {0};
+        kit_get(k, &c);
+        kit_assert_ok(&c);
+        assert_int_equal(k->server.accepted, i + 1);
+    }
+    assert_int_equal(k->server.requests, 5);
+}
+
+static void close_all_but_the_first(kit_peer *p)
+{
+    if (p->requests == 1 && p->index == 0)
+        kit_answer(p);
+    else
+        kit_close(p);
+}
+
+static void a_retry_is_not_retried(void **state)
+{
+    kit *k = *state;
+    k->server.on_request = close_all_but_the_first;
+    kit_script(k, ok_answer, false);
+    kit_auto_call a = {0}, b = {0};
+    kit_get(k, &a);
+    kit_get(k, &b);
+    assert_int_equal(b.rc, GW_ERR_UPSTREAM_CUT);
+    assert_int_equal(k->server.requests, 3);
+}
+
+static void half_answer_at_second(kit_peer *p)
+{
+    if (p->requests == 1) {
+        kit_answer(p);
+        return;
+    }
+    kit_send(p, GW_STR("HTTP/1.1 2"));
+    kit_close(p);
+}
+
+static void an_answer_that_began_is_not_retried(void **state)
+{
+    kit *k = *state;
+    k->server.on_request = half_answer_at_second;
+    kit_script(k, ok_answer, false);
+    kit_auto_call a = {0}, b = {0};
+    kit_get(k, &a);
+    kit_get(k, &b);
+    assert_int_equal(b.rc, GW_ERR_UPSTREAM_CUT);
+    assert_int_equal(k->server.requests, 2);
+}
+
+static void run_until_peers_are_gone(kit *k)
+{
+    while (!gw_list_is_empty(&k->server.peers))
+        kit_turn(k);
+}
+
+static void an_idle_connection_that_ends_or_speaks_is_dropped(void **state)
+{
+    kit *k = *state;
+    kit_auto_call a = {0}, b = {0}, c = {0};
+    kit_script(k, ok_answer, false);
+    kit_get(k, &a);
+    kit_send(kit_first_peer(k), GW_STR("HTTP/1.1 200 OK\r\n"));
+    run_until_peers_are_gone(k);
+    assert_int_equal(k->server.closed_by_client, 1);
+    kit_get(k, &b);
+    kit_assert_ok(&b);
+    kit_close(kit_first_peer(k));
+    run_until_peers_are_gone(k);
+    kit_get(k, &c);
+    kit_assert_ok(&c);
+    assert_int_equal(k->server.accepted, 3);
+    assert_int_equal(k->server.requests, 3);
+}
+
+/* libcurl looks when it wants to use it again. */
+static void an_idle_connection_that_ended_is_not_used_by_libcurl(void **state)
+{
+    kit *k = *state;
+    kit_auto_call a = {0}, b = {0}, c = {0};
+    kit_script(k, ok_answer, false);
+    kit_get(k, &a);
+    kit_get(k, &b);
+    kit_assert_ok(&b);
+    assert_int_equal(k->server.accepted, 1);
+    kit_close(kit_first_peer(k));
+    run_until_peers_are_gone(k);
+    kit_get(k, &c);
+    kit_assert_ok(&c);
+    assert_int_equal(k->server.accepted, 2);
+    assert_int_equal(k->server.requests, 3);
+}
+
+static void an_idle_connection_is_closed_in_time(void **state)
+{
+    kit *k = *state;
+    kit_close_client(k);
+    gw_http_client_options o = kit_options();
+    o.idle_timeout_ms = 20;
+    kit_open_client(k, o);
+    kit_auto_call a = {0};
+    kit_script(k, ok_answer, false);
+    kit_get(k, &a);
+    run_until_peers_are_gone(k);
+    assert_int_equal(k->server.closed_by_client, 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        KIT_TEST_BOTH(a_call_made_in_on_done_reuses_the_connection),
+        KIT_TEST(the_pool_keeps_as_many_as_it_may),
+        KIT_TEST(a_request_says_how_many_its_origin_keeps),
+        KIT_TEST_BOTH(origins_do_not_share_connections),
+        KIT_TEST_BOTH(a_stale_connection_is_retried_once_on_a_fresh_one),
+        KIT_TEST(a_retry_is_not_retried),
+        KIT_TEST(an_answer_that_began_is_not_retried),
+        KIT_TEST(an_idle_connection_that_ends_or_speaks_is_dropped),
+        KIT_TEST_CURL(an_idle_connection_that_ended_is_not_used_by_libcurl),
+        KIT_TEST(an_idle_connection_is_closed_in_time),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -10,7 +10,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.client import HTTPResponse
 from pathlib import Path
@@ -91,6 +91,18 @@ def process_cpu(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICK
 
 
+def is_measured(process: Process) -> bool:
+    """Whether it has a core for itself while it is asked. The second of two that share a port never has."""
+    return process.name in ("nginx", "rpc-echo") or process.name.startswith("relay") and process.name != SHARED[1]
+
+
+def move(process: Process, core: str) -> None:
+    """All threads of a process, and what they start, to a core."""
+    for thread in Path(f"/proc/{process.pid}/task").iterdir():
+        with suppress(ProcessLookupError):  # one that has just ended
+            os.sched_setaffinity(int(thread.name), {int(core)})
+
+
 def nginx_config(folder: Path, port: dict[str, int], tls: Path) -> str:
     """A plain proxy as one would tune it: kept connections both ways, nothing logged; streams are not buffered."""
     common = "proxy_http_version 1.1; proxy_set_header Connection ''; proxy_read_timeout 600s;"
@@ -133,8 +145,7 @@ class Lab:
         self._add_bench_processes(nginx)
         self._add_other_relays()
         for process in self.suite.processes.values():
-            is_measured = process.name in ("nginx", "rpc-echo") or process.name.startswith("relay") and process.name != SHARED[1]
-            process.command = ["taskset", "-c", MEASURED_CORE if is_measured else OTHER_CORE, *process.command]
+            process.command = ["taskset", "-c", MEASURED_CORE if is_measured(process) else OTHER_CORE, *process.command]
         self.variants: dict[str, Variant] = {}
         self.defaults: Variant
         self.to_tls: dict[str, Variant] = {}  # the same, with TLS to the upstream
@@ -142,6 +153,7 @@ class Lab:
         self.by_curl: dict[str, Variant] = {}  # the relay with libcurl as its transport
         self.shared: dict[str, Variant] = {}  # a relay, and two at one port
         self.translated: dict[str, Variant] = {}  # the relay between two dialects
+        self._named: dict[str, Variant] = {}  # by what runs
         self.key = ""
 
     def _write_routes(self) -> None:
@@ -217,7 +229,7 @@ class Lab:
         self.suite.stop()
 
     def _start(self) -> None:
-        self.suite.start(only=("upstream", "sink", "rpc-echo", "nginx", "mongo", "redis", "auth", "relay", "admin-gw", *(n for n in OTHER_RELAYS if n not in SHARED)))
+        self.suite.start(only=("upstream", "sink", "rpc-echo", "nginx", "mongo", "redis", "auth", "relay", "admin-gw"))
         eventually(lambda: self.upstream_stats() is not None, "the bench upstream")
         self.key = str(self.suite.make_key(name="bench")["key"])
         for policy in [f"clients/bench-{i}" for i in range(CLIENTS)] + [f"users/{OWNER}"]:
@@ -247,9 +259,11 @@ class Lab:
         first, second = (processes[name] for name in SHARED)
         alone = Variant("relay-one", self.port[SHARED[0]], first)
         self.shared = {"relay-one": alone, "relay": replace(alone, name="relay", second=second)}
+        self._named = {v.process.name: v for v in (*self.variants.values(), self.all_tls["relay"], self.defaults)}
         for variants in (self.variants, self.to_tls, self.all_tls, self.by_curl, self.translated):
             for variant in variants.values():
-                eventually(lambda: self._answers(variant), f"an answer of {variant}")
+                if variant.process.is_running:
+                    self._await_answer(variant)
 
     def ask(self, variant: Variant, key: str) -> httpx.Response:
         body = {"model": variant.model, "max_tokens": 100, "messages": [{"role": "user", "content": "hello"}]}
@@ -274,25 +288,26 @@ class Lab:
                 if answer.status != 200:
                     raise RuntimeError(f"one of {len(keys)} requests that were sent at once was answered {answer.status}")
 
-    def _answers(self, variant: Variant) -> bool:
-        return self.ask(variant, self.key).status_code == 200
+    def _await_answer(self, variant: Variant) -> None:
+        eventually(lambda: self.ask(variant, self.key).status_code == 200, f"an answer of {variant}", 30)
 
     def restart(self, name: str) -> None:
         """A process as it is after its start, for tests of memory."""
         self.suite.processes[name].stop()
         self.suite.processes[name].start()
-        variant = self.defaults if name == "relay-default" else self.variants[name]
-        eventually(lambda: self._answers(variant), f"an answer of {name}", 30)
+        self._await_answer(self.variants[name])
 
     @contextmanager
     def running(self, *names: str) -> Iterator[None]:
-        """Relays that run for one test only."""
+        """Relays that run for one test only: an idle one has its turns too, beside what is measured."""
         for name in names:
             self.suite.processes[name].start()
         try:
             for name in names:
                 url = f"http://127.0.0.1:{self.port[name + '_ops']}/readyz"
                 eventually(lambda: httpx.get(url, timeout=5).status_code == 200, f"{name} to be ready", 30)
+                if name in self._named:
+                    self._await_answer(self._named[name])
             yield
         finally:
             for name in names:
@@ -346,6 +361,12 @@ class Lab:
         eventually(lambda: self.relay_metric("relay_ledger_positions") == 0, "all positions given back", 120)
 
     # ---- load ----
+
+    def leave_core_to(self, measured: Process) -> None:
+        """Whatever else may be measured goes to the other core meanwhile."""
+        for process in self.suite.processes.values():
+            if process.is_running and is_measured(process):
+                move(process, MEASURED_CORE if process is measured else OTHER_CORE)
 
     def load(self, kind: str, variant: Variant, **flags: Any) -> dict[str, Any]:
         """One run of the load generator; a flag that is True stands alone. What the relay recorded is drained afterwards."""

@@ -72,6 +72,7 @@ class Bench:
         return best
 
     def _measure(self, test: str, kind: str, variant: Variant, round_: int, **flags: Any) -> dict[str, Any]:
+        self.lab.leave_core_to(variant.process)
         before = self.lab.cpu()
         bad = self._start_bad(variant) if self.bad_input else None
         try:

@@ -14,7 +14,7 @@ from harness.ports import eventually, free_ports
 from harness.process import Process
 from harness.rpc import RpcClient
 
-from lab import ALL_LIMITS, SHARED
+from lab import ALL_LIMITS, SHARED, STAGES_OFF
 from measure import Bench
 
 RUNS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -29,6 +29,11 @@ SINK_SPOOLS = 16
 
 
 def run_smoke(bench: Bench) -> bool:
+    with bench.lab.running(*STAGES_OFF, "relay-tls"):
+        return _run(bench)
+
+
+def _run(bench: Bench) -> bool:
     failures: list[str] = []
     lab = bench.lab
     limited = lab.import_keys(20, ALL_LIMITS, owned=True)

@@ -29,6 +29,7 @@ COLD_KEYS = 1000
 LIMITS_RATE = 10_000
 SCALE_RATE = 8000
 TRANSLATE_RATE = 3000
+FIRST_RATE = 500  # what a relay that was just started is asked before it is measured
 TRANSLATE_STREAMS, TRANSLATE_EVENTS = 1000, 10  # of a second each
 LARGE_BODY = 1_000_000
 TLS_STREAMS = 2000
@@ -40,11 +41,13 @@ RECORDER_RATES = (1000, 5000, 20000)
 
 def unary(bench: Bench) -> None:
     """600-byte requests, 700-byte answers: as many as go, and at one rate for all."""
-    variants = ["nginx", "relay", *STAGES_OFF, "direct"]
+    variants = ["nginx", "relay", "direct"]
     rows = bench.rounds("unary", "unary", variants, connections=CONNECTIONS)
     closed = statistics.median(row["per_s"] for row in rows if row["variant"] == "nginx")
     rate = round(closed * FIXED_SHARE, -2)
     bench.rounds("unary-rate", "unary", variants, connections=CONNECTIONS, rate=rate)
+    with bench.lab.running(*STAGES_OFF):
+        bench.rounds("unary-stages", "unary", ["nginx", "relay", *STAGES_OFF], connections=CONNECTIONS)
 
 
 def large(bench: Bench) -> None:
@@ -54,7 +57,8 @@ def large(bench: Bench) -> None:
 def tls(bench: Bench) -> None:
     """TLS to the upstream, and TLS on both sides; nginx does the same."""
     bench.rounds("tls-up", "unary", ["nginx", "relay"], of=bench.lab.to_tls, connections=CONNECTIONS)
-    bench.rounds("tls-both", "unary", ["nginx", "relay"], of=bench.lab.all_tls, connections=CONNECTIONS)
+    with bench.lab.running("relay-tls"):
+        bench.rounds("tls-both", "unary", ["nginx", "relay"], of=bench.lab.all_tls, connections=CONNECTIONS)
 
 
 def curl(bench: Bench) -> None:
@@ -112,8 +116,9 @@ def scale(bench: Bench) -> None:
 
 def translate(bench: Bench) -> None:
     """
-    What it costs to translate, beside the relay's own dialect in the same rounds: whole answers at one rate, and a thousand streams, each of
-    them from a relay that has just started, since their memory is looked at.
+    What it costs to translate, beside the relay's own dialect in the same rounds: whole answers at one rate, and a thousand streams, each
+    time from a relay that was started for them, since their memory is looked at, and has answered some whole requests: the first ones wait
+    for what a process does once.
     """
     lab, relay = bench.lab, bench.lab.variants["relay"]
     same = replace(relay, name="relay-same")
@@ -124,6 +129,7 @@ def translate(bench: Bench) -> None:
             for variant in (lab.variants["direct"], same, translated) if r % 2 else (translated, same, lab.variants["direct"]):
                 if variant.process is relay.process:
                     lab.restart("relay")
+                    lab.load("unary", variant, connections=8, rate=FIRST_RATE, seconds=0.3)
                 flags = _stream_flags(bench, TRANSLATE_STREAMS, TRANSLATE_EVENTS, variant.model)
                 bench.leg(f"translate-{kind}-sse", "sse", variant, r, **flags)
 
@@ -185,8 +191,8 @@ def fresh(bench: Bench) -> None:
     """The memory of a relay with default settings, once it has answered a request."""
     relay = bench.lab.defaults
     for r in range(bench.plan.rounds):
-        bench.lab.restart("relay-default")
-        pages = int(Path(f"/proc/{relay.process.pid}/statm").read_text().split()[1])
+        with bench.lab.running("relay-default"):
+            pages = int(Path(f"/proc/{relay.process.pid}/statm").read_text().split()[1])
         bench.journal.add({"test": "fresh", "variant": "relay", "round": r, "rss_mib": pages * PAGE / 2**20, "busy": False})
 
 

@@ -12,6 +12,11 @@ STREAMS, EVENTS = 300, 10  # of a second each
 
 def run_training(lab: Lab) -> None:
     """The process that serves most is the one that `relay` names; all of them write down what they did when they end."""
+    with lab.running("relay-tls"):
+        _run(lab)
+
+
+def _run(lab: Lab) -> None:
     relay = lab.variants["relay"]
     keys = lab.import_keys(HOT_KEYS, ALL_LIMITS, owned=True)
     own: dict[str, Any] = {"connections": 64, "seconds": SECONDS, "warmup": 1.0}

@@ -55,7 +55,9 @@ void admin_check_key(const admin_key_view *k, int64_t now_ms, gw_violations *v)
         gw_violations_add(v, "name", "must have 1-%d characters and no control characters",
                           NAME_MAX_CHARS);
     admin_check_role(k->role, v);
-    if (k->expires_at && message_time_ms(k->expires_at) <= now_ms)
+    if (k->expires_at && !message_time_is_valid(k->expires_at))
+        gw_violations_add(v, "expiresAt", "must be a time in the years 1 to 9999");
+    else if (k->expires_at && message_time_ms(k->expires_at) <= now_ms)
         gw_violations_add(v, "expiresAt", "must be in the future");
     if (*k->id)
         gw_violations_add(v, "id", "is read only");

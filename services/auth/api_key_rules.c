@@ -263,6 +263,8 @@ void api_key_check_librechat(gw_str origin, gw_str key, gw_violations *v)
 void api_key_check_expiry_is_ahead(const api_key_view *k, int64_t now_ms, gw_violations *v)
 {
     const Google__Protobuf__Timestamp *t = k->security ? k->security->expires_at : NULL;
-    if (t && message_time_ms(t) <= now_ms)
+    if (t && !message_time_is_valid(t))
+        gw_violations_add(v, "security.expiresAt", "must be a time in the years 1 to 9999");
+    else if (t && message_time_ms(t) <= now_ms)
         gw_violations_add(v, "security.expiresAt", "must be in the future");
 }

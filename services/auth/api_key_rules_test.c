@@ -155,6 +155,25 @@ static void an_expiry_must_be_ahead(void **state)
     assert_true(names(&v, "security.expiresAt"));
 }
 
+static void an_expiry_must_be_a_time_that_json_can_say(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t seconds;
+        int32_t nanos;
+    } wrong[] = {{253402300800, 0}, {253402300799, 1000000000}, {2, -1}, {INT64_MAX, INT32_MAX}};
+    api_key_view *k = test_view(arena, "k");
+    for (size_t i = 0; i < GW_ARRAY_LEN(wrong); i++) {
+        gw_violations v = {0};
+        k->security->expires_at = message_time(arena, 1001);
+        k->security->expires_at->seconds = wrong[i].seconds;
+        k->security->expires_at->nanos = wrong[i].nanos;
+        api_key_check_expiry_is_ahead(k, 1000, &v);
+        assert_true(names(&v, "security.expiresAt"));
+        assert_true(message_time_ms(k->security->expires_at) <= 253402300799999);
+    }
+}
+
 static void one_form_of_the_cost_limit_gives_the_other(void **state)
 {
     (void)state;
@@ -254,6 +273,7 @@ int main(void)
         cmocka_unit_test(a_rule_of_auto_suspension_needs_both_numbers),
         cmocka_unit_test(names_are_counted_in_characters),
         cmocka_unit_test(an_expiry_must_be_ahead),
+        cmocka_unit_test(an_expiry_must_be_a_time_that_json_can_say),
         cmocka_unit_test(one_form_of_the_cost_limit_gives_the_other),
         cmocka_unit_test(cost_limits_that_cannot_be_are_named),
         cmocka_unit_test(a_stored_pair_may_be_written_back),

@@ -4,6 +4,7 @@
 
 #define FIRST_SECOND (-62135596800LL) /* 0001-01-01T00:00:00Z */
 #define LAST_SECOND  253402300799LL /* 9999-12-31T23:59:59Z */
+#define LAST_NANO    999999999
 
 void *message_new(gw_arena *a, const ProtobufCMessageDescriptor *d)
 {
@@ -60,12 +61,18 @@ Google__Protobuf__Timestamp *message_time(gw_arena *a, int64_t wall_ms)
     return t;
 }
 
+bool message_time_is_valid(const Google__Protobuf__Timestamp *t)
+{
+    return t->seconds >= FIRST_SECOND && t->seconds <= LAST_SECOND && t->nanos >= 0 &&
+           t->nanos <= LAST_NANO;
+}
+
 int64_t message_time_ms(const Google__Protobuf__Timestamp *t)
 {
     if (!t)
         return 0;
     int64_t seconds = GW_MIN(GW_MAX(t->seconds, FIRST_SECOND), LAST_SECOND);
-    return seconds * 1000 + t->nanos / 1000000;
+    return seconds * 1000 + GW_MIN(GW_MAX(t->nanos, 0), LAST_NANO) / 1000000;
 }
 
 void message_fill_absent(ProtobufCMessage *to, const ProtobufCMessage *from)

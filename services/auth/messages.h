@@ -19,6 +19,8 @@ void *message_copy(gw_arena *a, const ProtobufCMessage *m);
 char *message_text(gw_arena *a, gw_str s);
 /* NULL when `wall_ms` is 0, which stands for "never" in this service. */
 Google__Protobuf__Timestamp *message_time(gw_arena *a, int64_t wall_ms);
+/* In the years 1-9999, the nanos of one second: JSON gives no other, gRPC might. */
+bool message_time_is_valid(const Google__Protobuf__Timestamp *t);
 /* 0 for NULL; out of range is cut to years 1-9999. */
 int64_t message_time_ms(const Google__Protobuf__Timestamp *t);
 

@@ -93,13 +93,11 @@ static gw_status check_target_exists(provider_store *s, size_t i, const char *na
     return GW_OK;
 }
 
-static gw_status check_targets_exist(provider_store *s, entity_kind kind, const ProtobufCMessage *m,
-                                     gw_error *err)
+gw_status route_refuse_if_astray(provider_store *s, const route_message *r, gw_error *err)
 {
-    const route_message *r = (const void *)m;
     gw_violations v = {0};
     gw_status rc = GW_OK;
-    for (size_t i = 0; kind == ENTITY_ROUTE && i < r->n_targets && rc == GW_OK; i++)
+    for (size_t i = 0; i < r->n_targets && rc == GW_OK; i++)
         rc = check_target_exists(s, i, r->targets[i]->provider, &v, err);
     return rc == GW_OK ? gw_violations_split(&v, err, s->further) : rc;
 }
@@ -149,8 +147,8 @@ static gw_status finish_plan(provider_store *s, entity_kind kind, const char *ch
     const entity *e = entity_of(kind);
     state_defaults(kind, after);
     gw_status rc = e->check(after, s->further, err);
-    if (rc == GW_OK)
-        rc = check_targets_exist(s, kind, after, err);
+    if (rc == GW_OK && kind == ENTITY_ROUTE)
+        rc = route_refuse_if_astray(s, (const void *)after, err);
     if (rc != GW_OK)
         return rc;
     *ret = (entity_plan){.kind = kind,

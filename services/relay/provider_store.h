@@ -68,7 +68,11 @@ GW_CHECK gw_status entity_plan_delete(provider_store *s, entity_kind kind, const
 GW_CHECK gw_status entity_plan_restore(provider_store *s, entity_kind kind, const entity_change *c,
                                        entity_plan *ret, gw_error *err);
 
-/* GW_ERR_ABORTED when somebody else wrote since the plan, GW_ERR_ALREADY_EXISTS when the name or pattern is taken: nothing has changed then. */
+/*
+ * GW_ERR_ABORTED when somebody else wrote since the plan, GW_ERR_ALREADY_EXISTS when the name or pattern is taken: nothing has changed
+ * then. GW_ERR_INVALID_ARGUMENT or GW_ERR_FAILED_PRECONDITION when a provider went, or a route that names it came, at the same time:
+ * the write was taken back.
+ */
 GW_CHECK gw_status entity_write(provider_store *s, const entity_plan *p, gw_error *err);
 
 GW_CHECK gw_status provider_store_ensure_indexes(mongoc_database_t *db, gw_error *err);

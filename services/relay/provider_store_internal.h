@@ -23,6 +23,8 @@ const ProtobufCMessage *entity_in_file(const provider_store *s, entity_kind kind
  * deleted: then nobody misses it.
  */
 GW_CHECK gw_status provider_refuse_if_used(provider_store *s, const char *name, gw_error *err);
+/* GW_ERR_INVALID_ARGUMENT when a target's provider is neither stored nor the settings file's. */
+GW_CHECK gw_status route_refuse_if_astray(provider_store *s, const route_message *r, gw_error *err);
 
 static inline gw_status entity_not_found(const entity *e, const char *id, gw_error *err)
 {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
@@ -135,6 +136,23 @@ def test_over_grpc_all_of_it_is_told_too(suite: Suite) -> None:
             with pytest.raises(grpc.RpcError, match="anew"):
                 relay.call(f"{SERVICE}/UpdateProvider", {"name": "masked", "provider": change, "updateMask": mask})
         relay.call(f"{SERVICE}/UpdateProvider", {"name": "masked", "provider": change, "updateMask": "baseUrl,credential,moreCredentials"})
+
+
+def test_a_provider_does_not_go_while_a_route_to_it_comes(suite: Suite) -> None:
+    """Either may be refused, or both; never is there a route whose provider is missing."""
+    with ThreadPoolExecutor(2) as both:
+        for i in range(10):
+            name = f"leaving-{i}"
+            assert suite.admin("POST", "/admin/providers", json=provider(name=name)).status_code == 200
+            going = both.submit(suite.admin, "DELETE", f"/admin/providers/{name}?note=gone")
+            coming = both.submit(suite.admin, "POST", "/admin/models", json=route({"provider": name}, model=name))
+            statuses = going.result().status_code, coming.result().status_code
+            there = suite.admin("GET", f"/admin/providers/{name}").status_code == 200
+            routed = any(m["model"] == name for m in suite.shown("/admin/models?pageSize=500")["modelRoutes"])
+            assert statuses in ((200, 400), (400, 200), (400, 400)), (going.result().text, coming.result().text)
+            assert there is (statuses[0] == 400) and routed is (statuses[1] == 200)
+            newest = suite.shown(f"/admin/providers/{name}/versions")["versions"][0]
+            assert newest["change"] == ("create" if there else "delete"), newest
 
 
 def test_a_provider_that_a_route_of_the_settings_file_names_is_not_deleted(suite: Suite) -> None:

@@ -4,6 +4,7 @@
 #include "op.h"
 #include "page.h"
 #include "json/field.h"
+#include "json/json.h"
 
 #include <apirelay/auth/v1/admin_service.pb-c.h>
 
@@ -185,6 +186,9 @@ static gw_status write_user(op *o, const gw_db *d, admin_user_record *u, const u
         u->view->status = c->to->status;
     if (c->password)
         u->password_hash = gw_str_of(o->argon2.phc);
+    if (!c->password && strcmp(before.role, u->view->role) == 0 &&
+        strcmp(before.status, u->view->status) == 0)
+        return GW_OK; /* as it was: no session ends for it */
     u->session_epoch++;
     bool loses = is_active_owner(&before) && !is_active_owner(u->view);
     gw_status rc = loses ? owners_left(d, true, &enough, err) : GW_OK;
@@ -222,6 +226,25 @@ static gw_status update_run(op *o, const gw_db *d, gw_error *err)
     return GW_OK;
 }
 
+static void plan_path(gw_str path, user_change *c, gw_violations *v)
+{
+    const ProtobufCFieldDescriptor *f =
+        gw_field_named(&apirelay__auth__v1__admin_user__descriptor, path);
+    char name[GW_JSON_NAME_SIZE];
+    if (gw_str_eq_c(path, "role"))
+        c->role = true;
+    else if (gw_str_eq_c(path, "status"))
+        c->status = true;
+    else if (gw_str_eq_c(path, "password"))
+        c->password = true;
+    else if (!f)
+        gw_violations_add(v, path.ptr, "no such field");
+    else if (strcmp(f->name, "etag") != 0) {
+        gw_json_name(f->name, name);
+        gw_violations_add(v, name, "is read only");
+    }
+}
+
 static void plan_paths(const Apirelay__Auth__V1__UpdateAdminUserRequest *r, user_change *c,
                        gw_violations *v)
 {
@@ -234,20 +257,8 @@ static void plan_paths(const Apirelay__Auth__V1__UpdateAdminUserRequest *r, user
         check_read_only(c->to, v);
         return;
     }
-    for (size_t i = 0; i < r->update_mask->n_paths; i++) {
-        gw_str path = gw_str_of(r->update_mask->paths[i]);
-        if (gw_str_eq_c(path, "role"))
-            c->role = true;
-        else if (gw_str_eq_c(path, "status"))
-            c->status = true;
-        else if (gw_str_eq_c(path, "password"))
-            c->password = true;
-        else if (!gw_str_eq_c(path, "etag"))
-            gw_violations_add(v, path.ptr,
-                              gw_field_named(&apirelay__auth__v1__admin_user__descriptor, path)
-                                  ? "is read only"
-                                  : "no such field");
-    }
+    for (size_t i = 0; i < r->update_mask->n_paths; i++)
+        plan_path(gw_str_of(r->update_mask->paths[i]), c, v);
 }
 
 static void update_admin_user(gw_rpc_call *call, const ProtobufCMessage *request, void *arg)

@@ -145,6 +145,26 @@ def test_a_new_password_or_role_ends_the_sessions(suite: Suite) -> None:
             eventually(lambda: http.get(KEYS).status_code == 401, f"the session is over after {list(change)}")
 
 
+def test_a_change_that_changes_nothing_ends_no_session(suite: Suite) -> None:
+    user = make_user(suite)
+    path = f"/admin/users/{user['id']}"
+    same = {name: suite.admin("PUT", path, json={"status": "active"}).json()["adminUser"][name] for name in ("role", "status", "etag")}
+    with httpx.Client(base_url=suite.admin_url, timeout=30) as http:
+        sign_in(http, user["username"], user["password"])
+        answer = suite.admin("PUT", path, json=same)
+        assert answer.status_code == 200 and answer.json()["adminUser"]["etag"] == same["etag"], answer.text
+        with suite.rpc("auth", suite.admin_key) as client:
+            client.call("apirelay.auth.v1.AdminService/UpdateAdminUser", {"id": user["id"]})
+        assert http.get("/admin/session").status_code == 200
+
+
+def test_a_read_only_member_is_named_as_it_was_sent(suite: Suite) -> None:
+    path = f"/admin/users/{make_user(suite)['id']}"
+    for field in ("createdAt", "lastSignInAt", "username"):
+        error = suite.admin("PUT", path, json={field: None}).json()["error"]
+        assert [v["field"] for v in error["details"][0]["fieldViolations"]] == [field], error
+
+
 def test_the_last_owner_stays(suite: Suite) -> None:
     owners = [u for u in suite.shown("/admin/users?pageSize=500")["adminUsers"] if u["role"] == "owner" and u["username"] == "admin"]
     other = make_user(suite, "owner")

@@ -46,7 +46,7 @@ void audit_entry_seal(gw_arena *a, audit_entry *e)
 const char *audit_entry_fault(gw_arena *a, const audit_entry *e, int64_t seq, const char *prev_hash)
 {
     if (e->seq != seq)
-        return "entries are missing before it";
+        return "stands in the place of another";
     if (strcmp(e->prev_hash, prev_hash) != 0)
         return "does not follow the entry before";
     if (strcmp(e->hash, entry_hash(a, e)) != 0)

@@ -81,11 +81,11 @@ static void append_filter(bson_t *filter, const audit_filter *f)
         BSON_APPEND_INT64(&range, "$lt", f->before_seq);
         bson_append_document_end(filter, &range);
     }
-    if (f->from_ms || f->to_ms) {
+    if (f->has_from || f->has_to) {
         BSON_APPEND_DOCUMENT_BEGIN(filter, "at", &range);
-        if (f->from_ms)
+        if (f->has_from)
             BSON_APPEND_DATE_TIME(&range, "$gte", f->from_ms);
-        if (f->to_ms)
+        if (f->has_to)
             BSON_APPEND_DATE_TIME(&range, "$lt", f->to_ms);
         bson_append_document_end(filter, &range);
     }
@@ -129,6 +129,12 @@ typedef struct audit_check {
     char prev_hash[AUDIT_HASH_SIZE];
 } audit_check;
 
+static void note_missing(audit_verdict *v, int64_t seq)
+{
+    v->broken_seq = seq;
+    snprintf(v->message, sizeof(v->message), "entry %lld is missing", (long long)seq);
+}
+
 static gw_status check_entry(void *arg, const bson_t *doc, gw_error *err)
 {
     audit_check *c = arg;
@@ -138,7 +144,9 @@ static gw_status check_entry(void *arg, const bson_t *doc, gw_error *err)
     if (!e)
         return gw_fail(err, GW_ERR_NO_MEMORY, "audit entries");
     const char *fault = audit_entry_fault(c->arena, e, c->seq, c->prev_hash);
-    if (fault) {
+    if (e->seq > c->seq) {
+        note_missing(c->verdict, c->seq);
+    } else if (fault) {
         c->verdict->broken_seq = c->seq;
         snprintf(c->verdict->message, sizeof(c->verdict->message), "entry %lld %s",
                  (long long)e->seq, fault);
@@ -177,12 +185,6 @@ static gw_status hash_of(const gw_db *d, int64_t seq, char ret[AUDIT_HASH_SIZE],
     if (rc == GW_OK)
         snprintf(ret, AUDIT_HASH_SIZE, GW_STR_FMT, GW_STR_ARG(hash));
     return rc;
-}
-
-static void note_missing(audit_verdict *v, int64_t seq)
-{
-    v->broken_seq = seq;
-    snprintf(v->message, sizeof(v->message), "entry %lld is missing", (long long)seq);
 }
 
 /* What a check of a part begins from: the entry before is taken as it is, but it has to be there. */

@@ -33,7 +33,8 @@ GW_CHECK gw_status audit_log_append(const gw_db *d, gw_arena *a, audit_entry *e,
 
 typedef struct audit_filter {
     gw_str action, actor_id, target;
-    int64_t from_ms, to_ms; /* 0: open */
+    bool has_from, has_to; /* else open */
+    int64_t from_ms, to_ms;
     int64_t before_seq; /* 0: from the newest */
     int64_t limit;
 } audit_filter;

@@ -26,6 +26,8 @@ static gw_status list_run(op *o, const gw_db *d, gw_error *err)
     audit_filter f = {.action = gw_str_of(r->action),
                       .actor_id = gw_str_of(r->actor_id),
                       .target = gw_str_of(r->target),
+                      .has_from = r->from != NULL,
+                      .has_to = r->to != NULL,
                       .from_ms = message_time_ms(r->from),
                       .to_ms = message_time_ms(r->to)};
     size_t count = 0;
@@ -60,6 +62,10 @@ static void list_entries(gw_rpc_call *call, const ProtobufCMessage *request, voi
     gw_error err = {0};
     if (!o)
         return;
+    if (r->from && !message_time_is_valid(r->from))
+        gw_violations_add(&v, "from", "must be a time in the years 1 to 9999");
+    if (r->to && !message_time_is_valid(r->to))
+        gw_violations_add(&v, "to", "must be a time in the years 1 to 9999");
     if (r->from && r->to && message_time_ms(r->to) <= message_time_ms(r->from))
         gw_violations_add(&v, "to", "the range must end after it starts");
     if (op_check(o, &v, &err) == GW_OK)

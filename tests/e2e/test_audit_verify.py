@@ -58,13 +58,20 @@ def test_a_period_that_ends_before_it_starts_is_refused(suite: Suite) -> None:
     for first, last in ((late, early), (early, early)):
         answer = suite.admin("GET", f"/admin/audit?from={first}&to={last}")
         assert answer.status_code == 400 and answer.json()["error"]["details"][0]["fieldViolations"][0]["field"] == "to"
+    assert suite.shown("/admin/audit?to=1970-01-01T00:00:00Z")["entries"] == []
 
 
 def test_a_missing_entry_is_named(suite: Suite, log: Any) -> None:
     log.delete_one({"_id": 4})
     for query in ({}, {"fromSeq": 2}, {"fromSeq": 4}, {"fromSeq": 5}):
         broken = verify(suite, **query)
-        assert broken["brokenSeq"] == 4 and "missing" in broken["message"], (query, broken)
+        assert broken["brokenSeq"] == 4 and broken["message"] == "entry 4 is missing", (query, broken)
+
+
+def test_an_entry_in_between_is_told_from_a_missing_one(suite: Suite, log: Any) -> None:
+    log.insert_one({**log.find_one({"_id": 3}), "_id": 3.5})
+    broken = verify(suite)
+    assert broken["brokenSeq"] == 4 and broken["message"] == "entry 3 stands in the place of another", broken
 
 
 def test_entries_that_are_asked_for_and_not_there_are_missing(suite: Suite, log: Any) -> None:

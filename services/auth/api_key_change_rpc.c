@@ -87,9 +87,10 @@ static gw_status check_reason(gw_str reason, gw_error *err)
     size_t chars = 0;
     for (size_t i = 0; i < reason.len; i++)
         chars += ((unsigned char)reason.ptr[i] & 0xc0) != 0x80;
-    if (chars > API_KEY_REASON_MAX_CHARS)
+    if (chars > API_KEY_REASON_MAX_CHARS || gw_str_has_control(reason))
         return gw_fail_field(err, GW_ERR_INVALID_ARGUMENT, "reason",
-                             "must have at most %d characters", API_KEY_REASON_MAX_CHARS);
+                             "must have at most %d characters, none of them control characters",
+                             API_KEY_REASON_MAX_CHARS);
     return GW_OK;
 }
 

@@ -140,7 +140,8 @@ def test_the_reason_of_a_status_is_shown_until_it_is_resumed(suite: Suite) -> No
     assert not suite.shown(path)["apiKey"].get("statusReason")
     assert suite.admin("POST", f"{path}/suspend", json={}).status_code == 200
     assert suite.shown(path)["apiKey"]["statusReason"].startswith("by ")
-    assert suite.admin("POST", f"{path}/suspend", json={"reason": "x" * 501}).status_code == 400
+    for reason in ("x" * 501, "two\nlines", "\x1b[2J"):
+        assert suite.admin("POST", f"{path}/suspend", json={"reason": reason}).status_code == 400
 
 
 def test_ended_secrets_leave_the_document(suite: Suite) -> None:

@@ -2,7 +2,11 @@
 
 #include "query_op.h"
 
+#include <apirelay/auth/v1/identity_service.pb-c.h>
+
 #include <stdlib.h>
+
+#define CHECK_PATH "/apirelay.auth.v1.IdentityService/CheckCredential"
 
 #define WATCH_EVERY_MS   1000
 #define WATCH_QUEUED_MAX 4 /* answers that a slow reader has not taken; then a second is left out */
@@ -82,17 +86,30 @@ void get_metrics(gw_rpc_call *call, const ProtobufCMessage *request, void *arg)
 
 /* ---- WatchMetrics ---- */
 
-typedef struct watcher {
+typedef struct watcher watcher;
+
+/* Whether the watcher's credential still is good, asked of auth. */
+typedef struct watch_check {
+    watcher *of; /* NULL once it is gone: then nobody wants to know */
+    gw_rpc_client_call *call;
+} watch_check;
+
+struct watcher {
     gw_list node;
     usage_queries *queries;
     gw_rpc_call *call; /* NULL once it has finished */
     asked asked;
     gw_timer timer;
+    watch_check *check; /* that is not answered yet; NULL: none */
     bool reading, ended;
-} watcher;
+};
 
 static void watcher_free(watcher *w)
 {
+    if (w->check) {
+        w->check->of = NULL;
+        gw_rpc_cancel(w->check->call);
+    }
     gw_timer_cancel(w->queries->o.loop, &w->timer);
     gw_list_remove(&w->node);
     free(w);
@@ -133,11 +150,57 @@ static void on_counters(void *arg, const live *counters, bool of_all)
     gw_timer_set(w->queries->o.loop, &w->timer, WATCH_EVERY_MS);
 }
 
+/* While auth does not answer the watch goes on: it was let in. */
+static void on_checked(void *arg, gw_status rc, const ProtobufCMessage *response,
+                       const gw_error *err)
+{
+    watch_check *c = arg;
+    watcher *w = c->of;
+    const Apirelay__Auth__V1__CheckCredentialResponse *r = (const void *)response;
+    (void)err;
+    free(c);
+    if (!w)
+        return;
+    w->check = NULL;
+    if (rc == GW_OK && !r->valid && !w->ended)
+        end_watch(w, GW_ERR_UNAUTHENTICATED, "the credential is not valid any more");
+}
+
+/* A watch lasts for long: what lets it in may be revoked meanwhile. */
+static void check_credential(watcher *w)
+{
+    const usage_queries_options *q = &w->queries->o;
+    gw_str credential = gw_rpc_call_caller(w->call)->credential;
+    Apirelay__Auth__V1__CheckCredentialRequest request =
+        APIRELAY__AUTH__V1__CHECK_CREDENTIAL_REQUEST__INIT;
+    const gw_rpc_call_options options = {
+        .path = CHECK_PATH,
+        .response = &apirelay__auth__v1__check_credential_response__descriptor,
+        .credential = q->own_token};
+    watch_check *c = w->check ? NULL : calloc(1, sizeof(*c));
+    if (!c)
+        return;
+    request.credential.data = (uint8_t *)(uintptr_t)credential.ptr;
+    request.credential.len = credential.len;
+    c->of = w;
+    c->call = gw_rpc_unary(q->auth, &options, &request.base, on_checked, c);
+    if (c->call)
+        w->check = c;
+    else
+        free(c);
+}
+
 static void look_again(void *arg)
 {
     watcher *w = arg;
     w->reading = true;
     live_shared_read(w->queries->live, on_counters, w);
+}
+
+static void a_second_later(void *arg)
+{
+    check_credential(arg);
+    look_again(arg);
 }
 
 void watch_metrics(gw_rpc_call *call, const ProtobufCMessage *request, void *arg)
@@ -158,7 +221,7 @@ void watch_metrics(gw_rpc_call *call, const ProtobufCMessage *request, void *arg
     w->queries = q;
     w->call = call;
     w->asked = asked_for;
-    gw_timer_init(&w->timer, look_again, w);
+    gw_timer_init(&w->timer, a_second_later, w);
     gw_list_push_back(&q->watchers, &w->node);
     gw_rpc_call_set_data(call, w);
     look_again(w);

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,51 @@ def test_a_watch_tells_each_second_and_ends_with_its_replica(stack: Suite) -> No
                 pass
         assert ended.value.code() == grpc.StatusCode.UNAVAILABLE  # type: ignore[attr-defined]
         assert time.monotonic() - began < 9, "a watch keeps no replica from ending"
+
+
+def succeeds(call: Callable[[], Any]) -> bool:
+    try:
+        call()
+    except grpc.RpcError:
+        return False
+    return True
+
+
+@contextmanager
+def viewer_key(stack: Suite, name: str) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """An admin key, and how to revoke it."""
+    with stack.rpc("auth", stack.admin_key) as owner:
+        made = owner.call("apirelay.auth.v1.AdminService/CreateAdminKey", {"adminKey": {"name": name, "role": "viewer"}})
+        yield made.key, lambda: owner.call("apirelay.auth.v1.AdminService/RevokeAdminKey", {"id": made.admin_key.id})
+
+
+def test_a_watch_ends_with_its_credential(stack: Suite) -> None:
+    with viewer_key(stack, "watches") as (key, revoke), stack.rpc("usage", key) as viewer:
+        answers = viewer.stream(WATCH, {})
+        for _ in range(3):  # checked between them, and good
+            next(answers)
+        revoke()
+        with pytest.raises(grpc.RpcError) as ended:
+            for _ in answers:
+                pass
+        assert ended.value.code() == grpc.StatusCode.UNAUTHENTICATED  # type: ignore[attr-defined]
+
+
+def test_a_watch_goes_on_while_auth_is_away(stack: Suite) -> None:
+    with viewer_key(stack, "goes on") as (key, revoke), stack.rpc("usage", key) as viewer:
+        answers = viewer.stream(WATCH, {})
+        next(answers)
+        stack.processes["auth"].kill()
+        try:
+            for _ in range(4):
+                next(answers)
+        finally:
+            stack.processes["auth"].start()
+        eventually(lambda: succeeds(revoke), "auth is back")
+        with pytest.raises(grpc.RpcError) as ended:
+            for _ in answers:
+                pass
+        assert ended.value.code() == grpc.StatusCode.UNAUTHENTICATED  # type: ignore[attr-defined]
 
 
 def test_while_redis_is_away_a_replica_shows_its_own(stack: Suite) -> None:

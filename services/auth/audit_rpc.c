@@ -127,25 +127,42 @@ static void verify_log(gw_rpc_call *call, const ProtobufCMessage *request, void 
 
 /* ---- acts of other services ---- */
 
-/* What the relay's own admins' acts are of. */
-static bool is_relays(gw_str action)
+/* What admins do at a service is its own to tell. */
+static const struct {
+    const char *service, *areas; /* of actions */
+} acts[] = {
+    {"relay", "ledger. provider. model_route. price_book."},
+    {"usage", "alert_rule. accounting."},
+};
+
+static bool is_in_areas(gw_str areas, gw_str action)
 {
-    static const char *const areas[] = {"ledger.", "provider.", "model_route.", "price_book."};
-    for (size_t i = 0; i < GW_ARRAY_LEN(areas); i++) {
-        if (gw_str_starts_with(action, gw_str_of(areas[i])))
+    gw_str area;
+    while (gw_str_split(&areas, ' ', &area)) {
+        if (gw_str_starts_with(action, area))
             return true;
     }
     return false;
 }
 
-static void check_act(const Apirelay__Auth__V1__RecordActRequest *r, gw_violations *v)
+static void check_action(gw_str service, const char *action, gw_violations *v)
+{
+    const char *areas = "";
+    for (size_t i = 0; i < GW_ARRAY_LEN(acts); i++) {
+        if (gw_str_eq_c(service, acts[i].service))
+            areas = acts[i].areas;
+    }
+    if (!is_in_areas(gw_str_of(areas), gw_str_of(action)) || strlen(action) > 64)
+        gw_violations_add(v, "action", "must begin with one of %s and have at most 64 bytes",
+                          areas);
+}
+
+static void check_act(gw_str service, const Apirelay__Auth__V1__RecordActRequest *r,
+                      gw_violations *v)
 {
     if (strcmp(r->actor_kind, "admin") != 0 && strcmp(r->actor_kind, "admin_key") != 0)
         gw_violations_add(v, "actorKind", "must be one of admin|admin_key");
-    if (!is_relays(gw_str_of(r->action)) || strlen(r->action) > 64)
-        gw_violations_add(v, "action",
-                          "must begin with ledger., provider., model_route. or price_book. and "
-                          "have at most 64 bytes");
+    check_action(service, r->action, v);
     if (strcmp(r->phase, "intent") != 0 && strcmp(r->phase, "result") != 0)
         gw_violations_add(v, "phase", "must be one of intent|result");
     if (strlen(r->payload_json) > ACT_PAYLOAD_MAX)
@@ -186,7 +203,7 @@ static void record_act(gw_rpc_call *call, const ProtobufCMessage *request, void 
 
     if (!o)
         return;
-    check_act((const void *)request, &v);
+    check_act(gw_rpc_call_caller(call)->name, (const void *)request, &v);
     if (op_check(o, &v, &err) == GW_OK)
         op_start(o);
     else

@@ -34,7 +34,7 @@ typedef struct ledger_op {
     char cursor[CURSOR_MAX + 1];
     gw_status rc;
     /* forgive */
-    audit_act act;
+    gw_audit_act act;
     const char *ledger, *holder;
     ledger_forgiven how;
     silent_position *was;
@@ -274,7 +274,7 @@ static void answer_forgive(ledger_op *o)
     }
 }
 
-static void on_act_ended(audit_act *a)
+static void on_act_ended(gw_audit_act *a)
 {
     answer_forgive(GW_CONTAINER_OF(a, ledger_op, act));
 }
@@ -297,11 +297,11 @@ static void on_forgiven(void *arg, gw_status rc, ledger_forgiven how, const ledg
         else if (gw_json_write(&o->was->base, &json, &err) != GW_OK)
             gw_buf_clear(&json);
     }
-    audit_act_end(&o->act, rc == GW_OK ? outcomes[how] : gw_status_describe(rc)->name,
-                  json.data ? json.data : "");
+    gw_audit_act_end(&o->act, rc == GW_OK ? outcomes[how] : gw_status_describe(rc)->name,
+                     json.data ? json.data : "");
 }
 
-static void on_act_begun(audit_act *a, gw_status rc, const gw_error *err)
+static void on_act_begun(gw_audit_act *a, gw_status rc, const gw_error *err)
 {
     ledger_op *o = GW_CONTAINER_OF(a, ledger_op, act);
 
@@ -340,16 +340,16 @@ static void on_forgive(gw_rpc_call *call, const ProtobufCMessage *request, void 
     check_forgive(r, &v);
     if (!passes(o, &v))
         return;
-    o->act = (audit_act){.link = o->rpc->audit,
-                         .call = call,
-                         .action = "ledger.forgive",
-                         .target = o->ledger,
-                         .begun = on_act_begun,
-                         .ended = on_act_ended};
+    o->act = (gw_audit_act){.link = o->rpc->audit,
+                            .call = call,
+                            .action = "ledger.forgive",
+                            .target = o->ledger,
+                            .begun = on_act_begun,
+                            .ended = on_act_ended};
     if (gw_json_write(request, &json, &err) != GW_OK)
         fail(o, &err);
     else
-        audit_act_begin(&o->act, json.data);
+        gw_audit_act_begin(&o->act, json.data);
 }
 
 const gw_rpc_handler ledger_rpc_handlers[] = {

@@ -8,7 +8,7 @@
  */
 #pragma once
 
-#include "audit_act.h"
+#include "access/audit_act.h"
 #include "ledger_store.h"
 
 #include "redis/redis.h"
@@ -16,7 +16,7 @@
 typedef struct ledger_rpc {
     gw_redis *redis; /* not that of the ledgers at work: they do not wait for lists */
     ledger_store *store; /* on `redis`; freed after it */
-    const audit_link *audit;
+    const gw_audit_link *audit;
 } ledger_rpc;
 
 /* Handlers for gw_rpc_server_add(); `arg` is a ledger_rpc that outlives the server. */

@@ -54,7 +54,7 @@ static void answer_change(config_store_wait *w)
 
 /* ---- a change ---- */
 
-static void on_act_ended(audit_act *a)
+static void on_act_ended(gw_audit_act *a)
 {
     provider_op *o = GW_CONTAINER_OF(a, provider_op, act);
     if (o->rc != GW_OK) {
@@ -75,8 +75,8 @@ static void apply_done(gw_mongo_job *job, gw_status rc, const gw_error *err)
     o->rc = rc;
     if (rc != GW_OK)
         o->error = *err;
-    audit_act_end(&o->act, rc == GW_OK ? "ok" : gw_status_describe(rc)->name,
-                  payload ? payload : "");
+    gw_audit_act_end(&o->act, rc == GW_OK ? "ok" : gw_status_describe(rc)->name,
+                     payload ? payload : "");
 }
 
 static gw_status apply_op(gw_mongo_job *job, mongoc_client_t *client, mongoc_database_t *db,
@@ -88,7 +88,7 @@ static gw_status apply_op(gw_mongo_job *job, mongoc_client_t *client, mongoc_dat
     return o->kind->apply(o, &s, err);
 }
 
-static void on_act_begun(audit_act *a, gw_status rc, const gw_error *err)
+static void on_act_begun(gw_audit_act *a, gw_status rc, const gw_error *err)
 {
     provider_op *o = GW_CONTAINER_OF(a, provider_op, act);
     if (rc != GW_OK) {
@@ -101,13 +101,13 @@ static void on_act_begun(audit_act *a, gw_status rc, const gw_error *err)
 
 static void begin_change(provider_op *o)
 {
-    o->act = (audit_act){.link = o->rpc->audit,
-                         .call = o->call,
-                         .action = o->kind->action,
-                         .target = o->target,
-                         .begun = on_act_begun,
-                         .ended = on_act_ended};
-    audit_act_begin(&o->act, o->payload ? o->payload : "");
+    o->act = (gw_audit_act){.link = o->rpc->audit,
+                            .call = o->call,
+                            .action = o->kind->action,
+                            .target = o->target,
+                            .begun = on_act_begun,
+                            .ended = on_act_ended};
+    gw_audit_act_begin(&o->act, o->payload ? o->payload : "");
 }
 
 static void run_done(gw_mongo_job *job, gw_status rc, const gw_error *err)
@@ -157,7 +157,7 @@ const char *provider_op_payload(gw_arena *a, const ProtobufCMessage *m)
 {
     gw_auto_buf json = {0};
     gw_error err;
-    if (gw_json_write(m, &json, &err) != GW_OK || json.len > AUDIT_PAYLOAD_MAX)
+    if (gw_json_write(m, &json, &err) != GW_OK || json.len > GW_AUDIT_PAYLOAD_MAX)
         return NULL;
     return gw_arena_strdup(a, gw_buf_str(&json));
 }

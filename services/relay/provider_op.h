@@ -37,7 +37,7 @@ struct provider_op {
     int64_t now_ms, history_keep_ms; /* wall, at the start; as it was set then */
     bool changes_nothing; /* this one, whatever its kind */
     void *data; /* of the kind; in the arena */
-    audit_act act;
+    gw_audit_act act;
     const char *target, *payload; /* of the intent; in the arena */
     const char *result_payload; /* NULL: none */
     gw_status rc; /* of apply */

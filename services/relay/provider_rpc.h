@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "audit_act.h"
+#include "access/audit_act.h"
 #include "config_store.h"
 
 typedef struct provider_rpc {
@@ -15,7 +15,7 @@ typedef struct provider_rpc {
     gw_log *log;
     gw_rpc_channel *usage; /* prices the past anew; NULL: there is none */
     const gw_str *service_token; /* ours, for usage, as it is when it is used */
-    const audit_link *audit;
+    const gw_audit_link *audit;
     int64_t history_keep_ms; /* provider_store.h */
 } provider_rpc;
 

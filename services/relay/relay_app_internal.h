@@ -33,7 +33,7 @@ typedef struct relay_app {
     gw_schema *schema;
     gw_access_checker *access;
     chat_authorizer chat_access;
-    audit_link audit;
+    gw_audit_link audit;
     provider_rpc providers;
     ledger_rpc silent;
     recorder *recorder;

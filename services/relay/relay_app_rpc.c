@@ -58,7 +58,7 @@ gw_status relay_app_open_rpc(relay_app *a, gw_error *err)
     if (rc != GW_OK)
         return rc;
     a->audit =
-        (audit_link){.auth = a->auth, .service_token = &a->core.service_token, .log = a->log};
+        (gw_audit_link){.auth = a->auth, .service_token = &a->core.service_token, .log = a->log};
     a->chat_access.others = gw_access_authorizer(a->access);
     options.schema = a->schema;
     options.authorizer = chat_rpc_authorizer(&a->chat_access);

@@ -6,6 +6,7 @@
 #include "query_op.h"
 #include "rebuild.h"
 #include "rejects.h"
+#include "spool_store.h"
 #include "time_range.h"
 #include "usage_collections.h"
 #include "usage_metrics.h"
@@ -127,7 +128,11 @@ static void rebuild_hours(gw_rpc_call *call, const ProtobufCMessage *request, vo
         gw_violations_add(&v, "to", "must be at most 31 days after from");
     o->finish = rebuilt;
     o->release = fold_touched;
-    query_op_start(o, gw_violations_split(&v, &err, &o->further), &err);
+    gw_status rc = gw_violations_split(&v, &err, &o->further);
+    if (r->dry_run)
+        query_op_start(o, rc, &err);
+    else
+        query_op_start_audited(o, "accounting.rebuild_hours", "hours", rc, &err);
 }
 
 /* ---- LoseSpool ---- */
@@ -172,12 +177,17 @@ static void spool_was_lost(query_op *o)
 
 static void lose_spool(gw_rpc_call *call, const ProtobufCMessage *request, void *arg)
 {
+    const Apirelay__Usage__V1__LoseSpoolRequest *r = (const void *)request;
     query_op *o = query_op_new(arg, call, request, run_lose, sizeof(gw_str));
+    gw_error err = {0};
+    gw_status rc = GW_OK;
     if (!o)
         return;
     *(gw_str *)o->data = gw_rpc_call_caller(call)->name;
     o->finish = spool_was_lost;
-    query_op_start(o, GW_OK, NULL);
+    if (strlen(r->id) >= SPOOL_ID_SIZE)
+        rc = gw_fail(&err, GW_ERR_NOT_FOUND, "there is no such spool");
+    query_op_start_audited(o, "accounting.lose_spool", r->id, rc, &err);
 }
 
 /* ---- ReplayRejects ---- */
@@ -225,7 +235,8 @@ static void replay_rejects(gw_rpc_call *call, const ProtobufCMessage *request, v
         gw_violations_add(&v, "limit", "must be 1-%d", REJECTS_A_REPLAY);
     f->limit = r->limit ? r->limit : REJECTS_A_REPLAY;
     o->release = fold_touched;
-    query_op_start(o, gw_violations_split(&v, &err, &o->further), &err);
+    query_op_start_audited(o, "accounting.replay_rejects", *r->id ? r->id : "rejects",
+                           gw_violations_split(&v, &err, &o->further), &err);
 }
 
 #define PATH(method) "/apirelay.usage.v1.AccountingService/" method

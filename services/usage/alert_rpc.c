@@ -11,9 +11,8 @@ static gw_status run_create(query_op *o, const gw_db *d, gw_error *err)
 {
     const Apirelay__Usage__V1__CreateAlertRuleRequest *r = (const void *)o->request;
     gw_db_auto_bson doc = BSON_INITIALIZER;
-    gw_object_id id;
-    gw_object_id_make(&id, o->now_ms);
-    alert_rule_append(r->alert_rule, &id, o->now_ms, &doc);
+    const gw_object_id *id = o->data;
+    alert_rule_append(r->alert_rule, id, o->now_ms, &doc);
     gw_status rc = gw_db_insert(d, COLLECTION_ALERT_RULES, &doc, err);
     if (rc != GW_OK)
         return rc;
@@ -35,14 +34,18 @@ static void create_alert_rule(gw_rpc_call *call, const ProtobufCMessage *request
 {
     const Apirelay__Usage__V1__CreateAlertRuleRequest *r = (const void *)request;
     static const alert_rule nothing = APIRELAY__USAGE__V1__ALERT_RULE__INIT;
-    query_op *o = query_op_new(arg, call, request, run_create, 0);
+    query_op *o = query_op_new(arg, call, request, run_create, sizeof(gw_object_id));
     gw_violations v = {0};
     gw_error err = {0};
+    char id[GW_OBJECT_ID_HEX_SIZE];
     if (!o)
         return;
+    gw_object_id_make(o->data, o->now_ms);
+    gw_object_id_format(o->data, id);
     alert_rule_check(r->alert_rule ? r->alert_rule : &nothing, &v);
     o->finish = rules_changed;
-    query_op_start(o, gw_violations_split(&v, &err, &o->further), &err);
+    query_op_start_audited(o, "alert_rule.create", reply_text(o->arena, gw_str_of(id)),
+                           gw_violations_split(&v, &err, &o->further), &err);
 }
 
 /* ---- lists, newest first ---- */
@@ -185,29 +188,35 @@ static void list_alerts(gw_rpc_call *call, const ProtobufCMessage *request, void
 
 /* ---- DeleteAlertRule ---- */
 
+static gw_status no_such_rule(gw_error *err)
+{
+    return gw_fail(err, GW_ERR_NOT_FOUND, "there is no such alert rule");
+}
+
 static gw_status run_delete(query_op *o, const gw_db *d, gw_error *err)
 {
-    const Apirelay__Usage__V1__DeleteAlertRuleRequest *r = (const void *)o->request;
     gw_db_auto_bson filter = BSON_INITIALIZER;
-    gw_object_id id;
+    const gw_object_id *id = o->data;
     int64_t deleted = 0;
-    if (!gw_object_id_parse(gw_str_of(r->id), &id))
-        return gw_fail(err, GW_ERR_NOT_FOUND, "there is no such alert rule");
-    gw_bson_append_oid(&filter, "_id", &id);
+    gw_bson_append_oid(&filter, "_id", id);
     gw_status rc = gw_db_delete(d, COLLECTION_ALERT_RULES, &filter, &deleted, err);
     if (rc == GW_OK)
-        rc = alerts_resolve(d, &id, o->now_ms, err); /* also after a delete that was cut here */
+        rc = alerts_resolve(d, id, o->now_ms, err); /* also after a delete that was cut here */
     if (rc == GW_OK && deleted == 0)
-        rc = gw_fail(err, GW_ERR_NOT_FOUND, "there is no such alert rule");
+        rc = no_such_rule(err);
     o->response = reply_new(o->arena, &apirelay__usage__v1__delete_alert_rule_response__descriptor);
     return rc;
 }
 
 static void delete_alert_rule(gw_rpc_call *call, const ProtobufCMessage *request, void *arg)
 {
-    query_op *o = query_op_new(arg, call, request, run_delete, 0);
-    if (o)
-        query_op_start(o, GW_OK, NULL);
+    const Apirelay__Usage__V1__DeleteAlertRuleRequest *r = (const void *)request;
+    query_op *o = query_op_new(arg, call, request, run_delete, sizeof(gw_object_id));
+    gw_error err = {0};
+    if (!o)
+        return;
+    gw_status rc = gw_object_id_parse(gw_str_of(r->id), o->data) ? GW_OK : no_such_rule(&err);
+    query_op_start_audited(o, "alert_rule.delete", r->id, rc, &err);
 }
 
 #define PATH(method) "/apirelay.usage.v1.AlertService/" method

@@ -1,6 +1,7 @@
 #include "query_op.h"
 
 #include "core/id.h"
+#include "json/json.h"
 
 static void op_free(query_op *o)
 {
@@ -46,27 +47,73 @@ static gw_status op_work(gw_mongo_job *j, mongoc_client_t *client, mongoc_databa
     return rc;
 }
 
+static void answer(query_op *o, gw_status rc, const gw_error *err)
+{
+    if (rc == GW_OK)
+        gw_rpc_reply(o->call, o->response);
+    else
+        gw_rpc_fail_all(o->call, err, &o->further);
+    op_free(o);
+}
+
+static void act_ended(gw_audit_act *a)
+{
+    query_op *o = GW_CONTAINER_OF(a, query_op, act);
+    answer(o, o->rc, &o->error);
+}
+
 static void op_done(gw_mongo_job *j, gw_status rc, const gw_error *err)
 {
     query_op *o = GW_CONTAINER_OF(j, query_op, job);
     if (rc == GW_OK && o->finish)
         o->finish(o);
-    if (rc == GW_OK)
-        gw_rpc_reply(o->call, o->response);
-    else
-        gw_rpc_fail(o->call, err);
-    op_free(o);
+    if (!o->act.action) {
+        answer(o, rc, err);
+        return;
+    }
+    o->rc = rc;
+    if (rc != GW_OK)
+        o->error = *err;
+    gw_audit_act_end(&o->act, rc == GW_OK ? "ok" : gw_status_describe(rc)->name, "");
+}
+
+static void submit(query_op *o)
+{
+    o->job = (gw_mongo_job){.run = op_work, .done = op_done};
+    gw_mongo_submit(o->queries->o.mongo, &o->job);
 }
 
 void query_op_start(query_op *o, gw_status rc, const gw_error *err)
 {
+    if (rc == GW_OK)
+        submit(o);
+    else
+        answer(o, rc, err);
+}
+
+static void act_begun(gw_audit_act *a, gw_status rc, const gw_error *err)
+{
+    query_op_start(GW_CONTAINER_OF(a, query_op, act), rc, err);
+}
+
+void query_op_start_audited(query_op *o, const char *action, const char *target, gw_status rc,
+                            const gw_error *err)
+{
+    gw_auto_buf json = {0};
+    gw_error ignored;
     if (rc != GW_OK) {
-        gw_rpc_fail_all(o->call, err, &o->further);
-        op_free(o);
+        answer(o, rc, err);
         return;
     }
-    o->job = (gw_mongo_job){.run = op_work, .done = op_done};
-    gw_mongo_submit(o->queries->o.mongo, &o->job);
+    o->act = (gw_audit_act){.link = &o->queries->audit,
+                            .call = o->call,
+                            .action = action,
+                            .target = target,
+                            .begun = act_begun,
+                            .ended = act_ended};
+    bool fits =
+        gw_json_write(o->request, &json, &ignored) == GW_OK && json.len <= GW_AUDIT_PAYLOAD_MAX;
+    gw_audit_act_begin(&o->act, fits ? json.data : "");
 }
 
 /* ---- messages ---- */

@@ -2,6 +2,7 @@
  * Query op: one unary rpc whose work blocks, from the call to its answer.
  *
  *     loop: handler makes the op ─▶ MongoDB worker: run ─▶ loop: answer
+ *     of a change:               ─▶ auth: intent ─▶ worker: run ─▶ auth: result ─▶ loop: answer
  *
  * Everything of the op lives in its arena, which only the thread at work touches.
  */
@@ -9,6 +10,7 @@
 
 #include "usage_queries_internal.h"
 
+#include "access/audit_act.h"
 #include "core/arena.h"
 #include "mongo/db.h"
 
@@ -31,6 +33,10 @@ struct query_op {
     void (*release)(query_op *o);
     gw_violations further; /* beside the one in the error it is started with */
     void *data; /* the handler's */
+    /* of one that stands in the audit log */
+    gw_audit_act act;
+    gw_status rc; /* of the run */
+    gw_error error;
 };
 
 /* With `data_size` zeroed bytes as its data. NULL when out of memory: the call has failed then. */
@@ -39,6 +45,12 @@ query_op *query_op_new(usage_queries *q, gw_rpc_call *call, const ProtobufCMessa
                        size_t data_size);
 /* `rc` GW_OK starts it, and it ends by itself; else the call ends with `err`. */
 void query_op_start(query_op *o, gw_status rc, const gw_error *err);
+/*
+ * The same of what an admin changes: its intent stands in the audit log, with the request as payload, before it runs, and its result
+ * before the answer. `target` is the request's.
+ */
+void query_op_start_audited(query_op *o, const char *action, const char *target, gw_status rc,
+                            const gw_error *err);
 
 /* ---- messages in the arena; NULL (an empty text) when out of memory ---- */
 void *reply_new(gw_arena *a, const ProtobufCMessageDescriptor *d);

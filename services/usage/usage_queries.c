@@ -16,6 +16,7 @@ gw_status usage_queries_new(const usage_queries_options *o, usage_queries **ret,
     gw_list_init(&q->watchers);
     gw_list_init(&q->ledger_calls);
     q->o.cursor_secret = GW_STR_NULL; /* only its derived key is kept */
+    q->audit = (gw_audit_link){.auth = o->auth, .service_token = &q->o.own_token, .log = o->log};
     q->live = live_shared_new(o->loop, o->redis);
     q->alerts = alert_watch_new(o->loop, o->mongo, o->log);
     q->spools = spool_watch_new(&q->o);

@@ -3,6 +3,7 @@
 
 #include "usage_queries.h"
 
+#include "access/audit_act.h"
 #include "core/list.h"
 #include "core/violations.h"
 #include "crypto/cursor.h"
@@ -17,6 +18,7 @@ struct usage_queries {
     gw_list ledger_calls; /* of ledger_rpc.c, that wait */
     alert_watch *alerts;
     spool_watch *spools;
+    gw_audit_link audit;
     uint8_t cursor_key[GW_CURSOR_KEY_SIZE];
 };
 

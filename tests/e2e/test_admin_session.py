@@ -205,3 +205,37 @@ def test_every_change_is_in_the_audit_log_and_the_chain_holds(suite: Suite) -> N
     sequence = [d["seq"] for d in suite.mongo()["audit_log"].find().sort("seq", 1)]
     assert sequence == list(range(sequence[0], sequence[0] + len(sequence)))
     assert key["key"] not in str(entries)
+
+
+def test_alert_rules_and_accounting_are_in_the_audit_log(suite: Suite) -> None:
+    """What usage does for admins; a dry run is none of it."""
+
+    def told(target: str) -> list[tuple[str, str, str]]:
+        entries = suite.shown(f"/admin/audit?target={target}&pageSize=500")["entries"]
+        return [(e["action"], e["phase"], e["outcome"]) for e in reversed(entries)]
+
+    made = suite.admin("POST", "/admin/alert-rules", json={"name": "logged", "kind": "errors", "threshold": 1})
+    rule = made.json()["alertRule"]["id"]
+    assert suite.admin("DELETE", f"/admin/alert-rules/{rule}").status_code == 200
+    assert suite.admin("DELETE", f"/admin/alert-rules/{rule}").status_code == 404
+    (spool,) = [s["id"] for s in suite.shown("/admin/accounting/spools")["spools"] if s["state"] == "live"][:1]
+    assert suite.admin("POST", f"/admin/accounting/spools/{spool}/lost", json={}).status_code == 400, "its relay lives"
+    hours, rebuilds = {"from": "2026-01-01T00:00:00Z", "to": "2026-01-01T01:00:00Z"}, len(told("hours"))
+    for dry_run in (True, False):
+        suite.admin("POST", "/admin/accounting/rebuild", json={**hours, "dryRun": dry_run})
+    assert suite.admin("POST", "/admin/accounting/rejects/replay", json={"reason": "bad_id"}).status_code == 200
+
+    assert told(rule) == [
+        ("alert_rule.create", "intent", ""),
+        ("alert_rule.create", "result", "ok"),
+        ("alert_rule.delete", "intent", ""),
+        ("alert_rule.delete", "result", "ok"),
+        ("alert_rule.delete", "intent", ""),
+        ("alert_rule.delete", "result", "NOT_FOUND"),
+    ]
+    (intent, *_) = [e for e in suite.shown(f"/admin/audit?target={rule}")["entries"] if e["action"] == "alert_rule.create" and e["phase"] == "intent"]
+    assert '"name":"logged"' in intent["payloadJson"] and intent["requestId"] and intent["address"]
+    assert (intent["actorKind"], intent["actorName"]) == ("admin_key", "bootstrap")
+    assert told(spool)[-2:] == [("accounting.lose_spool", "intent", ""), ("accounting.lose_spool", "result", "FAILED_PRECONDITION")]
+    assert [entry[:2] for entry in told("hours")[rebuilds:]] == [("accounting.rebuild_hours", "intent"), ("accounting.rebuild_hours", "result")]
+    assert told("rejects")[-2:] == [("accounting.replay_rejects", "intent", ""), ("accounting.replay_rejects", "result", "ok")]

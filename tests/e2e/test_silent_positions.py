@@ -153,12 +153,16 @@ def test_while_auth_or_redis_is_away_nothing_is_done(stack: Suite) -> None:
     eventually(lambda: stack.admin("GET", SILENT).status_code == 200, "Redis is back")
 
 
-def test_nobody_but_the_relay_writes_into_the_audit_log_and_only_its_own_acts(stack: Suite) -> None:
+def test_services_write_their_own_acts_into_the_audit_log_and_no_others(stack: Suite) -> None:
     record = "apirelay.auth.v1.AuditService/RecordAct"
     act = {"actorKind": "admin", "actorId": "1", "action": "ledger.forgive", "target": "k:1", "phase": "intent"}
+    with stack.rpc_as("admin-gw", "auth") as gateway:
+        assert gateway.outcome(record).name == "PERMISSION_DENIED"
     with stack.rpc_as("usage", "auth") as usage:
-        assert usage.outcome(record).name == "PERMISSION_DENIED"
+        for action in ("ledger.forgive", "api_key.create"):
+            with pytest.raises(Exception, match="must"):
+                usage.call(record, {**act, "action": action})
     with stack.rpc_as("relay", "auth") as relay:
-        for wrong in ({"action": "api_key.create"}, {"actorKind": "system"}, {"phase": "later"}, {"payloadJson": "x" * 5000}):
+        for wrong in ({"action": "api_key.create"}, {"action": "alert_rule.create"}, {"actorKind": "system"}, {"phase": "later"}, {"payloadJson": "x" * 5000}):
             with pytest.raises(Exception, match="must"):
                 relay.call(record, {**act, **wrong})

@@ -1,4 +1,4 @@
-#include "audit_act.h"
+#include "access/audit_act.h"
 
 #include "apirelay/auth/v1/admin_service.pb-c.h"
 
@@ -11,7 +11,7 @@ static char *text(const char *s)
     return (char *)(uintptr_t)s;
 }
 
-static void record(audit_act *a, const char *phase, const char *outcome, const char *payload,
+static void record(gw_audit_act *a, const char *phase, const char *outcome, const char *payload,
                    gw_rpc_done_fn done)
 {
     Apirelay__Auth__V1__RecordActRequest m = APIRELAY__AUTH__V1__RECORD_ACT_REQUEST__INIT;
@@ -48,7 +48,7 @@ static void record(audit_act *a, const char *phase, const char *outcome, const c
 static void on_intent(void *arg, gw_status rc, const ProtobufCMessage *response,
                       const gw_error *err)
 {
-    audit_act *a = arg;
+    gw_audit_act *a = arg;
     gw_error own = {0};
 
     (void)response;
@@ -62,7 +62,7 @@ static void on_intent(void *arg, gw_status rc, const ProtobufCMessage *response,
 static void on_result(void *arg, gw_status rc, const ProtobufCMessage *response,
                       const gw_error *err)
 {
-    audit_act *a = arg;
+    gw_audit_act *a = arg;
 
     (void)response;
     if (rc != GW_OK)
@@ -71,12 +71,12 @@ static void on_result(void *arg, gw_status rc, const ProtobufCMessage *response,
     a->ended(a);
 }
 
-void audit_act_begin(audit_act *a, const char *payload_json)
+void gw_audit_act_begin(gw_audit_act *a, const char *payload_json)
 {
     record(a, "intent", "", payload_json, on_intent);
 }
 
-void audit_act_end(audit_act *a, const char *outcome, const char *payload_json)
+void gw_audit_act_end(gw_audit_act *a, const char *outcome, const char *payload_json)
 {
     record(a, "result", outcome, payload_json, on_result);
 }

@@ -130,6 +130,12 @@ bool gw_rpc_call_is_cancelled(const gw_rpc_call *c);
 void gw_rpc_call_set_data(gw_rpc_call *c, void *data);
 void *gw_rpc_call_data(const gw_rpc_call *c);
 
+/*
+ * How many of a list's items, from the first, a page has room for: one in any case, and then as many as stay below what clients take of
+ * an answer (4 MiB), the rest of it included.
+ */
+size_t gw_rpc_page_fit(ProtobufCMessage *const *items, size_t count);
+
 void gw_rpc_reply(
     gw_rpc_call *c,
     const ProtobufCMessage *m); /* unary, client streaming: the answer and OK. Once. Packs now. */

@@ -4,6 +4,20 @@
 /* Of answers that wait for a caller to read: handlers hold back before it, this is the end of it. */
 #define QUEUE_BYTES_MAX (4UL << 20)
 
+#define PAGE_BYTES_MAX   (RPC_MESSAGE_MAX_DEFAULT / 4 * 3)
+#define ITEM_FRAME_BYTES 8 /* tag and length */
+
+size_t gw_rpc_page_fit(ProtobufCMessage *const *items, size_t count)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        bytes += protobuf_c_message_get_packed_size(items[i]) + ITEM_FRAME_BYTES;
+        if (i > 0 && bytes > PAGE_BYTES_MAX)
+            return i;
+    }
+    return count;
+}
+
 static void start_send(gw_rpc_call *c, const grpc_op *ops, size_t n)
 {
     c->sending = true;

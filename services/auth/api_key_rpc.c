@@ -182,16 +182,17 @@ static gw_status list_run(op *o, const gw_db *d, gw_error *err)
     gw_status rc = key_store_list(d, o->arena, &l->filter, keys, &count, err);
     if (rc != GW_OK)
         return rc;
-    m->n_api_keys = GW_MIN(count, limit);
-    m->api_keys = views;
-    for (size_t i = 0; i < m->n_api_keys; i++) {
+    size_t found = GW_MIN(count, limit);
+    for (size_t i = 0; i < found; i++) {
         api_key_refresh_view(o->arena, &keys[i], o->now_ms);
         views[i] = keys[i].view;
     }
-    key_settings_store_show(d, o->arena, keys, m->n_api_keys, o->now_ms);
-    if (count > limit)
-        m->next_cursor =
-            page_cursor(o->arena, o->auth->peppers, l->filters, gw_str_of(views[limit - 1]->id));
+    key_settings_store_show(d, o->arena, keys, found, o->now_ms);
+    m->n_api_keys = gw_rpc_page_fit((ProtobufCMessage **)(void *)views, found);
+    m->api_keys = views;
+    if (m->n_api_keys < count)
+        m->next_cursor = page_cursor(o->arena, o->auth->peppers, l->filters,
+                                     gw_str_of(views[m->n_api_keys - 1]->id));
     o->response = &m->base;
     return GW_OK;
 }

@@ -46,10 +46,10 @@ static gw_status list_run(op *o, const gw_db *d, gw_error *err)
     if (!m || !m->entries)
         return gw_fail(err, GW_ERR_NO_MEMORY, "out of memory");
     rc = audit_log_list(d, o->arena, &f, m->entries, &count, err);
-    m->n_entries = GW_MIN(count, limit);
-    if (count > limit)
+    m->n_entries = gw_rpc_page_fit((ProtobufCMessage **)(void *)m->entries, GW_MIN(count, limit));
+    if (m->n_entries < count)
         m->next_cursor = page_cursor(o->arena, o->auth->peppers, filters,
-                                     gw_arena_int(o->arena, m->entries[limit - 1]->seq));
+                                     gw_arena_int(o->arena, m->entries[m->n_entries - 1]->seq));
     o->response = &m->base;
     return rc;
 }

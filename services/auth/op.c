@@ -4,6 +4,9 @@
 #include "messages.h"
 #include "json/json.h"
 
+#define TARGET_MAX  256
+#define PAYLOAD_MAX (256UL * 1024) /* more than any change has that is not refused */
+
 static void op_free(op *o)
 {
     gw_arena *arena = o->arena; /* holds the op itself */
@@ -85,10 +88,15 @@ void op_describe(op *o, const char *action, const char *target, const ProtobufCM
 {
     gw_auto_buf json = {0};
     gw_error err = {0};
+    gw_str whole = gw_str_of(target);
     o->action = action;
-    o->target = gw_arena_dup(o->arena, gw_str_of(target));
-    if (payload && gw_json_write(payload, &json, &err) == GW_OK)
-        o->payload_json = gw_arena_dup(o->arena, gw_buf_str(&json));
+    whole.len = gw_str_utf8_cut(whole, TARGET_MAX); /* an id; what is longer is none */
+    o->target = gw_arena_dup(o->arena, whole);
+    if (!payload || gw_json_write(payload, &json, &err) != GW_OK)
+        return;
+    o->payload_json = json.len <= PAYLOAD_MAX
+                          ? gw_arena_dup(o->arena, gw_buf_str(&json))
+                          : gw_arena_printf(o->arena, "{\"omittedBytes\":%zu}", json.len);
 }
 
 static gw_status write_audit(op *o, const gw_db *d, const char *phase, const char *outcome,

@@ -126,7 +126,7 @@ static gw_status list(provider_op *o, provider_store *s, gw_error *err)
     while (cursor.len && from < count &&
            strcmp(entity_sort_key(o->kind->entity, all[from]), after.data ? after.data : "") <= 0)
         from++;
-    size_t n = GW_MIN(size, count - from);
+    size_t n = gw_rpc_page_fit(all + from, GW_MIN(size, count - from));
     *(ProtobufCMessage ***)message_field(o->response, providers ? "providers" : "model_routes") =
         all + from;
     const ProtobufCFieldDescriptor *f = protobuf_c_message_descriptor_get_field_by_name(

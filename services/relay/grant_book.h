@@ -46,7 +46,7 @@ GW_DEFINE_FREEP(grant_book)
 typedef enum grant_outcome {
     GRANT_WAITS,
     GRANT_CUT,
-    GRANT_REFUSED, /* `short_level`, `short_of`, `left`, `reset_ms` say why */
+    GRANT_REFUSED, /* `short_level`, `short_of`, `left`, `limit`, `reset_ms` say why */
     GRANT_UNAVAILABLE, /* the store is away */
 } grant_outcome;
 
@@ -70,6 +70,7 @@ typedef struct grant_take {
     ledger_level short_level;
     ledger_window short_of;
     int64_t left; /* in that dimension, for a smaller hold; may be negative */
+    int64_t limit; /* the whole of it, of a window; 0: it is none */
     int64_t reset_ms; /* until waiting helps */
 
     /* the book's */

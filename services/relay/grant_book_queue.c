@@ -78,6 +78,7 @@ void grant_book_refuse(grant_entry *e, grant_take *t)
             t->short_level = t->parts[i].level;
     t->short_of = e->short_of;
     t->left = e->short_left;
+    t->limit = t->short_of < LEDGER_WINDOWS ? e->g.limits.window.of[t->short_of] : 0;
     t->reset_ms = e->reset_ms;
     e->book->figures.refused[t->short_level][t->short_of]++;
 }
@@ -105,6 +106,7 @@ bool grant_book_refuse_ended(grant_take *t)
             continue;
         t->short_level = t->parts[i].level;
         t->left = 0;
+        t->limit = t->parts[i].entry->g.limits.window.of[t->short_of];
         t->reset_ms = 0;
         return true;
     }

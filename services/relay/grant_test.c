@@ -127,6 +127,7 @@ static void the_last_of_a_limit_is_sold_once(void **state)
     assert_int_equal(t[3].outcome, GRANT_REFUSED);
     assert_int_equal(t[3].short_of, LEDGER_REQUESTS_DAY);
     assert_int_equal(t[3].left, 0);
+    assert_int_equal(t[3].limit, 3);
     assert_in_range(t[3].reset_ms, 1, LEDGER_DAY_MS);
     for (int i = 0; i < 3; i++)
         settle(d, &t[i], 100);

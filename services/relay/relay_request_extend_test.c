@@ -75,11 +75,11 @@ static void when_nothing_is_left_the_stream_is_ended(void **state)
         const char *param, *code;
         int status;
     } cases[] = {
-        {{GRANT_REFUSED, LEDGER_OF_KEY, LEDGER_COST_MONTH, 10, 1000},
+        {{GRANT_REFUSED, LEDGER_OF_KEY, LEDGER_COST_MONTH, 10, 1000, 0},
          "limits.costLimit",
          "insufficient_quota",
          429},
-        {{GRANT_REFUSED, LEDGER_OF_CLIENT, LEDGER_TOKENS_DAY, 0, 1000},
+        {{GRANT_REFUSED, LEDGER_OF_CLIENT, LEDGER_TOKENS_DAY, 0, 1000, 0},
          "clientLimits.tokensPerDay",
          "rate_limit_exceeded",
          429},
@@ -107,10 +107,10 @@ static void when_nothing_is_left_the_stream_is_ended(void **state)
 static void what_is_left_is_used_before_the_stream_is_ended(void **state)
 {
     const answer_of_ledger script[] = {
-        {GRANT_REFUSED, LEDGER_OF_KEY, LEDGER_TOKENS_DAY, 40, 1000},
-        {GRANT_REFUSED, LEDGER_OF_CLIENT, LEDGER_COST_MONTH, 60, 1000},
+        {GRANT_REFUSED, LEDGER_OF_KEY, LEDGER_TOKENS_DAY, 40, 1000, 0},
+        {GRANT_REFUSED, LEDGER_OF_CLIENT, LEDGER_COST_MONTH, 60, 1000, 0},
         {.outcome = GRANT_CUT},
-        {GRANT_REFUSED, LEDGER_OF_KEY, LEDGER_COST_MONTH, 0, 1000},
+        {GRANT_REFUSED, LEDGER_OF_KEY, LEDGER_COST_MONTH, 0, 1000, 0},
     };
     relay_request *r = streaming(*state, script);
 

@@ -6,9 +6,8 @@
 
 #include "price/price_tier.h"
 
-#define OUTPUT_MIN_TOKENS  16 /* less than this is no answer: the budget is at its end */
-#define RETRY_HELPS_MAX_MS 60000
-#define CEILING_CUTS_MAX   LEDGER_LEVELS /* each level may be the one that is shorter still */
+#define OUTPUT_MIN_TOKENS 16 /* less than this is no answer: the budget is at its end */
+#define CEILING_CUTS_MAX  LEDGER_LEVELS /* each level may be the one that is shorter still */
 
 /* ---- the most it may cost ---- */
 
@@ -139,55 +138,12 @@ static void on_taken(void *arg)
     relay_request_wake(r);
 }
 
-/* How each limit is called, and what is said when it is reached. */
-static const struct {
-    const char *field, *what;
-    gw_status status;
-} dimensions[] = {
-    [LEDGER_REQUESTS_DAY] = {"requestsPerDay", "requests per day", GW_ERR_RATE_LIMITED},
-    [LEDGER_TOKENS_DAY] = {"tokensPerDay", "tokens per day", GW_ERR_RATE_LIMITED},
-    [LEDGER_TOKENS_MONTH] = {"tokensPerMonth", "tokens per month", GW_ERR_BUDGET_EXCEEDED},
-    [LEDGER_COST_MONTH] = {"costLimit", "cost per month", GW_ERR_BUDGET_EXCEEDED},
-    [LEDGER_BUCKET] = {"requestsPerMinute", "requests per minute", GW_ERR_RATE_LIMITED},
-    [LEDGER_SLOTS] = {"requestsInFlight", "requests in flight", GW_ERR_RATE_LIMITED},
-};
-
-static const struct {
-    const char *field, *who;
-} levels[] = {
-    [LEDGER_OF_KEY] = {"limits", "this API key"},
-    [LEDGER_OF_CLIENT] = {"clientLimits", "the client of this API key"},
-    [LEDGER_OF_OWNER] = {"ownerLimits", "the owner of this API key"},
-};
-
-void relay_request_limit_reached(relay_request *r, const grant_take *t, const char *what_then,
-                                 openai_error *ret)
-{
-    int64_t seconds = GW_MAX((t->reset_ms + 999) / 1000, 1);
-    bool resets = t->short_of != LEDGER_SLOTS;
-    char field[64];
-    gw_error err;
-
-    (void)snprintf(field, sizeof(field), "%s.%s", levels[t->short_level].field,
-                   dimensions[t->short_of].field);
-    (void)gw_fail_field(&err, dimensions[t->short_of].status, field,
-                        "%s has reached its limit of %s%s; %s %lld s", levels[t->short_level].who,
-                        dimensions[t->short_of].what, what_then,
-                        resets ? "it resets in" : "try again in", (long long)seconds);
-    openai_error_from(ret, &err);
-    ret->retry_after = gw_arena_int(r->arena, seconds);
-}
-
 static relay_stage refuse(relay_request *r)
 {
-    const grant_take *t = r->take;
-    openai_error e;
+    ledger_amounts least;
 
-    relay_request_limit_reached(r, t, "", &e);
-    r->waiting_does_not_help = t->reset_ms > RETRY_HELPS_MAX_MS;
-    if (t->short_level == LEDGER_OF_KEY) /* what others used up is no offence of this key */
-        relay_request_note_offence(r, OFFENCE_LIMIT_EXCEEDED);
-    return relay_request_fail_with(r, &e);
+    measure_hold(r, GW_MIN(r->job.ceiling, OUTPUT_MIN_TOKENS), &least);
+    return relay_request_refuse_hold(r, &least);
 }
 
 static relay_stage take_hold(relay_request *r);

@@ -13,7 +13,7 @@ typedef struct answer_of_ledger {
     grant_outcome outcome;
     ledger_level level;
     ledger_window short_of;
-    int64_t left, reset_ms;
+    int64_t left, reset_ms, limit;
 } answer_of_ledger;
 
 static struct {
@@ -36,6 +36,7 @@ grant_outcome ledger_keeper_take(ledger_keeper *k, const key_policy *p, grant_ta
     t->short_level = a->level;
     t->short_of = a->short_of;
     t->left = a->left;
+    t->limit = a->limit;
     t->reset_ms = a->reset_ms;
     return t->outcome = a->outcome;
 }

@@ -67,8 +67,8 @@ static void the_ceiling_is_cut_to_what_each_level_pays_for(void **state)
 {
     fixture *f = *state;
     const answer_of_ledger script[] = {
-        {GRANT_REFUSED, LEDGER_OF_KEY, LEDGER_TOKENS_DAY, 510, 1000},
-        {GRANT_REFUSED, LEDGER_OF_CLIENT, LEDGER_COST_MONTH, 10 + 2 * 200, 1000},
+        {GRANT_REFUSED, LEDGER_OF_KEY, LEDGER_TOKENS_DAY, 510, 1000, 0},
+        {GRANT_REFUSED, LEDGER_OF_CLIENT, LEDGER_COST_MONTH, 10 + 2 * 200, 1000, 0},
         {.outcome = GRANT_CUT},
     };
 
@@ -84,10 +84,10 @@ static void a_limit_that_shrinks_each_time_is_not_followed_for_ever(void **state
 {
     fixture *f = *state;
     const answer_of_ledger script[] = {
-        {GRANT_REFUSED, LEDGER_OF_KEY, LEDGER_TOKENS_DAY, 1000, 1000},
-        {GRANT_REFUSED, LEDGER_OF_KEY, LEDGER_TOKENS_DAY, 900, 1000},
-        {GRANT_REFUSED, LEDGER_OF_KEY, LEDGER_TOKENS_DAY, 800, 1000},
-        {GRANT_REFUSED, LEDGER_OF_KEY, LEDGER_TOKENS_DAY, 700, 1000},
+        {GRANT_REFUSED, LEDGER_OF_KEY, LEDGER_TOKENS_DAY, 1000, 1000, 0},
+        {GRANT_REFUSED, LEDGER_OF_KEY, LEDGER_TOKENS_DAY, 900, 1000, 0},
+        {GRANT_REFUSED, LEDGER_OF_KEY, LEDGER_TOKENS_DAY, 800, 1000, 0},
+        {GRANT_REFUSED, LEDGER_OF_KEY, LEDGER_TOKENS_DAY, 700, 1000, 0},
     };
 
     ledgers.script = script;
@@ -149,7 +149,7 @@ when_the_dearest_does_not_fit_the_hold_is_for_the_first_and_no_dearer_one_follow
     route_target targets[2];
     model_price prices[2];
     const answer_of_ledger script[] = {
-        {GRANT_REFUSED, LEDGER_OF_KEY, LEDGER_COST_MONTH, 300, 1000},
+        {GRANT_REFUSED, LEDGER_OF_KEY, LEDGER_COST_MONTH, 300, 1000, 0},
         {.outcome = GRANT_CUT},
     };
 
@@ -179,61 +179,6 @@ static void a_target_without_a_price_is_not_for_keys_with_a_budget(void **state)
     assert_int_equal(relay_request_state_of(&f->r, &targets[1]), TARGET_UNPRICED);
     f->r.call.endpoint = ENDPOINT_COUNT_TOKENS; /* costs nothing */
     assert_int_equal(relay_request_state_of(&f->r, &targets[1]), TARGET_READY);
-}
-
-static void a_refusal_names_whose_limit_it_is_and_when_waiting_helps(void **state)
-{
-    static const struct {
-        answer_of_ledger answer;
-        const char *param, *code, *says, *retry_after;
-        bool waiting_does_not_help;
-    } cases[] = {
-        {{GRANT_REFUSED, LEDGER_OF_KEY, LEDGER_BUCKET, 0, 1500},
-         "limits.requestsPerMinute",
-         "rate_limit_exceeded",
-         "this API key has",
-         "2",
-         false},
-        {{GRANT_REFUSED, LEDGER_OF_CLIENT, LEDGER_REQUESTS_DAY, 0, 3600000},
-         "clientLimits.requestsPerDay",
-         "rate_limit_exceeded",
-         "the client of",
-         "3600",
-         true},
-        {{GRANT_REFUSED, LEDGER_OF_OWNER, LEDGER_COST_MONTH, 0, 86400000},
-         "ownerLimits.costLimit",
-         "insufficient_quota",
-         "the owner of",
-         "86400",
-         true},
-        {{GRANT_REFUSED, LEDGER_OF_KEY, LEDGER_TOKENS_DAY, 20, 5000},
-         "limits.tokensPerDay",
-         "rate_limit_exceeded",
-         "tokens per day",
-         "5",
-         false},
-        {{GRANT_REFUSED, LEDGER_OF_CLIENT, LEDGER_SLOTS, 0, 1000},
-         "clientLimits.requestsInFlight",
-         "rate_limit_exceeded",
-         "try again in 1 s",
-         "1",
-         false},
-    };
-
-    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
-        (void)tear_down(state);
-        assert_int_equal(set_up(state), 0);
-        fixture *f = *state;
-        ledgers.script = &cases[i].answer;
-        assert_int_equal(relay_request_take_hold(&f->r), STAGE_SETTLE);
-        const openai_error *e = &f->r.troubles->failure;
-        assert_int_equal(e->http_status, 429);
-        assert_true(gw_str_eq_c(e->code, cases[i].code));
-        assert_string_equal(e->error.field, cases[i].param);
-        assert_true(gw_str_eq_c(e->retry_after, cases[i].retry_after));
-        assert_non_null(strstr(e->error.message, cases[i].says));
-        assert_int_equal(f->r.waiting_does_not_help, cases[i].waiting_does_not_help);
-    }
 }
 
 static void a_store_that_is_away_is_a_503(void **state)
@@ -381,7 +326,6 @@ int main(void)
         HOLD_TEST(a_target_that_is_not_set_up_makes_no_hold_dearer),
         HOLD_TEST(
             when_the_dearest_does_not_fit_the_hold_is_for_the_first_and_no_dearer_one_follows),
-        HOLD_TEST(a_refusal_names_whose_limit_it_is_and_when_waiting_helps),
         HOLD_TEST(a_store_that_is_away_is_a_503),
         HOLD_TEST(one_that_waits_leaves_the_queue_once),
         HOLD_TEST(what_no_provider_was_asked_for_costs_nothing),

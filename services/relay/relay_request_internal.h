@@ -325,9 +325,13 @@ int64_t relay_request_most_cost(const relay_request *r, const route_target *t, c
                                 int64_t output);
 /* What may be billed when so much is made: what was predicted and did not come comes on top. */
 int64_t relay_request_billed_output(const relay_request *r, int64_t made);
-/* The refusal that `t` came to. */
+
+/* relay_request_refuse.c: what is said of a limit that refuses. */
+/* The refusal that `t`, more for an open hold, came to. */
 void relay_request_limit_reached(relay_request *r, const grant_take *t, const char *what_then,
                                  openai_error *ret);
+/* Of a hold that was refused; with less than `least` the request is not sent. Returns the stage to be in. */
+relay_stage relay_request_refuse_hold(relay_request *r, const ledger_amounts *least);
 
 /* relay_request_extend.c: streams that outlive their holds. */
 void relay_request_extend_hold(relay_request *r); /* its output has passed what is held for */

@@ -79,7 +79,7 @@ static void a_budget_pays_for_a_shorter_answer_of_a_dearer_tier(void **state)
 {
     fixture *f = with_tiers(state);
     const answer_of_ledger script[] = {
-        {GRANT_REFUSED, LEDGER_OF_KEY, LEDGER_COST_MONTH, 20 + 4 * 50, 1000},
+        {GRANT_REFUSED, LEDGER_OF_KEY, LEDGER_COST_MONTH, 20 + 4 * 50, 1000, 0},
         {.outcome = GRANT_CUT},
     };
 
@@ -179,8 +179,8 @@ static void a_ceiling_is_cut_to_what_is_left_beside_the_prediction(void **state)
 {
     fixture *f = *state;
     const answer_of_ledger script[] = {
-        {GRANT_REFUSED, LEDGER_OF_KEY, LEDGER_TOKENS_DAY, 10 + 80, 1000},
-        {GRANT_REFUSED, LEDGER_OF_KEY, LEDGER_COST_MONTH, 10 + 2 * 70, 1000},
+        {GRANT_REFUSED, LEDGER_OF_KEY, LEDGER_TOKENS_DAY, 10 + 80, 1000, 0},
+        {GRANT_REFUSED, LEDGER_OF_KEY, LEDGER_COST_MONTH, 10 + 2 * 70, 1000, 0},
         {.outcome = GRANT_CUT},
     };
 
@@ -198,7 +198,7 @@ static void a_prediction_that_leaves_no_room_is_refused(void **state)
     fixture *f = *state;
 
     ledgers.script =
-        &(answer_of_ledger){GRANT_REFUSED, LEDGER_OF_KEY, LEDGER_TOKENS_DAY, 10 + 30, 1000};
+        &(answer_of_ledger){GRANT_REFUSED, LEDGER_OF_KEY, LEDGER_TOKENS_DAY, 10 + 30, 1000, 0};
     f->r.body.needs.max_tokens = 100;
     f->r.predicted = 30;
     assert_int_equal(relay_request_take_hold(&f->r), STAGE_SETTLE);

@@ -113,6 +113,8 @@ def test_every_completion_of_every_prompt_is_held(suite: Suite) -> None:
         asked = {"model": "gpt-4o-mini+long-500", "prompt": ["a"] * 10, "max_tokens": 50}
         best = client.post(suite.relay_url + "/v1/completions", json={**asked, "best_of": 2})
         assert best.status_code == 429 and best.json()["error"]["param"] == "limits.tokensPerDay", best.text
+        assert "the whole limit of this API key is 250 tokens per day" in best.json()["error"]["message"], best.text
+        assert "retry-after" not in best.headers and best.headers["x-should-retry"] == "false"
         answer = client.post(suite.relay_url + "/v1/completions", json=asked)
     assert answer.status_code == 200 and len(answer.json()["choices"]) == 10, answer.text
     assert 10 * 16 <= answer.json()["usage"]["completion_tokens"] <= 250  # shorter ones, as the limit pays for no more

@@ -137,8 +137,8 @@ static bool look_again(relay_request *r, gw_status *ret, gw_error *err)
 }
 
 /*
- * A body may be minutes on its way, and what is waited for to buy a hold some seconds: the key has to be good afterwards, too, and what
- * follows goes by its policy of then. False: has_failed, or auth is asked and `r` is woken.
+ * A body may be minutes on its way, a provider that fails and the pause before the next attempt as well, and what is waited for to buy a hold
+ * some seconds: the key has to be good afterwards, too, and what follows goes by its policy of then. False: has_failed, or auth is asked and `r` is woken.
  */
 static bool key_still_holds(relay_request *r)
 {
@@ -274,16 +274,6 @@ static gw_status authorize_body(relay_request *r, gw_error *err)
     return rc;
 }
 
-/* Relays that point at each other would ask in a circle until the deadline. */
-static relay_stage refuse_loop(relay_request *r)
-{
-    GW_UNINITIALIZED gw_error err;
-
-    (void)gw_fail(&err, GW_ERR_LOOP_DETECTED, "the request has passed through %d relays: a loop?",
-                  HOPS_MAX);
-    return relay_request_fail(r, &err);
-}
-
 /* All that stands in the policy, of a request that passed once. */
 static gw_status check_permissions(relay_request *r, gw_error *err)
 {
@@ -296,6 +286,31 @@ static gw_status check_permissions(relay_request *r, gw_error *err)
     if (rc == GW_OK)
         rc = key_policy_check_needs(r->policy, &r->body.needs, err);
     return rc;
+}
+
+bool relay_request_still_may(relay_request *r)
+{
+    GW_UNINITIALIZED gw_error err;
+
+    if (!key_still_holds(r))
+        return false;
+    gw_status rc = check_permissions(r, &err);
+    if (rc == GW_OK)
+        rc = relay_request_check_target(r, &err);
+    if (rc == GW_OK)
+        return true;
+    (void)relay_request_fail(r, &err);
+    return false;
+}
+
+/* Relays that point at each other would ask in a circle until the deadline. */
+static relay_stage refuse_loop(relay_request *r)
+{
+    GW_UNINITIALIZED gw_error err;
+
+    (void)gw_fail(&err, GW_ERR_LOOP_DETECTED, "the request has passed through %d relays: a loop?",
+                  HOPS_MAX);
+    return relay_request_fail(r, &err);
 }
 
 relay_stage authorize_enter(relay_request *r)
@@ -366,13 +381,7 @@ relay_stage admit_enter(relay_request *r)
 
 relay_stage admit_resume(relay_request *r)
 {
-    GW_UNINITIALIZED gw_error err;
-
-    if (r->take && r->take->outcome == GRANT_CUT) {
-        if (!key_still_holds(r))
-            return wait_for_key(r);
-        if (check_permissions(r, &err) != GW_OK)
-            return relay_request_fail(r, &err);
-    }
+    if (r->take && r->take->outcome == GRANT_CUT && !relay_request_still_may(r))
+        return wait_for_key(r);
     return relay_request_resume_hold(r);
 }

@@ -206,6 +206,8 @@ static bool send_attempt(relay_request *r)
 static relay_stage ask(relay_request *r)
 {
     while (!r->pause || !gw_timer_is_armed(r->pause)) {
+        if (r->attempts > 0 && !relay_request_still_may(r))
+            return r->has_failed ? STAGE_SETTLE : STAGE_FORWARD;
         if (!relay_request_has_user_token(r) || !relay_request_has_balance(r))
             return r->has_failed ? STAGE_SETTLE : STAGE_FORWARD;
         if (send_attempt(r))

@@ -232,6 +232,8 @@ relay_stage local_answer_resume(relay_request *r);
 gw_status relay_request_find_route(relay_request *r, gw_error *err);
 /* The key has a target of it, beside the name asked for. */
 bool relay_request_may_use(const relay_request *r, const model_route *route);
+/* The key may have the target whose turn it is. */
+gw_status relay_request_check_target(const relay_request *r, gw_error *err);
 target_state relay_request_state_of(const relay_request *r, const route_target *t);
 route_view relay_request_view(relay_request *r);
 void relay_request_turn_to(relay_request *r, const route_target *t);
@@ -297,7 +299,10 @@ void relay_request_leave_balance(relay_request *r); /* nobody waits for it any m
 /* relay_request_verify.c: signatures. */
 relay_stage relay_request_read_signature(relay_request *r); /* the stage to be in */
 
-/* relay_request_admit.c: a refusal that a rule of the key may count. */
+/* relay_request_admit.c */
+/* After a wait: the key may still do this, at the target whose turn it is. False: has_failed, or auth is asked and `r` is woken. */
+bool relay_request_still_may(relay_request *r);
+/* A refusal that a rule of the key may count. */
 void relay_request_note_offence(const relay_request *r, offence what);
 
 /* own_usage.c: GET /v1/usage */

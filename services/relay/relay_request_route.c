@@ -40,6 +40,18 @@ bool relay_request_may_use(const relay_request *r, const model_route *route)
     return false;
 }
 
+static gw_status tell_no_model(const relay_request *r, gw_error *err)
+{
+    return gw_fail_field(err, GW_ERR_MODEL_NOT_FOUND, "model",
+                         "The model `%.*s` does not exist or you do not have access to it.",
+                         GW_STR_ARG(r->body.model));
+}
+
+gw_status relay_request_check_target(const relay_request *r, gw_error *err)
+{
+    return is_forbidden(r, r->target) ? tell_no_model(r, err) : GW_OK;
+}
+
 target_state relay_request_state_of(const relay_request *r, const route_target *t)
 {
     if (is_forbidden(r, t))
@@ -123,9 +135,7 @@ static gw_status tell_why(relay_request *r, const route_view *view, gw_error *er
     if (best == TARGET_UNUSABLE)
         return gw_fail(err, GW_ERR_UPSTREAM_UNAVAILABLE, "the provider %.*s is not set up",
                        GW_STR_ARG(r->route->targets[0].provider->name));
-    return gw_fail_field(err, GW_ERR_MODEL_NOT_FOUND, "model",
-                         "The model `%.*s` does not exist or you do not have access to it.",
-                         GW_STR_ARG(r->body.model));
+    return tell_no_model(r, err);
 }
 
 gw_status relay_request_find_route(relay_request *r, gw_error *err)
@@ -134,9 +144,7 @@ gw_status relay_request_find_route(relay_request *r, gw_error *err)
 
     r->route = r->config ? model_memo_route(r->core->models, r->config, r->body.model) : NULL;
     if (!r->route)
-        return gw_fail_field(err, GW_ERR_MODEL_NOT_FOUND, "model",
-                             "The model `%.*s` does not exist or you do not have access to it.",
-                             GW_STR_ARG(r->body.model));
+        return tell_no_model(r, err);
     const route_target *t = route_plan_next(&r->plan, r->route, &view, &r->core->route_seed);
     if (!t)
         return tell_why(r, &view, err);

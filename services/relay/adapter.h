@@ -79,6 +79,8 @@ typedef struct adapter_stream {
     openai_error *failure; /* filled when a call below does not return GW_OK; the owner's */
     bool done; /* [DONE] was emitted */
     gw_buf suspect; /* librechat: an event that may be an error in disguise */
+    bool
+        ran_in_vain; /* librechat: an agent ran, and its stream ended without an answer: nobody says what it cost */
     void *
         state; /* what a translation remembers between events, in the arena; NULL before the first */
 } adapter_stream;

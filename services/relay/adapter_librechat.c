@@ -319,6 +319,7 @@ static gw_status fail_disguised(adapter_stream *s)
     gw_str text = json_string(yyjson_obj_get(yyjson_obj_get(choice, "delta"), "content"));
     gw_auto_buf json = {0};
 
+    s->ran_in_vain = true;
     gw_buf_append_c(&json, "{\"error\":");
     gw_buf_append_json(&json, gw_str_slice(text, strlen("\n\nError: "), text.len));
     gw_buf_append_c(&json, "}");
@@ -350,6 +351,7 @@ static gw_status on_end(adapter_stream *s)
         return GW_OK;
     if (s->suspect.len > 0)
         return fail_disguised(s);
+    s->ran_in_vain = true;
     (void)gw_fail(&err, GW_ERR_UPSTREAM_CUT, "LibreChat's stream ended in mid-answer");
     return adapter_fail(s, &err);
 }

@@ -60,6 +60,18 @@ static bool was_made_in_vain(const relay_request *r)
     return r->has_failed && r->tap.has_usage && r->tap.tokens.completion > 0;
 }
 
+/*
+ * LibreChat says 200 before its agent has asked anybody, and what a run cost that failed afterwards it does not say: an error in the place of
+ * the content, or an end without [DONE], is estimated (LIBRECHAT.md §7.6).
+ */
+static bool has_run_in_vain(const relay_request *r)
+{
+    bool was_cut = r->mode == ANSWER_EVENTS && r->upstream_rc == GW_ERR_UPSTREAM_CUT &&
+                   r->asked->provider->kind == PROVIDER_LIBRECHAT;
+
+    return r->has_failed && (r->adapted.ran_in_vain || was_cut);
+}
+
 bool relay_request_is_refusal(const relay_request *r)
 {
     return r->has_failed && !r->caller_gone && r->attempts == 0;
@@ -132,7 +144,7 @@ static void count_tokens(relay_request *r)
 {
     relay_bill *b = &r->bill;
     bool billed = r->answer_complete || r->content_seen || r->hold_is_spent ||
-                  was_left_at_work(r) || was_made_in_vain(r);
+                  was_left_at_work(r) || was_made_in_vain(r) || has_run_in_vain(r);
 
     b->basis = "unpriced";
     if (!r->route || !billed || !endpoint_describe(r->call.endpoint)->is_billed)

@@ -106,6 +106,15 @@ def test_a_failure_that_looks_like_content_becomes_an_error(suite: Suite, shared
     assert row["outcome"] in ("failed", "partial") and row["response"]["error"]
 
 
+@pytest.mark.parametrize(("agent", "code", "said"), [("agent_fail_mid_0", "upstream_error", True), ("agent_cut_1", "upstream_cut", False)])
+def test_a_run_that_ends_without_an_answer_is_billed_by_an_estimate(suite: Suite, shared_key: str, agent: str, code: str, said: bool) -> None:
+    answer = suite.chat(shared_key, agent, stream=True)
+    assert answer.status_code == 502 and answer.json()["error"]["code"] == code, answer.text
+    row = suite.row(answer.headers["x-request-id"])
+    assert row["outcome"] == "failed" and row["billingBasis"] in ("estimated", "unpriced"), row
+    assert row["usage"]["promptTokens"] > 0 and (row["usage"]["completionTokens"] > 0) == said, row
+
+
 def test_text_that_only_begins_like_an_error_is_text(suite: Suite, shared_key: str) -> None:
     answer = suite.chat(shared_key, "agent_echo", "\n\nError: is what I said", stream=True)
     events = events_of(answer)

@@ -130,18 +130,40 @@ int64_t api_key_secret_end_ms(const api_key_record *k, const api_key_secret *sec
     return secret == &k->current ? end : earlier(end, secret->expires_ms);
 }
 
-void api_key_refresh_view(gw_arena *a, api_key_record *k, int64_t now_ms)
+static bool is_revoked(const api_key_record *k)
+{
+    return strcmp(k->view->status, "revoked") == 0;
+}
+
+/* 0: no older secret is valid. Its grace may be longer than what is left to it, or to the key. */
+static int64_t grace_end_ms(const api_key_record *k, int64_t now_ms)
 {
     int64_t last = 0;
-    for (size_t i = 0; i < k->previous_count; i++)
-        last = GW_MAX(last, k->previous[i].expires_ms);
+
+    for (size_t i = 0; i < k->previous_count && !is_revoked(k); i++)
+        if (k->previous[i].expires_ms > now_ms)
+            last = GW_MAX(last, api_key_secret_end_ms(k, &k->previous[i]));
+    return last > now_ms ? last : 0;
+}
+
+static int64_t signing_grace_end_ms(const api_key_record *k, int64_t now_ms)
+{
+    int64_t key_end = k->view->security ? message_time_ms(k->view->security->expires_at) : 0;
+
+    if (k->signing_previous_sealed.len == 0 || k->signing_previous_expires_ms <= now_ms ||
+        is_revoked(k))
+        return 0;
+    int64_t end = earlier(key_end, k->signing_previous_expires_ms);
+    return end > now_ms ? end : 0;
+}
+
+void api_key_refresh_view(gw_arena *a, api_key_record *k, int64_t now_ms)
+{
     k->view->secret_created_at = message_time(a, k->current.created_ms);
-    k->view->previous_expires_at = last > now_ms ? message_time(a, last) : NULL;
+    k->view->previous_expires_at = message_time(a, grace_end_ms(k, now_ms));
     k->view->etag = message_text(a, gw_arena_printf(a, "v%lld", (long long)k->version));
     if (!k->view->signing)
         return;
-    bool grace = k->signing_previous_sealed.len > 0 && k->signing_previous_expires_ms > now_ms;
     k->view->signing->configured = k->signing_sealed.len > 0;
-    k->view->signing->previous_expires_at =
-        grace ? message_time(a, k->signing_previous_expires_ms) : NULL;
+    k->view->signing->previous_expires_at = message_time(a, signing_grace_end_ms(k, now_ms));
 }

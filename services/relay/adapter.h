@@ -78,6 +78,7 @@ typedef struct adapter_stream {
     void *arg;
     openai_error *failure; /* filled when a call below does not return GW_OK; the owner's */
     bool done; /* [DONE] was emitted */
+    bool is_behind; /* another adapter reads what is emitted, and writes the caller's own */
     gw_buf suspect; /* librechat: an event that may be an error in disguise */
     bool
         ran_in_vain; /* librechat: an agent ran, and its stream ended without an answer: nobody says what it cost */

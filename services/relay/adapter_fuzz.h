@@ -65,6 +65,7 @@ typedef struct adapter_fuzz_run {
     provider_config provider;
     model_route route;
     route_target target;
+    key_policy policy;
     openai_body body;
     adapter_job job;
     openai_error failure;
@@ -94,6 +95,7 @@ static inline void adapter_fuzz_begin(adapter_fuzz_run *r, relay_endpoint endpoi
                            .body = &r->body,
                            .route = &r->route,
                            .target = &r->target,
+                           .policy = &r->policy,
                            .stream = true,
                            .request_id = GW_STR("req_1")};
     r->stream = (adapter_stream){

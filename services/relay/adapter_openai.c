@@ -4,6 +4,7 @@
  * and a template for the role "developer" is not theirs.
  */
 #include "adapter.h"
+#include "json_members.h"
 
 /* The ceiling to set; 0 when the caller's own stands. */
 static int64_t ceiling_of(const adapter_job *job)
@@ -51,6 +52,53 @@ static bool is_done(gw_str data)
     return gw_str_starts_with(data, GW_STR("[DONE]"));
 }
 
+static bool wants_usage(const adapter_stream *s)
+{
+    return s->is_behind || s->job->body->include_usage || s->job->policy->is_librechat;
+}
+
+/* `json` with null for its usage, as chunks without one have it. */
+static void append_without_usage(gw_buf *to, const json_scratch *scratch, gw_str json)
+{
+    yyjson_alc alc;
+    yyjson_doc *doc = json_scratch_read(scratch, &alc, json);
+    yyjson_obj_iter it = yyjson_obj_iter_with(yyjson_doc_get_root(doc));
+    json_members members = json_members_of(json);
+    json_span value;
+    yyjson_val *key;
+    size_t from = 0;
+
+    while ((key = yyjson_obj_iter_next(&it)) && json_members_next(&members, &value)) {
+        if (!yyjson_equals_str(key, "usage"))
+            continue;
+        gw_buf_append_str(to, gw_str_slice(json, from, value.from));
+        gw_buf_append_c(to, "null");
+        from = value.to;
+    }
+    gw_buf_append_str(to, gw_str_slice(json, from, json.len));
+    yyjson_doc_free(doc);
+}
+
+/*
+ * Some say their usage in the last chunk with content, some in each: it is no one's who did not ask for it. Their chunks are written anew, and
+ * no others.
+ */
+static void emit_beside_usage(adapter_stream *s, answer_event_kind kind, const gw_sse_event *e)
+{
+    gw_auto_buf json = {0};
+
+    s->tap->usage_is_beside = false;
+    if (wants_usage(s)) {
+        adapter_emit(s, kind, e->raw, e->data);
+        return;
+    }
+    append_without_usage(&json, &s->tap->scratch, e->data);
+    if (gw_buf_failed(&json))
+        adapter_emit(s, kind, e->raw, e->data);
+    else
+        adapter_emit_json(s, kind, gw_buf_str(&json));
+}
+
 static gw_status on_event(adapter_stream *s, const gw_sse_event *e)
 {
     static const answer_event_kind kinds[] = {
@@ -80,7 +128,10 @@ static gw_status on_event(adapter_stream *s, const gw_sse_event *e)
         return adapter_fail_inband(s, e->data);
     if (rc != GW_OK)
         return adapter_fail(s, &err);
-    adapter_emit(s, kinds[kind], e->raw, e->data);
+    if (s->tap->usage_is_beside)
+        emit_beside_usage(s, kinds[kind], e);
+    else
+        adapter_emit(s, kinds[kind], e->raw, e->data);
     return GW_OK;
 }
 

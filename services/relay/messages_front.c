@@ -188,7 +188,8 @@ static front *front_of(adapter_stream *s)
     f->job = *s->job;
     f->job.endpoint = ENDPOINT_CHAT;
     messages_events_init(&f->events, s);
-    f->behind = (adapter_stream){.job = &f->job,
+    f->behind = (adapter_stream){.is_behind = true,
+                                 .job = &f->job,
                                  .tap = s->tap,
                                  .emit = messages_events_take,
                                  .arg = &f->events,

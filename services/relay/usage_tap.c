@@ -252,8 +252,10 @@ gw_status usage_tap_chunk_value(usage_tap *t, yyjson_val *chunk, tap_kind *ret, 
         content |= add_choice(t, choice);
     }
     usage_tap_tier(t, json_string(json_last(chunk, "service_tier")));
-    if (yyjson_is_obj(usage))
+    if (yyjson_is_obj(usage)) {
         read_usage(t, usage);
+        t->usage_is_beside = chose;
+    }
     if (content)
         *ret = TAP_CONTENT;
     else

@@ -30,6 +30,7 @@ typedef struct usage_tap {
     bool has_choices; /* an object had the member */
     bool has_choice; /* and one was in it */
     bool has_data; /* a whole answer had it: embeddings */
+    bool usage_is_beside; /* in a chunk that has choices, too; whoever reads it clears it */
     token_counts tokens;
     int64_t total_tokens;
     char finish_reason[32]; /* of the first choice that ended; "" when none did */

@@ -71,6 +71,7 @@ def test_streams_of_every_shape_read_the_same(client: openai.OpenAI, mark: str) 
     text = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
     assert text.endswith("Echo: Hello there")
     assert ("世界! 🙂" in text) == (mark == "bytes-1")
+    assert all(c.usage is None for c in chunks)
 
 
 async def test_the_async_client_streams_and_runs_calls_side_by_side(suite: Suite, shared_key: str) -> None:

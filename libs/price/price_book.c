@@ -22,8 +22,19 @@ static wide divide_half_even(wide value, uint64_t by)
     return quotient + up;
 }
 
+/* Of the longest prompts that this one is among. */
+static const model_price *of_length(const model_price *p, int64_t prompt_tokens)
+{
+    for (size_t i = p->long_count; i > 0; i--)
+        if (prompt_tokens > p->longs[i - 1].above_prompt_tokens)
+            return &p->longs[i - 1].price;
+    return p;
+}
+
 int64_t price_of(const model_price *p, const token_counts *t)
 {
+    if (p->long_count > 0)
+        p = of_length(p, t->prompt);
     wide prompt = wide_of(t->prompt);
     wide cached = GW_MIN(wide_of(t->cached), prompt);
     wide written = GW_MIN(wide_of(t->cache_write), prompt - cached);
@@ -98,8 +109,9 @@ const model_price *price_find_of_target(const model_price *prices, size_t count,
 
 typedef Apirelay__Relay__V1__ModelPrice price_message;
 typedef Apirelay__Relay__V1__TierPrice tier_message;
+typedef Apirelay__Relay__V1__LongPromptPrice long_message;
 
-/* What the message leaves out costs what it is a kind of. Both messages have the same names. */
+/* What the message leaves out costs what it is a kind of. All three messages have the same names. */
 #define GIVEN(m, name, otherwise) ((m)->name##_presence_case ? (m)->name : (otherwise))
 #define SET_KINDS(p, m)                                                                            \
     do {                                                                                           \
@@ -114,18 +126,57 @@ typedef Apirelay__Relay__V1__TierPrice tier_message;
             GIVEN(m, reasoning_per_million_nano_usd, (p)->completion_per_million_nano_usd);        \
     } while (0)
 
-/* Requests, images and the ceiling are the model's own in each tier. */
-static price_tier tier_of(gw_arena *a, const model_price *model, const tier_message *m)
+/* Requests, images and the ceiling are the model's own, whatever its tokens cost. */
+static model_price price_with(const model_price *model, int64_t prompt, int64_t completion)
 {
-    price_tier t = {.name = gw_arena_dup(a, gw_str_of(m->tier)),
-                    .applies_unasked = m->applies_unasked,
-                    .price = *model};
+    return (model_price){
+        .model = GW_STR(""),
+        .provider = GW_STR(""),
+        .prompt_per_million_nano_usd = prompt,
+        .completion_per_million_nano_usd = completion,
+        .request_nano_usd = model->request_nano_usd,
+        .image_nano_usd = model->image_nano_usd,
+        .max_output_tokens = model->max_output_tokens,
+    };
+}
 
-    t.price.model = t.price.provider = GW_STR("");
-    t.price.prompt_per_million_nano_usd = m->prompt_per_million_nano_usd;
-    t.price.completion_per_million_nano_usd = m->completion_per_million_nano_usd;
-    SET_KINDS(&t.price, m);
-    return t;
+static bool set_longs(gw_arena *a, model_price *p, long_message *const *m, size_t count)
+{
+    if (count == 0)
+        return true;
+    price_long *longs = gw_arena_array(a, price_long, count);
+    if (!longs)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        longs[i] = (price_long){.above_prompt_tokens = m[i]->above_prompt_tokens,
+                                .price = price_with(p, m[i]->prompt_per_million_nano_usd,
+                                                    m[i]->completion_per_million_nano_usd)};
+        SET_KINDS(&longs[i].price, m[i]);
+    }
+    p->longs = longs;
+    p->long_count = count;
+    return true;
+}
+
+static bool set_tiers(gw_arena *a, model_price *p, tier_message *const *m, size_t count)
+{
+    if (count == 0)
+        return true;
+    price_tier *tiers = gw_arena_array(a, price_tier, count);
+    if (!tiers)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        tiers[i] = (price_tier){.name = gw_arena_dup(a, gw_str_of(m[i]->tier)),
+                                .applies_unasked = m[i]->applies_unasked,
+                                .price = price_with(p, m[i]->prompt_per_million_nano_usd,
+                                                    m[i]->completion_per_million_nano_usd)};
+        SET_KINDS(&tiers[i].price, m[i]);
+        if (!set_longs(a, &tiers[i].price, m[i]->long_prompts, m[i]->n_long_prompts))
+            return false;
+    }
+    p->tiers = tiers;
+    p->tier_count = count;
+    return true;
 }
 
 bool price_from_message(gw_arena *a, const price_message *m, model_price *ret)
@@ -141,15 +192,9 @@ bool price_from_message(gw_arena *a, const price_message *m, model_price *ret)
     };
 
     SET_KINDS(&p, m);
-    if (m->n_tiers > 0) {
-        price_tier *tiers = gw_arena_array(a, price_tier, m->n_tiers);
-        if (!tiers)
-            return false;
-        for (size_t i = 0; i < m->n_tiers; i++)
-            tiers[i] = tier_of(a, &p, m->tiers[i]);
-        p.tiers = tiers;
-        p.tier_count = m->n_tiers;
-    }
+    if (!set_longs(a, &p, m->long_prompts, m->n_long_prompts) ||
+        !set_tiers(a, &p, m->tiers, m->n_tiers))
+        return false;
     *ret = p;
     return true;
 }

@@ -8,7 +8,8 @@
  * rounded half to even, + the price of a request + images × the price of an image. prompt_tokens include
  * cached and cache write, completion_tokens include reasoning (OpenAI's usage object).
  *
- * A model may have other prices in some service tiers of its provider: price_tier.h.
+ * A model may have other prices in some service tiers of its provider: price_tier.h. And all tokens of a request may cost more when its
+ * prompt is long: that goes by prompt tokens alone, and price_of() sees to it.
  */
 #pragma once
 
@@ -42,7 +43,14 @@ typedef struct model_price {
     int64_t max_output_tokens; /* that the model can make; 0: not known */
     const struct price_tier *tiers; /* its prices in other service tiers */
     size_t tier_count;
+    const struct price_long *longs; /* of longer prompts, the shortest first */
+    size_t long_count;
 } model_price;
+
+typedef struct price_long {
+    int64_t above_prompt_tokens; /* > 0 */
+    model_price price; /* names no model, has no tiers and no longer prompts of its own */
+} price_long;
 
 typedef struct token_counts {
     int64_t prompt, completion, cached, reasoning; /* >= 0 */

@@ -26,7 +26,7 @@ static void a_price_book_is_read_whole(void **state)
     assert_int_equal(v.count, 1); /* beside the one in err */
 }
 
-static void the_prices_of_tiers_are_read_with_a_models(void **state)
+static void the_prices_of_tiers_and_long_prompts_are_read_with_a_models(void **state)
 {
     (void)state;
     price_book_message *book = NULL;
@@ -34,7 +34,10 @@ static void the_prices_of_tiers_are_read_with_a_models(void **state)
     gw_error err = {0};
     write_text("prices:\n  - {model: m, promptPerMillionNanoUsd: 100, completionPerMillionNanoUsd: "
                "200, tiers: [{tier: priority, promptPerMillionNanoUsd: 0, "
-               "completionPerMillionNanoUsd: 400, appliesUnasked: true}]}\n");
+               "completionPerMillionNanoUsd: 400, appliesUnasked: true, longPrompts: "
+               "[{abovePromptTokens: 9, promptPerMillionNanoUsd: 1, completionPerMillionNanoUsd: "
+               "2}]}], longPrompts: [{abovePromptTokens: 100, promptPerMillionNanoUsd: 300, "
+               "completionPerMillionNanoUsd: 500}]}\n");
     assert_int_equal(price_book_file_read(config_path, &book, &v, &err), GW_OK);
     const relay_config_file empty = APIRELAY__RELAY__V1__RELAY_CONFIG_FILE__INIT;
     const relay_config_file *file = &empty;
@@ -45,6 +48,10 @@ static void the_prices_of_tiers_are_read_with_a_models(void **state)
     assert_int_equal(p->prompt_per_million_nano_usd, 0);
     assert_int_equal(p->completion_per_million_nano_usd, 400);
     assert_true(c->prices[0].tiers[0].applies_unasked);
+    assert_int_equal(p->long_count, 1);
+    assert_int_equal(p->longs[0].price.prompt_per_million_nano_usd, 1);
+    assert_int_equal(c->prices[0].longs[0].above_prompt_tokens, 100);
+    assert_int_equal(c->prices[0].longs[0].price.reasoning_per_million_nano_usd, 500);
     relay_config_unref(c);
 }
 
@@ -74,6 +81,18 @@ static void prices_out_of_range_are_refused_by_name(void **state)
         {"tiers: [{tier: flex, promptPerMillionNanoUsd: 1, completionPerMillionNanoUsd: 1}, "
          "{tier: flex, promptPerMillionNanoUsd: 1, completionPerMillionNanoUsd: 1}]",
          "tiers[1].tier", "second price"},
+        {"longPrompts: [{promptPerMillionNanoUsd: 1, completionPerMillionNanoUsd: 1}]",
+         "longPrompts[0].abovePromptTokens", "1 to 100000000"},
+        {"longPrompts: [{abovePromptTokens: 200, promptPerMillionNanoUsd: 1}]",
+         "longPrompts[0].completionPerMillionNanoUsd", "must be given"},
+        {"longPrompts: [{abovePromptTokens: 200, promptPerMillionNanoUsd: 1, "
+         "completionPerMillionNanoUsd: 1}, {abovePromptTokens: 200, promptPerMillionNanoUsd: 1, "
+         "completionPerMillionNanoUsd: 1}]",
+         "longPrompts[1].abovePromptTokens", "201 to 100000000"},
+        {"tiers: [{tier: flex, promptPerMillionNanoUsd: 1, completionPerMillionNanoUsd: 1, "
+         "longPrompts: [{abovePromptTokens: 2, promptPerMillionNanoUsd: -1, "
+         "completionPerMillionNanoUsd: 1}]}]",
+         "tiers[0].longPrompts[0].promptPerMillionNanoUsd", "0 to 2000000000000"},
     };
     for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
         price_book_message *book = NULL;
@@ -112,7 +131,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_price_book_is_read_whole),
-        cmocka_unit_test(the_prices_of_tiers_are_read_with_a_models),
+        cmocka_unit_test(the_prices_of_tiers_and_long_prompts_are_read_with_a_models),
         cmocka_unit_test(prices_out_of_range_are_refused_by_name),
         cmocka_unit_test(a_stored_book_stays_good_with_prices_of_before_the_bounds),
     };

@@ -4,11 +4,13 @@
 #include "core/map.h"
 #include "price/price_tier.h"
 
-#define VERSION_MAX_LEN 64
-#define EFFECTIVE_MAX_S 4102444800 /* the year 2100 */
-#define PRICES_MAX      10000
-#define PRICE_TIERS_MAX 16
-#define TIER_MAX_LEN    32
+#define VERSION_MAX_LEN  64
+#define EFFECTIVE_MAX_S  4102444800 /* the year 2100 */
+#define PRICES_MAX       10000
+#define PRICE_TIERS_MAX  16
+#define TIER_MAX_LEN     32
+#define LONG_PROMPTS_MAX 8
+#define ABOVE_MAX        100000000 /* tokens that a prompt is believed to have */
 
 static void check_price(rule_check *c, const char *where, const char *field, int64_t nano_usd,
                         int64_t most)
@@ -19,7 +21,7 @@ static void check_price(rule_check *c, const char *where, const char *field, int
         rule_violation(c, name, "must be 0 to %lld nano-USD", (long long)most);
 }
 
-/* A model's price and a tier's have the same names for these. */
+/* A model's price, a tier's and one of long prompts have the same names for these. */
 #define CHECK_TOKEN_PRICES(c, where, p)                                                            \
     do {                                                                                           \
         const struct {                                                                             \
@@ -37,6 +39,39 @@ static void check_price(rule_check *c, const char *where, const char *field, int
             check_price(c, where, fields[n].field, fields[n].nano_usd,                             \
                         PRICE_PER_MILLION_MAX_NANO_USD);                                           \
     } while (0)
+
+/* What stands for a model's own price has to say both: one that is left out would be free. */
+static void check_is_given(rule_check *c, const char *where, bool prompt, bool completion)
+{
+    char name[96];
+    snprintf(name, sizeof(name), "%s.promptPerMillionNanoUsd", where);
+    if (!prompt)
+        rule_violation(c, name, "must be given");
+    snprintf(name, sizeof(name), "%s.completionPerMillionNanoUsd", where);
+    if (!completion)
+        rule_violation(c, name, "must be given");
+}
+
+static void check_long_prompts(rule_check *c, const char *of,
+                               Apirelay__Relay__V1__LongPromptPrice *const *list, size_t count)
+{
+    char where[64], name[96];
+    int64_t before = 0;
+    snprintf(name, sizeof(name), "%s.longPrompts", of);
+    if (count > LONG_PROMPTS_MAX)
+        rule_violation(c, name, "must be at most %d entries", LONG_PROMPTS_MAX);
+    for (size_t i = 0; i < count && i < LONG_PROMPTS_MAX; i++) {
+        const Apirelay__Relay__V1__LongPromptPrice *l = list[i];
+        snprintf(where, sizeof(where), "%s.longPrompts[%zu]", of, i);
+        snprintf(name, sizeof(name), "%s.abovePromptTokens", where);
+        if (l->above_prompt_tokens <= before || l->above_prompt_tokens > ABOVE_MAX)
+            rule_violation(c, name, "must be %lld to %d", (long long)before + 1, ABOVE_MAX);
+        before = GW_MAX(before, l->above_prompt_tokens);
+        check_is_given(c, where, l->prompt_per_million_nano_usd_presence_case,
+                       l->completion_per_million_nano_usd_presence_case);
+        CHECK_TOKEN_PRICES(c, where, l);
+    }
+}
 
 static void check_tier_name(rule_check *c, const Apirelay__Relay__V1__ModelPrice *p, size_t i,
                             const char *where)
@@ -61,16 +96,13 @@ static void check_tier(rule_check *c, const Apirelay__Relay__V1__ModelPrice *p, 
                        const char *of_model)
 {
     const Apirelay__Relay__V1__TierPrice *t = p->tiers[i];
-    char where[64], name[96];
+    char where[48];
     snprintf(where, sizeof(where), "%s.tiers[%zu]", of_model, i);
     check_tier_name(c, p, i, where);
-    snprintf(name, sizeof(name), "%s.promptPerMillionNanoUsd", where);
-    if (!t->prompt_per_million_nano_usd_presence_case)
-        rule_violation(c, name, "must be given");
-    snprintf(name, sizeof(name), "%s.completionPerMillionNanoUsd", where);
-    if (!t->completion_per_million_nano_usd_presence_case)
-        rule_violation(c, name, "must be given");
+    check_is_given(c, where, t->prompt_per_million_nano_usd_presence_case,
+                   t->completion_per_million_nano_usd_presence_case);
     CHECK_TOKEN_PRICES(c, where, t);
+    check_long_prompts(c, where, t->long_prompts, t->n_long_prompts);
 }
 
 static void check_model_price(rule_check *c, size_t i, const Apirelay__Relay__V1__ModelPrice *p)
@@ -89,6 +121,7 @@ static void check_model_price(rule_check *c, size_t i, const Apirelay__Relay__V1
     check_price(c, where, "imageNanoUsd", p->image_nano_usd, PRICE_PER_IMAGE_MAX_NANO_USD);
     snprintf(name, sizeof(name), "%s.maxOutputTokens", where);
     rule_check_tokens(c, name, p->max_output_tokens);
+    check_long_prompts(c, where, p->long_prompts, p->n_long_prompts);
     snprintf(name, sizeof(name), "%s.tiers", where);
     if (p->n_tiers > PRICE_TIERS_MAX)
         rule_violation(c, name, "must be at most %d entries", PRICE_TIERS_MAX);

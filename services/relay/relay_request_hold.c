@@ -25,10 +25,10 @@ static int64_t usual_ceiling(const relay_request *r)
     return ceiling;
 }
 
-/* In one tier. */
-static int64_t most_by(const relay_request *r, const model_price *p, int64_t output)
+/* By one price, whose kinds of tokens say in which way it is the dearest. */
+static int64_t most_by_kinds(const relay_request *r, const model_price *p, int64_t prompt,
+                             int64_t output)
 {
-    int64_t prompt = r->prompt_most;
     token_counts t = {.prompt = prompt, .completion = output, .images = r->images};
 
     if (p->reasoning_per_million_nano_usd > p->completion_per_million_nano_usd)
@@ -41,6 +41,22 @@ static int64_t most_by(const relay_request *r, const model_price *p, int64_t out
     if (p->long_cache_write_per_million_nano_usd > p->cache_write_per_million_nano_usd)
         t.long_cache_write = t.cache_write;
     return GW_MIN(price_of(p, &t), LEDGER_UNLIMITED);
+}
+
+/* In one tier. A prompt may turn out shorter than it is held for: of each length the price counts that it may come to. */
+static int64_t most_by(const relay_request *r, const model_price *p, int64_t output)
+{
+    int64_t prompt = r->prompt_most, most = 0;
+    size_t lengths = 0;
+
+    while (lengths < p->long_count && p->longs[lengths].above_prompt_tokens < prompt)
+        lengths++;
+    for (size_t i = lengths; i > 0; i--) {
+        const price_long *l = &p->longs[i - 1];
+        most = GW_MAX(most, most_by_kinds(r, &l->price, prompt, output));
+        prompt = l->above_prompt_tokens;
+    }
+    return GW_MAX(most, most_by_kinds(r, p, prompt, output));
 }
 
 int64_t relay_request_most_cost(const relay_request *r, const route_target *t, const model_price *p,

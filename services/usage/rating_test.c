@@ -194,6 +194,23 @@ static void a_row_is_priced_by_the_tier_it_was_billed_by(void **state)
     assert_int_equal(t->rated_nano_usd, 50 + 30);
 }
 
+static void a_row_is_priced_by_the_length_of_its_prompt(void **state)
+{
+    fixture *f = *state;
+    price_message *p = add_price(add_book(f, 0), "m", "", 1);
+    Apirelay__Relay__V1__LongPromptPrice more = APIRELAY__RELAY__V1__LONG_PROMPT_PRICE__INIT;
+    Apirelay__Relay__V1__LongPromptPrice *list[] = {&more};
+
+    more.above_prompt_tokens = 10;
+    more.prompt_per_million_nano_usd = 3000000;
+    p->long_prompts = list;
+    p->n_long_prompts = 1;
+    begin(f, false);
+    add_row(f, (row){.prompt = 10, .model = "m"});
+    add_row(f, (row){.prompt = 11, .model = "m"});
+    assert_int_equal(totals(f)->rated_nano_usd, 10 + 33);
+}
+
 static void rows_without_tokens_are_left_out(void **state)
 {
     fixture *f = *state;
@@ -270,6 +287,7 @@ int main(void)
         TEST(a_row_is_priced_by_the_book_of_its_time),
         TEST(a_row_is_priced_as_the_relay_prices_requests),
         TEST(a_row_is_priced_by_the_tier_it_was_billed_by),
+        TEST(a_row_is_priced_by_the_length_of_its_prompt),
         TEST(rows_without_tokens_are_left_out),
         TEST(groups_are_by_model_and_provider_the_largest_difference_first),
         TEST(groups_may_be_by_key_too),

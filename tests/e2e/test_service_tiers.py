@@ -27,6 +27,7 @@ BOOK = [
     price("gpt-4o*", 10, 20, tiers=[tier("priority", 30, 50), tier("flex", 5, 7)]),
     price("gpt-5*", 10, 20, tiers=[tier("priority", 30, 50, appliesUnasked=True)]),
     price("gpt-4.1*", 10, 20),
+    price("gpt-4-*", 10, 20, longPrompts=[{"abovePromptTokens": 20, "promptPerMillionNanoUsd": str(30 * MILLION), "completionPerMillionNanoUsd": str(50 * MILLION)}]),
     price("claude-*", 10, 20, tiers=[tier("priority", 30, 50)]),
     price("claude-opus-*", 10, 20, tiers=[tier("fast", 60, 120)]),
 ]
@@ -68,6 +69,13 @@ def assert_billed(row: dict[str, Any], name: str, prompt: int, completion: int) 
     usage = row["usage"]
     assert row["billingBasis"] == "reported" and row.get("serviceTier", "") == name, row
     assert usage["costNanoUsd"] == usage["promptTokens"] * prompt + usage["completionTokens"] * completion
+
+
+def test_all_of_a_request_with_a_long_prompt_costs_more(suite: Suite, budget: str) -> None:
+    assert_billed(asked(suite, budget, "gpt-4-turbo"), "", 10, 20)
+    row = asked(suite, budget, "gpt-4-turbo", messages=[{"role": "user", "content": "word " * 100}])
+    assert row["usage"]["promptTokens"] > 20
+    assert_billed(row, "", 30, 50)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -199,7 +207,7 @@ def test_past_requests_are_priced_again_by_their_tier(suite: Suite) -> None:
 
 def test_tiers_are_exported_imported_and_merged(suite: Suite) -> None:
     exported = suite.shown("/admin/prices/export")
-    assert [{**t, "appliesUnasked": False} for t in BOOK[0]["tiers"]] == exported["prices"][0]["tiers"] and exported["prices"][1]["tiers"][0]["appliesUnasked"] is True
+    assert [{**t, "appliesUnasked": False, "longPrompts": []} for t in BOOK[0]["tiers"]] == exported["prices"][0]["tiers"] and exported["prices"][1]["tiers"][0]["appliesUnasked"] is True
     same = suite.admin("POST", "/admin/prices/import", json={**exported, "dryRun": True}).json()
     assert not any(int(same.get(name, 0)) for name in ("added", "changed", "removed"))
     change = {"prices": [price("gpt-4o*", 10, 20, tiers=[tier("priority", 30, 51)])], "merge": True, "dryRun": True}

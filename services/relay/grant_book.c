@@ -258,6 +258,22 @@ size_t grant_book_known(const grant_book *b, const ledger_account *accounts, siz
     return count;
 }
 
+void grant_book_unstated(const grant_book *b, const ledger_account *accounts, size_t count,
+                         ledger_unstated ret[LEDGER_LEVELS])
+{
+    for (size_t i = 0; i < count; i++) {
+        const grant_entry *e = gw_map_get(b->by_subject, gw_str_of(accounts[i].subject));
+        ret[i] = (ledger_unstated){0};
+        if (!e)
+            continue;
+        ret[i].load = e->g.load;
+        ret[i].day = e->g.day;
+        ret[i].cuts = e->g.cuts - e->g.cuts_stated;
+        for (int d = 0; d < LEDGER_WINDOWS; d++)
+            ret[i].spent.of[d] = e->g.spent.of[d] - e->g.stated.of[d];
+    }
+}
+
 bool grant_book_is_idle(const grant_book *b)
 {
     if (!gw_list_is_empty(&b->closings))

@@ -121,6 +121,10 @@ size_t grant_book_left(const grant_take *t, int64_t now_ms, grant_left ret[LEDGE
 size_t grant_book_known(const grant_book *b, const ledger_account *accounts, size_t count,
                         int64_t now_ms, grant_left ret[LEDGER_LEVELS]);
 
+/* What was settled and let in here since the last statement of each; nothing is asked. */
+void grant_book_unstated(const grant_book *b, const ledger_account *accounts, size_t count,
+                         ledger_unstated ret[LEDGER_LEVELS]);
+
 void grant_book_answer(grant_book *b, const ledger_reply *r, int64_t now_ms);
 void grant_book_loaded(grant_book *b, const char *subject, int64_t now_ms);
 /* It is tried again after a pause that grows with each failure. */

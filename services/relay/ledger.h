@@ -136,6 +136,13 @@ typedef struct ledger_reply {
     int64_t took_us; /* from the call to the reply; 0: not measured */
 } ledger_reply;
 
+/* What a position has used and not stated yet: the store counts it as lent. */
+typedef struct ledger_unstated {
+    int64_t load, day; /* of the position; load 0: it has none, and nothing was used */
+    ledger_amounts spent;
+    int64_t cuts;
+} ledger_unstated;
+
 /*
  * A position's row: what is needed to close it after its relay was killed. Written before the first statement leaves; its sums follow
  * from the events in the spool.

@@ -342,18 +342,22 @@ void ledger_keeper_set_service_token(ledger_keeper *k, gw_str token)
 ledger_look *ledger_keeper_look(ledger_keeper *k, const key_policy *p, ledger_seen_fn done,
                                 void *arg)
 {
-    const ledger_look_options o = {.store = k->store,
-                                   .usage = k->o.usage,
-                                   .service_token = k->o.service_token,
-                                   .accounts = p->ledgers,
-                                   .count = p->ledger_count,
-                                   .now_ms = gw_clock_wall_ms(gw_loop_clock(k->loop)),
-                                   .done = done,
-                                   .arg = arg};
+    ledger_look_options o = {.store = k->store,
+                             .usage = k->o.usage,
+                             .service_token = k->o.service_token,
+                             .accounts = p->ledgers,
+                             .count = p->ledger_count,
+                             .now_ms = gw_clock_wall_ms(gw_loop_clock(k->loop)),
+                             .done = done,
+                             .arg = arg};
 
+    if (!k->redis)
+        return NULL;
+    k->store->ops->flush(k->store); /* what is stated comes there before the look */
+    grant_book_unstated(k->book, p->ledgers, p->ledger_count, o.unstated);
     for (size_t i = 0; i < p->ledger_count; i++)
         count_command(k, "look");
-    return k->redis ? ledger_look_begin(&o) : NULL;
+    return ledger_look_begin(&o);
 }
 
 /* ---- requests ---- */

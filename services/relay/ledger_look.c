@@ -63,6 +63,22 @@ static void ask_usage(part *p, int64_t load)
     }
 }
 
+/* Settled here after the last statement: until the next one the store has it under what is held. */
+static void add_unstated(ledger_seen *seen, const ledger_standing *s, const ledger_unstated *own)
+{
+    int64_t day = ledger_day_of(s->now_ms);
+
+    if (own->load == 0 || own->load != s->load)
+        return;
+    for (int d = 0; d < LEDGER_WINDOWS; d++) {
+        if (!ledger_same_window((ledger_window)d, own->day, day))
+            continue;
+        seen->used.of[d] += own->spent.of[d];
+        seen->held.of[d] -= own->spent.of[d];
+    }
+    seen->bucket_held = GW_MAX(seen->bucket_held - own->cuts, 0);
+}
+
 static void on_looked(void *arg, gw_status rc, const ledger_standing *s)
 {
     part *p = arg;
@@ -86,6 +102,7 @@ static void on_looked(void *arg, gw_status rc, const ledger_standing *s)
     seen->bucket_left = GW_MAX(s->bucket_left / MICRO, 0);
     seen->bucket_held = s->bucket_lent;
     seen->slots_held = s->slots_lent;
+    add_unstated(seen, s, &p->look->o.unstated[p - p->look->parts]);
     if (s->ready)
         answered(p);
     else

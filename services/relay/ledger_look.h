@@ -31,6 +31,7 @@ typedef struct ledger_look_options {
     gw_str service_token;
     const ledger_account *accounts; /* copied */
     size_t count; /* 1 to LEDGER_LEVELS */
+    ledger_unstated unstated[LEDGER_LEVELS]; /* of each account */
     int64_t now_ms; /* wall clock, for when the store does not say */
     ledger_seen_fn done; /* once, never inside the call that began */
     void *arg;

@@ -53,7 +53,7 @@ static void on_seen(void *arg, gw_status rc, const ledger_seen *seen, size_t cou
         world.seen = *seen;
 }
 
-static ledger_look *begin(void)
+static ledger_look *begin_beside(ledger_unstated unstated)
 {
     static const ledger_store_ops ops = {.look = look};
     static ledger_store store = {.ops = &ops};
@@ -61,12 +61,18 @@ static ledger_look *begin(void)
     const ledger_look_options o = {.store = &store,
                                    .accounts = &account,
                                    .count = 1,
+                                   .unstated = {unstated},
                                    .now_ms = 5 * LEDGER_DAY_MS,
                                    .done = on_seen};
 
     for (int d = 0; d < LEDGER_WINDOWS; d++)
         account.limits.window.of[d] = 1000;
     return ledger_look_begin(&o);
+}
+
+static ledger_look *begin(void)
+{
+    return begin_beside((ledger_unstated){0});
 }
 
 static int set_up(void **state)
@@ -100,6 +106,39 @@ static void a_ledger_that_is_built_up_says_it_all(void **state)
     assert_int_equal(world.seen.bucket_held, 3);
     assert_int_equal(world.seen.slots_held, 4);
     assert_int_equal(world.seen.now_ms, 6 * LEDGER_DAY_MS);
+}
+
+/* By the windows that are the same ones still, of the same build-up. */
+static void what_this_relay_has_not_stated_yet_is_used_and_not_held(void **state)
+{
+    const ledger_standing s = {.found = true,
+                               .ready = true,
+                               .load = 9,
+                               .now_ms = 6 * LEDGER_DAY_MS,
+                               .taken = {{5, 500, 500, 50}},
+                               .lent = {{2, 100, 100, 10}},
+                               .bucket_left = 40500000,
+                               .bucket_lent = 3};
+    static const struct {
+        ledger_unstated own;
+        int64_t day, month, bucket;
+    } cases[] = {
+        {{.load = 9, .day = 6, .spent = {{1, 30, 30, 4}}, .cuts = 1}, 30, 30, 1},
+        {{.load = 9, .day = 5, .spent = {{1, 30, 30, 4}}, .cuts = 1}, 0, 30, 1},
+        {{.load = 8, .day = 6, .spent = {{1, 30, 30, 4}}, .cuts = 1}, 0, 0, 0},
+        {{.load = 0, .day = 6, .spent = {{1, 30, 30, 4}}, .cuts = 1}, 0, 0, 0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        assert_non_null(begin_beside(cases[i].own));
+        world.looked(world.look_arg, GW_OK, &s);
+        assert_int_equal(world.seen.used.of[LEDGER_TOKENS_DAY], 400 + cases[i].day);
+        assert_int_equal(world.seen.held.of[LEDGER_TOKENS_DAY], 100 - cases[i].day);
+        assert_int_equal(world.seen.used.of[LEDGER_TOKENS_MONTH], 400 + cases[i].month);
+        assert_int_equal(world.seen.bucket_held, 3 - cases[i].bucket);
+        assert_int_equal(world.seen.bucket_left, 40);
+    }
 }
 
 static void of_one_that_nobody_used_usage_is_asked(void **state)
@@ -172,6 +211,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup(name, set_up)
     const struct CMUnitTest tests[] = {
         TEST(a_ledger_that_is_built_up_says_it_all),
+        TEST(what_this_relay_has_not_stated_yet_is_used_and_not_held),
         TEST(of_one_that_nobody_used_usage_is_asked),
         TEST(of_one_that_is_being_built_up_both_are_added),
         TEST(without_the_store_usage_is_asked_and_without_both_it_fails),

@@ -235,6 +235,17 @@ def states_of(suite: Suite, key: dict[str, Any]) -> dict[tuple[str, str], dict[s
     return {(s["level"], s["name"]): {k: int(v) if k in numbers else v for k, v in s.items()} for s in shown.json()["limitStates"]}
 
 
+def test_usage_says_at_once_what_this_relay_has_settled(suite: Suite) -> None:
+    key = suite.make_key(limits={"requestsPerDay": 50, "requestsPerMinute": 600, "tokensPerDay": 100_000, "costLimit": 5})
+    spent = 0
+    for requests in range(1, 6):
+        answer = suite.chat(key["key"])
+        spent += answer.json()["usage"]["total_tokens"]
+        used = {name: state["used"] for (_, name), state in states_of(suite, key).items()}
+        assert (used["requestsPerDay"], used["tokensPerDay"]) == (requests, spent) and used["costLimitNanoUsd"] > 0, used
+        assert 1 <= used["requestsPerMinute"] <= requests, used  # it refills ten a second
+
+
 def await_level_rest(suite: Suite, subject: str, window: int, amount: int) -> None:
     eventually(
         lambda: (there := ledger_of(suite, subject)).is_there and there.live == 0 and there.taken[window] == amount,

@@ -3,6 +3,7 @@
 
 #include "credentials.h"
 #include "messages_body.h"
+#include "unpriced_extra.h"
 
 #define HOPS_MAX 3 /* relays a request may pass through, this one included */
 
@@ -267,6 +268,8 @@ static gw_status authorize_body(relay_request *r, gw_error *err)
         rc = read_stream_mode(r, err);
     if (rc == GW_OK)
         rc = key_policy_check_model(r->policy, r->body.model, err);
+    if (rc == GW_OK && r->policy->has_budget)
+        r->extra = unpriced_extra(&r->body, r->call.endpoint);
     if (rc == GW_OK)
         rc = relay_request_find_route(r, err);
     if (rc == GW_OK)

@@ -101,6 +101,7 @@ struct relay_request {
     bool body_arrived;
     gw_str raw_body;
     openai_body body; /* model "" until read */
+    const char *extra; /* of a key with a budget: unpriced_extra() */
     relay_config *config;
     const model_route *route;
     route_plan plan;
@@ -241,6 +242,8 @@ void relay_request_turn_to(relay_request *r, const route_target *t);
 const model_price *relay_request_price(const relay_request *r, const route_target *t);
 
 /* relay_request_tier.c: service tiers (price_tier.h). */
+/* Its dialect is the caller's own: members pass that nobody here acts on. */
+bool relay_request_passes_members(const relay_request *r, const route_target *t);
 /* What `t` is asked for; "" where its dialect has no word for what the caller asks. */
 gw_str relay_request_tier(const relay_request *r, const route_target *t);
 /* False: the model has a price, the tier that is asked for has none. */

@@ -1,6 +1,7 @@
 /* The route of a request: which model it is, and whose turn it is to answer. */
 #include "relay_request_internal.h"
 
+#include "unpriced_extra.h"
 #include "user_key.h"
 
 const model_price *relay_request_price(const relay_request *r, const route_target *t)
@@ -11,11 +12,21 @@ const model_price *relay_request_price(const relay_request *r, const route_targe
 
 /* ---- what speaks against a target ---- */
 
+/* Of a model that has a price. */
+static bool has_unpriced_extra(const relay_request *r, const route_target *t)
+{
+    if (!r->extra || !relay_request_passes_members(r, t))
+        return false;
+    return !unpriced_extra_is_search_of_request(r->extra) ||
+           relay_request_price(r, t)->request_nano_usd == 0;
+}
+
 /* What has no price would pass every budget by. */
 static bool is_unpriced(const relay_request *r, const route_target *t)
 {
     return r->policy->has_budget && endpoint_describe(r->call.endpoint)->is_billed &&
-           (!relay_request_price(r, t) || !relay_request_tier_is_priced(r, t));
+           (!relay_request_price(r, t) || !relay_request_tier_is_priced(r, t) ||
+            has_unpriced_extra(r, t));
 }
 
 /* A target has a price, and only the tier that is asked for has none. */
@@ -23,6 +34,16 @@ static bool lacks_tier_only(const relay_request *r)
 {
     for (size_t i = 0; i < r->route->target_count; i++)
         if (!relay_request_tier_is_priced(r, &r->route->targets[i]))
+            return true;
+    return false;
+}
+
+/* A target has a price, but for what is asked for beside its tokens. */
+static bool lacks_extra_only(const relay_request *r)
+{
+    for (size_t i = 0; r->extra && i < r->route->target_count; i++)
+        if (relay_request_price(r, &r->route->targets[i]) &&
+            has_unpriced_extra(r, &r->route->targets[i]))
             return true;
     return false;
 }
@@ -122,6 +143,15 @@ static gw_status tell_why(relay_request *r, const route_view *view, gw_error *er
             "the tier into the price book, leave out %s, or use a key without a budget.",
             GW_STR_ARG(gw_str_slice(r->body.service_tier, 0, 32)), GW_STR_ARG(r->body.model),
             tier_field);
+    if (best == TARGET_UNPRICED && lacks_extra_only(r))
+        return gw_fail_field(
+            err, GW_ERR_EXTRA_UNPRICED, r->extra,
+            "`%s` asks for something that is billed beside the tokens or at other rates (searches "
+            "of "
+            "the web, sound, a place), for which there is no price, and this API key has a budget "
+            "(costLimit) that it could not be counted against: leave it out, or use a key without "
+            "a budget.",
+            r->extra);
     if (best == TARGET_UNPRICED)
         return gw_fail_field(
             err, GW_ERR_MODEL_UNPRICED, "model",

@@ -9,9 +9,11 @@
 
 #include "price/price_tier.h"
 
-/* Adapters that write the request anew leave it out, or refuse it. */
-static bool passes_tier(const relay_request *r, provider_kind kind)
+/* Adapters that write the request anew leave them out, or refuse them. */
+bool relay_request_passes_members(const relay_request *r, const route_target *t)
 {
+    provider_kind kind = t->provider->kind;
+
     if (endpoint_is_messages(r->call.endpoint))
         return kind == PROVIDER_ANTHROPIC;
     return kind == PROVIDER_OPENAI || kind == PROVIDER_LOCAL;
@@ -19,7 +21,7 @@ static bool passes_tier(const relay_request *r, provider_kind kind)
 
 gw_str relay_request_tier(const relay_request *r, const route_target *t)
 {
-    return passes_tier(r, t->provider->kind) ? r->body.service_tier : GW_STR("");
+    return relay_request_passes_members(r, t) ? r->body.service_tier : GW_STR("");
 }
 
 bool relay_request_tier_is_priced(const relay_request *r, const route_target *t)

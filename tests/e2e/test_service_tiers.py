@@ -243,3 +243,21 @@ def test_a_prediction_is_held_for_and_billed_as_output(suite: Suite) -> None:
     row = asked(suite, suite.make_key(limits={"tokensPerDay": 100000})["key"], "gpt-4o+rejected-500", max_tokens=50, prediction=prediction)
     assert_billed(row, "", 10, 20)
     assert row["usage"]["completionTokens"] > 500 and "ceilingIgnored" not in row, "what was predicted in vain is not beyond the ceiling"
+
+
+def test_what_is_billed_beside_tokens_is_refused_to_a_budget_by_name(suite: Suite, budget: str) -> None:
+    free = suite.make_key()["key"]
+    for model, member, value in (
+        ("gpt-4o", "modalities", ["text", "audio"]),
+        ("gpt-4o", "web_search_options", {}),
+    ):
+        refused = suite.chat(budget, model, **{member: value})
+        error = refused.json()["error"]
+        assert refused.status_code == 403 and error["code"] == "feature_not_priced" and error["param"] == member, refused.text
+        assert suite.chat(free, model, **{member: value}).status_code == 200
+    search = {"model": "claude-sonnet-4-5", "max_tokens": 50, "messages": [{"role": "user", "content": "Hi"}]}
+    search["tools"] = [{"type": "web_search_20250305", "name": "web_search", "max_uses": 3}]
+    refused = suite.post("/v1/messages", budget, json=search)
+    assert refused.status_code == 403 and refused.json()["error"]["details"]["error_code"] == "feature_not_priced", refused.text
+    passed = suite.post("/v1/messages", free, json=search)
+    assert suite.row(passed.headers["x-request-id"])["attempts"] == 1, passed.text  # the scripted one has no such tool

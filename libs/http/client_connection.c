@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
+#define STALE_MS 1000 /* longer than any round trip */
+
 static void drain_tls(gw_http_conn *conn);
 static void take_cipher(gw_http_conn *conn, gw_str bytes);
 
@@ -148,18 +150,7 @@ static void parse(gw_http_conn *conn, gw_str bytes)
                           llhttp_get_error_reason(&conn->parser));
 }
 
-static void take_bytes(gw_http_conn *conn, gw_str bytes)
-{
-    if (!conn->call) { /* unasked for */
-        gw_http_conn_close(conn);
-        return;
-    }
-    conn->has_answered = true;
-    gw_http_call_touch(conn->call);
-    parse(conn, bytes);
-}
-
-/* RFC 9112 §9.3.1: an idle server may close just as we send; nothing of the answer came, so it is tried anew, once. */
+/* RFC 9112 §9.3.1: an idle server may close just as we send. It is tried anew, once, on a fresh connection. */
 static void retry(gw_http_conn *conn)
 {
     gw_http_call *call = conn->call;
@@ -175,6 +166,26 @@ static void retry(gw_http_conn *conn)
         gw_http_call_end_later(call, rc, &err);
 }
 
+/* An end that was on its way as we sent is here within a round trip; who closes later has the request, and may have acted on it. */
+static bool may_be_retried(const gw_http_conn *conn)
+{
+    const gw_http_call *call = conn->call;
+    int64_t since_ms = gw_loop_now_ms(conn->client->loop) - call->stage_since_ms;
+    return conn->was_used && !call->was_retried && !conn->client->closing &&
+           (!call->request_is_sent || since_ms <= STALE_MS);
+}
+
+static void take_bytes(gw_http_conn *conn, gw_str bytes)
+{
+    if (!conn->call) { /* unasked for */
+        gw_http_conn_close(conn);
+        return;
+    }
+    conn->has_answered = true;
+    gw_http_call_touch(conn->call);
+    parse(conn, bytes);
+}
+
 static void take_end(gw_http_conn *conn, ssize_t why)
 {
     gw_http_call *call = conn->call;
@@ -188,7 +199,7 @@ static void take_end(gw_http_conn *conn, ssize_t why)
         return;
     }
     if (!conn->has_answered) {
-        if (conn->was_used && !call->was_retried && !conn->client->closing)
+        if (may_be_retried(conn))
             retry(conn);
         else
             gw_http_conn_fail(conn, GW_ERR_UPSTREAM_CUT,

@@ -1,6 +1,7 @@
 /* Connections that are kept: how many, for whom, and what happens to those that have ended meanwhile. */
 #include "http/client_internal.h"
 #include "http/client_test_kit.h"
+#include "testing/fake_clock.h"
 
 static const char ok_answer[] =
     "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello";
@@ -142,6 +143,45 @@ static void an_answer_that_began_is_not_retried(void **state)
     assert_int_equal(k->server.requests, 2);
 }
 
+/* ---- who closes late has the request ---- */
+
+static gw_fake_clock fake_time;
+static gw_clock fake_clock;
+static int64_t closes_after_ms;
+
+static int setup_with_fake_time(void **state)
+{
+    fake_clock = gw_fake_clock_init(&fake_time, 0);
+    return kit_setup_at(state, &fake_clock);
+}
+
+static void close_a_while_after_the_second(kit_peer *p)
+{
+    if (p->requests == 1) {
+        kit_answer(p);
+        return;
+    }
+    gw_fake_clock_advance_ms(&fake_time, closes_after_ms);
+    kit_close(p);
+}
+
+static void a_connection_that_ends_later_is_not_taken_for_a_stale_one(void **state)
+{
+    kit *k = *state;
+    closes_after_ms = 1000;
+    k->server.on_request = close_a_while_after_the_second;
+    kit_script(k, ok_answer, false);
+    kit_auto_call a = {0}, b = {0}, c = {0};
+    kit_get(k, &a);
+    kit_get(k, &b);
+    kit_assert_ok(&b);
+    assert_int_equal(k->server.requests, 3);
+    closes_after_ms = 1001;
+    kit_get(k, &c);
+    assert_int_equal(c.rc, GW_ERR_UPSTREAM_CUT);
+    assert_int_equal(k->server.requests, 4);
+}
+
 static void run_until_peers_are_gone(kit *k)
 {
     while (!gw_list_is_empty(&k->server.peers))
@@ -209,6 +249,8 @@ int main(void)
         KIT_TEST_BOTH(a_stale_connection_is_retried_once_on_a_fresh_one),
         KIT_TEST(a_retry_is_not_retried),
         KIT_TEST(an_answer_that_began_is_not_retried),
+        cmocka_unit_test_setup_teardown(a_connection_that_ends_later_is_not_taken_for_a_stale_one,
+                                        setup_with_fake_time, kit_teardown),
         KIT_TEST(an_idle_connection_that_ends_or_speaks_is_dropped),
         KIT_TEST_CURL(an_idle_connection_that_ended_is_not_used_by_libcurl),
         KIT_TEST(an_idle_connection_is_closed_in_time),

@@ -329,16 +329,21 @@ static inline gw_http_client_options kit_options(void)
     return o;
 }
 
-static inline int kit_setup(void **state)
+static inline int kit_setup_at(void **state, const gw_clock *clock)
 {
     kit *k = calloc(1, sizeof(*k));
     assert_non_null(k);
-    assert_int_equal(gw_loop_new(&gw_system_clock, &k->loop, NULL), GW_OK);
+    assert_int_equal(gw_loop_new(clock, &k->loop, NULL), GW_OK);
     gw_timer_init(&k->nudge, kit_on_nudge, NULL);
     kit_server_listen(&k->server, k->loop);
     kit_open_client(k, kit_options());
     *state = k;
     return 0;
+}
+
+static inline int kit_setup(void **state)
+{
+    return kit_setup_at(state, &gw_system_clock);
 }
 
 static inline void kit_script(kit *k, const char *answer, bool close_after)

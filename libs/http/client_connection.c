@@ -181,6 +181,10 @@ static void take_bytes(gw_http_conn *conn, gw_str bytes)
         gw_http_conn_close(conn);
         return;
     }
+    if (conn->call->is_put_off && conn->was_used) { /* so is this: nothing of the call was sent */
+        retry(conn);
+        return;
+    }
     conn->has_answered = true;
     gw_http_call_touch(conn->call);
     parse(conn, bytes);

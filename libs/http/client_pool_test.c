@@ -182,6 +182,8 @@ static void a_connection_that_ends_later_is_not_taken_for_a_stale_one(void **sta
     assert_int_equal(k->server.requests, 4);
 }
 
+/* ---- what nobody asked for ---- */
+
 static void run_until_peers_are_gone(kit *k)
 {
     while (!gw_list_is_empty(&k->server.peers))
@@ -205,6 +207,45 @@ static void an_idle_connection_that_ends_or_speaks_is_dropped(void **state)
     kit_assert_ok(&c);
     assert_int_equal(k->server.accepted, 3);
     assert_int_equal(k->server.requests, 3);
+}
+
+static void answer_both(kit_peer *p)
+{
+    const kit_server *s = p->server;
+    if (s->requests <= 2) { /* two connections are kept */
+        if (s->requests == 2)
+            gw_list_each (node, &s->peers)
+                kit_answer(GW_CONTAINER_OF(node, kit_peer, node));
+        return;
+    }
+    if (s->requests > 3) {
+        kit_answer(p);
+        return;
+    }
+    /* The call that this answer lets go finds the other connection, on which an answer is in the kernel already. */
+    kit_send(p, GW_STR("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"));
+    gw_list_each (node, &s->peers)
+        if (node != &p->node)
+            kit_send(GW_CONTAINER_OF(node, kit_peer, node),
+                     GW_STR("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nunsent"));
+}
+
+static void an_answer_that_is_there_before_the_request_is_not_its_own(void **state)
+{
+    kit *k = *state;
+    kit_auto_call a = {0}, b = {0}, next = {0};
+    kit_auto_call c = {.in_done = send_another};
+    gw_http_request r = kit_request(k, "GET");
+    k->mine = &next;
+    k->server.on_request = answer_both;
+    kit_script(k, ok_answer, false);
+    kit_start(k, &a, &r);
+    kit_start(k, &b, &r);
+    kit_run(k);
+    kit_get(k, &c);
+    kit_assert_ok(&next);
+    assert_string_equal(next.body.data, "hello");
+    assert_int_equal(k->server.accepted, 3);
 }
 
 /* libcurl looks when it wants to use it again. */
@@ -252,6 +293,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_connection_that_ends_later_is_not_taken_for_a_stale_one,
                                         setup_with_fake_time, kit_teardown),
         KIT_TEST(an_idle_connection_that_ends_or_speaks_is_dropped),
+        KIT_TEST(an_answer_that_is_there_before_the_request_is_not_its_own),
         KIT_TEST_CURL(an_idle_connection_that_ended_is_not_used_by_libcurl),
         KIT_TEST(an_idle_connection_is_closed_in_time),
     };

@@ -5,9 +5,8 @@
  *
  * Limits and rules: connect, first-byte, idle and total timeouts; head <= 64 KiB; 1xx answers are
  * skipped; a reused connection that dies before any answer byte, within a second of the request, is
- * taken to have ended before it: it is retried once on a fresh one (libcurl has its own rules); a
- * connection with bytes left over or unasked for is closed, never pooled, and they answer no call; no
- * redirects, no proxies from the environment. The address really connected to is checked against the
+ * taken to have ended before it: it is retried once on a fresh one; a connection with bytes left over
+ * or unasked for is closed, never pooled, and they answer no call; no redirects, no proxies from the environment. The address really connected to is checked against the
  * rules for outgoing connections in the connector's socket callback, so DNS rebinding fails.
  *
  * Thread: the loop's. Callbacks are never made inside gw_http_send().

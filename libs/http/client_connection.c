@@ -4,8 +4,6 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
-#define STALE_MS 1000 /* longer than any round trip */
-
 static void drain_tls(gw_http_conn *conn);
 static void take_cipher(gw_http_conn *conn, gw_str bytes);
 
@@ -172,7 +170,7 @@ static bool may_be_retried(const gw_http_conn *conn)
     const gw_http_call *call = conn->call;
     int64_t since_ms = gw_loop_now_ms(conn->client->loop) - call->stage_since_ms;
     return conn->was_used && !call->was_retried && !conn->client->closing &&
-           (!call->request_is_sent || since_ms <= STALE_MS);
+           (!call->request_is_sent || since_ms <= GW_HTTP_STALE_MS);
 }
 
 static void take_bytes(gw_http_conn *conn, gw_str bytes)

@@ -29,6 +29,7 @@
 #define GW_HTTP_RECORD_BYTES       ((size_t)16 * 1024) /* of plain text in one TLS record */
 #define GW_HTTP_ANSWER_HEADERS_MAX 256
 #define GW_HTTP_FREE_EASY_MAX      64 /* handles of libcurl kept for the next transfers */
+#define GW_HTTP_STALE_MS           1000 /* longer than any round trip */
 
 /* An answer's head while it comes in; lent to a connection from its first header to on_head. */
 typedef struct gw_http_head {

@@ -155,6 +155,13 @@ static int setup_with_fake_time(void **state)
     return kit_setup_at(state, &fake_clock);
 }
 
+static int setup_curl_with_fake_time(void **state)
+{
+    setup_with_fake_time(state);
+    ((kit *)*state)->transport = GW_HTTP_CURL;
+    return 0;
+}
+
 static void close_a_while_after_the_second(kit_peer *p)
 {
     if (p->requests == 1) {
@@ -292,6 +299,8 @@ int main(void)
         KIT_TEST(an_answer_that_began_is_not_retried),
         cmocka_unit_test_setup_teardown(a_connection_that_ends_later_is_not_taken_for_a_stale_one,
                                         setup_with_fake_time, kit_teardown),
+        cmocka_unit_test_setup_teardown(a_connection_that_ends_later_is_not_taken_for_a_stale_one,
+                                        setup_curl_with_fake_time, kit_teardown),
         KIT_TEST(an_idle_connection_that_ends_or_speaks_is_dropped),
         KIT_TEST(an_answer_that_is_there_before_the_request_is_not_its_own),
         KIT_TEST_CURL(an_idle_connection_that_ended_is_not_used_by_libcurl),

@@ -136,6 +136,8 @@ static void credentials_do_not_come_back(void **state)
         {"Incorrect: lc_prod_0123456789abcd", "Incorrect: ***"},
         {"risk-free and task-based words stay", "risk-free and task-based words stay"},
         {"sk-short stays", "sk-short stays"},
+        {"see https://host/v1?key=AIza0123456789 there", "see https://host/v1?key=*** there"},
+        {"there is no /v1/lc_prod_0123456789", "there is no /v1/***"},
         {"line\none\x01", "line one "},
         {"\xff\xfe ok", "?? ok"},
     };

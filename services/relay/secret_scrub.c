@@ -68,7 +68,7 @@ void secret_scrub(gw_buf *out, gw_str text, gw_str known)
             gw_buf_append_char(out, ' ');
         else
             gw_buf_append(out, rest.ptr, n);
-        word_start = !is_word_char(rest.ptr[0]);
+        word_start = !is_word_char((char)c) || c == '/' || c == '='; /* of a path, of a query */
         at += n;
     }
 }

@@ -203,6 +203,18 @@ static void endless_trailers_are_refused(void **state)
     assert_int_equal(k->bodies, 0);
 }
 
+static void endless_chunk_extensions_are_refused(void **state)
+{
+    kit *k = *state;
+    kit_client *c = kit_client_new(k);
+    kit_send(c, "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for (int i = 0; i < HEAD_MAX; i++)
+        kit_send(c, "1;ab=c\r\n \r\n");
+    kit_wait(k, c->is_ended);
+    assert_int_equal(kit_status(c), 431);
+    assert_int_equal(k->bodies, 0);
+}
+
 static void a_body_over_the_handler_s_limit_is_answered_413(void **state)
 {
     kit *k = *state;
@@ -356,6 +368,7 @@ int main(void)
         CASE(a_head_of_just_the_allowed_size_is_served),
         CASE(too_many_header_lines_are_answered_431),
         CASE(endless_trailers_are_refused),
+        CASE(endless_chunk_extensions_are_refused),
         CASE(a_body_over_the_handler_s_limit_is_answered_413),
         CASE(bodies_of_just_the_limit_are_served),
         CASE(bodies_of_all_connections_share_one_bound),

@@ -31,6 +31,7 @@ static int on_url(llhttp_t *p, const char *at, size_t len)
     return 0;
 }
 
+/* Trailers and what chunks bring beside their sizes: nobody asked for it, and it may not be endless. */
 static bool count_trailer(connection *c, size_t len)
 {
     c->x->trailer_bytes += len;
@@ -56,7 +57,7 @@ static int on_header_field(llhttp_t *p, const char *at, size_t len)
 {
     connection *c = p->data;
     gw_exchange *x = c->x;
-    if (c->state != STATE_HEAD) /* a trailer: nobody asked for it */
+    if (c->state != STATE_HEAD) /* a trailer */
         return count_trailer(c, len) ? 0 : refuse(c, GW_ERR_HEAD_TOO_LARGE);
     if (x->span_count >= c->server->options.headers_max)
         return refuse(c, GW_ERR_HEAD_TOO_LARGE);
@@ -109,6 +110,12 @@ static int on_body(llhttp_t *p, const char *at, size_t len)
     return gw_buf_failed(&x->body) ? refuse(c, GW_ERR_NO_MEMORY) : 0;
 }
 
+static int on_chunk_extension(llhttp_t *p, const char *at, size_t len)
+{
+    (void)at;
+    return count_trailer(p->data, len) ? 0 : refuse(p->data, GW_ERR_HEAD_TOO_LARGE);
+}
+
 static int on_message_complete(llhttp_t *p)
 {
     exchange_of(p)->message_is_read = true;
@@ -122,6 +129,8 @@ const llhttp_settings_t request_parser_settings = {
     .on_header_value_complete = on_header_value_complete,
     .on_headers_complete = on_headers_complete,
     .on_body = on_body,
+    .on_chunk_extension_name = on_chunk_extension,
+    .on_chunk_extension_value = on_chunk_extension,
     .on_message_complete = on_message_complete,
 };
 

@@ -3,11 +3,14 @@
 #include "cors.h"
 #include "http_caller.h"
 #include "messages_error.h"
+#include "relay_metrics.h"
+#include "secret_scrub.h"
 
 #include "core/id.h"
 #include "http/client_address.h"
 
-#define KEY_SET_PATH "/.well-known/jwks.json" /* as LibreChat is told */
+#define KEY_SET_PATH    "/.well-known/jwks.json" /* as LibreChat is told */
+#define PATH_LOGGED_MAX 100
 
 /* ---- dialects ---- */
 
@@ -64,6 +67,23 @@ static void add_cors(header_list *l, const front_http *f, const gw_exchange *x,
         l->count += cors_read_headers(origin, may_read, dialect, &l->items[l->count]);
 }
 
+/* What no request came of is counted and has its line all the same: `x` is NULL before a head was read. */
+static void note_refusal(const front_http *f, const gw_exchange *x, relay_endpoint endpoint,
+                         const openai_error *e, const char *request_id)
+{
+    gw_str path = x ? gw_str_slice(gw_exchange_path(x), 0, PATH_LOGGED_MAX) : GW_STR("");
+    gw_auto_buf scrubbed = {0}; /* a path may be a key that somebody put in the wrong place */
+
+    secret_scrub(&scrubbed, path, GW_STR(""));
+    gw_metric_count(f->core->metrics, M_relay_requests_total,
+                    gw_str_of(endpoint_describe(endpoint)->name), GW_STR("unrecognised"));
+    gw_log_info(f->core->log, "request_refused", gw_kv("request.id", request_id),
+                gw_kv("http.request.method", x ? gw_exchange_method(x) : GW_STR("")),
+                gw_kv("url.path", gw_buf_str(&scrubbed)),
+                gw_kv("http.response.status_code", e->http_status),
+                gw_kv("error.code", gw_status_describe(e->error.code)->openai_code));
+}
+
 static void refuse(const front_http *f, gw_exchange *x, relay_endpoint endpoint,
                    const gw_error *err, const char *allow)
 {
@@ -78,6 +98,7 @@ static void refuse(const front_http *f, gw_exchange *x, relay_endpoint endpoint,
     add(&headers, "allow", gw_str_of(allow));
     add_cors(&headers, f, x, dialect);
     http_caller_write_failure(dialect, &e, headers.request_id, &body);
+    note_refusal(f, x, endpoint, &e, headers.request_id);
     gw_response_head head = {
         .status = e.http_status, .headers = headers.items, .header_count = headers.count};
     gw_exchange_respond(x, &head, gw_buf_str(&body));
@@ -255,6 +276,8 @@ static void write_error(gw_exchange *x, const gw_error *err, gw_buf *body,
         relay_request_refused_by_transport(caller->request, err);
     }
     describe(&e, err, dialect);
+    if (!caller)
+        note_refusal(f, x, ENDPOINT_NONE, &e, f->error_id);
     http_caller_write_failure(dialect, &e, id_of(f, caller), body);
     *content_type = "application/json";
 }

@@ -111,6 +111,33 @@ def test_garbage_instead_of_http_is_400_and_closed(suite: Suite) -> None:
             assert answer is None or raw.is_closed()
 
 
+REFUSED: dict[str, tuple[bytes, int, str, str]] = {
+    "no such path": (request_bytes("GET", "/v2/nothing?secret=in-a-query"), 404, "none", "/v2/nothing"),
+    "a key as the path": (request_bytes("GET", "/lc_prod_keyInTheWrongPlace00000000000000"), 404, "none", "/***"),
+    "another method": (request_bytes("DELETE", CHAT), 405, "chat", CHAT),
+    "no HTTP": (b"hello\r\n\r\n", 400, "none", ""),
+    "a large head": (request_bytes("GET", "/v1/models", {"X-Large": "a" * 40_000}), 431, "none", ""),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=str)
+def test_what_is_refused_before_its_key_has_a_line_and_is_counted(suite: Suite, case: str) -> None:
+    request, status, endpoint, path = REFUSED[case]
+    sample = f'relay_requests_total{{endpoint="{endpoint}",outcome="unrecognised"}}'
+    before = suite.metric("relay", sample)
+    with suite.raw("relay") as raw:
+        raw.send(request)
+        answer = raw.answer()
+    assert answer is not None and answer.status == status
+    events = suite.processes["relay"].events
+    line = eventually(lambda: next((e for e in events("request_refused") if e["request.id"] == answer.header("x-request-id")), None), "its line")
+    assert line["http.response.status_code"] == status and line["url.path"] == path
+    assert line["error.code"] == answer.json()["error"]["code"]
+    assert suite.metric("relay", sample) == before + 1
+    log = suite.processes["relay"].text()
+    assert "in-a-query" not in log and "keyInTheWrongPlace" not in log
+
+
 # ---- JSON ----
 
 BODIES: dict[str, tuple[bytes, int, str, str | None]] = {

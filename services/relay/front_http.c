@@ -11,6 +11,7 @@
 
 #define KEY_SET_PATH    "/.well-known/jwks.json" /* as LibreChat is told */
 #define PATH_LOGGED_MAX 100
+#define SERVERS_METHODS "GET, HEAD, POST, OPTIONS" /* RFC 9110 §9.3.7 */
 
 /* ---- dialects ---- */
 
@@ -208,6 +209,8 @@ static void on_head(gw_exchange *x, void *arg)
 
     if (f->core->user_tokens && gw_str_eq_c(gw_exchange_path(x), KEY_SET_PATH)) {
         answer_key_set(f, x);
+    } else if (endpoint == ENDPOINT_NONE && gw_str_eq_c(gw_exchange_path(x), "*")) {
+        answer_options(f, x, endpoint, SERVERS_METHODS);
     } else if (endpoint == ENDPOINT_NONE && is_granted_preflight(f, x)) {
         answer_options(f, x, endpoint, ""); /* without it no page would get to see the 404 */
     } else if (endpoint == ENDPOINT_NONE) {

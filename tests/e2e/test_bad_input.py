@@ -111,6 +111,13 @@ def test_garbage_instead_of_http_is_400_and_closed(suite: Suite) -> None:
             assert answer is None or raw.is_closed()
 
 
+def test_options_of_the_whole_server_tell_the_methods(suite: Suite) -> None:
+    with suite.raw("relay") as raw:
+        raw.send(request_bytes("OPTIONS", "*"))
+        answer = raw.answer()
+    assert answer is not None and answer.status == 204 and answer.header("allow") == "GET, HEAD, POST, OPTIONS"
+
+
 REFUSED: dict[str, tuple[bytes, int, str, str]] = {
     "no such path": (request_bytes("GET", "/v2/nothing?secret=in-a-query"), 404, "none", "/v2/nothing"),
     "a key as the path": (request_bytes("GET", "/lc_prod_keyInTheWrongPlace00000000000000"), 404, "none", "/***"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import signal
 import sys
@@ -10,7 +9,8 @@ import tempfile
 import time
 from pathlib import Path
 
-TOP = Path(__file__).resolve().parents[1]
+from options import SPEED, TOP, arguments
+
 sys.path.insert(0, str(TOP / "tests"))
 
 from lab import Lab  # noqa: E402
@@ -23,22 +23,7 @@ from tests_of_speed import TESTS  # noqa: E402
 from training import run_training  # noqa: E402
 
 
-def arguments() -> argparse.Namespace:
-    p = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
-    p.add_argument("names", nargs="*", metavar="name", help=f"what to run: {', '.join(TESTS)}, soak, stages, training; all of speed when none is given")
-    p.add_argument("--smoke", action="store_true", help="a minute: every variant answers and every counter adds up; no figures")
-    p.add_argument("--table", type=Path, metavar="FILE", help="show the table of an earlier run, and measure nothing")
-    p.add_argument("--rounds", type=int, default=5)
-    p.add_argument("--seconds", type=float, default=4.0, help="that count, of each measurement")
-    p.add_argument("--soak-seconds", type=float, default=300.0)
-    p.add_argument("--accept-busy", action="store_true", help="do not repeat what was measured while the machine was busy")
-    p.add_argument("--build", type=Path, default=TOP / "build" / "trained", help=argparse.SUPPRESS)
-    p.add_argument("--nginx", default="nginx", help=argparse.SUPPRESS)
-    options = p.parse_args()
-    unknown = [name for name in options.names if name not in TESTS and name not in ("soak", "stages", "training")]
-    if unknown:
-        p.error(f"no test is called {', '.join(unknown)}")
-    return options
+assert set(SPEED) == set(TESTS), "what can be asked for is what there is"
 
 
 def run_test(bench: Bench, name: str) -> bool:
@@ -57,7 +42,7 @@ def main() -> int:
         print_table([json.loads(line) for line in options.table.read_text().splitlines()])
         return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leave nothing running
-    names = options.names or list(TESTS)
+    names = options.names or SPEED
     journal = Journal(TOP / "bench" / "results" / f"{time.strftime('%Y%m%d-%H%M%S')}.jsonl")
     plan = Plan(options.rounds, options.seconds, accept_busy=options.accept_busy)
     ok = True
@@ -76,7 +61,8 @@ def main() -> int:
             else:
                 ok = run_test(bench, name) and ok
     print_table(journal.rows)
-    print(f"\nmeasurements: {journal.path.relative_to(TOP)}")
+    if journal.rows:
+        print(f"\nmeasurements: {journal.path.relative_to(TOP)}")
     return 0 if ok else 1
 
 

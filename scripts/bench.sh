@@ -44,8 +44,16 @@ build_trained() {
 }
 
 run_bench() {
-    [[ " $* " != *" stages "* ]] || install_packages valgrind
-    build_trained
+    install_build_tools
+    python3 "$TOP/bench/options.py" "$@" || return # nothing is built for what cannot be measured
+    case " $* " in
+    *" --help "* | *" -h "*) return ;;
+    *" --table"*) install_test_clients ;; # of an earlier run
+    *)
+        [[ " $* " != *" stages "* ]] || install_packages valgrind
+        build_trained
+        ;;
+    esac
     bench_py trained "$@"
 }
 

@@ -9,7 +9,7 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from lab import Lab, Variant
 
@@ -29,23 +29,27 @@ class Plan:
 
 
 class Journal:
-    """One JSON line a measurement."""
+    """One JSON line a measurement; no file without one."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self._file: TextIO = path.open("w")
         self.rows: list[dict[str, Any]] = []
 
     def add(self, row: dict[str, Any]) -> None:
         self.rows.append(row)
-        self._file.write(json.dumps(row) + "\n")
-        self._file.flush()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
 
 
 def _taken(row: dict[str, Any]) -> float:
     """Cores that the measurement had to do without."""
     return float(row["others_share"] + row["steal_share"])
+
+
+def kib_each(row: dict[str, Any]) -> float:
+    """The memory of a stream or of an idle connection, of which each is a request."""
+    return float(row["rss_bytes"] - row["rss_fresh"]) / 1024 / max(row["sent"], 1)
 
 
 class Bench:
@@ -58,8 +62,8 @@ class Bench:
     def leg(self, test: str, kind: str, variant: Variant, round_: int, **flags: Any) -> dict[str, Any]:
         """One measurement; a busy one is made again, and the quietest of all is kept."""
         best: dict[str, Any] | None = None
-        for _ in range(1 if self.plan.accept_busy else REPEATS):
-            row = self._measure(test, kind, variant, round_, **flags)
+        for repeat in range(1 if self.plan.accept_busy else REPEATS):
+            row = {**self._measure(test, kind, variant, round_, **flags), "repeat": repeat}
             if not row["seconds"]:
                 continue  # the window never closed: everything had ended before
             if best is None or _taken(row) < _taken(best):
@@ -87,6 +91,7 @@ class Bench:
         steal = (after.steal - before.steal) / elapsed
         units = row["chunks"] or row["measured"]
         row["cpu_us_each"] = row["cpu_us"] / units if units else 0.0
+        row["kib_each"] = kib_each(row)
         row["utilisation"] = row["cpu_us"] / 1e6 / row["seconds"] if row["seconds"] else 0.0
         return {
             "test": test, "variant": variant.name, "round": round_, "time": time.time(), "others_share": round(others, 4),

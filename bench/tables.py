@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab import TRANSLATED
-from measure import PROFILED, ratio, values_by_variant
+from measure import PROFILED, kib_each, ratio, values_by_variant
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def figures_of(test: str) -> tuple[str, ...]:
 def add_memory(rows: list[dict[str, Any]]) -> None:
     for row in (row for row in rows if "rss_bytes" in row):
         row["rss_mib"] = row["rss_bytes"] / 2**20
-        row["kib_each"] = (row["rss_bytes"] - row["rss_fresh"]) / 1024 / max(row["sent"], 1)
+        row["kib_each"] = kib_each(row)
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:

@@ -101,6 +101,29 @@ static void a_stale_connection_is_retried_once_on_a_fresh_one(void **state)
     assert_int_equal(k->server.requests, 5);
 }
 
+static void a_body_that_a_stale_connection_did_not_take_is_sent_anew(void **state)
+{
+    kit *k = *state;
+    gw_auto_buf half = {0};
+    for (size_t i = 0; i < 4 * 1024 * 1024 / 16; i++)
+        gw_buf_append(&half, "0123456789abcdef", 16);
+    const gw_str body[] = {gw_buf_str(&half), gw_buf_str(&half)};
+    k->server.hears_one = true;
+    kit_script(k, ok_answer, false);
+    for (size_t i = 0; i < 3; i++) {
+        kit_auto_call c = {0};
+        gw_http_request r = kit_request(k, "POST");
+        r.body = body;
+        r.body_parts = 2;
+        kit_start(k, &c, &r);
+        kit_run(k);
+        kit_assert_ok(&c);
+        assert_int_equal(k->server.requests, i + 1);
+        assert_true(k->server.last_request.len > 2 * half.len);
+    }
+    assert_int_equal(k->server.accepted, 3);
+}
+
 static void close_all_but_the_first(kit_peer *p)
 {
     if (p->requests == 1 && p->index == 0)
@@ -295,6 +318,7 @@ int main(void)
         KIT_TEST(a_request_says_how_many_its_origin_keeps),
         KIT_TEST_BOTH(origins_do_not_share_connections),
         KIT_TEST_BOTH(a_stale_connection_is_retried_once_on_a_fresh_one),
+        KIT_TEST_BOTH(a_body_that_a_stale_connection_did_not_take_is_sent_anew),
         KIT_TEST(a_retry_is_not_retried),
         KIT_TEST(an_answer_that_began_is_not_retried),
         cmocka_unit_test_setup_teardown(a_connection_that_ends_later_is_not_taken_for_a_stale_one,

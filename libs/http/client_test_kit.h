@@ -45,6 +45,7 @@ struct kit_server {
     size_t split_at; /* > 0: the client reads that many bytes first */
     bool close_after;
     bool is_deaf; /* reads nothing */
+    bool hears_one; /* a connection's second request is cut at its first bytes */
 };
 
 typedef struct kit {
@@ -224,7 +225,9 @@ static inline void kit_on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
 static inline void kit_on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf)
 {
     kit_peer *p = stream->data;
-    if (len > 0 && p->ssl)
+    if (len > 0 && p->server->hears_one && p->requests > 0)
+        kit_close(p);
+    else if (len > 0 && p->ssl)
         kit_take_tls(p, buf->base, (size_t)len);
     else if (len > 0)
         gw_buf_append(&p->in, buf->base, (size_t)len);
@@ -232,7 +235,7 @@ static inline void kit_on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t 
     if (len < 0) {
         p->server->closed_by_client++;
         kit_close(p);
-    } else if (len > 0) {
+    } else if (len > 0 && !p->closing) {
         kit_take_requests(p);
     }
 }

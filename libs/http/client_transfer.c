@@ -59,9 +59,38 @@ static void conclude(gw_http_transfer *t)
     gw_http_call_end(call, rc, &err);
 }
 
+/* A kept connection died under the request, and nothing of an answer came. */
+static bool found_it_dead(const gw_http_transfer *t, CURLcode code)
+{
+    long made = 1; /* connections */
+    curl_easy_getinfo(t->job.easy, CURLINFO_NUM_CONNECTS, &made);
+    return (code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR || code == CURLE_GOT_NOTHING) &&
+           made == 0 && t->status == 0 && !t->problem;
+}
+
+/* libcurl does that by itself, but not for a request whose body is on its way in parts, nor with a fresh connection for certain. */
+static bool try_anew(gw_http_transfer *t, CURLcode code)
+{
+    gw_http_call *call = t->call;
+    if (!call || call->was_retried || t->client->closing || !found_it_dead(t, code) ||
+        gw_http_transfer_took_its_time(t) ||
+        curl_easy_setopt(t->job.easy, CURLOPT_FRESH_CONNECT, 1L) != CURLE_OK)
+        return false;
+    gw_curl_job_remove(&t->job);
+    t->is_running = t->is_paused = call->request_is_sent = false;
+    t->part = 1;
+    t->part_offset = 0;
+    call->was_retried = true;
+    gw_http_call_enter(call, GW_HTTP_CONNECTING);
+    gw_http_client_schedule(t->client, call);
+    return true;
+}
+
 static void on_finished(gw_curl_job *j, CURLcode code)
 {
     gw_http_transfer *t = GW_CONTAINER_OF(j, gw_http_transfer, job);
+    if (try_anew(t, code))
+        return;
     t->is_finished = true;
     t->code = code;
     if (t->call && !t->call->paused) /* without a call the loop frees the transfer */

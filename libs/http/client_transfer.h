@@ -41,6 +41,8 @@ struct gw_http_transfer {
 
 /* client_transfer_request.c; false when libcurl cannot */
 GW_CHECK bool gw_http_transfer_ask(gw_http_transfer *t, const gw_http_request *r);
+/* The connection before was no stale one: see may_be_retried() of our own connections. */
+bool gw_http_transfer_took_its_time(const gw_http_transfer *t);
 
 /* client_transfer_answer.c */
 GW_CHECK bool gw_http_transfer_listen(gw_http_transfer *t); /* sets the callbacks of the answer */

@@ -45,8 +45,7 @@ static int on_seek(void *arg, curl_off_t offset, int origin)
     return CURL_SEEKFUNC_OK;
 }
 
-/* The connection before was no stale one: see may_be_retried() of our own connections. */
-static bool took_its_time(const gw_http_transfer *t)
+bool gw_http_transfer_took_its_time(const gw_http_transfer *t)
 {
     return gw_loop_now_ms(t->client->loop) - t->call->stage_since_ms > GW_HTTP_STALE_MS;
 }
@@ -58,7 +57,7 @@ static int on_connected(void *arg, char *peer, char *own, int peer_port, int own
     (void)peer, (void)own, (void)peer_port, (void)own_port;
     if (!t->call)
         return CURL_PREREQFUNC_ABORT;
-    if (t->call->was_sent && took_its_time(t)) {
+    if (t->call->was_sent && gw_http_transfer_took_its_time(t)) {
         t->problem_rc = GW_ERR_UPSTREAM_CUT;
         t->problem = "it closed the connection before it answered";
         return CURL_PREREQFUNC_ABORT;

@@ -321,3 +321,42 @@ char *gw_str_dup(gw_str s)
     copy[s.len] = '\0';
     return copy;
 }
+
+/* Of a well-formed character. */
+static uint32_t code_point(const char *text, size_t len)
+{
+    static const uint8_t lead_bits[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
+    uint32_t c = (uint8_t)text[0] & lead_bits[len];
+    for (size_t i = 1; i < len; i++)
+        c = c << 6 | ((uint8_t)text[i] & 0x3f);
+    return c;
+}
+
+/* C0, DEL and C1; line and paragraph separator with the embeddings and overrides behind them; isolates. */
+static bool controls_text(uint32_t c)
+{
+    return c < 0x20 || (c >= 0x7f && c <= 0x9f) || (c >= 0x2028 && c <= 0x202e) ||
+           (c >= 0x2066 && c <= 0x2069);
+}
+
+/* Spaces of any width, none included, and the marks of direction among them. */
+static bool is_space(uint32_t c)
+{
+    return c == ' ' || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200f) || c == 0x202f ||
+           c == 0x205f || c == 0x2060 || c == 0x3000 || c == 0xfeff;
+}
+
+bool gw_str_is_label(gw_str s)
+{
+    bool shows = false;
+    for (size_t at = 0; at < s.len;) {
+        bool ok;
+        size_t len = gw_utf8_next(s.ptr + at, s.len - at, &ok);
+        uint32_t c = ok ? code_point(s.ptr + at, len) : 0;
+        if (controls_text(c))
+            return false;
+        shows |= !is_space(c);
+        at += len;
+    }
+    return shows;
+}

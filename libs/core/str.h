@@ -78,6 +78,10 @@ bool gw_str_is_utf8(gw_str s); /* well-formed, no surrogates, no NUL check */
 size_t gw_str_utf8_cut(gw_str s,
                        size_t max_bytes); /* the longest whole-character prefix <= max_bytes */
 bool gw_str_has_control(gw_str s); /* any byte < 0x20 or 0x7f */
+/* A name that people read: UTF-8 as GW_LABEL_RULE says. */
+bool gw_str_is_label(gw_str s);
+#define GW_LABEL_RULE                                                                              \
+    "not only spaces, without characters that control lines, terminals or direction"
 /* How many bytes at the start are printable ASCII without quote and backslash: a JSON string has them as they are. */
 size_t gw_str_plain_prefix(gw_str s);
 char *gw_str_dup(gw_str s); /* NUL-terminated malloc copy; NULL when out of memory */

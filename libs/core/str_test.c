@@ -239,6 +239,45 @@ static void control_characters_are_noticed(void **state)
     assert_false(gw_str_has_control(GW_STR_NULL));
 }
 
+static void labels_are_text_that_is_seen_as_it_is(void **state)
+{
+    (void)state;
+    static const char *const labels[] = {"a",
+                                         "Kosten \xc3\xbc"
+                                         "ber 10",
+                                         " a ",
+                                         "\xc2\xa0.",
+                                         "\xe2\x80\xa7",
+                                         "\xe2\x81\xa5",
+                                         "\xd7\x90\xe2\x80\x8f",
+                                         "\xf0\x9f\x94\x91"};
+    static const char *const others[] = {
+        "",
+        " ",
+        "\xc2\xa0 \xe3\x80\x80\xe2\x80\x8b", /* other spaces */
+        "a\n",
+        "a\x7f",
+        "a\xc2\x80", /* U+0080 */
+        "a\xc2\x9f",
+        "a\xe2\x80\xa8", /* U+2028 */
+        "a\xe2\x80\xa9",
+        "a\xe2\x80\xaa", /* U+202A */
+        "a\xe2\x80\xae",
+        "a\xe2\x81\xa6", /* U+2066 */
+        "a\xe2\x81\xa9",
+        "a\xff",
+        "a\xc2",
+    };
+    for (size_t i = 0; i < GW_ARRAY_LEN(labels); i++)
+        if (!gw_str_is_label(gw_str_of(labels[i])))
+            fail_msg("no label: %zu", i);
+    for (size_t i = 0; i < GW_ARRAY_LEN(others); i++)
+        if (gw_str_is_label(gw_str_of(others[i])))
+            fail_msg("a label: %zu", i);
+    assert_false(gw_str_is_label(gw_str_n("a\0", 2)));
+    assert_false(gw_str_is_label(GW_STR_NULL));
+}
+
 static void copies_are_terminated(void **state)
 {
     (void)state;
@@ -302,6 +341,7 @@ int main(void)
         cmocka_unit_test(every_three_byte_sequence_agrees_with_the_definition),
         cmocka_unit_test(cuts_fall_between_characters),
         cmocka_unit_test(control_characters_are_noticed),
+        cmocka_unit_test(labels_are_text_that_is_seen_as_it_is),
         cmocka_unit_test(copies_are_terminated),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

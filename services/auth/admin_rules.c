@@ -51,9 +51,8 @@ void admin_check_key(const admin_key_view *k, int64_t now_ms, gw_violations *v)
     size_t chars = 0;
     for (size_t i = 0; i < name.len; i++)
         chars += ((unsigned char)name.ptr[i] & 0xc0) != 0x80;
-    if (chars == 0 || chars > NAME_MAX_CHARS || gw_str_has_control(name))
-        gw_violations_add(v, "name", "must have 1-%d characters and no control characters",
-                          NAME_MAX_CHARS);
+    if (chars == 0 || chars > NAME_MAX_CHARS || !gw_str_is_label(name))
+        gw_violations_add(v, "name", "must have 1-%d characters, " GW_LABEL_RULE, NAME_MAX_CHARS);
     admin_check_role(k->role, v);
     if (k->expires_at && !message_time_is_valid(k->expires_at))
         gw_violations_add(v, "expiresAt", "must be a time in the years 1 to 9999");

@@ -60,8 +60,8 @@ static void check_identity(const api_key_view *k, gw_violations *v)
     size_t chars = count_chars(name);
     if (chars == 0 || chars > NAME_MAX_CHARS)
         gw_violations_add(v, "name", "must have 1-%d characters", NAME_MAX_CHARS);
-    else if (gw_str_has_control(name) || !gw_str_is_utf8(name))
-        gw_violations_add(v, "name", "must be text without control characters");
+    else if (!gw_str_is_label(name))
+        gw_violations_add(v, "name", "must be text, " GW_LABEL_RULE);
     if (*k->user_id && !api_key_id_is_valid(gw_str_of(k->user_id)))
         gw_violations_add(v, "userId", "must be 24 hex digits");
     if (!api_key_client_id_is_valid(gw_str_of(k->client_id)))

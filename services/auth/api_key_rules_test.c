@@ -126,6 +126,23 @@ static void a_rule_of_auto_suspension_needs_both_numbers(void **state)
     }
 }
 
+static void names_are_labels(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"  ",
+                                      "a\xc2\x9b"
+                                      "2J",
+                                      "a\xe2\x80\xae",
+                                      "a\xe2\x80\xa8"
+                                      "b",
+                                      "a\n"};
+    for (size_t i = 0; i < GW_ARRAY_LEN(bad); i++) {
+        gw_violations v = {0};
+        api_key_check(test_view(arena, bad[i]), &v);
+        assert_true(v.count == 1 && names(&v, "name"));
+    }
+}
+
 static void names_are_counted_in_characters(void **state)
 {
     (void)state;
@@ -271,6 +288,7 @@ int main(void)
         cmocka_unit_test(a_named_key_with_defaults_is_fine),
         cmocka_unit_test(every_mistake_is_named_at_once),
         cmocka_unit_test(a_rule_of_auto_suspension_needs_both_numbers),
+        cmocka_unit_test(names_are_labels),
         cmocka_unit_test(names_are_counted_in_characters),
         cmocka_unit_test(an_expiry_must_be_ahead),
         cmocka_unit_test(an_expiry_must_be_a_time_that_json_can_say),

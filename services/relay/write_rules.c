@@ -63,8 +63,30 @@ static void check_listed(const route_message *r, gw_violations *v)
     }
 }
 
+static void check_label(const char *field, const char *text, gw_violations *v)
+{
+    if (*text && !gw_str_is_label(gw_str_of(text)))
+        gw_violations_add(v, field, "must be text, " GW_LABEL_RULE);
+}
+
+static void check_labels(const route_message *r, gw_violations *v)
+{
+    char field[48];
+    check_label("model", r->model, v);
+    for (size_t i = 0; i < r->n_targets; i++) {
+        snprintf(field, sizeof(field), "targets[%zu].upstreamModel", i);
+        check_label(field, r->targets[i]->upstream_model, v);
+    }
+    for (size_t i = 0; i < r->n_listed_models; i++) {
+        snprintf(field, sizeof(field), "listedModels[%zu]", i);
+        check_label(field, r->listed_models[i], v);
+    }
+    check_label("ownedBy", r->owned_by, v);
+}
+
 void route_write_check(const route_message *r, gw_violations *v)
 {
+    check_labels(r, v);
     check_listed(r, v);
     bool is_name = gw_glob_is_exact(gw_str_of(r->model));
     for (size_t i = 1; is_name && i < r->n_targets; i++) {

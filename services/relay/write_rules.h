@@ -12,5 +12,5 @@
 
 /* A baseUrl of at most 2,000 bytes and not of an address that is never connected to; no credential twice. */
 void provider_write_check(const provider_message *p, gw_violations *v);
-/* Not two targets that ask a provider for the same model, one of them by the route's own name. */
+/* Names that are labels (core/str.h); not two targets that ask a provider for the same model, one of them by the route's own name. */
 void route_write_check(const route_message *r, gw_violations *v);

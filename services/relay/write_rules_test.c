@@ -110,6 +110,32 @@ static void what_a_route_lists_it_takes(void **state)
     assert_string_equal(v.items[0].field, "listedModels[1]");
 }
 
+static void names_of_a_route_are_labels(void **state)
+{
+    (void)state;
+    static char bad[] = "a\xc2\x9b", spaces[] = "  ", turned[] = "a\xe2\x80\xae",
+                lines[] = "\xe2\x80\xa8";
+    char *listed[] = {turned};
+    Apirelay__Relay__V1__RouteTarget target = APIRELAY__RELAY__V1__ROUTE_TARGET__INIT;
+    Apirelay__Relay__V1__RouteTarget *targets[] = {&target};
+    route_message r = APIRELAY__RELAY__V1__MODEL_ROUTE__INIT;
+    gw_violations v = {0};
+    static const char *const fields[] = {"model", "targets[0].upstreamModel", "listedModels[0]",
+                                         "ownedBy",
+                                         "listedModels[0]" /* not of the route either */};
+    target.upstream_model = spaces;
+    r.model = bad;
+    r.owned_by = lines;
+    r.targets = targets;
+    r.n_targets = 1;
+    r.listed_models = listed;
+    r.n_listed_models = 1;
+    route_write_check(&r, &v);
+    assert_int_equal(v.count, GW_ARRAY_LEN(fields));
+    for (size_t i = 0; i < v.count; i++)
+        assert_string_equal(v.items[i].field, fields[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -118,6 +144,7 @@ int main(void)
         cmocka_unit_test(a_credential_is_named_once),
         cmocka_unit_test(a_route_of_a_name_may_not_ask_for_it_twice),
         cmocka_unit_test(what_a_route_lists_it_takes),
+        cmocka_unit_test(names_of_a_route_are_labels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

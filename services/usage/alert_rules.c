@@ -117,9 +117,8 @@ void alert_rule_check(const alert_rule *r, gw_violations *v)
 {
     gw_object_id key;
     size_t length = count_characters(gw_str_of(r->name));
-    if (length < 1 || length > NAME_MAX_CHARS || gw_str_has_control(gw_str_of(r->name)))
-        gw_violations_add(v, "name", "must be 1-%d characters, none of them control characters",
-                          NAME_MAX_CHARS);
+    if (length < 1 || length > NAME_MAX_CHARS || !gw_str_is_label(gw_str_of(r->name)))
+        gw_violations_add(v, "name", "must be 1-%d characters, " GW_LABEL_RULE, NAME_MAX_CHARS);
     check_kind(r, v);
     if (!isfinite(r->threshold) || r->threshold <= 0)
         gw_violations_add(v, "threshold", "must be above 0");
@@ -131,6 +130,8 @@ void alert_rule_check(const alert_rule *r, gw_violations *v)
         gw_violations_add(v, "apiKeyId", "must be 24 hex digits");
     if (strlen(r->model) > MODEL_MAX)
         gw_violations_add(v, "model", "must be at most %d bytes", MODEL_MAX);
+    else if (*r->model && !gw_str_is_label(gw_str_of(r->model)))
+        gw_violations_add(v, "model", "must be text, " GW_LABEL_RULE);
     if (*r->webhook_url)
         gw_violations_add(v, "webhookUrl",
                           "webhooks are not supported yet; leave it out to list alerts only");

@@ -25,6 +25,23 @@ static void a_bad_rule_names_all_that_is_wrong(void **state)
         assert_string_equal(v.items[i].field, fields[i]);
 }
 
+static void name_and_model_are_labels(void **state)
+{
+    static const char *const bad[] = {" ", "a\xc2\x80", "a\xe2\x80\xae", "a\xe2\x80\xa9", "a\n"};
+    (void)state;
+    for (size_t i = 0; i < GW_ARRAY_LEN(bad); i++) {
+        alert_rule r = APIRELAY__USAGE__V1__ALERT_RULE__INIT;
+        gw_violations v = {0};
+        r.name = r.model = text(bad[i]);
+        r.kind = text("cost");
+        r.threshold = 10;
+        alert_rule_check(&r, &v);
+        assert_int_equal(v.count, 2);
+        assert_string_equal(v.items[0].field, "name");
+        assert_string_equal(v.items[1].field, "model");
+    }
+}
+
 static void a_good_rule_comes_back_from_its_document(void **state)
 {
     alert_rule r = APIRELAY__USAGE__V1__ALERT_RULE__INIT;
@@ -87,6 +104,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_bad_rule_names_all_that_is_wrong),
+        cmocka_unit_test(name_and_model_are_labels),
         cmocka_unit_test(a_good_rule_comes_back_from_its_document),
         cmocka_unit_test(rules_measure_totals_or_one_model),
     };

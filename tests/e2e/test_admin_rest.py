@@ -230,6 +230,20 @@ def test_put_changes_what_is_in_the_body_and_null_clears(suite: Suite) -> None:
     assert narrowed["name"] == "third" and narrowed["clientId"] == "app-1"
 
 
+@pytest.mark.parametrize("name", ["  ", "a\x85b", "\u202egnp", "a\u2028b", "\u2066a"])
+def test_names_are_seen_as_they_are(suite: Suite, name: str) -> None:
+    targets = [{"provider": "scripted"}]
+    for path, body, fields in (
+        (KEYS, {"name": name}, ["name"]),
+        ("/admin/admin-keys", {"name": name, "role": "viewer"}, ["name"]),
+        ("/admin/alert-rules", {"name": name, "kind": "errors", "threshold": 1, "model": name}, ["model", "name"]),
+        ("/admin/models", {"model": name, "targets": targets}, ["model"]),
+        ("/admin/providers", {"name": name, "kind": "openai", "baseUrl": "http://127.0.0.1:1/v1"}, ["name"]),
+        ("/admin/users", {"username": name, "password": "p" * 20, "role": "viewer"}, ["username"]),
+    ):
+        assert sorted(fields_of(error_of(suite.admin("POST", path, json=body), 400, "INVALID_ARGUMENT"))) == fields, path
+
+
 def test_put_refuses_unknown_and_read_only_members_with_their_path(suite: Suite) -> None:
     url = f"{KEYS}/{suite.make_key()['id']}"
     for body, field in (({"nmae": "x"}, "nmae"), ({"keyId": "x"}, "keyId"), ({"createdAt": "2026-01-01T00:00:00Z"}, "createdAt"), ({"env": "stage"}, "env")):

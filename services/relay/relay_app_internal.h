@@ -13,6 +13,7 @@
 #include "provider_rpc.h"
 #include "relay_conf.h"
 #include "relay_metrics.h"
+#include "route_trial.h"
 #include "user_token_store_mongo.h"
 
 #include "access/access.h"
@@ -36,6 +37,7 @@ typedef struct relay_app {
     gw_audit_link audit;
     provider_rpc providers;
     ledger_rpc silent;
+    route_trial_rpc trials;
     recorder *recorder;
     ledger_keeper *ledgers;
     gw_redis *redis; /* nonces and offences; connects when first needed */

@@ -2,7 +2,6 @@
 #include "relay_app_internal.h"
 
 #include "ledger_store_redis.h"
-#include "route_trial.h"
 
 #include "crypto/crypto.h"
 
@@ -59,6 +58,7 @@ gw_status relay_app_open_rpc(relay_app *a, gw_error *err)
         return rc;
     a->audit =
         (gw_audit_link){.auth = a->auth, .service_token = &a->core.service_token, .log = a->log};
+    a->trials = (route_trial_rpc){.core = &a->core, .audit = &a->audit};
     a->chat_access.others = gw_access_authorizer(a->access);
     options.schema = a->schema;
     options.authorizer = chat_rpc_authorizer(&a->chat_access);
@@ -76,7 +76,7 @@ gw_status relay_app_open_rpc(relay_app *a, gw_error *err)
     if (rc == GW_OK)
         rc = gw_rpc_server_add(a->rpc, price_book_rpc_handlers, &a->providers, err);
     if (rc == GW_OK)
-        rc = gw_rpc_server_add(a->rpc, route_trial_handlers, &a->core, err);
+        rc = gw_rpc_server_add(a->rpc, route_trial_handlers, &a->trials, err);
     if (rc == GW_OK)
         rc = gw_rpc_server_add(a->rpc, ledger_rpc_handlers, &a->silent, err);
     if (rc == GW_OK)

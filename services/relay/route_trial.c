@@ -2,6 +2,8 @@
 
 #include "adapter.h"
 
+#include "json/json.h"
+
 #include "apirelay/relay/v1/provider_service.pb-c.h"
 
 #include <stdlib.h>
@@ -18,6 +20,7 @@ typedef Apirelay__Relay__V1__TriedTarget tried_target;
 typedef struct route_trial {
     relay_core *core;
     gw_rpc_call *call;
+    gw_audit_act act;
     gw_arena *arena; /* the call's */
     relay_config *config;
     const model_route *route;
@@ -237,6 +240,14 @@ static bool is_over(const route_trial *t)
            (t->response.answered && !t->every_target);
 }
 
+static void end(route_trial *t)
+{
+    gw_str told = gw_arena_printf(t->arena, "{\"answered\":%s,\"steps\":%zu}",
+                                  t->response.answered ? "true" : "false", t->response.n_steps);
+
+    gw_audit_act_end(&t->act, "ok", told.ptr ? told.ptr : "");
+}
+
 /* Until one is on its way. */
 static void ask_next(route_trial *t)
 {
@@ -249,7 +260,7 @@ static void ask_next(route_trial *t)
             return;
         fail_step(t, &err);
     }
-    gw_rpc_reply(t->call, &t->response.base);
+    end(t);
 }
 
 /* ---- the call ---- */
@@ -306,9 +317,44 @@ static gw_status prepare(route_trial *t, const trial_request *request, gw_error 
                : gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the trial");
 }
 
+static void on_act_begun(gw_audit_act *a, gw_status rc, const gw_error *err)
+{
+    route_trial *t = GW_CONTAINER_OF(a, route_trial, act);
+
+    if (rc != GW_OK)
+        gw_rpc_fail(t->call, err);
+    else
+        ask_next(t);
+}
+
+static void on_act_ended(gw_audit_act *a)
+{
+    route_trial *t = GW_CONTAINER_OF(a, route_trial, act);
+
+    gw_rpc_reply(t->call, &t->response.base);
+}
+
+static void begin(route_trial *t, const gw_audit_link *audit, const ProtobufCMessage *request)
+{
+    gw_auto_buf json = {0};
+    gw_error err;
+
+    t->act = (gw_audit_act){.link = audit,
+                            .call = t->call,
+                            .action = "model_route.try",
+                            .target = text_of(t, t->model, SIZE_MAX),
+                            .begun = on_act_begun,
+                            .ended = on_act_ended};
+    if (gw_json_write(request, &json, &err) != GW_OK)
+        gw_rpc_fail(t->call, &err);
+    else
+        gw_audit_act_begin(&t->act, json.data);
+}
+
 static void on_start(gw_rpc_call *call, const ProtobufCMessage *request, void *arg)
 {
-    relay_core *core = arg;
+    const route_trial_rpc *rpc = arg;
+    relay_core *core = rpc->core;
     route_trial *t = calloc(1, sizeof(*t));
     gw_error err;
 
@@ -325,7 +371,7 @@ static void on_start(gw_rpc_call *call, const ProtobufCMessage *request, void *a
     if (prepare(t, (const trial_request *)(const void *)request, &err) != GW_OK)
         gw_rpc_fail(call, &err);
     else
-        ask_next(t);
+        begin(t, rpc->audit, request);
 }
 
 static void on_cancelled(gw_rpc_call *call, void *arg)

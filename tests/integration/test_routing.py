@@ -234,6 +234,14 @@ def test_a_route_is_tried_step_by_step(suite: Suite, key: str) -> None:
     assert [row["requestId"] for row in suite.rows(**{"request.model": model})] == [after.headers["x-request-id"]]
 
 
+def test_a_trial_stands_in_the_audit_log(suite: Suite, key: str) -> None:
+    model = make_route(suite, key, {"provider": "refused"}, {"provider": "scripted", "upstreamModel": "gpt-4o", "tier": 1})
+    try_model(suite, model)
+    result, intent = suite.shown(f"/admin/audit?action=model_route.try&target={model}")["entries"]
+    assert (intent["phase"], json.loads(intent["payloadJson"])) == ("intent", {"model": model, "everyTarget": False})
+    assert (result["phase"], result["outcome"], json.loads(result["payloadJson"])) == ("result", "ok", {"answered": True, "steps": 2})
+
+
 @pytest.mark.parametrize("base", ["http://10.0.0.1", "http://10.0.0.1:8080", "http://[fd00::1]", "https://[fd00::1]:8443"])
 def test_a_step_shows_the_url_that_is_asked(suite: Suite, key: str, base: str) -> None:
     [step] = try_model(suite, make_route(suite, key, {"provider": make_provider(suite, baseUrl=f"{base}/v1")}))["steps"]

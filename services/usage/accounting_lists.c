@@ -18,8 +18,8 @@ typedef struct page {
     gw_arena *arena;
     ProtobufCMessage *(*message_of)(const struct page *p, const bson_t *doc);
     ProtobufCMessage **items;
+    gw_str *positions; /* of the items */
     size_t count;
-    gw_str last; /* position of the last item */
     gw_str (*position_of)(gw_arena *a, const bson_t *doc);
 } page;
 
@@ -33,8 +33,8 @@ static gw_status keep_item(void *arg, const bson_t *doc, gw_error *err)
     ProtobufCMessage *m = p->message_of(p, doc);
     if (!m)
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for a page");
+    p->positions[p->count] = p->position_of(p->arena, doc);
     p->items[p->count++] = m;
-    p->last = p->position_of(p->arena, doc);
     return GW_OK;
 }
 
@@ -64,12 +64,15 @@ static gw_status read_page(query_op *o, const gw_db *d, const bson_t *filter, bs
     p->arena = o->arena;
     p->now_ms = o->now_ms;
     p->items = gw_arena_array(o->arena, ProtobufCMessage *, p->limit + 1);
-    if (!p->items)
+    p->positions = gw_arena_array(o->arena, gw_str, p->limit + 1);
+    if (!p->items || !p->positions)
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for a page");
     BSON_APPEND_INT64(opts, "limit", (int64_t)p->limit + 1); /* one more: is there a next? */
     gw_status rc = gw_db_find(d, p->collection, filter, opts, keep_item, p, err);
-    if (rc == GW_OK && p->more)
-        *ret_cursor = page_cursor(o, p->filters, p->last);
+    size_t found = p->count;
+    p->count = gw_rpc_page_fit(p->items, found);
+    if (rc == GW_OK && (p->more || p->count < found))
+        *ret_cursor = page_cursor(o, p->filters, p->positions[p->count - 1]);
     return rc;
 }
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
+from bson import ObjectId
 from harness.ports import eventually
 from harness.suite import Suite
 
@@ -75,3 +77,12 @@ def test_large_routes_come_in_shorter_pages(suite: Suite) -> None:
     patterns = [m["model"] for page in pages for m in page]
     assert len(pages) > 1 and all(pages) and len(set(patterns)) == len(patterns)
     assert {f"wide-{r}-*" for r in range(16)} <= set(patterns)
+
+
+def test_large_rejects_come_in_shorter_pages(suite: Suite) -> None:
+    now = datetime.now(timezone.utc)
+    event = b"\x2a\x80\x7d" + b"r" * 16_000  # a UsageEvent of nothing but its request_id
+    suite.mongo()["usage_rejects"].insert_many({"_id": ObjectId(), "reason": "name_too_long", "S": "large", "seq": i, "at": now, "raw": event} for i in range(300))
+    pages = walk(suite, "/admin/accounting/rejects?spoolId=large&", "rejects")
+    assert len(pages) > 1 and all(pages)
+    assert [int(r.get("seq", 0)) for page in pages for r in page] == list(reversed(range(300))) and len(pages[0][0]["requestId"]) == 16_000

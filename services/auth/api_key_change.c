@@ -20,14 +20,18 @@ gw_status api_key_update_apply(key_change_plan *p, gw_arena *a, api_key_record *
     gw_status rc = refuse_revoked(k, err);
     if (rc != GW_OK)
         return rc;
+    api_key_refresh_view(a, k, p->now_ms);
+    const api_key_view *before = message_copy(a, &k->view->base);
+    if (!before)
+        return gw_fail(err, GW_ERR_NO_MEMORY, "out of memory");
     api_key_apply(a, k->view, u->from, u->paths, u->path_count, API_KEY_UPDATE, &v);
     api_key_fill_defaults(a, k->view);
-    k->view->signing->configured = k->signing_sealed.len > 0;
+    api_key_refresh_view(a, k, p->now_ms); /* what is shown only, wherever it was replaced */
     api_key_pair_cost_limit(k->view->limits, &v);
     api_key_check(k->view, &v);
     if (api_key_mask_names(u->from, u->paths, u->path_count, "security.expires_at"))
         api_key_check_expiry_is_ahead(k->view, p->now_ms, &v);
-    *ret_changed = true;
+    *ret_changed = !message_is_same(a, &before->base, &k->view->base);
     u->violations = v;
     return gw_violations_status(&v, err);
 }

@@ -50,11 +50,32 @@ static gw_status update_run(op *o, const gw_db *d, gw_error *err)
     return u->violations.count ? op_check(o, &u->violations, err) : rc;
 }
 
+/* What changes nothing makes no version and stands in no log; what is refused stands there. */
+static gw_status update_checked(op *o, const gw_db *d, gw_error *err)
+{
+    const Apirelay__Auth__V1__UpdateApiKeyRequest *r = (const void *)o->request;
+    api_key_update *u = o->data;
+    api_key_record k;
+    bool changes = true;
+    gw_error why;
+    if (key_store_get(d, o->arena, gw_str_of(r->id), &k, &why) != GW_OK ||
+        key_store_plan(&k, o->arena, &u->plan, &changes, &why) != GW_OK || changes)
+        return op_run_audited(o, d, update_run, err);
+    Apirelay__Auth__V1__UpdateApiKeyResponse *m =
+        message_new(o->arena, &apirelay__auth__v1__update_api_key_response__descriptor);
+    gw_status rc = answer(o, m, err);
+    if (rc != GW_OK)
+        return rc;
+    key_settings_store_show(d, o->arena, &k, 1, o->now_ms);
+    m->api_key = k.view;
+    return GW_OK;
+}
+
 void api_key_update_rpc(gw_rpc_call *call, const ProtobufCMessage *request, void *arg)
 {
     const Apirelay__Auth__V1__UpdateApiKeyRequest *r = (const void *)request;
     static const api_key_view nothing = APIRELAY__AUTH__V1__API_KEY__INIT;
-    op *o = op_new(arg, call, request, update_run);
+    op *o = op_new(arg, call, request, update_checked);
     if (!o)
         return;
     gw_error err = {0};
@@ -76,7 +97,7 @@ void api_key_update_rpc(gw_rpc_call *call, const ProtobufCMessage *request, void
     u->plan = (key_change_plan){
         .apply = api_key_update_apply, .etag = etag.len ? etag : inner, .now_ms = o->now_ms};
     o->data = u;
-    op_audit(o, "api_key.update", r->id, request);
+    op_describe(o, "api_key.update", r->id, request);
     start_or_refuse(o, rc, &err);
 }
 

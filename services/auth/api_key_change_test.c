@@ -168,6 +168,44 @@ static void an_old_expiry_does_not_hinder_other_updates(void **state)
     assert_int_equal(update(&k, from, NULL, 0, NULL), GW_ERR_INVALID_ARGUMENT);
 }
 
+static bool update_changes(api_key_record *k, const api_key_view *from, char **paths, size_t n)
+{
+    api_key_update u = {.plan = {.apply = api_key_update_apply, .now_ms = NOW},
+                        .from = from,
+                        .paths = paths,
+                        .path_count = n};
+    bool changed = false;
+    assert_int_equal(u.plan.apply(&u.plan, arena, k, &changed, NULL), GW_OK);
+    return changed;
+}
+
+static void an_update_to_what_is_there_changes_nothing(void **state)
+{
+    (void)state;
+    api_key_record k = stored();
+    api_key_view *from = request();
+    char *cleared[] = {"userId", "limits.requests_per_day"}, *usd[] = {"limits.costLimit"};
+    char *signing[] = {"signing"};
+    from->name = "stored";
+    assert_false(update_changes(&k, request(), NULL, 0));
+    assert_false(update_changes(&k, from, NULL, 0));
+    assert_false(update_changes(&k, request(), cleared, 2));
+    from->name = "other";
+    assert_true(update_changes(&k, from, NULL, 0));
+    assert_false(update_changes(&k, from, NULL, 0));
+    from->limits = message_new(arena, &apirelay__auth__v1__key_limits__descriptor);
+    from->limits->cost_limit_presence_case =
+        APIRELAY__AUTH__V1__KEY_LIMITS__COST_LIMIT_PRESENCE_COST_LIMIT;
+    from->limits->cost_limit = 2;
+    assert_true(update_changes(&k, from, usd, 1));
+    assert_false(update_changes(&k, from, usd, 1));
+    k.signing_sealed = GW_STR("sealed");
+    from->signing = message_new(arena, &apirelay__auth__v1__key_signing__descriptor);
+    assert_false(update_changes(&k, from, signing, 1)); /* that there is a secret is shown only */
+    from->signing->required = true;
+    assert_true(update_changes(&k, from, signing, 1));
+}
+
 static gw_status set_status_for(api_key_record *k, const char *status, const char *reason,
                                 bool is_given, bool *changed)
 {
@@ -443,6 +481,7 @@ int main(void)
         cmocka_unit_test(one_twin_of_the_cost_limit_changes_both),
         cmocka_unit_test(unknown_and_read_only_paths_are_refused),
         cmocka_unit_test(an_old_expiry_does_not_hinder_other_updates),
+        cmocka_unit_test(an_update_to_what_is_there_changes_nothing),
         cmocka_unit_test(statuses_change_and_repeat),
         cmocka_unit_test(a_reason_that_is_given_takes_the_place_of_another_until_it_is_final),
         cmocka_unit_test(revoked_is_final),

@@ -120,6 +120,17 @@ static gw_status write_change(const gw_db *d, gw_arena *a, api_key_record *k,
     return rc;
 }
 
+gw_status key_store_plan(api_key_record *k, gw_arena *a, key_change_plan *plan, bool *ret_changed,
+                         gw_error *err)
+{
+    api_key_refresh_view(a, k, plan->now_ms);
+    if (plan->etag.len && !gw_str_eq_c(plan->etag, k->view->etag))
+        return gw_fail_field(err, GW_ERR_ABORTED, "etag",
+                             "the key was changed by somebody else; its etag is now %s",
+                             k->view->etag);
+    return plan->apply(plan, a, k, ret_changed, err);
+}
+
 /* Tries until no other write comes between. */
 static gw_status try_change(const gw_db *d, gw_arena *a, gw_str id, key_change_plan *plan,
                             api_key_record *k, bool *ret_changed, int64_t *ret_announced,
@@ -130,12 +141,7 @@ static gw_status try_change(const gw_db *d, gw_arena *a, gw_str id, key_change_p
         gw_status rc = key_store_get(d, a, id, k, err);
         if (rc != GW_OK)
             return rc;
-        api_key_refresh_view(a, k, plan->now_ms);
-        if (plan->etag.len && !gw_str_eq_c(plan->etag, k->view->etag))
-            return gw_fail_field(err, GW_ERR_ABORTED, "etag",
-                                 "the key was changed by somebody else; its etag is now %s",
-                                 k->view->etag);
-        rc = plan->apply(plan, a, k, &changed, err);
+        rc = key_store_plan(k, a, plan, &changed, err);
         if (rc == GW_OK && changed)
             rc = write_change(d, a, k, plan, ret_announced, &written, err);
         if (rc != GW_OK)

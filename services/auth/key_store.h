@@ -33,6 +33,9 @@ struct key_change_plan {
     bool writes_secrets;
     int64_t now_ms;
 };
+/* Does it to a record that was read, and writes nothing: GW_ERR_ABORTED (etag), what `apply` says. */
+GW_CHECK gw_status key_store_plan(api_key_record *k, gw_arena *a, key_change_plan *plan,
+                                  bool *ret_changed, gw_error *err);
 /* GW_ERR_NOT_FOUND, GW_ERR_ABORTED (etag), what `apply` says. *ret is the record as stored then. */
 GW_CHECK gw_status key_store_change(const gw_db *d, gw_arena *a, gw_str id, key_change_plan *plan,
                                     api_key_record *ret, bool *ret_changed, gw_error *err);

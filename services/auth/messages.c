@@ -38,6 +38,19 @@ void *message_copy(gw_arena *a, const ProtobufCMessage *m)
     return protobuf_c_message_unpack(m->descriptor, &allocator, len, packed);
 }
 
+bool message_is_same(gw_arena *a, const ProtobufCMessage *x, const ProtobufCMessage *y)
+{
+    size_t len = protobuf_c_message_get_packed_size(x);
+    if (len != protobuf_c_message_get_packed_size(y))
+        return false;
+    uint8_t *both = gw_arena_alloc(a, 2 * len + 1);
+    if (!both)
+        return false;
+    protobuf_c_message_pack(x, both);
+    protobuf_c_message_pack(y, both + len);
+    return memcmp(both, both + len, len) == 0;
+}
+
 char *message_text(gw_arena *a, gw_str s)
 {
     char *text = s.len ? gw_arena_strdup(a, s) : NULL;

@@ -14,6 +14,8 @@
 void *message_new(gw_arena *a, const ProtobufCMessageDescriptor *d);
 /* A deep copy; NULL for NULL. */
 void *message_copy(gw_arena *a, const ProtobufCMessage *m);
+/* Whether both, of the same type, say the same; false, too, when out of memory. */
+bool message_is_same(gw_arena *a, const ProtobufCMessage *x, const ProtobufCMessage *y);
 
 /* A NUL-terminated copy for a string field. */
 char *message_text(gw_arena *a, gw_str s);

@@ -230,6 +230,19 @@ def test_put_changes_what_is_in_the_body_and_null_clears(suite: Suite) -> None:
     assert narrowed["name"] == "third" and narrowed["clientId"] == "app-1"
 
 
+def test_a_patch_that_changes_nothing_makes_no_version(suite: Suite) -> None:
+    key = suite.admin("POST", KEYS, json=FULL).json()["apiKey"]
+    url = f"{KEYS}/{key['id']}"
+    shown = suite.shown(url)["apiKey"]
+    same = {name: shown[name] for name in ("name", "clientId", "permissions", "limits", "security", "etag")}
+    for body in (same, {"name": shown["name"]}, {"limits": {"requestsPerDay": 1000}}, {"privacy": None}):
+        answer = suite.admin("PATCH", url, json=body)
+        assert answer.status_code == 200 and answer.json()["apiKey"] == shown, answer.text
+    assert {e["action"] for e in suite.shown(f"/admin/audit?target={key['id']}")["entries"]} == {"api_key.create"}
+    error_of(suite.admin("PATCH", url, json={"name": shown["name"], "etag": "v99"}), 409, "ABORTED")
+    assert suite.admin("PATCH", url, json={"name": "other"}).json()["apiKey"]["etag"] != shown["etag"]
+
+
 @pytest.mark.parametrize("name", ["  ", "a\x85b", "\u202egnp", "a\u2028b", "\u2066a"])
 def test_names_are_seen_as_they_are(suite: Suite, name: str) -> None:
     targets = [{"provider": "scripted"}]

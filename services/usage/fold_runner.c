@@ -14,11 +14,23 @@
 #define WAITING_MAX   20000 /* days; what does not fit is found by the sweep */
 #define DIRTY_A_SWEEP 2000
 #define LARGE_BYTES   (4u << 20) /* a quarter of what MongoDB takes as one document */
+/* Between tries of a day that cannot be folded, twice as long each time: a try reads all of its hours, which may be large. */
+#define FAILED_PAUSE_MIN_MS SWEEP_MS
+#define FAILED_PAUSE_MAX_MS 600000
+#define FAILED_MAX          1000 /* days remembered as such */
 
 typedef struct fold_day_job {
     char id[ROLLUP_ID_SIZE];
+    bool tried;
+    gw_status rc;
+    gw_error error;
     fold_outcome outcome;
 } fold_day_job;
+
+/* A day that could not be folded, though the store was there. */
+typedef struct failed_day {
+    int64_t again_ms, pause_ms;
+} failed_day;
 
 struct fold_runner {
     gw_loop *loop;
@@ -26,10 +38,11 @@ struct fold_runner {
     gw_log *log;
     gw_metrics_shard *metrics;
     gw_map *waiting; /* ids of days; the value says nothing */
+    gw_map *failed; /* id of a day -> failed_day */
     gw_timer soon;
     gw_timer sweep;
     int64_t next_pass_ms;
-    uint32_t largest_bytes, told_bytes; /* of an hour's document, since the start */
+    uint32_t largest_bytes, told_bytes; /* of a document of sums, since the start */
     bool sweep_due;
     bool stopped;
     bool busy;
@@ -46,6 +59,9 @@ static void start(fold_runner *r);
 
 static void wait_for(fold_runner *r, gw_str day)
 {
+    const failed_day *f = (const failed_day *)gw_map_get(r->failed, day);
+    if (f && gw_loop_now_ms(r->loop) < f->again_ms)
+        return;
     if (gw_map_count(r->waiting) >= WAITING_MAX || !gw_map_put(r->waiting, day, r))
         return;
     if (r->stopped || r->busy || gw_timer_is_armed(&r->soon))
@@ -62,16 +78,21 @@ void fold_runner_touch(fold_runner *r, const touched_days *days)
 
 /* ---- on a worker ---- */
 
+/* One day's failure is its own: the others are folded. */
 static gw_status run_job(doc_job *j, doc_store *store, gw_error *err)
 {
     fold_runner *r = GW_CONTAINER_OF(j, fold_runner, job);
     spool_db s = {.store = store, .now_ms = r->now_ms};
-    gw_status rc = GW_OK;
-    for (size_t i = 0; i < r->day_count && rc == GW_OK; i++)
-        rc = fold_store_day(&s, r->days[i].id, &r->days[i].outcome, err);
-    if (rc == GW_OK && r->sweeping)
-        rc = fold_store_find_dirty(&s, DIRTY_A_SWEEP, &r->found, err);
-    return rc;
+    for (size_t i = 0; i < r->day_count; i++) {
+        fold_day_job *d = &r->days[i];
+        d->tried = true;
+        d->rc = fold_store_day(&s, d->id, &d->outcome, &d->error);
+        if (d->rc == GW_ERR_UNAVAILABLE) {
+            *err = d->error;
+            return d->rc;
+        }
+    }
+    return r->sweeping ? fold_store_find_dirty(&s, DIRTY_A_SWEEP, &r->found, err) : GW_OK;
 }
 
 /* ---- on the loop ---- */
@@ -91,20 +112,51 @@ static void note_size(fold_runner *r, const fold_day_job *d)
     gw_metric_set(r->metrics, M_usage_largest_sums_bytes, bytes, NULL, 0);
 }
 
+/* Its hours stay dirty, so reports go on reading them. */
+static void note_failed(fold_runner *r, const fold_day_job *d)
+{
+    gw_str id = gw_str_of(d->id);
+    failed_day *f = (failed_day *)gw_map_get(r->failed, id);
+    gw_log_error(r->log, "fold_failed", gw_kv("day", (const char *)d->id), gw_kv_error(&d->error));
+    if (!f && gw_map_count(r->failed) < FAILED_MAX) {
+        f = (failed_day *)calloc(1, sizeof(*f));
+        if (f && !gw_map_put(r->failed, id, f)) {
+            free(f);
+            return;
+        }
+    }
+    if (!f)
+        return;
+    f->pause_ms = GW_MIN(GW_MAX(2 * f->pause_ms, FAILED_PAUSE_MIN_MS), FAILED_PAUSE_MAX_MS);
+    f->again_ms = gw_loop_now_ms(r->loop) + f->pause_ms;
+}
+
+static void note_day(fold_runner *r, const fold_day_job *d)
+{
+    note_size(r, d);
+    gw_metric_count(r->metrics, M_usage_folds_total,
+                    d->tried && d->rc == GW_OK ? GW_STR("done") : GW_STR("failed"));
+    if (!d->tried || d->rc == GW_ERR_UNAVAILABLE) /* the sweep comes back to it */
+        return;
+    if (d->rc != GW_OK) {
+        note_failed(r, d);
+        return;
+    }
+    (void)gw_map_remove(r->failed, gw_str_of(d->id));
+    /* A day that another replica folded meanwhile may lack what we have added since. */
+    if (!d->outcome.folded)
+        wait_for(r, gw_str_of(d->id));
+}
+
 static void job_done(doc_job *j, gw_status rc, const gw_error *err)
 {
     fold_runner *r = GW_CONTAINER_OF(j, fold_runner, job);
     r->busy = false;
-    if (rc != GW_OK && rc != GW_ERR_UNAVAILABLE) /* the sweep comes back to it */
-        gw_log_warn(r->log, "fold_failed", gw_kv_error(err));
-    gw_metric_add(r->metrics, M_usage_folds_total, (int64_t)r->day_count,
-                  (const gw_str[]){rc == GW_OK ? GW_STR("done") : GW_STR("failed")}, 1);
+    if (rc != GW_OK && rc != GW_ERR_UNAVAILABLE)
+        gw_log_warn(r->log, "fold_sweep_failed", gw_kv_error(err));
     for (size_t i = 0; i < r->day_count; i++)
-        note_size(r, &r->days[i]);
-    /* A day that another replica folded meanwhile may lack what we have added since. */
-    for (size_t i = 0; i < r->day_count && rc == GW_OK; i++)
-        if (!r->days[i].outcome.folded)
-            wait_for(r, gw_str_of(r->days[i].id));
+        note_day(r, &r->days[i]);
+    gw_metric_set(r->metrics, M_usage_days_unfolded, (int64_t)gw_map_count(r->failed), NULL, 0);
     r->day_count = 0;
     r->sweeping = false;
     fold_runner_touch(r, &r->found);
@@ -168,9 +220,15 @@ gw_status fold_runner_new(gw_loop *l, doc_pool *pool, gw_log *log, gw_metrics_sh
                           fold_runner **ret, gw_error *err)
 {
     fold_runner *r = (fold_runner *)calloc(1, sizeof(*r));
-    if (r)
+    if (r) {
         r->waiting = gw_map_new(NULL);
-    if (!r || !r->waiting) {
+        r->failed = gw_map_new(free);
+    }
+    if (!r || !r->waiting || !r->failed) {
+        if (r) {
+            gw_map_free(r->waiting);
+            gw_map_free(r->failed);
+        }
         free(r);
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the folds");
     }
@@ -200,6 +258,7 @@ void fold_runner_free(fold_runner *r)
         return;
     fold_runner_stop(r);
     gw_map_free(r->waiting);
+    gw_map_free(r->failed);
     touched_days_fini(&r->found);
     free(r);
 }

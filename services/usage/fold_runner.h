@@ -2,7 +2,9 @@
  * Fold runner: folds days soon after their hours have changed, and every 30 s those whose hours
  * are dirty all the same (another replica died, a fold lost).
  *
- * Passes are at least 500 ms apart, so that a busy key's day is not folded for every claim.
+ * Passes are at least 500 ms apart, so that a busy key's day is not folded for every claim. A day that cannot be folded, as it is too
+ * large for a document, keeps no other from it; it is tried again less and less often, in the end
+ * every ten minutes.
  *
  * Thread: the loop's. Order at the end: fold_runner_stop(), gw_mongo_free(), fold_runner_free().
  */

@@ -26,7 +26,7 @@ typedef struct day_read {
     int64_t changes; /* of a mutant's guard */
     bson_value_t api_key_id;
     int64_t date_ms;
-    uint32_t largest_bytes; /* of its hours */
+    uint32_t largest_bytes; /* of it and its hours */
     hour_read dirty[HOURS_A_DAY];
     size_t dirty_count;
 } day_read;
@@ -123,7 +123,7 @@ static gw_status read_hours(const spool_db *s, day_read *day, gw_error *err)
                           "read the hours of a day", err);
 }
 
-static gw_status append_day(const spool_db *s, const day_read *day, bson_t *d, gw_error *err)
+static gw_status append_day(const spool_db *s, day_read *day, bson_t *d, gw_error *err)
 {
     (void)BSON_APPEND_VALUE(d, "apiKeyId", &day->api_key_id);
     (void)BSON_APPEND_DATE_TIME(d, "date", day->date_ms);
@@ -131,11 +131,12 @@ static gw_status append_day(const spool_db *s, const day_read *day, bson_t *d, g
     (void)BSON_APPEND_DATE_TIME(d, "foldedAt", s->now_ms);
     if (GW_MUTANT(FOLD_BY_SUM))
         (void)BSON_APPEND_INT64(d, "changes", day->changes);
-    return fold_append_day(day->sums, d, err);
+    gw_status rc = fold_append_day(day->sums, d, err);
+    day->largest_bytes = GW_MAX(day->largest_bytes, d->len);
+    return rc;
 }
 
-static gw_status insert_day(const spool_db *s, const day_read *day, bool *ret_written,
-                            gw_error *err)
+static gw_status insert_day(const spool_db *s, day_read *day, bool *ret_written, gw_error *err)
 {
     bson_t *d = bson_new();
     (void)BSON_APPEND_UTF8(d, "_id", day->id);
@@ -149,8 +150,7 @@ static gw_status insert_day(const spool_db *s, const day_read *day, bool *ret_wr
     return rc == GW_ERR_ALREADY_EXISTS ? GW_OK : rc;
 }
 
-static gw_status update_day(const spool_db *s, const day_read *day, bool *ret_written,
-                            gw_error *err)
+static gw_status update_day(const spool_db *s, day_read *day, bool *ret_written, gw_error *err)
 {
     bson_t *update = bson_new();
     bson_t set;

@@ -13,7 +13,7 @@
 
 typedef struct fold_outcome {
     bool folded; /* false: another one folded it meanwhile; its hours stay dirty if they have to */
-    uint32_t largest_bytes; /* of the documents of its hours */
+    uint32_t largest_bytes; /* of its document, as it was to be written, and those of its hours */
 } fold_outcome;
 
 /* `day_id` as of rollup_day_id(). */

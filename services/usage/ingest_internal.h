@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "counted_names.h"
 #include "ingest.h"
 
 struct ingest {
@@ -11,6 +12,8 @@ struct ingest {
     gw_list streams;
     int64_t memory_left_bytes;
     bool stopped, cut;
+    counted_names *names;
+    int64_t names_told_ms; /* when it was logged last that there is no room for new ones */
     int64_t newest_ms, newest_at_ms; /* of ingest_now_ms(): wall, and monotonic time then */
     gw_timer sweep_timer;
     struct sweep_job *sweep; /* the one in flight */
@@ -72,6 +75,7 @@ typedef struct ingest_stream {
         job_tail; /* `tail` and `status` as they were when the step began: they go on changing */
     spool_status job_status;
     claim claim; /* from the claim step to the end of its apply step */
+    size_t names_dropped; /* events of it that count under their route for want of room */
     bool claim_is_made;
     bool matched;
     spool_standing standing;

@@ -26,8 +26,10 @@ static gw_status step_resume(ingest_stream *st, const spool_db *s, gw_error *err
 static gw_status step_claim(ingest_stream *st, const spool_db *s, gw_error *err)
 {
     gw_status rc = claim_judge(&st->claim, st->now_ms, st->retention_ms, err);
-    return rc == GW_OK ? spool_claim(s, st->hello.id, &st->claim, st->job_tail, &st->matched, err)
-                       : rc;
+    if (rc != GW_OK)
+        return rc;
+    st->names_dropped = counted_names_bound(st->in->names, s, &st->claim);
+    return spool_claim(s, st->hello.id, &st->claim, st->job_tail, &st->matched, err);
 }
 
 static gw_status run_step(doc_job *j, doc_store *store, gw_error *err)

@@ -239,6 +239,11 @@ gw_status ingest_new(const ingest_options *o, ingest **ret, gw_error *err)
     ingest *in = (ingest *)calloc(1, sizeof(*in));
     if (!in)
         return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the ingest");
+    in->names = counted_names_new();
+    if (!in->names) {
+        free(in);
+        return gw_fail(err, GW_ERR_NO_MEMORY, "no memory for the ingest");
+    }
     in->o = *o;
     in->memory_left_bytes = o->limits.memory_bytes;
     gw_list_init(&in->streams);
@@ -278,5 +283,6 @@ void ingest_free(ingest *in)
     gw_timer_cancel(in->o.loop, &in->sweep_timer);
     while (!gw_list_is_empty(&in->streams)) /* their calls and jobs are over */
         ingest_stream_free(GW_CONTAINER_OF(gw_list_first(&in->streams), ingest_stream, node));
+    counted_names_free(in->names);
     free(in);
 }

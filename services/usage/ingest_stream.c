@@ -189,6 +189,22 @@ static ingest_stage resume_resume(ingest_stream *st)
 
 /* ---- FLOW: collect ⇄ claim ⇄ apply ---- */
 
+#define NAMES_TOLD_EACH_MS GW_MS_PER_HOUR
+
+static void count_names(ingest_stream *st)
+{
+    ingest *in = st->in;
+    int64_t now_ms = gw_loop_now_ms(in->o.loop);
+    if (!st->names_dropped)
+        return;
+    gw_metric_add(in->o.metrics, M_usage_names_dropped_total, (int64_t)st->names_dropped, NULL, 0);
+    if (in->names_told_ms && now_ms - in->names_told_ms < NAMES_TOLD_EACH_MS)
+        return;
+    in->names_told_ms = now_ms;
+    gw_log_warn(in->o.log, "model_names_full", gw_kv("usage.spool", (const char *)st->hello.id),
+                gw_kv("usage.events", st->names_dropped));
+}
+
 static void count_claim(ingest_stream *st, gw_str result)
 {
     gw_metrics_shard *m = st->in->o.metrics;
@@ -198,6 +214,7 @@ static void count_claim(ingest_stream *st, gw_str result)
     int64_t rejects = (int64_t)st->claim.rejected_count;
     gw_metric_add(m, M_usage_events_total, (int64_t)st->claim.count - rejects,
                   (const gw_str[]){GW_STR("row")}, 1);
+    count_names(st);
     if (!rejects)
         return;
     gw_metric_add(m, M_usage_events_total, rejects, (const gw_str[]){GW_STR("reject")}, 1);

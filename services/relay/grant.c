@@ -99,6 +99,48 @@ void grant_settle(grant *g, const ledger_amounts *hold, int64_t day, const ledge
     }
 }
 
+void grant_cut_unheld(grant *g, int64_t now_ms)
+{
+    g->used_ms = now_ms;
+    g->open_count++;
+    if (g->limits.per_minute > 0)
+        g->cuts++;
+}
+
+/* The position's own windows have not ended as far as the store has said; this is of those to come. */
+static void spend_after(grant *g, int64_t day, const ledger_amounts *real)
+{
+    FOR_WINDOWS(d)
+    {
+        if (ledger_same_window((ledger_window)d, day, g->day))
+            continue;
+        if (!ledger_same_window((ledger_window)d, day, g->after_day))
+            g->after.of[d] = 0;
+        g->after.of[d] += real->of[d];
+    }
+    g->after_day = day;
+}
+
+void grant_settle_unheld(grant *g, const ledger_amounts *hold, int64_t day,
+                         const ledger_amounts *real, int64_t now_ms)
+{
+    g->open_count--;
+    g->used_ms = now_ms;
+    if (g->day == 0)
+        g->day = day;
+    if (day == 0)
+        day = g->day;
+    FOR_WINDOWS(d)
+    {
+        if (!ledger_same_window((ledger_window)d, day, g->day))
+            continue;
+        g->open.of[d] -= hold->of[d];
+        (g->load == 0 ? &g->late : &g->spent)->of[d] += real->of[d];
+    }
+    if (day > g->day)
+        spend_after(g, day, real);
+}
+
 /*
  * Requests to have holds for until the next statement comes through: those of two sweeps. What has come since the last sweep counts at
  * once, but for one: a key that becomes hot buys three times as much each time, and one that is asked with singly buys singly.
@@ -238,9 +280,30 @@ static void roll_windows(grant *g, int64_t day)
     FOR_WINDOWS(d)
     {
         if (!ledger_same_window((ledger_window)d, g->day, day))
-            g->open.of[d] = g->spent.of[d] = g->stated.of[d] = 0;
+            g->open.of[d] = g->spent.of[d] = g->stated.of[d] = g->late.of[d] = 0;
+        if (g->after_day != 0 && ledger_same_window((ledger_window)d, g->after_day, day))
+            g->spent.of[d] += g->after.of[d];
     }
+    g->after = (ledger_amounts){0};
+    g->after_day = 0;
     g->day = day;
+}
+
+/* What was stated as late is known from now on: to the record, or to usage. Of a day that was not known it was not believed. */
+static void take_late(grant *g, const ledger_reply *r, bool goes_on)
+{
+    if (r->ready && g->asked.day == 0) {
+        g->day = g->day == 0 ? r->day : g->day;
+        return;
+    }
+    FOR_WINDOWS(d)
+    {
+        g->late.of[d] -= g->asked.late.of[d];
+        if (!r->ready || !goes_on)
+            continue;
+        g->spent.of[d] += g->asked.late.of[d];
+        g->stated.of[d] += g->asked.late.of[d];
+    }
 }
 
 static void believe_reply(grant *g, const ledger_reply *r, const ledger_timers *t)
@@ -251,13 +314,7 @@ static void believe_reply(grant *g, const ledger_reply *r, const ledger_timers *
     g->news_ms = g->asked_ms;
     g->stated = g->asked.spent;
     g->cuts_stated = g->asked.cuts;
-    if (r->ready)
-        FOR_WINDOWS(d)
-        { /* the record has them from now on */
-            g->spent.of[d] += g->late.of[d];
-            g->stated.of[d] += g->late.of[d];
-        }
-    g->late = (ledger_amounts){0};
+    take_late(g, r, true);
     roll_windows(g, r->day);
     g->lent = r->lent;
     g->bucket_lent = r->bucket_lent;
@@ -268,14 +325,32 @@ static void believe_reply(grant *g, const ledger_reply *r, const ledger_timers *
     g->lease_until_ms = is_old ? INT64_MIN : g->asked_ms + ends_ms;
 }
 
+/* After the bye: a position with what was let in since, the store being away. */
+static void go_on_after_bye(grant *g, const ledger_reply *r)
+{
+    take_late(g, r, false);
+    FOR_WINDOWS(d)
+    {
+        g->spent.of[d] -= g->asked.spent.of[d];
+    }
+    g->cuts -= g->asked.cuts;
+    g->cuts_stated = g->bucket_lent = 0;
+    g->stated = g->lent = g->open = (ledger_amounts){0};
+    g->slots_lent = 0;
+    g->first = true;
+    g->lease_until_ms = INT64_MIN;
+}
+
 grant_answer grant_take_reply(grant *g, const ledger_reply *r, const ledger_timers *t,
                               int64_t now_ms)
 {
     if (!g->asking || r->seq != g->asked.seq || r->state == LEDGER_STALE)
         return GRANT_IGNORED; /* an older copy overtook: ours is still on its way */
     g->asking = false;
-    if (g->asked.bye && (r->state == LEDGER_OK || r->state == LEDGER_GONE))
+    if (g->asked.bye && (r->state == LEDGER_OK || r->state == LEDGER_GONE)) {
+        go_on_after_bye(g, r);
         return GRANT_CLOSED;
+    }
     switch (r->state) {
     case LEDGER_GONE:
         start_over(g, 0);
@@ -283,7 +358,12 @@ grant_answer grant_take_reply(grant *g, const ledger_reply *r, const ledger_time
         return GRANT_LOST;
     case LEDGER_SWITCH: {
         /* We come late: what usage may not have been told when it said what was used. */
-        ledger_amounts late = r->ready && g->load != 0 ? g->spent : (ledger_amounts){0};
+        ledger_amounts late = {0};
+        FOR_WINDOWS(d)
+        {
+            if (r->ready)
+                late.of[d] = g->late.of[d] + (g->load != 0 ? g->spent.of[d] : 0);
+        }
         start_over(g, r->load);
         g->late = late;
         return GRANT_SWITCHED;
@@ -319,7 +399,8 @@ bool grant_is_dirty(const grant *g)
 {
     FOR_WINDOWS(d)
     {
-        if (g->spent.of[d] != g->stated.of[d] || grant_free_of(g, (ledger_window)d) > 0)
+        if (g->spent.of[d] != g->stated.of[d] || g->late.of[d] > 0 || g->after.of[d] > 0 ||
+            grant_free_of(g, (ledger_window)d) > 0)
             return true;
     }
     return g->cuts != g->cuts_stated || grant_bucket_free(g) > 0 || grant_slots_free(g) > 0;

@@ -29,7 +29,9 @@ typedef struct grant {
     int64_t lease_until_ms; /* monotonic, as all times here */
     int64_t used_ms, stated_ms, tight_until_ms;
     bool first; /* no record in the store that we know of */
-    ledger_amounts late;
+    ledger_amounts late; /* not yet stated, of no build-up that is known: ledger.h */
+    int64_t after_day; /* 0: none */
+    ledger_amounts after; /* spent on that day, later than `day`, while the store was away */
     ledger_amounts usual; /* hold, moving average */
     int64_t arrivals; /* since the last sweep */
     int64_t per_1000_sweeps; /* requests, moving average */
@@ -59,6 +61,15 @@ void grant_cut_more(grant *g, const ledger_amounts *more, int64_t day, int64_t n
 void grant_settle(grant *g, const ledger_amounts *hold, int64_t day, const ledger_amounts *real,
                   int64_t now_ms);
 
+/*
+ * The same of a request that is let in while the store is away: held against nothing, but counted. What it cost is stated when the
+ * store is back: as late where nothing is known of a build-up, as usage has its event under none; else as spent. `day` by the store's
+ * clock as far as it is known, 0 if not: then it is that of the first answer.
+ */
+void grant_cut_unheld(grant *g, int64_t now_ms);
+void grant_settle_unheld(grant *g, const ledger_amounts *hold, int64_t day,
+                         const ledger_amounts *real, int64_t now_ms);
+
 /* Who waits: the first one's hold, and all of them. */
 typedef struct grant_waiting {
     const ledger_amounts *head; /* NULL: nobody */
@@ -78,7 +89,7 @@ typedef enum grant_answer {
     GRANT_SHORT,
     GRANT_SWITCHED, /* state again at once; `load` has changed */
     GRANT_LOST, /* the record is gone: a position of its own from here on; state again at once */
-    GRANT_CLOSED, /* the bye is done */
+    GRANT_CLOSED, /* the bye is done; what came since is a position of its own */
 } grant_answer;
 grant_answer grant_take_reply(grant *g, const ledger_reply *r, const ledger_timers *t,
                               int64_t now_ms);

@@ -75,6 +75,7 @@ static bool join(grant_book *b, const ledger_account *accounts, size_t count, gr
 {
     t->part_count = 0;
     t->more_of = NULL;
+    t->is_unheld = false;
     t->since_ms = now_ms;
     gw_list_init(&t->node);
     for (size_t i = 0; i < count; i++) {
@@ -145,6 +146,7 @@ grant_outcome grant_book_take(grant_book *b, const ledger_account *accounts, siz
 grant_outcome grant_book_extend(grant_book *b, grant_take *t, grant_take *more, int64_t now_ms)
 {
     more->more_of = t;
+    more->is_unheld = false;
     more->since_ms = now_ms;
     more->part_count = t->part_count;
     gw_list_init(&more->node);
@@ -173,7 +175,8 @@ void grant_book_settle(grant_book *b, grant_take *t, const ledger_amounts *real,
 {
     for (size_t i = 0; i < t->part_count; i++) {
         grant_part *p = &t->parts[i];
-        grant_settle(&p->entry->g, &t->hold, p->day, real, now_ms);
+        (t->is_unheld ? grant_settle_unheld : grant_settle)(&p->entry->g, &t->hold, p->day, real,
+                                                            now_ms);
         if (gw_list_is_empty(&p->entry->waiting))
             continue;
         if (p->entry->short_of ==

@@ -77,6 +77,7 @@ typedef struct grant_take {
     struct grant_take *more_of; /* the open one that it is more for; NULL: a request of its own */
     grant_part parts[LEDGER_LEVELS];
     size_t part_count;
+    bool is_unheld; /* let in while the store was away */
     gw_list node;
     int64_t since_ms;
 } grant_take;

@@ -94,6 +94,8 @@ static void on_closed(grant_entry *e, const ledger_reply *r, int64_t now_ms)
     char subject[LEDGER_SUBJECT_SIZE];
 
     grant_book_drop_row(e);
+    if (e->g.open_count > 0 || grant_is_dirty(&e->g)) /* let in while the store was away */
+        return;
     memcpy(subject, e->g.subject, sizeof(subject));
     grant_init(&e->g, subject, &limits, now_ms);
     e->g.news = news;
@@ -182,6 +184,8 @@ void grant_book_answer(grant_book *b, const ledger_reply *r, int64_t now_ms)
     grant_entry *e = gw_map_get(b->by_subject, gw_str_of(r->subject));
 
     b->unanswered_since_ms = -1;
+    b->wall_ms = r->now_ms;
+    b->wall_at_ms = now_ms;
     b->figures.replies[r->state]++;
     b->figures.silent += r->silent > 0;
     if (r->seq == LEDGER_SEQ_FINAL)

@@ -56,6 +56,7 @@ struct grant_book {
     int64_t sweep_at_ms;
     int64_t unanswered_since_ms; /* -1: everything stated is answered, or nothing is out */
     int64_t born[LEDGER_SHARDS]; /* 0 = not seen */
+    int64_t wall_ms, wall_at_ms; /* the store's clock as of the last answer; 0: none yet */
     grant_book_figures figures;
 };
 

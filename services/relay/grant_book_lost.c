@@ -1,6 +1,7 @@
 /*
  * The store is away: limits of windows cannot be kept, so nobody is let in (or everybody, if so set). Rates and slots go on by
- * themselves: each relay that had a part of it has its share, at least one request.
+ * themselves: each relay that had a part of it has its share, at least one request. What is let in is counted, and stated when the store
+ * is back: grant_settle_unheld().
  */
 #include "grant_book_internal.h"
 
@@ -57,6 +58,27 @@ static bool has_room(grant_entry *e, int64_t now_ms)
         (GRANT_MICRO - e->local_level) * MINUTE_MS * relays / (l->per_minute * GRANT_MICRO) + 1);
 }
 
+/* The store's day now, as far as it is known. */
+static int64_t day_of(const grant_book *b, int64_t now_ms)
+{
+    return b->wall_ms ? (b->wall_ms + now_ms - b->wall_at_ms) / LEDGER_DAY_MS : 0;
+}
+
+/* With a row, so that a relay that is killed meanwhile says it by its next start. */
+static void cut_unheld(grant_take *t, int64_t now_ms)
+{
+    t->is_unheld = true;
+    for (size_t i = 0; i < t->part_count; i++) {
+        grant_entry *e = t->parts[i].entry;
+        grant_book *b = e->book;
+        grant_cut_unheld(&e->g, now_ms);
+        t->parts[i].day = day_of(b, now_ms);
+        e->closed_ms = -1;
+        if (e->row == 0)
+            e->row = b->o.ops->row_open(b->o.arg, b->o.holder, e->g.subject);
+    }
+}
+
 grant_outcome grant_book_decide_when_lost(grant_book *b, grant_take *t, int64_t now_ms)
 {
     for (size_t i = 0; i < t->part_count; i++)
@@ -70,7 +92,10 @@ grant_outcome grant_book_decide_when_lost(grant_book *b, grant_take *t, int64_t 
     for (size_t i = 0; !t->more_of && i < t->part_count; i++)
         if (t->parts[i].entry->g.limits.per_minute > 0)
             t->parts[i].entry->local_level -= GRANT_MICRO;
-    t->hold = (ledger_amounts){0}; /* nothing is held; what it costs is stated later */
-    grant_book_cut(t, now_ms);
+    t->hold = (ledger_amounts){0};
+    if (t->more_of)
+        grant_book_cut(t, now_ms);
+    else
+        cut_unheld(t, now_ms);
     return GRANT_CUT;
 }

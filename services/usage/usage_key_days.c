@@ -11,7 +11,9 @@
 
 #define QUERY_MAX_MS 15000
 #define DAYS_MAX     400 /* of a longer range none is kept */
-#define KEYS_MAX     50000 /* a day, 4.6 MB; with more it is summed each time */
+#define PARTS_MAX    20 /* of a day; one with more keys is summed each time */
+
+size_t usage_key_days_part_keys = 50000; /* 4.6 MB */
 
 enum { FIGURES = sizeof(usage_figures) / sizeof(int64_t) };
 
@@ -28,6 +30,12 @@ typedef struct reading {
     size_t count; /* days */
     usage_figures totals[DAYS_MAX];
     bool has_total[DAYS_MAX], is_done[DAYS_MAX];
+    /* of the day whose documents are read: those so far, in their order */
+    struct {
+        size_t day;
+        int64_t made, parts, seen;
+        gw_buf keys;
+    } kept;
     /* of the day that is summed */
     gw_buf packed;
     usage_figures sum;
@@ -149,28 +157,57 @@ static gw_status take_total(void *arg, const bson_t *doc, gw_error *err)
     return GW_OK;
 }
 
+/* What one report wrote of a day, all of it. */
+static void take_day(reading *g)
+{
+    const gw_buf *keys = &g->kept.keys;
+    gw_object_id key;
+    usage_figures sum = {0};
+    if (gw_buf_failed(keys))
+        return;
+    for (size_t at = 0; at < keys->len; at += sizeof(packed_key)) {
+        usage_figures f = unpack(keys->data + at, &key);
+        usage_figures_add(&sum, &f);
+    }
+    if (!agrees(g, g->kept.day, &sum))
+        return;
+    for (size_t at = 0; at < keys->len; at += sizeof(packed_key)) {
+        usage_figures f = unpack(keys->data + at, &key);
+        usage_report_add_key(g->report, &key, &f);
+    }
+    g->is_done[g->kept.day] = true;
+}
+
+static void begin_day(reading *g, size_t day, const bson_t *doc)
+{
+    g->kept.day = day;
+    g->kept.made = g->kept.seen = 0;
+    g->kept.parts = 1; /* of an older version */
+    (void)gw_bson_int64(doc, "made", &g->kept.made);
+    (void)gw_bson_int64(doc, "parts", &g->kept.parts);
+    gw_buf_clear(&g->kept.keys);
+}
+
 static gw_status take_kept(void *arg, const bson_t *doc, gw_error *err)
 {
     reading *g = arg;
     gw_str keys;
-    gw_object_id key;
-    usage_figures sum = {0};
     size_t day;
+    int64_t date_ms = 0, made = 0;
     (void)err;
     if (!day_of(g, doc, &day) || !gw_bson_binary(doc, "keys", &keys) ||
         keys.len % sizeof(packed_key) != 0)
         return GW_OK;
-    for (size_t at = 0; at < keys.len; at += sizeof(packed_key)) {
-        usage_figures f = unpack(keys.ptr + at, &key);
-        usage_figures_add(&sum, &f);
-    }
-    if (!agrees(g, day, &sum))
-        return GW_OK;
-    for (size_t at = 0; at < keys.len; at += sizeof(packed_key)) {
-        usage_figures f = unpack(keys.ptr + at, &key);
-        usage_report_add_key(g->report, &key, &f);
-    }
-    g->is_done[day] = true;
+    (void)gw_bson_date_ms(doc, "date", &date_ms);
+    (void)gw_bson_int64(doc, "made", &made);
+    int64_t part = date_ms - gw_day_start_ms(date_ms);
+    if (part == 0)
+        begin_day(g, day, doc);
+    if (day != g->kept.day || made != g->kept.made || part != g->kept.seen)
+        return GW_OK; /* left over, of another report */
+    gw_buf_append_str(&g->kept.keys, keys);
+    if (++g->kept.seen == g->kept.parts)
+        take_day(g);
     return GW_OK;
 }
 
@@ -190,30 +227,50 @@ static gw_status read_totals(reading *g, int64_t to_ms, gw_error *err)
 
 static gw_status read_kept(reading *g, int64_t to_ms, gw_error *err)
 {
-    gw_db_auto_bson filter = BSON_INITIALIZER;
+    gw_db_auto_bson filter = BSON_INITIALIZER, opts = BSON_INITIALIZER;
+    bson_t by;
     usage_append_range(&filter, "date", g->from_ms, to_ms);
-    return gw_db_find(g->db, COLLECTION_BY_KEY, &filter, NULL, take_kept, g, err);
+    BSON_APPEND_DOCUMENT_BEGIN(&opts, "sort", &by);
+    BSON_APPEND_INT32(&by, "date", 1);
+    bson_append_document_end(&opts, &by);
+    return gw_db_find(g->db, COLLECTION_BY_KEY, &filter, &opts, take_kept, g, err);
+}
+
+/* False when it is not written. */
+static bool keep_part(const reading *g, size_t day, size_t part, size_t parts, int64_t made)
+{
+    gw_db_auto_bson filter = BSON_INITIALIZER, update = BSON_INITIALIZER;
+    int64_t day_ms = g->from_ms + (int64_t)day * GW_MS_PER_DAY;
+    size_t at = part * usage_key_days_part_keys * sizeof(packed_key);
+    size_t len = GW_MIN(g->packed.len - at, usage_key_days_part_keys * sizeof(packed_key));
+    gw_date date = gw_date_of_ms(day_ms);
+    char id[48], number[24] = "";
+    bson_t set;
+    gw_error ignored;
+    if (part > 0)
+        (void)snprintf(number, sizeof(number), "|%zu", part);
+    (void)snprintf(id, sizeof(id), "%04d-%02d-%02d%s", date.year, date.month, date.day, number);
+    BSON_APPEND_UTF8(&filter, "_id", id);
+    BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &set);
+    BSON_APPEND_DATE_TIME(&set, "date", day_ms + (int64_t)part);
+    BSON_APPEND_BINARY(&set, "keys", BSON_SUBTYPE_BINARY, (const uint8_t *)g->packed.data + at,
+                       (uint32_t)len);
+    BSON_APPEND_INT64(&set, "made", made);
+    BSON_APPEND_INT64(&set, "parts", (int64_t)parts);
+    bson_append_document_end(&update, &set);
+    return gw_db_upsert_one(g->db, COLLECTION_BY_KEY, &filter, &update, &ignored) == GW_OK;
 }
 
 /* The report has its figures, so it does not matter to it when they cannot be written. */
 static void keep(const reading *g, size_t day)
 {
-    gw_db_auto_bson filter = BSON_INITIALIZER, update = BSON_INITIALIZER;
-    int64_t day_ms = g->from_ms + (int64_t)day * GW_MS_PER_DAY;
-    gw_date date = gw_date_of_ms(day_ms);
-    char id[32];
-    bson_t set;
-    gw_error ignored;
-    if (!agrees(g, day, &g->sum) || g->keys > KEYS_MAX || gw_buf_failed(&g->packed))
+    int64_t made = (int64_t)(gw_random_u64() >> 1);
+    size_t a_part = usage_key_days_part_keys;
+    size_t parts = GW_MAX((g->keys + a_part - 1) / a_part, 1);
+    if (!agrees(g, day, &g->sum) || parts > PARTS_MAX || gw_buf_failed(&g->packed))
         return;
-    (void)snprintf(id, sizeof(id), "%04d-%02d-%02d", date.year, date.month, date.day);
-    BSON_APPEND_UTF8(&filter, "_id", id);
-    BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &set);
-    BSON_APPEND_DATE_TIME(&set, "date", day_ms);
-    BSON_APPEND_BINARY(&set, "keys", BSON_SUBTYPE_BINARY, (const uint8_t *)g->packed.data,
-                       (uint32_t)g->packed.len);
-    bson_append_document_end(&update, &set);
-    (void)!gw_db_upsert_one(g->db, COLLECTION_BY_KEY, &filter, &update, &ignored);
+    for (size_t i = 0; i < parts && keep_part(g, day, i, parts, made); i++) {
+    }
 }
 
 /* ---- summing ---- */
@@ -240,7 +297,7 @@ static gw_status sum_by_server(reading *g, const char *collection, int64_t from_
             continue;
         usage_report_add_key(g->report, &key, &f);
         usage_figures_add(&g->sum, &f);
-        if (g->keys++ < KEYS_MAX)
+        if (g->keys++ < PARTS_MAX * usage_key_days_part_keys)
             pack(g, &key, &f);
     }
     if (mongoc_cursor_error_document(cursor, &e, &reply))
@@ -283,6 +340,7 @@ static reading *new_reading(const gw_db *d, usage_report *r, gw_error *err)
 static void free_reading(reading *g)
 {
     gw_buf_fini(&g->packed);
+    gw_buf_fini(&g->kept.keys);
     free(g);
 }
 

@@ -16,6 +16,7 @@
 #include "store_test_kit.h"
 #include "usage_collections.h"
 #include "usage_indexes.h"
+#include "usage_key_days.h"
 
 /* ---- rows and their hours ---- */
 
@@ -303,6 +304,40 @@ static void sums_agree_whatever_is_kept_by_key(const gw_db *d)
     CHECK(count_kept(d, &all) == 2);
 }
 
+/* So a day may have any number of keys. */
+static void sums_agree_in_parts(const gw_db *d)
+{
+    gw_db_auto_bson all = BSON_INITIALIZER, second = BSON_INITIALIZER;
+    const usage_query by_key = {
+        .from_ms = FIRST_MS, .to_ms = FIRST_MS + 2 * GW_MS_PER_DAY, .by = GROUP_KEY};
+    BSON_APPEND_DATE_TIME(&second, "date", FIRST_MS + GW_MS_PER_DAY + 1);
+    fold_days(d);
+    CHECK(gw_db_delete(d, COLLECTION_BY_KEY, &all, NULL, NULL) == GW_OK);
+    check_range(d, by_key, "");
+    CHECK(count_kept(d, &all) == 2); /* as one document each */
+    CHECK(gw_db_delete(d, COLLECTION_BY_KEY, &all, NULL, NULL) == GW_OK);
+    usage_key_days_part_keys = 1;
+    check_range(d, by_key, "");
+    int64_t parts = count_kept(d, &all);
+    CHECK(parts > 4 && count_kept(d, &second) == 1);
+    change_requests(d, COLLECTION_DAYS, 999); /* they are not read now */
+    check_range(d, by_key, "");
+    change_requests(d, COLLECTION_DAYS, -999);
+    /* A part of another report, or none: all is summed anew, and kept. */
+    change_between(d, COLLECTION_BY_KEY, FIRST_MS + GW_MS_PER_DAY + 1, FIRST_MS + GW_MS_PER_DAY + 2,
+                   BCON_NEW("$inc", "{", "made", BCON_INT64(1), "}"));
+    check_range(d, by_key, "");
+    CHECK(gw_db_delete(d, COLLECTION_BY_KEY, &second, NULL, NULL) == GW_OK);
+    check_range(d, by_key, "");
+    CHECK(count_kept(d, &all) == parts);
+    usage_key_days_part_keys = 50000; /* what is left over counts for nothing */
+    change_second_day(d, COLLECTION_BY_KEY, BCON_NEW("$inc", "{", "made", BCON_INT64(1), "}"));
+    change_between(d, COLLECTION_BY_KEY, FIRST_MS, FIRST_MS + 1,
+                   BCON_NEW("$set", "{", "parts", BCON_INT64(1), "}"));
+    check_range(d, by_key, "");
+    check_range(d, by_key, "");
+}
+
 /* An hour that waits says more than its day, and than its day keeps of it. */
 static void sums_agree_though_an_hour_waits(const gw_db *d)
 {
@@ -337,6 +372,11 @@ static void sums_agree_though_days_are_old(const gw_db *d)
 static void whole_days_are_those_of_their_hours(void **state)
 {
     with_mongo(state, sums_of_days_agree);
+}
+
+static void days_of_many_keys_are_kept_in_parts(void **state)
+{
+    with_mongo(state, sums_agree_in_parts);
 }
 
 static void days_by_key_are_kept_and_count_while_they_agree(void **state)
@@ -437,6 +477,7 @@ int main(void)
         cmocka_unit_test(an_alert_fires_once_and_is_resolved),
         cmocka_unit_test(whole_days_are_those_of_their_hours),
         cmocka_unit_test(days_by_key_are_kept_and_count_while_they_agree),
+        cmocka_unit_test(days_of_many_keys_are_kept_in_parts),
         cmocka_unit_test(an_hour_that_waits_counts_as_it_is_now),
         cmocka_unit_test(a_day_that_is_not_folded_yet_is_read_from_its_hours),
     };

@@ -146,9 +146,26 @@ static gw_status open_current(spool *s, gw_error *err)
     return rc;
 }
 
+static gw_status try_new(const spool *s, gw_error *err)
+{
+    char path[PATH_SIZE];
+    spool_log *trial = NULL;
+    spool_meta m;
+    gw_error why;
+    path_of(s, "spool.new", path);
+    gw_status rc = spool_log_open(path, 0, NULL, &trial, &m, &why);
+    spool_log_free(trial);
+    if (rc == GW_OK)
+        return GW_OK;
+    return gw_fail(err, GW_ERR_IO, "spool: what was just written cannot be read: %s", why.message);
+}
+
+/* Only for one that can be read: each try on a disk that reads nothing would put one more aside. */
 static gw_status put_aside(spool *s, const char *stem, char aside[SPOOL_ASIDE_SIZE], gw_error *err)
 {
     gw_status rc = make_new(s, err);
+    if (rc == GW_OK)
+        rc = try_new(s, err);
     if (rc != GW_OK)
         return rc;
     free_name(s, stem, aside);

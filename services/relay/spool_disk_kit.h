@@ -32,7 +32,7 @@ typedef struct disk_file {
 } disk_file;
 
 static struct disk {
-    bool is_full, fails_sync, fails_some_syncs, is_interrupted, remembers;
+    bool is_full, fails_sync, fails_some_syncs, is_interrupted, remembers, reads_nothing;
     int64_t bytes_left; /* that can be written before a write is cut short; < 0: any */
     int64_t syncs, allocations, calls;
     int64_t free_pages;
@@ -150,6 +150,10 @@ ssize_t pread(int fd, void *bytes, size_t len, off_t at)
     off_t bad = disk.unreadable;
     if (is_interrupted()) {
         errno = EINTR;
+        return -1;
+    }
+    if (disk.reads_nothing) {
+        errno = EIO;
         return -1;
     }
     if (bad >= 0 && at < bad + SECTOR && at + (off_t)len > bad) {

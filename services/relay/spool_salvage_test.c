@@ -1,6 +1,8 @@
 /* What can be read of a spool that the disk has damaged, and what is kept of it. */
 #include "spool_disk_kit.h"
 
+#include <dirent.h>
+
 static void overwrite(const char *path, const void *bytes, size_t len, off_t at)
 {
     int fd = open(path, O_WRONLY | O_CLOEXEC);
@@ -137,6 +139,42 @@ static void a_disk_that_cannot_be_read_is_no_end(void **state)
     assert_int_equal(try_to_open(k), GW_OK);
 }
 
+static int count_of_folder(const kit *k)
+{
+    int n = 0;
+    DIR *d = opendir(k->dir);
+    assert_non_null(d);
+    while (readdir(d))
+        n++;
+    (void)closedir(d);
+    return n;
+}
+
+/* It is tried again and again: a new spool would be no better, and each one that was put aside takes its room. */
+static void on_a_disk_that_reads_nothing_a_spool_stays_where_it_is(void **state)
+{
+    kit *k = *state;
+    char aside[SPOOL_ASIDE_SIZE];
+    spool_opened how;
+    gw_error err;
+    spool *none = NULL, *s = open_spool(k);
+    assert_int_equal(write_events(s, 1, 3, 0), GW_OK);
+    int before = count_of_folder(k);
+    disk.reads_nothing = true;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(spool_repair(s, aside, &err), GW_ERR_IO);
+        assert_int_equal(count_of_folder(k), before + 1); /* spool.new, the same each time */
+    }
+    spool_free(s);
+    assert_int_equal(spool_open(k->dir, 0, SLOTS, &none, &how, &err), GW_ERR_IO);
+    assert_int_equal(count_of_folder(k), before + 1);
+    disk.reads_nothing = false;
+    s = open_spool(k);
+    assert_int_equal(end_of(s), 3);
+    check_all(s);
+    spool_free(s);
+}
+
 static void a_flight_table_that_cannot_be_read_is_put_aside(void **state)
 {
     kit *k = *state;
@@ -204,6 +242,7 @@ int main(void)
         DISK_TEST(behind_a_damaged_record_the_next_sound_one_is_found),
         DISK_TEST(what_a_failed_commit_left_is_not_salvaged),
         DISK_TEST(a_disk_that_cannot_be_read_is_no_end),
+        DISK_TEST(on_a_disk_that_reads_nothing_a_spool_stays_where_it_is),
         DISK_TEST(a_flight_table_that_cannot_be_read_is_put_aside),
         DISK_TEST(of_a_damaged_spool_is_kept_what_is_committed_of_each_slot),
         DISK_TEST(a_head_says_what_a_damaged_record_before_it_said),

@@ -80,10 +80,8 @@ typedef struct adapter_stream {
     bool done; /* [DONE] was emitted */
     bool is_behind; /* another adapter reads what is emitted, and writes the caller's own */
     gw_buf suspect; /* librechat: an event that may be an error in disguise */
-    bool
-        ran_in_vain; /* librechat: an agent ran, and its stream ended without an answer: nobody says what it cost */
-    void *
-        state; /* what a translation remembers between events, in the arena; NULL before the first */
+    bool ran_in_vain; /* librechat: an agent ran without an answer; nobody says what it cost */
+    void *state; /* of a translation, between events; in the arena, NULL before the first */
 } adapter_stream;
 
 void adapter_stream_fini(adapter_stream *s);

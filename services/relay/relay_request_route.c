@@ -146,9 +146,8 @@ static gw_status tell_why(relay_request *r, const route_view *view, gw_error *er
     if (best == TARGET_UNPRICED && lacks_extra_only(r))
         return gw_fail_field(
             err, GW_ERR_EXTRA_UNPRICED, r->extra,
-            "`%s` asks for something that is billed beside the tokens or at other rates (searches "
-            "of "
-            "the web, sound, a place), for which there is no price, and this API key has a budget "
+            "`%s` asks for something that is billed beside the tokens or at other rates (a search, "
+            "sound, a place), for which there is no price, and this API key has a budget "
             "(costLimit) that it could not be counted against: leave it out, or use a key without "
             "a budget.",
             r->extra);

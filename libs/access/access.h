@@ -31,14 +31,14 @@
 typedef struct gw_access_checker gw_access_checker;
 
 typedef struct gw_access_options {
-    const gw_service_tokens
-        *tokens; /* of our callers; borrowed. Not looked at where `peers` is given */
+    /* of our callers; borrowed. Not looked at where `peers` is given */
+    const gw_service_tokens *tokens;
     const gw_peers *peers; /* where TLS is on; borrowed. Else NULL */
     gw_rpc_channel *auth; /* borrowed; NULL where `identify` is given, or only services call */
     gw_str own_token; /* borrowed; ours, for auth; "" where TLS is on */
     gw_identify identify; /* instead of `auth`: auth has no channel to itself */
-    bool
-        keeps_nothing; /* each call is asked about: auth's own, so that what it ended is ended there at once */
+    /* each call is asked about: auth's own, so that what it ended is ended there at once */
+    bool keeps_nothing;
     gw_log *log; /* may be NULL */
 } gw_access_options;
 

@@ -6,8 +6,9 @@
  * Limits and rules: connect, first-byte, idle and total timeouts; head <= 64 KiB; 1xx answers are
  * skipped; a reused connection that dies before any answer byte, within a second of the request, is
  * taken to have ended before it: it is retried once on a fresh one; a connection with bytes left over
- * or unasked for is closed, never pooled, and they answer no call; no redirects, no proxies from the environment. The address really connected to is checked against the
- * rules for outgoing connections in the connector's socket callback, so DNS rebinding fails.
+ * or unasked for is closed, never pooled, and they answer no call; no redirects, no proxies from the
+ * environment. The address really connected to is checked against the rules for outgoing connections
+ * in the connector's socket callback, so DNS rebinding fails.
  *
  * Thread: the loop's. Callbacks are never made inside gw_http_send().
  */
@@ -26,8 +27,8 @@ typedef struct gw_http_call gw_http_call;
 typedef struct gw_http_client_options {
     const gw_cidr *allow_cidrs; /* private and loopback blocks that may be connected to; copied */
     size_t allow_cidr_count;
-    gw_tls_files
-        *tls; /* authorities, own certificate; outlives the client. NULL = the system's, none */
+    /* authorities, own certificate; outlives the client. NULL = the system's, none */
+    gw_tls_files *tls;
     size_t idle_max_per_origin; /* kept connections, 64; the pool is LIFO */
     int64_t idle_timeout_ms; /* of a kept connection, 60 s */
     size_t head_max_bytes; /* 64 KiB */
@@ -61,13 +62,13 @@ typedef struct gw_http_request {
     gw_str target; /* path and query as sent; starts with "/" */
     const gw_header *headers; /* checked; Host, Content-Length and framing are the client's */
     size_t header_count;
-    bool
-        names_are_constants; /* of the headers: of the program, valid and not the client's; not looked at again */
+    /* of the headers: of the program, valid and not the client's; not looked at again */
+    bool names_are_constants;
     const gw_str *body; /* parts, borrowed until on_done: no copy of bodies */
     size_t body_parts; /* … or until gw_http_release_request() */
     gw_http_timeouts timeouts;
-    size_t
-        idle_max; /* kept connections of this origin from now on; 0: as the client's options say */
+    /* kept connections of this origin from now on; 0: as the client's options say */
+    size_t idle_max;
 } gw_http_request;
 
 /*

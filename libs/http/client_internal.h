@@ -134,8 +134,8 @@ struct gw_http_call {
     bool was_retried;
     bool has_ended; /* no callback but on_done any more */
     gw_status rc;
-    gw_error
-        *err; /* of an end that is still to be told; NULL: there is none, or no memory for it */
+    /* of an end that is still to be told; NULL: there is none, or no memory for it */
+    gw_error *err;
 };
 
 typedef enum gw_http_conn_state {

@@ -14,8 +14,8 @@ typedef struct gw_header {
 typedef struct gw_headers {
     const gw_header *items;
     size_t count;
-    uint64_t
-        names; /* of all of them together, as gw_header_name_bit() has them; 0: nobody has looked */
+    /* of all of them together, as gw_header_name_bit() has them; 0: nobody has looked */
+    uint64_t names;
 } gw_headers;
 
 /* A bit for names of that length and first letter in any case: most that are asked for are not there, and that is then seen at once. */

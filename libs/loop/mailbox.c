@@ -16,8 +16,8 @@ struct gw_mailbox {
     pthread_mutex_t lock;
     message_queue posted; /* under `lock` */
     bool is_closed; /* under `lock` */
-    message_queue
-        delivering; /* on the loop only; a field, because a delivery may free the mailbox */
+    /* on the loop only; a field, because a delivery may free the mailbox */
+    message_queue delivering;
     atomic_uint holders; /* the owner until the handle closed, and gw_mailbox_hold() */
 };
 

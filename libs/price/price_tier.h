@@ -12,8 +12,8 @@
 
 typedef struct price_tier {
     gw_str name; /* neither a name of the standard tier nor "auto" */
-    bool
-        applies_unasked; /* the account may be set to it: requests that leave it open may be billed so */
+    /* the account may be set to it: requests that leave it open may be billed so */
+    bool applies_unasked;
     model_price price; /* names no model and has no tiers of its own */
 } price_tier;
 

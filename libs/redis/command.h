@@ -18,11 +18,11 @@ typedef struct gw_redis_op {
     gw_status refusal;
     int64_t sent_ms;
 
-    const gw_redis_script
-        *script; /* NULL for a plain command, and once Redis need not be told it */
+    /* NULL for a plain command, and once Redis need not be told it */
+    const gw_redis_script *script;
     bool is_loading; /* its command is FUNCTION LOAD; the call itself follows */
-    gw_buf
-        script_args; /* RESP of key count, keys and arguments, in case they have to be sent again */
+    /* RESP of key count, keys and arguments, in case they have to be sent again */
+    gw_buf script_args;
     size_t script_argc; /* of those */
 } gw_redis_op;
 

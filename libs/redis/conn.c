@@ -14,8 +14,8 @@ struct gw_redis_conn {
     const gw_redis_conn_events *events;
     void *arg;
     conn_state state;
-    unsigned
-        holds; /* the owner's, and one for each handle, look-up and deferred call that points here */
+    /* the owner's, and one for each handle, look-up and deferred call that points here */
+    unsigned holds;
     gw_timer deadline;
 
     gw_redis_addresses addresses;

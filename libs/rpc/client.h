@@ -59,10 +59,10 @@ typedef struct gw_rpc_call_options {
     gw_str request_id; /* sent as `x-request-id` when not empty; printable ASCII */
     gw_str client_address,
         forwarder; /* of a call with somebody else's credential (rpc/forwarded.h); sent when not empty */
-    gw_violations
-        *further; /* gets the violations beside the one in `err` before `done`; may be NULL */
-    int64_t
-        *retry_after_ms; /* gets google.rpc.RetryInfo's delay before `done`, 0: none; may be NULL */
+    /* gets the violations beside the one in `err` before `done`; may be NULL */
+    gw_violations *further;
+    /* gets google.rpc.RetryInfo's delay before `done`, 0: none; may be NULL */
+    int64_t *retry_after_ms;
     int64_t deadline_ms; /* from now; 0: the rpc's own (option deadline), 30 s when it is not known;
                             streams of answers may have none */
     bool wait_for_ready; /* wait for a connection within the deadline instead of failing at once */

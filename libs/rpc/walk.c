@@ -224,8 +224,8 @@ gw_status gw_walk(const ProtobufCMessageDescriptor *d, gw_str bytes, gw_error *e
 {
     if (bytes.len == 0)
         return GW_OK;
-    GW_UNINITIALIZED walk
-        w; /* only what is in use is looked at, and zeroing cost more than most messages */
+    /* only what is in use is looked at, and zeroing cost more than most messages */
+    GW_UNINITIALIZED walk w;
     w.at = (const uint8_t *)bytes.ptr;
     w.depth = 0;
     w.err = err;

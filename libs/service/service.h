@@ -39,8 +39,8 @@ typedef struct gw_service_kind {
     const gw_conf_table *conf;
     const gw_metric_info *metrics;
     size_t metric_count;
-    bool
-        needs_own_token; /* no start, and no reload, without a token of the service's own name where TLS is off */
+    /* no start, and no reload, without a token of the service's own name where TLS is off */
+    bool needs_own_token;
 
     /* Runs the command of the positional arguments instead of the service, with settings and log alone. False when there
      * is no such command. NULL: there are none. */
@@ -83,8 +83,8 @@ struct gw_service {
     gw_loop *loop;
     gw_metrics *metrics;
     gw_metrics_shard *shard; /* of this loop */
-    gw_tls_files
-        *tls; /* own identity and the authorities of the other services; NULL: TLS is off */
+    /* own identity and the authorities of the other services; NULL: TLS is off */
+    gw_tls_files *tls;
     gw_peers *peers; /* whose certificate is whose; NULL where TLS is off */
     gw_service_tokens *tokens; /* NULL where TLS is on and no file is named */
     gw_ops *ops;

@@ -18,8 +18,8 @@ enum { FILE_MAX_BYTES = 1024 * 1024 }; /* the system's bundle of authorities has
 /* The mistakes found so far, as one text. */
 typedef struct mistakes {
     gw_buf text;
-    gw_status
-        code; /* of the worst: a file that says nonsense needs its maker, one that cannot be read may come back */
+    /* of the worst: a file that says nonsense needs its maker, one that cannot be read may come back */
+    gw_status code;
 } mistakes;
 
 static void wrong(mistakes *m, gw_status code, const char *format, ...) GW_PRINTF(3, 4);

@@ -34,8 +34,8 @@ typedef struct api_key_record {
     gw_str signing_sealed; /* sealed signing secret; "" when there is none */
     gw_str signing_previous_sealed; /* the one before it; "" when there is none */
     int64_t signing_previous_expires_ms; /* end of its grace */
-    gw_str
-        librechat_sealed; /* sealed LibreChat key; "" when there is none, as is view->librechat */
+    /* sealed LibreChat key; "" when there is none, as is view->librechat */
+    gw_str librechat_sealed;
     int64_t version; /* counts the writes that admins made; the etag */
 } api_key_record;
 

@@ -28,8 +28,8 @@ typedef struct api_key_status_change {
     key_change_plan plan; /* apply = api_key_status_apply */
     const char *status; /* "active", "suspended" or "revoked" */
     gw_str reason;
-    bool
-        reason_is_given; /* by the caller: of a key that is suspended already it takes the place of the one there */
+    /* by the caller: of a key that is suspended already it takes the place of the one there */
+    bool reason_is_given;
 } api_key_status_change;
 /* A key that is revoked loses its LibreChat key: it belongs to somebody who has an account elsewhere. */
 GW_CHECK gw_status api_key_status_apply(key_change_plan *p, gw_arena *a, api_key_record *k,

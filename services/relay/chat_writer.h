@@ -11,8 +11,8 @@
 #include "adapter.h"
 
 typedef struct chat_usage {
-    token_counts
-        tokens; /* OpenAI's: prompt includes cached and cache writes, completion reasoning */
+    /* OpenAI's: prompt includes cached and cache writes, completion reasoning */
+    token_counts tokens;
 } chat_usage;
 
 typedef struct chat_writer {

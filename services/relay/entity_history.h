@@ -35,8 +35,8 @@ typedef struct entity_history {
     history_entry *entries; /* that count, the newest first */
     size_t count;
     int64_t newest; /* number, whether it counts or not; 0: none */
-    config_version
-        *unkept; /* the first of the entries, when it is only stored as the entity yet; else NULL */
+    /* the first of the entries, when it is only stored as the entity yet; else NULL */
+    config_version *unkept;
 } entity_history;
 
 /* The version that `m`, an entity with its stamp, is. Borrows from it; NULL when out of memory. */

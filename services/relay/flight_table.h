@@ -38,8 +38,8 @@ typedef struct flight_slot {
     atomic_uint_least32_t state; /* flight_state */
     atomic_int_least32_t status_code;
     atomic_uint_least64_t generation;
-    atomic_uint_least64_t
-        repeats; /* low half of the generation it is of, count; see flight_slot_fold() */
+    /* low half of the generation it is of, count; see flight_slot_fold() */
+    atomic_uint_least64_t repeats;
     atomic_int_least64_t completion_tokens, cost_nano_usd, last_byte_ms;
     uint32_t done_at, done_len; /* in `bytes` */
     uint64_t done_sum;

@@ -35,8 +35,8 @@ typedef struct grant_book_options {
     void *arg;
     ledger_timers timers;
     char holder[LEDGER_HOLDER_SIZE]; /* "<spool id>.<boot>.<loop>": never used twice */
-    bool
-        allow_when_lost; /* the store is away: windows are not enforced rather than requests refused */
+    /* the store is away: windows are not enforced rather than requests refused */
+    bool allow_when_lost;
 } grant_book_options;
 
 grant_book *grant_book_new(const grant_book_options *o); /* NULL when out of memory */

@@ -77,8 +77,8 @@ typedef struct ledger_timers {
     int64_t retry_ms; /* a statement without an answer is sent again */
     int64_t sweep_ms; /* positions with something to say say it so often */
     int64_t wait_ms; /* how long a request waits for what others may give back */
-    int64_t
-        lapse_ms; /* slots of a silent relay are free after it: no request of its lives so long */
+    /* slots of a silent relay are free after it: no request of its lives so long */
+    int64_t lapse_ms;
 } ledger_timers;
 
 extern const ledger_timers ledger_timers_defaults;

@@ -16,8 +16,8 @@
 typedef struct listing {
     gw_list node;
     model_catalog *catalog;
-    const provider_config
-        *provider; /* of the catalog's configuration; NULL: it is in no route any more */
+    /* of the catalog's configuration; NULL: it is in no route any more */
+    const provider_config *provider;
     gw_arena *arena; /* of what it said; NULL: nothing yet */
     provider_models said;
     gw_timer timer;

@@ -31,8 +31,8 @@ typedef struct openai_body {
     bool include_usage; /* the caller asked for the usage chunk */
     bool no_output; /* max_tokens is 0 */
     int64_t choices; /* of the answer: n for each prompt; >= 1 */
-    int64_t
-        completions; /* made and billed: best_of for each prompt where that is more; >= choices */
+    /* made and billed: best_of for each prompt where that is more; >= choices */
+    int64_t completions;
     request_needs needs;
     gw_str user; /* "" when none; Anthropic's metadata.user_id */
     gw_str service_tier; /* "" when none; a speed of Anthropic's, which is paid for as a tier is */
@@ -61,11 +61,11 @@ typedef struct openai_splices {
     gw_str model; /* "" keeps the caller's */
     bool stream; /* set "stream": true */
     bool include_usage; /* set stream_options.include_usage */
-    int64_t
-        max_tokens; /* 0 = leaves the caller's; else in place of what the caller gave, if anything */
+    /* 0 = leaves the caller's; else in place of what the caller gave, if anything */
+    int64_t max_tokens;
     relay_endpoint endpoint;
-    bool
-        is_local; /* the ceiling is called max_tokens, whatever the caller calls it; developers are systems */
+    /* the ceiling is called max_tokens, whatever the caller calls it; developers are systems */
+    bool is_local;
 } openai_splices;
 
 /* The body in parts: pieces of `raw` and replacements. No byte of the body is copied. */

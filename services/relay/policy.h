@@ -70,8 +70,8 @@ typedef struct request_needs {
     bool streaming, function_calling, vision;
     int64_t max_tokens; /* asked for; 0 when absent */
     const char *max_tokens_field; /* "max_tokens" or "max_completion_tokens" */
-    const char *
-        other_models_field; /* names models that the provider may answer with instead; NULL: none */
+    /* names models that the provider may answer with instead; NULL: none */
+    const char *other_models_field;
 } request_needs;
 /* GW_ERR_PERMISSION_DENIED naming permissions.features.x; GW_ERR_MAX_TOKENS_EXCEEDED naming the
  * field and the limit; GW_ERR_UNSUPPORTED_PARAMETER when other models are named and those of the key, or its money, are bounded. */

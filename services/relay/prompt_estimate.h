@@ -24,8 +24,8 @@ typedef struct text_size {
     int64_t other_chars;
     int64_t weight; /* most, in parts of a token: TEXT_WEIGHT_TOKEN */
     int64_t images; /* that stand beside the text */
-    bool
-        is_usual_only; /* nothing is held: the most, which needs a look at each byte, is not asked for */
+    /* nothing is held: the most, which needs a look at each byte, is not asked for */
+    bool is_usual_only;
 } text_size;
 
 #define TEXT_WEIGHT_TOKEN 64

@@ -20,8 +20,8 @@ typedef Apirelay__Relay__V1__ConfigVersion config_version;
 
 typedef struct provider_store {
     gw_db db;
-    const Apirelay__Relay__V1__RelayConfigFile
-        *file; /* entries of the settings file: shown, not changed */
+    /* entries of the settings file: shown, not changed */
+    const Apirelay__Relay__V1__RelayConfigFile *file;
     const price_book_message *file_prices; /* NULL: none */
     gw_arena *arena;
     const char *by; /* who asks: updated_by of what is written */

@@ -30,8 +30,8 @@ typedef struct recorder_options {
     const char *dir; /* made (0700) when absent; flock'ed exclusively */
     unsigned lanes; /* loops */
     unsigned slots_per_lane; /* RELAY_MAX_INFLIGHT / lanes + 1,024 */
-    unsigned
-        refusal_slots; /* a lane, beyond these: for rows that count refusals, no request takes them */
+    /* a lane, beyond these: for rows that count refusals, no request takes them */
+    unsigned refusal_slots;
     int64_t sync_interval_ms; /* RELAY_SPOOL_SYNC, 10 */
     int64_t spool_max_bytes; /* RELAY_SPOOL_MAX, 2 GiB */
     gw_rpc_channel *usage; /* NULL: spool only (tests) */

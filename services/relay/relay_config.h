@@ -29,8 +29,8 @@ typedef struct provider_config {
     bool exposes_server_tools; /* of a LibreChat: its tool calls are shown to callers */
     bool checks_balance; /* of a LibreChat: of users who are asked for as such (balance_book.h) */
     bool requires_user_key; /* of a LibreChat: its `credential` is for no request (user_key.h) */
-    gw_str
-        sign_in_audience; /* of a LibreChat: its origin, which users are signed in to (user_token_book.h); "": they are not */
+    /* of a LibreChat: its origin, which users are signed in to (user_token_book.h); "": they are not */
+    gw_str sign_in_audience;
     size_t connections_max; /* kept without a request; 0: as by default */
     int64_t connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, total_timeout_ms;
 } provider_config;

@@ -33,8 +33,8 @@ typedef struct relay_call { /* what is asked */
     gw_str query; /* raw */
     gw_str model_id; /* of /v1/models/{id}, percent-encoded */
     gw_headers headers;
-    gw_arena *
-        arena; /* has all of these texts: the request becomes a holder of it; NULL: they are copied */
+    /* has all of these texts: the request becomes a holder of it; NULL: they are copied */
+    gw_arena *arena;
     gw_ip client;
     int64_t arrival_ns; /* monotonic */
     int64_t deadline_ms; /* monotonic; INT64_MAX = the relay's own only */

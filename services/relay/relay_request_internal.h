@@ -117,12 +117,12 @@ struct relay_request {
     int64_t prompt_estimate; /* for the bill, where no provider counts */
     int64_t prompt_most; /* for the hold */
     int64_t images; /* in the prompt */
-    int64_t
-        predicted; /* output that the caller predicted: billed beside what is made, where it was wrong */
+    /* output that the caller predicted: billed beside what is made, where it was wrong */
+    int64_t predicted;
     grant_take *take; /* its hold; NULL: nothing is limited */
     grant_mark mark; /* of the hold, for the event; all 0: none */
-    int64_t
-        output_held; /* output tokens that the hold pays for; INT64_MAX: no stream is ended for them */
+    /* output tokens that the hold pays for; INT64_MAX: no stream is ended for them */
+    int64_t output_held;
     struct hold_extension *extension; /* in the arena; NULL: none was wanted yet */
     bool hold_is_spent; /* and there was no more: that is why it failed */
     bool holds_for_one; /* the hold is for the first target, not for the dearest of them */
@@ -144,13 +144,13 @@ struct relay_request {
     const route_target *asked; /* by the last attempt; NULL: there was none */
     const model_price *price; /* NULL: the book has none */
     int attempts; /* requests sent to providers */
-    bool
-        is_to_send; /* an attempt follows, after its pause, or once a user's token or balance is known */
-    struct token_check
-        *token_check; /* of the user who is signed in, in the arena; NULL: none was looked for */
+    /* an attempt follows, after its pause, or once a user's token or balance is known */
+    bool is_to_send;
+    /* of the user who is signed in, in the arena; NULL: none was looked for */
+    struct token_check *token_check;
     gw_str user_token; /* for the next attempt */
-    struct balance_check *
-        balance; /* of the user whose LibreChat key is sent, in the arena; NULL: none was looked at */
+    /* of the user whose LibreChat key is sent, in the arena; NULL: none was looked at */
+    struct balance_check *balance;
     bool user_key_is_unreadable; /* that is the end: nobody else's account takes its place */
     bool has_credential; /* taken, of a provider that has several */
     bool outcome_is_known; /* of the last one, to the health of targets */
@@ -177,8 +177,8 @@ struct relay_request {
     gw_str done_raw;
     gw_str answer; /* whole JSON answer */
     gw_str retry_after; /* seconds, for the caller; "" when nothing is said */
-    int64_t
-        retry_ms; /* until the provider wants to be asked again; RETRY_HINT_NONE: it did not say */
+    /* until the provider wants to be asked again; RETRY_HINT_NONE: it did not say */
+    int64_t retry_ms;
     gw_str processing_ms, openai_version; /* of the upstream's head, "" when none */
     int64_t ttft_ms; /* -1 until content */
     int64_t last_write_ms;

@@ -13,8 +13,8 @@ typedef struct opening {
     found_files found;
     spool_meta meta; /* as of the last record seen */
     bool has_meta;
-    uint32_t
-        proven; /* of the last segment: so much of it had been on disk when its last record was written */
+    /* of the last segment: so much of it had been on disk when its last record was written */
+    uint32_t proven;
     uint8_t *body;
     gw_error *err;
 } opening;

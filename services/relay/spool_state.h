@@ -15,8 +15,8 @@ typedef struct spool_state {
     uint64_t *generations;
     uint32_t slots;
     ledger_row_sums *sums; /* by row; NULL: not kept */
-    uint64_t
-        used; /* which 64ths of the rows: the others were never touched, and are not part of the process */
+    /* which 64ths of the rows: the others were never touched, and are not part of the process */
+    uint64_t used;
 } spool_state;
 
 GW_CHECK bool spool_state_init(spool_state *s, uint32_t slots);

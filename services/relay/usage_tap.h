@@ -39,8 +39,8 @@ typedef struct usage_tap {
     text_size completion; /* text, reasoning and tool arguments seen */
     bool is_bounded; /* the least is asked for: set before the first text */
     least_tokens least; /* of the same */
-    gw_str
-        response_id; /* what the provider calls the answer, in the job's arena: of librechat, whose books are by it */
+    /* what the provider calls the answer, in the job's arena: of librechat, whose books are by it */
+    gw_str response_id;
 } usage_tap;
 
 /* Output tokens so far, at the least: reported, or seen. Words that providers put in for themselves, as refusals, are forgiven. */

@@ -71,8 +71,8 @@ typedef struct ingest_stream {
     gw_error error;
     int64_t now_ms, started_ms;
     int64_t retention_ms; /* as it was when the step began */
-    int64_t
-        job_tail; /* `tail` and `status` as they were when the step began: they go on changing */
+    /* `tail` and `status` as they were when the step began: they go on changing */
+    int64_t job_tail;
     spool_status job_status;
     claim claim; /* from the claim step to the end of its apply step */
     size_t names_dropped; /* events of it that count under their route for want of room */

@@ -33,3 +33,4 @@ void gw_bson_append_str_array(bson_t *d, const char *key, const gw_str *items, s
  * and back. */
 void gw_bson_key_escape(gw_buf *out, gw_str name);
 void gw_bson_key_unescape(gw_buf *out, gw_str key);
+size_t gw_bson_key_bytes(gw_str name); /* of what gw_bson_key_escape() makes of it */

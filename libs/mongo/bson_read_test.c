@@ -159,6 +159,7 @@ static void map_keys_survive_escaping(void **state)
         gw_auto_buf name = {0};
         gw_bson_key_escape(&key, cases[i].name);
         assert_string_equal(key.data, cases[i].key);
+        assert_int_equal(gw_bson_key_bytes(cases[i].name), key.len);
         gw_bson_key_unescape(&name, gw_buf_str(&key));
         assert_true(gw_str_eq(gw_buf_str(&name), cases[i].name));
     }

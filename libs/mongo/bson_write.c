@@ -30,17 +30,30 @@ void gw_bson_append_str_array(bson_t *d, const char *key, const gw_str *items, s
 }
 
 /* A field name ends at a NUL and an empty one breaks a dotted path: both get an escape too. */
+static bool needs_escape(char c)
+{
+    return c == '.' || c == '$' || c == '%' || c == '\0';
+}
+
 void gw_bson_key_escape(gw_buf *out, gw_str name)
 {
     if (name.len == 0)
         gw_buf_append_char(out, '%');
     for (size_t i = 0; i < name.len; i++) {
         char c = name.ptr[i];
-        if (c == '.' || c == '$' || c == '%' || c == '\0')
+        if (needs_escape(c))
             gw_buf_appendf(out, "%%%02X", (unsigned)(unsigned char)c);
         else
             gw_buf_append_char(out, c);
     }
+}
+
+size_t gw_bson_key_bytes(gw_str name)
+{
+    size_t bytes = GW_MAX(name.len, 1);
+    for (size_t i = 0; i < name.len; i++)
+        bytes += needs_escape(name.ptr[i]) ? 2 : 0;
+    return bytes;
 }
 
 static bool decode_escape(gw_str rest, char *ret)

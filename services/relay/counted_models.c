@@ -2,11 +2,11 @@
 
 #include "core/clock.h"
 #include "core/map.h"
+#include "mongo/bson_read.h"
 
 #include <stdlib.h>
 
 #define FIGURES_BYTES 150 /* of one model in a document, its name not counted */
-#define ESCAPE_BYTES  3 /* of a character that keys may not have */
 
 struct counted_models {
     gw_map *names;
@@ -42,16 +42,6 @@ static bool is_configured(const model_route *route, gw_str model)
     return false;
 }
 
-static size_t key_bytes(gw_str model)
-{
-    size_t bytes = FIGURES_BYTES;
-    for (size_t i = 0; i < model.len; i++) {
-        char c = model.ptr[i];
-        bytes += c == '.' || c == '$' || c == '%' ? ESCAPE_BYTES : 1;
-    }
-    return bytes;
-}
-
 bool counted_models_take(counted_models *m, const model_route *route, gw_str model, int64_t wall_ms)
 {
     int64_t day_ms = gw_day_start_ms(wall_ms);
@@ -65,7 +55,7 @@ bool counted_models_take(counted_models *m, const model_route *route, gw_str mod
     }
     if (gw_map_get(m->names, model))
         return true;
-    size_t bytes = key_bytes(model);
+    size_t bytes = FIGURES_BYTES + gw_bson_key_bytes(model);
     if (m->bytes + bytes > COUNTED_MODELS_BYTES || !gw_map_put(m->names, model, m))
         return false;
     m->bytes += bytes;

@@ -99,48 +99,6 @@ void grant_settle(grant *g, const ledger_amounts *hold, int64_t day, const ledge
     }
 }
 
-void grant_cut_unheld(grant *g, int64_t now_ms)
-{
-    g->used_ms = now_ms;
-    g->open_count++;
-    if (g->limits.per_minute > 0)
-        g->cuts++;
-}
-
-/* The position's own windows have not ended as far as the store has said; this is of those to come. */
-static void spend_after(grant *g, int64_t day, const ledger_amounts *real)
-{
-    FOR_WINDOWS(d)
-    {
-        if (ledger_same_window((ledger_window)d, day, g->day))
-            continue;
-        if (!ledger_same_window((ledger_window)d, day, g->after_day))
-            g->after.of[d] = 0;
-        g->after.of[d] += real->of[d];
-    }
-    g->after_day = day;
-}
-
-void grant_settle_unheld(grant *g, const ledger_amounts *hold, int64_t day,
-                         const ledger_amounts *real, int64_t now_ms)
-{
-    g->open_count--;
-    g->used_ms = now_ms;
-    if (g->day == 0)
-        g->day = day;
-    if (day == 0)
-        day = g->day;
-    FOR_WINDOWS(d)
-    {
-        if (!ledger_same_window((ledger_window)d, day, g->day))
-            continue;
-        g->open.of[d] -= hold->of[d];
-        (g->load == 0 ? &g->late : &g->spent)->of[d] += real->of[d];
-    }
-    if (day > g->day)
-        spend_after(g, day, real);
-}
-
 /*
  * Requests to have holds for until the next statement comes through: those of two sweeps. What has come since the last sweep counts at
  * once, but for one: a key that becomes hot buys three times as much each time, and one that is asked with singly buys singly.

@@ -11,7 +11,6 @@
 #include <stdlib.h>
 
 #define FIGURES_BYTES 150 /* of one model in a document, its name not counted */
-#define ESCAPE_BYTES  3 /* of a character that keys may not have */
 #define DAYS_KEPT     8
 #define READ_AGAIN_MS 60000
 
@@ -65,21 +64,16 @@ static day_names *day_of(counted_names *n, int64_t day_ms, int64_t now_ms)
     return oldest->names ? oldest : NULL;
 }
 
-static size_t key_bytes(gw_str model)
+static size_t bytes_of(gw_str model)
 {
-    size_t bytes = FIGURES_BYTES;
-    for (size_t i = 0; i < model.len; i++) {
-        char c = model.ptr[i];
-        bytes += c == '.' || c == '$' || c == '%' ? ESCAPE_BYTES : 1;
-    }
-    return bytes;
+    return FIGURES_BYTES + gw_bson_key_bytes(model);
 }
 
 static bool add_name(day_names *d, gw_str model)
 {
     if (!gw_map_put(d->names, model, d))
         return false;
-    d->bytes += key_bytes(model);
+    d->bytes += bytes_of(model);
     return true;
 }
 
@@ -87,7 +81,7 @@ static bool take_name(day_names *d, gw_str model)
 {
     if (gw_map_get(d->names, model))
         return true;
-    return d->bytes + key_bytes(model) <= COUNTED_NAMES_BYTES && add_name(d, model);
+    return d->bytes + bytes_of(model) <= COUNTED_NAMES_BYTES && add_name(d, model);
 }
 
 /* ---- events ---- */

@@ -10,8 +10,8 @@
 typedef struct event_name {
     int64_t timestamp_ms;
     gw_str model, route; /* views into the event */
-    size_t accepted_at,
-        accepted_len; /* where upstream_accepted says that the name counts; 0: it does not say so */
+    /* where upstream_accepted says that the name counts; 0: it does not say so */
+    size_t accepted_at, accepted_len;
 } event_name;
 
 /* False when these bytes are no message. Of a field that comes more than once the last counts. */

@@ -232,15 +232,18 @@ static void start_over(grant *g, int64_t load)
     }
 }
 
-/* Windows that have ended: open holds of theirs are no business of the new ones. */
-static void roll_windows(grant *g, int64_t day)
+/*
+ * Windows that have ended: open holds of theirs are no business of the new ones. What was let in meanwhile without the store is late where
+ * the ledger is still built up: usage may have it.
+ */
+static void roll_windows(grant *g, int64_t day, bool ready)
 {
     FOR_WINDOWS(d)
     {
         if (!ledger_same_window((ledger_window)d, g->day, day))
             g->open.of[d] = g->spent.of[d] = g->stated.of[d] = g->late.of[d] = 0;
         if (g->after_day != 0 && ledger_same_window((ledger_window)d, g->after_day, day))
-            g->spent.of[d] += g->after.of[d];
+            (ready ? &g->spent : &g->late)->of[d] += g->after.of[d];
     }
     g->after = (ledger_amounts){0};
     g->after_day = 0;
@@ -273,7 +276,7 @@ static void believe_reply(grant *g, const ledger_reply *r, const ledger_timers *
     g->stated = g->asked.spent;
     g->cuts_stated = g->asked.cuts;
     take_late(g, r, true);
-    roll_windows(g, r->day);
+    roll_windows(g, r->day, r->ready);
     g->lent = r->lent;
     g->bucket_lent = r->bucket_lent;
     g->slots_lent = r->slots_lent;
@@ -286,7 +289,8 @@ static void believe_reply(grant *g, const ledger_reply *r, const ledger_timers *
 /* After the bye: a position with what was let in since, the store being away. */
 static void go_on_after_bye(grant *g, const ledger_reply *r)
 {
-    take_late(g, r, false);
+    if (r->state != LEDGER_GONE)
+        take_late(g, r, false);
     FOR_WINDOWS(d)
     {
         g->spent.of[d] -= g->asked.spent.of[d];
@@ -297,6 +301,7 @@ static void go_on_after_bye(grant *g, const ledger_reply *r)
     g->slots_lent = 0;
     g->first = true;
     g->lease_until_ms = INT64_MIN;
+    roll_windows(g, r->day, r->ready);
 }
 
 grant_answer grant_take_reply(grant *g, const ledger_reply *r, const ledger_timers *t,
@@ -312,7 +317,6 @@ grant_answer grant_take_reply(grant *g, const ledger_reply *r, const ledger_time
     switch (r->state) {
     case LEDGER_GONE:
         start_over(g, 0);
-        g->late = (ledger_amounts){0};
         return GRANT_LOST;
     case LEDGER_SWITCH: {
         /* We come late: what usage may not have been told when it said what was used. */

@@ -93,6 +93,8 @@ void grant_book_pump(grant_book *b, int64_t now_ms);
 /* A statement of its position; none is out. */
 void grant_book_state(grant_entry *e, bool bye, int64_t now_ms);
 void grant_book_send(grant_entry *e, int64_t now_ms); /* it, once more */
+/* False: none is free. */
+bool grant_book_open_row(grant_entry *e);
 void grant_book_drop_row(grant_entry *e);
 
 /* grant_book_close.c */

@@ -70,12 +70,10 @@ static void cut_unheld(grant_take *t, int64_t now_ms)
     t->is_unheld = true;
     for (size_t i = 0; i < t->part_count; i++) {
         grant_entry *e = t->parts[i].entry;
-        grant_book *b = e->book;
         grant_cut_unheld(&e->g, now_ms);
-        t->parts[i].day = day_of(b, now_ms);
+        t->parts[i].day = day_of(e->book, now_ms);
         e->closed_ms = -1;
-        if (e->row == 0)
-            e->row = b->o.ops->row_open(b->o.arg, b->o.holder, e->g.subject);
+        (void)grant_book_open_row(e);
     }
 }
 

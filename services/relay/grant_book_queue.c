@@ -142,6 +142,18 @@ void grant_book_send(grant_entry *e, int64_t now_ms)
     b->o.ops->state(b->o.arg, &e->g.asked);
 }
 
+bool grant_book_open_row(grant_entry *e)
+{
+    const grant_book_options *o = &e->book->o;
+
+    if (e->row != 0)
+        return true;
+    e->row = o->ops->row_open(o->arg, o->holder, e->g.subject);
+    if (e->row != 0 && e->g.load != 0) /* it goes on after its goodbye: its events say the same */
+        o->ops->row_load(o->arg, e->row, e->g.load);
+    return e->row != 0;
+}
+
 /* Without a row on disk nothing is stated: nobody would close it after a kill. */
 void grant_book_state(grant_entry *e, bool bye, int64_t now_ms)
 {
@@ -149,9 +161,7 @@ void grant_book_state(grant_entry *e, bool bye, int64_t now_ms)
     grant_waiting w = bye ? (grant_waiting){0} : waiting_of(e);
 
     assert(!e->g.asking);
-    if (e->row == 0)
-        e->row = b->o.ops->row_open(b->o.arg, b->o.holder, e->g.subject);
-    if (e->row == 0) {
+    if (!grant_book_open_row(e)) {
         e->retry_at_ms = now_ms + GRANT_AGAIN_MAX_MS;
         return;
     }

@@ -35,11 +35,13 @@ typedef struct desk {
     grant_book *book;
     ledger_statement last, unanswered[STATEMENTS];
     int64_t statements, answered, rows, closed;
+    int64_t row_load; /* of the last row, when it was told */
     bool away;
     char loaded[LEDGER_SUBJECT_SIZE];
     ledger_amounts used; /* says usage */
     bool usage_fails, no_memory;
     int loads;
+    bool load_is_fresh; /* of the last one */
     int64_t now;
     int told;
 } desk;
@@ -55,7 +57,7 @@ static bool on_load(void *arg, const char *subject, int64_t load, int64_t day, b
 {
     desk *d = arg;
 
-    (void)fresh;
+    d->load_is_fresh = fresh;
     d->loads++;
     if (d->no_memory)
         return false;
@@ -67,16 +69,21 @@ static bool on_load(void *arg, const char *subject, int64_t load, int64_t day, b
 
 static int64_t on_row_open(void *arg, const char *holder, const char *subject)
 {
+    desk *d = arg;
+
     (void)holder;
     (void)subject;
-    return ++((desk *)arg)->rows;
+    d->row_load = 0;
+    return ++d->rows;
 }
 
 static inline void on_row_load(void *arg, int64_t row, int64_t load)
 {
-    (void)arg;
-    (void)row;
+    desk *d = arg;
+
     assert_true(load > 0);
+    if (row == d->rows)
+        d->row_load = load;
 }
 
 static inline void on_row_close(void *arg, int64_t row)

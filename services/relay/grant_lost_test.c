@@ -194,6 +194,91 @@ static void what_usage_has_is_not_counted_twice(void **state)
     all_is_closed(d);
 }
 
+/* Else a relay that is killed later would take back all that the position has stated. */
+static void the_row_after_a_goodbye_knows_the_load_of_its_position(void **state)
+{
+    desk *d = *state;
+    const ledger_limits l = requests_a_day(100);
+    grant_take open;
+
+    use(d, &l, 1);
+    const int64_t load = d->row_load;
+    assert_true(load > 0);
+    d->away = true;
+    pass(d, 2500);
+    assert_true(d->last.bye);
+    pass(d, timers.lease_ms);
+    assert_int_equal(take(d, &l, &open), GRANT_CUT);
+    get_store_back(d);
+    assert_int_equal(d->closed, 1);
+    settle(d, &open, 20);
+    pass(d, 5000);
+    assert_int_equal(d->rows, 2);
+    assert_int_equal(d->row_load, load);
+    all_is_closed(d);
+}
+
+static void what_follows_a_goodbye_over_midnight_is_stated(void **state)
+{
+    desk *d = *state;
+    const ledger_limits l = requests_a_day(100);
+
+    use(d, &l, 1);
+    d->away = true;
+    pass(d, 2500);
+    assert_true(d->last.bye);
+    pass(d, timers.lease_ms);
+    d->now += LEDGER_DAY_MS / 2; /* it was noon */
+    use(d, &l, 3);
+    get_store_back(d);
+    assert_int_equal(taken(d).of[LEDGER_TOKENS_DAY], 60);
+    assert_int_equal(taken(d).of[LEDGER_TOKENS_MONTH], 80);
+    all_is_closed(d);
+    const int64_t statements = d->statements;
+    pass(d, 5000);
+    assert_int_equal(d->statements, statements);
+}
+
+/* A ledger that begins with it may not be built up from what usage has by now. */
+static void usage_waits_for_what_was_used_meanwhile(void **state)
+{
+    desk *d = *state;
+    const ledger_limits l = requests_a_day(100);
+
+    use(d, &l, 1);
+    assert_true(d->load_is_fresh);
+    const ledger_account b = account_of("k:b", &l);
+    grant_take t;
+    lose_store(d);
+    assert_int_equal(take_from(d, &b, 1, &t), GRANT_CUT);
+    settle(d, &t, 20);
+    get_store_back(d);
+    assert_int_equal(take_from(d, &b, 1, &t), GRANT_CUT);
+    settle(d, &t, 20);
+    assert_false(d->load_is_fresh);
+}
+
+static void what_usage_has_of_the_next_day_is_not_counted_twice(void **state)
+{
+    desk *d = *state;
+    const ledger_limits l = requests_a_day(100);
+    grant_take open;
+
+    assert_int_equal(take(d, &l, &open), GRANT_CUT);
+    lose_store(d);
+    d->now += LEDGER_DAY_MS / 2; /* it was noon */
+    use(d, &l, 3);
+    ledger_memory_flush(d->store);
+    d->used = (ledger_amounts){{3, 60, 60, 300}};
+    get_store_back(d);
+    pass(d, timers.quarantine_ms + 5000);
+    use(d, &l, 1);
+    settle(d, &open, 20);
+    pass(d, 5000);
+    assert_int_equal(taken(d).of[LEDGER_TOKENS_DAY], 80);
+    all_is_closed(d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -204,6 +289,10 @@ int main(void)
         TEST(it_is_of_the_day_on_which_it_was_let_in),
         TEST(a_relay_that_has_never_heard_of_the_store_states_it),
         TEST(what_usage_has_is_not_counted_twice),
+        TEST(the_row_after_a_goodbye_knows_the_load_of_its_position),
+        TEST(what_follows_a_goodbye_over_midnight_is_stated),
+        TEST(usage_waits_for_what_was_used_meanwhile),
+        TEST(what_usage_has_of_the_next_day_is_not_counted_twice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -60,6 +60,8 @@ local function believe(L, r, a)
   local t, S, out, S1, out1, late = L.t, r.S, r.out, a.S, a.floor, L.rd == 1 and a.late
   if late then
     for w = 1, 4 do S1[w] = S1[w] + late[w] end
+  elseif a.late then
+    L.fr = 0 -- what was used while we were away is in spools: usage waits for them
   end
   drop_ended(r.day, L.dy, S, out)
   drop_ended(a.day, L.dy, S1, out1)

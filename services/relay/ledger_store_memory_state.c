@@ -58,8 +58,17 @@ static record *make_record(ledger_memory *m, ledger *l, const char *holder)
     return r;
 }
 
+/* What was used while the store was away is late for a ledger that is built up only now: usage waits for the spools it is in. */
+static void await_late(ledger *l, const ledger_statement *st)
+{
+    for (int d = 0; d < LEDGER_WINDOWS; d++)
+        if (!l->ready && st->late.of[d] > 0)
+            l->fresh = false;
+}
+
 static void believe(ledger_memory *m, ledger *l, record *r, const ledger_statement *st)
 {
+    await_late(l, st);
     for (int d = 0; d < LEDGER_WINDOWS; d++) {
         bool was = ledger_same_window((ledger_window)d, r->day, l->day);
         bool is = ledger_same_window((ledger_window)d, st->day, l->day);

@@ -91,26 +91,26 @@ gw_status gw_http_call_check(const gw_http_request *r, gw_error *err)
 
 static void on_timer(void *arg);
 
+/* Of the life before it has memory alone. */
+static void begin(gw_http_call *call, gw_http_client *c)
+{
+    *call = (gw_http_call){
+        .client = c, .head = call->head, .bufs = call->bufs, .buf_cap = call->buf_cap};
+    gw_timer_init(&call->timer, on_timer, call);
+    gw_list_init(&call->work_node);
+    gw_list_push_back(&c->calls, &call->node);
+}
+
 gw_http_call *gw_http_call_take(gw_http_client *c)
 {
     gw_list *node = gw_list_pop_front(&c->free_calls);
-    gw_http_call *call;
-    if (node) {
-        call = GW_CONTAINER_OF(node, gw_http_call, node);
+    gw_http_call *call =
+        node ? GW_CONTAINER_OF(node, gw_http_call, node) : calloc(1, sizeof(*call));
+    if (!call)
+        return NULL;
+    if (node)
         c->free_call_count--;
-    } else {
-        call = calloc(1, sizeof(*call));
-        if (!call)
-            return NULL;
-        call->client = c;
-        gw_timer_init(&call->timer, on_timer, call);
-        gw_list_init(&call->work_node);
-    }
-    gw_list_push_back(&c->calls, &call->node);
-    call->carrier = NULL;
-    call->paused = call->was_sent = call->request_is_sent = call->was_retried = call->has_ended =
-        false;
-    call->unsent_seen = 0;
+    begin(call, c);
     return call;
 }
 

@@ -302,6 +302,36 @@ static void a_request_that_is_put_off_may_be_paused_and_resumed(void **state)
     kit_assert_ok(&paused);
 }
 
+static void cancel_one_that_is_put_off(kit *k)
+{
+    kit_auto_call first = {0}, put_off = {0};
+    kit_get(k, &first);
+    kit_assert_ok(&first);
+    send_with(k, &put_off, (gw_http_timeouts){0});
+    cancel_it(&put_off);
+    assert_cancelled(k, &put_off);
+}
+
+/* Its memory is the next one's, which has another carrier or is still dialing. */
+static void a_request_that_was_put_off_and_cancelled_leaves_nothing_to_the_next(void **state)
+{
+    kit *k = *state;
+    kit_auto_call carried = {0}, dialing = {0};
+    kit_script(k, ok_answer, false);
+    cancel_one_that_is_put_off(k);
+    k->transport = GW_HTTP_CURL;
+    kit_get(k, &carried);
+    kit_assert_ok(&carried);
+
+    k->transport = GW_HTTP_OWN;
+    cancel_one_that_is_put_off(k);
+    send_with(k, &dialing, (gw_http_timeouts){0});
+    gw_http_pause(dialing.call);
+    gw_http_resume(dialing.call);
+    kit_run(k);
+    kit_assert_ok(&dialing);
+}
+
 static void cancelling_in_mid_upload_lets_the_body_go(void **state)
 {
     kit *k = *state;
@@ -472,6 +502,7 @@ int main(void)
         KIT_TEST_BOTH(a_paused_call_reads_nothing_and_its_idle_time_does_not_run),
         KIT_TEST_BOTH(a_call_can_be_cancelled_at_every_stage),
         KIT_TEST(a_request_that_is_put_off_may_be_paused_and_resumed),
+        KIT_TEST(a_request_that_was_put_off_and_cancelled_leaves_nothing_to_the_next),
         KIT_TEST_BOTH(cancelling_in_mid_upload_lets_the_body_go),
         KIT_TEST_BOTH(closing_the_client_cancels_what_is_in_flight),
         KIT_TEST_BOTH(private_addresses_need_the_allow_list),

@@ -212,6 +212,32 @@ static void a_connection_that_ends_later_is_not_taken_for_a_stale_one(void **sta
     assert_int_equal(k->server.requests, 4);
 }
 
+/* Only time with the request out counts, not that of the fresh connection. */
+static void a_fresh_connection_may_take_its_time(void **state)
+{
+    kit *k = *state;
+    kit_auto_call a = {0}, b = {0};
+    gw_auto_buf half = {0};
+    for (size_t i = 0; i < 2 * 1024 * 1024 / 16; i++)
+        gw_buf_append(&half, "0123456789abcdef", 16);
+    const gw_str body[] = {gw_buf_str(&half), gw_buf_str(&half)};
+    gw_http_request r = kit_request(k, "POST");
+    r.body = body;
+    r.body_parts = 2;
+    k->server.hears_one = true;
+    kit_script(k, ok_answer, false);
+    kit_get(k, &a);
+    kit_start(k, &b, &r);
+    while (!b.call->was_retried)
+        kit_turn(k);
+    assert_int_equal(b.call->stage, GW_HTTP_CONNECTING);
+    gw_fake_clock_advance_ms(&fake_time, GW_HTTP_STALE_MS + 1);
+    kit_run(k);
+    kit_assert_ok(&b);
+    assert_int_equal(k->server.accepted, 2);
+    assert_int_equal(k->server.requests, 2);
+}
+
 /* ---- what nobody asked for ---- */
 
 static void run_until_peers_are_gone(kit *k)
@@ -324,6 +350,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_connection_that_ends_later_is_not_taken_for_a_stale_one,
                                         setup_with_fake_time, kit_teardown),
         cmocka_unit_test_setup_teardown(a_connection_that_ends_later_is_not_taken_for_a_stale_one,
+                                        setup_curl_with_fake_time, kit_teardown),
+        cmocka_unit_test_setup_teardown(a_fresh_connection_may_take_its_time, setup_with_fake_time,
+                                        kit_teardown),
+        cmocka_unit_test_setup_teardown(a_fresh_connection_may_take_its_time,
                                         setup_curl_with_fake_time, kit_teardown),
         KIT_TEST(an_idle_connection_that_ends_or_speaks_is_dropped),
         KIT_TEST(an_answer_that_is_there_before_the_request_is_not_its_own),

@@ -50,14 +50,14 @@ bool gw_http_transfer_took_its_time(const gw_http_transfer *t)
     return gw_loop_now_ms(t->client->loop) - t->call->stage_since_ms > GW_HTTP_STALE_MS;
 }
 
-/* Before the request goes out, also when libcurl tries it anew. */
+/* Before the request goes out, also when libcurl tries it anew: it is AWAITING then. */
 static int on_connected(void *arg, char *peer, char *own, int peer_port, int own_port)
 {
     gw_http_transfer *t = arg;
     (void)peer, (void)own, (void)peer_port, (void)own_port;
     if (!t->call)
         return CURL_PREREQFUNC_ABORT;
-    if (t->call->was_sent && gw_http_transfer_took_its_time(t)) {
+    if (t->call->stage == GW_HTTP_AWAITING && gw_http_transfer_took_its_time(t)) {
         t->problem_rc = GW_ERR_UPSTREAM_CUT;
         t->problem = "it closed the connection before it answered";
         return CURL_PREREQFUNC_ABORT;

@@ -269,7 +269,7 @@ static gw_status authorize_body(relay_request *r, gw_error *err)
     if (rc == GW_OK)
         rc = key_policy_check_model(r->policy, r->body.model, err);
     if (rc == GW_OK && r->policy->has_budget)
-        r->extra = unpriced_extra(&r->body, r->call.endpoint);
+        r->extras = unpriced_extras(&r->body, r->call.endpoint);
     if (rc == GW_OK)
         rc = relay_request_find_route(r, err);
     if (rc == GW_OK)

@@ -101,7 +101,7 @@ struct relay_request {
     bool body_arrived;
     gw_str raw_body;
     openai_body body; /* model "" until read */
-    const char *extra; /* of a key with a budget: unpriced_extra() */
+    unsigned extras; /* of a key with a budget: unpriced_extras() */
     relay_config *config;
     const model_route *route;
     route_plan plan;

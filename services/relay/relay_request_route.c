@@ -12,13 +12,14 @@ const model_price *relay_request_price(const relay_request *r, const route_targe
 
 /* ---- what speaks against a target ---- */
 
-/* Of a model that has a price. */
-static bool has_unpriced_extra(const relay_request *r, const route_target *t)
+/* What it is sent that its price is not for; of a model that has one. */
+static unsigned unpriced_extras_of(const relay_request *r, const route_target *t)
 {
-    if (!r->extra || !relay_request_passes_members(r, t))
-        return false;
-    return !unpriced_extra_is_search_of_request(r->extra) ||
-           relay_request_price(r, t)->request_nano_usd == 0;
+    if (r->extras == 0)
+        return 0;
+    unsigned sent =
+        unpriced_extras_sent(r->extras, t->provider->kind, relay_request_passes_members(r, t));
+    return relay_request_price(r, t)->request_nano_usd > 0 ? sent & ~(unsigned)EXTRA_SEARCH : sent;
 }
 
 /* What has no price would pass every budget by. */
@@ -26,7 +27,7 @@ static bool is_unpriced(const relay_request *r, const route_target *t)
 {
     return r->policy->has_budget && endpoint_describe(r->call.endpoint)->is_billed &&
            (!relay_request_price(r, t) || !relay_request_tier_is_priced(r, t) ||
-            has_unpriced_extra(r, t));
+            unpriced_extras_of(r, t) != 0);
 }
 
 /* A target has a price, and only the tier that is asked for has none. */
@@ -38,14 +39,15 @@ static bool lacks_tier_only(const relay_request *r)
     return false;
 }
 
-/* A target has a price, but for what is asked for beside its tokens. */
-static bool lacks_extra_only(const relay_request *r)
+/* What the first target lacks a price for that has one for the rest; 0: there is none. */
+static unsigned extras_without_price(const relay_request *r)
 {
-    for (size_t i = 0; r->extra && i < r->route->target_count; i++)
-        if (relay_request_price(r, &r->route->targets[i]) &&
-            has_unpriced_extra(r, &r->route->targets[i]))
-            return true;
-    return false;
+    unsigned lacking = 0;
+
+    for (size_t i = 0; lacking == 0 && i < r->route->target_count; i++)
+        if (relay_request_price(r, &r->route->targets[i]))
+            lacking = unpriced_extras_of(r, &r->route->targets[i]);
+    return lacking;
 }
 
 static bool is_forbidden(const relay_request *r, const route_target *t)
@@ -132,6 +134,7 @@ static gw_status tell_why(relay_request *r, const route_view *view, gw_error *er
 {
     target_state best = route_plan_best(r->route, view);
     const char *tier_field = r->body.tier_is_speed ? "speed" : "service_tier";
+    const char *extra = unpriced_extras_member(extras_without_price(r));
 
     if (best == TARGET_OPEN)
         return tell_when(r, err);
@@ -143,14 +146,14 @@ static gw_status tell_why(relay_request *r, const route_view *view, gw_error *er
             "the tier into the price book, leave out %s, or use a key without a budget.",
             GW_STR_ARG(gw_str_slice(r->body.service_tier, 0, 32)), GW_STR_ARG(r->body.model),
             tier_field);
-    if (best == TARGET_UNPRICED && lacks_extra_only(r))
+    if (best == TARGET_UNPRICED && extra)
         return gw_fail_field(
-            err, GW_ERR_EXTRA_UNPRICED, r->extra,
+            err, GW_ERR_EXTRA_UNPRICED, extra,
             "`%s` asks for something that is billed beside the tokens or at other rates (a search, "
             "sound, a place), for which there is no price, and this API key has a budget "
             "(costLimit) that it could not be counted against: leave it out, or use a key without "
             "a budget.",
-            r->extra);
+            extra);
     if (best == TARGET_UNPRICED)
         return gw_fail_field(
             err, GW_ERR_MODEL_UNPRICED, "model",

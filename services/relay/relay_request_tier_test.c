@@ -2,6 +2,7 @@
 #include "relay_request_hold_kit.h"
 
 #include "price/price_tier.h"
+#include "unpriced_extra.h"
 
 /* The fixture's model with "priority" at twice its prices and "flex" at half of them. */
 static fixture *with_tiers(void **state)
@@ -109,6 +110,32 @@ static void a_tier_without_a_price_is_not_for_keys_with_a_budget(void **state)
     }
 }
 
+static void what_is_sent_and_has_no_price_is_not_for_keys_with_a_budget(void **state)
+{
+    static const struct {
+        provider_kind kind;
+        unsigned extras;
+        target_state state;
+    } cases[] = {
+        {PROVIDER_OPENAI, EXTRA_SOUND_IN, TARGET_UNPRICED},
+        {PROVIDER_OPENAI, EXTRA_SEARCH, TARGET_READY}, /* the request has a price */
+        {PROVIDER_OPENAI, EXTRA_SEARCH | EXTRA_SOUND_OUT, TARGET_UNPRICED},
+        {PROVIDER_GOOGLE, EXTRA_SOUND_IN, TARGET_UNPRICED},
+        {PROVIDER_GOOGLE, EXTRA_SEARCH | EXTRA_SOUND_IN, TARGET_UNPRICED},
+        {PROVIDER_GOOGLE, EXTRA_SOUND_OUT, TARGET_READY},
+        {PROVIDER_ANTHROPIC, EXTRA_SOUND_IN, TARGET_READY},
+    };
+    fixture *f = *state;
+
+    f->policy.has_budget = true;
+    f->price.request_nano_usd = 1;
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        f->provider.kind = cases[i].kind;
+        f->r.extras = cases[i].extras;
+        assert_int_equal(relay_request_state_of(&f->r, &f->target), cases[i].state);
+    }
+}
+
 static void an_answer_is_billed_by_the_tier_it_states(void **state)
 {
     static const struct {
@@ -212,6 +239,7 @@ int main(void)
         HOLD_TEST(a_tier_that_is_not_passed_on_is_not_held_for),
         HOLD_TEST(a_budget_pays_for_a_shorter_answer_of_a_dearer_tier),
         HOLD_TEST(a_tier_without_a_price_is_not_for_keys_with_a_budget),
+        HOLD_TEST(what_is_sent_and_has_no_price_is_not_for_keys_with_a_budget),
         HOLD_TEST(an_answer_is_billed_by_the_tier_it_states),
         HOLD_TEST(a_prediction_is_held_for_on_top_of_each_ceiling),
         HOLD_TEST(a_ceiling_is_cut_to_what_is_left_beside_the_prediction),

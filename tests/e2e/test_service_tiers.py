@@ -29,6 +29,7 @@ BOOK = [
     price("gpt-4.1*", 10, 20),
     price("gpt-4-*", 10, 20, longPrompts=[{"abovePromptTokens": 20, "promptPerMillionNanoUsd": str(30 * MILLION), "completionPerMillionNanoUsd": str(50 * MILLION)}]),
     price("claude-*", 10, 20, tiers=[tier("priority", 30, 50)]),
+    price("gemini-*", 10, 20),
     price("claude-opus-*", 10, 20, tiers=[tier("fast", 60, 120)]),
 ]
 
@@ -247,9 +248,13 @@ def test_a_prediction_is_held_for_and_billed_as_output(suite: Suite) -> None:
 
 def test_what_is_billed_beside_tokens_is_refused_to_a_budget_by_name(suite: Suite, budget: str) -> None:
     free = suite.make_key()["key"]
+    sound = {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}
+    spoken = [{"role": "user", "content": [sound]}]
     for model, member, value in (
         ("gpt-4o", "modalities", ["text", "audio"]),
         ("gpt-4o", "web_search_options", {}),
+        ("gpt-4o", "messages", spoken),
+        ("gemini-2.5-flash", "messages", spoken),
     ):
         refused = suite.chat(budget, model, **{member: value})
         error = refused.json()["error"]

@@ -22,18 +22,24 @@ static void a_run_that_ends_in_no_answer_is_estimated(void **state)
     kit *k = *state;
     static const struct {
         script answer;
+        int status;
         const char *code;
         int64_t completion;
+        int64_t deadline_ms;
     } cases[] = {
-        {REPLY(200, SSE, BEGUN, DISGUISED, DONE), "upstream_error", 8},
-        {REPLY(200, SSE, BEGUN, DISGUISED), "upstream_error", 8},
-        {REPLY(200, SSE, BEGUN), "upstream_cut", 0},
-        {REPLY_CUT(200, SSE, BEGUN), "upstream_cut", 0},
+        {REPLY(200, SSE, BEGUN, DISGUISED, DONE), 502, "upstream_error", 8, 0},
+        {REPLY(200, SSE, BEGUN, DISGUISED), 502, "upstream_error", 8, 0},
+        {REPLY(200, SSE, BEGUN), 502, "upstream_cut", 0, 0},
+        {REPLY_CUT(200, SSE, BEGUN), 502, "upstream_cut", 0, 0},
+        {REPLY_STALL(200, SSE, BEGUN), 504, "upstream_timeout", 0, 0},
+        {REPLY_STALL(200, SSE, BEGUN), 504, "deadline_exceeded", 0, 600},
     };
 
     for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        if (cases[i].deadline_ms > 0)
+            k->core.limits.request_timeout_ms = cases[i].deadline_ms;
         ask(k, "good", STREAM, &cases[i].answer);
-        assert_int_equal(k->answer.status, 502);
+        assert_int_equal(k->answer.status, cases[i].status);
         usage_event *e = only_event(k);
         assert_string_equal(e->outcome, "failed");
         assert_string_equal(e->error, cases[i].code);
@@ -52,9 +58,14 @@ static void what_was_not_begun_costs_nothing(void **state)
     kit *k = *state;
     static const script refused =
         REPLY(503, PLAIN, "{\"error\":{\"message\":\"no\",\"type\":\"x\"}}");
+    static const script silent = REPLY(0, PLAIN, NULL);
     static const script begun = REPLY(200, SSE, BEGUN);
 
     ask(k, "good", STREAM, &refused);
+    assert_int_equal(only_event(k)->total_tokens, 0);
+    forget_events(k);
+    ask(k, "good", STREAM, &silent);
+    assert_int_equal(k->answer.status, 504);
     assert_int_equal(only_event(k)->total_tokens, 0);
     forget_events(k);
     k->provider.kind = PROVIDER_OPENAI;

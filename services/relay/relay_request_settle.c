@@ -60,16 +60,24 @@ static bool was_made_in_vain(const relay_request *r)
     return r->has_failed && r->tap.has_usage && r->tap.tokens.completion > 0;
 }
 
+/* In the middle of its answer: it broke off, was silent for too long, or had no time left. */
+static bool was_cut_short(const relay_request *r)
+{
+    gw_status why = r->troubles->failure.error.code;
+
+    return r->mode == ANSWER_EVENTS &&
+           (why == GW_ERR_UPSTREAM_CUT || why == GW_ERR_UPSTREAM_TIMEOUT ||
+            why == GW_ERR_DEADLINE_EXCEEDED);
+}
+
 /*
  * LibreChat says 200 before its agent has asked anybody, and what a run cost that failed afterwards it does not say: an error in the place of
- * the content, or an end without [DONE], is estimated (LIBRECHAT.md §7.6).
+ * the content, or an end without [DONE], by a timeout of ours too, is estimated (LIBRECHAT.md §7.6).
  */
 static bool has_run_in_vain(const relay_request *r)
 {
-    bool was_cut = r->mode == ANSWER_EVENTS && r->upstream_rc == GW_ERR_UPSTREAM_CUT &&
-                   r->asked->provider->kind == PROVIDER_LIBRECHAT;
-
-    return r->has_failed && (r->adapted.ran_in_vain || was_cut);
+    return r->has_failed && (r->adapted.ran_in_vain ||
+                             (was_cut_short(r) && r->asked->provider->kind == PROVIDER_LIBRECHAT));
 }
 
 bool relay_request_is_refusal(const relay_request *r)

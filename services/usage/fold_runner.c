@@ -148,6 +148,22 @@ static void note_day(fold_runner *r, const fold_day_job *d)
         wait_for(r, gw_str_of(d->id));
 }
 
+/* Those that are clean: another replica folded them, or their hours have expired. */
+static void forget_clean_days(fold_runner *r)
+{
+    gw_map *dirty = gw_map_new(free);
+    for (size_t i = 0; dirty && i < r->found.count; i++) {
+        gw_str id = gw_str_of(r->found.ids[i]);
+        void *f = gw_map_take(r->failed, id);
+        if (f && !gw_map_put(dirty, id, f))
+            free(f);
+    }
+    if (!dirty)
+        return;
+    gw_map_free(r->failed);
+    r->failed = dirty;
+}
+
 static void job_done(doc_job *j, gw_status rc, const gw_error *err)
 {
     fold_runner *r = GW_CONTAINER_OF(j, fold_runner, job);
@@ -156,6 +172,8 @@ static void job_done(doc_job *j, gw_status rc, const gw_error *err)
         gw_log_warn(r->log, "fold_sweep_failed", gw_kv_error(err));
     for (size_t i = 0; i < r->day_count; i++)
         note_day(r, &r->days[i]);
+    if (r->sweeping && rc == GW_OK && r->found.count < DIRTY_A_SWEEP) /* it saw all there are */
+        forget_clean_days(r);
     gw_metric_set(r->metrics, M_usage_days_unfolded, (int64_t)gw_map_count(r->failed), NULL, 0);
     r->day_count = 0;
     r->sweeping = false;

@@ -4,7 +4,7 @@
  *
  * Passes are at least 500 ms apart, so that a busy key's day is not folded for every claim. A day that cannot be folded, as it is too
  * large for a document, keeps no other from it; it is tried again less and less often, in the end
- * every ten minutes.
+ * every ten minutes, until it is folded here, or a sweep finds its hours clean: then another replica folded it, or they have expired.
  *
  * Thread: the loop's. Order at the end: fold_runner_stop(), gw_mongo_free(), fold_runner_free().
  */

@@ -2,24 +2,30 @@
 #include "fold_runner.h"
 
 #include "doc_store_memory.h"
+#include "fold_store.h"
 #include "usage_collections.h"
 #include "usage_metrics.h"
 
 #include "mongo/bson_read.h"
 #include "testing/cmocka.h"
+#include "testing/fake_clock.h"
 #include "testing/until.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define DAYS 5
 
 typedef struct fixture {
+    gw_fake_clock time;
+    gw_clock clock;
     gw_loop *loop;
     doc_pool pool;
     memory_db *db;
     doc_store store; /* refuses `refused` */
     const char *refused; /* id of a day */
     int refusals;
+    bool is_blind; /* finds nothing, and says so */
     fold_runner *runner;
     gw_metrics *metrics;
     gw_metrics_shard *shard;
@@ -38,6 +44,8 @@ static gw_status find(doc_store *s, const char *collection, const bson_t *filter
 {
     doc_store_memory m;
     (void)s;
+    if (the_fixture->is_blind)
+        return gw_fail(err, GW_ERR_INTERNAL, "%s: no", what);
     return doc_store_find(doc_store_memory_init(&m, the_fixture->db), collection, filter, opts,
                           each, arg, what, err);
 }
@@ -98,7 +106,7 @@ static void add_hour(fixture *f, int key)
     bson_destroy(d);
 }
 
-static int setup(void **state)
+static int setup_at(void **state, bool is_fake)
 {
     static const doc_store_ops ops = {.find = find, .write = write_batch};
     static const doc_pool_ops pool_ops = {.submit = run_now};
@@ -111,12 +119,23 @@ static int setup(void **state)
     f->pool.ops = &pool_ops;
     f->metrics = gw_metrics_new(usage_metric_table, USAGE_METRIC_COUNT);
     f->shard = gw_metrics_shard_new(f->metrics);
-    assert_int_equal(gw_loop_new(&gw_system_clock, &f->loop, &err), GW_OK);
+    f->clock = is_fake ? gw_fake_clock_init(&f->time, GW_MS_PER_DAY) : gw_system_clock;
+    assert_int_equal(gw_loop_new(&f->clock, &f->loop, &err), GW_OK);
     gw_test_until_init(&f->until, f->loop, f);
     for (int i = 0; i < DAYS; i++)
         add_hour(f, i);
     *state = f;
     return 0;
+}
+
+static int setup(void **state)
+{
+    return setup_at(state, false);
+}
+
+static int setup_in_fake_time(void **state)
+{
+    return setup_at(state, true);
 }
 
 static int teardown(void **state)
@@ -191,12 +210,79 @@ static void it_is_not_tried_again_at_each_claim(void **state)
     assert_int_equal(f->refusals, 1);
 }
 
+static void advance_ms(fixture *f, int64_t ms)
+{
+    gw_fake_clock_advance_ms(&f->time, ms);
+    for (int i = 0; i < 6; i++)
+        uv_run(gw_loop_uv(f->loop), UV_RUN_NOWAIT);
+}
+
+static void assert_unfolded(const fixture *f, int days)
+{
+    char line[40];
+    gw_auto_buf text = {0};
+    (void)snprintf(line, sizeof(line), "\nusage_days_unfolded %d\n", days);
+    gw_metrics_render(f->metrics, &text);
+    assert_false(gw_buf_failed(&text));
+    assert_non_null(strstr(text.data, line));
+}
+
+/* A sweep, and what it finds. */
+static void next_sweep(fixture *f)
+{
+    advance_ms(f, 30000);
+    advance_ms(f, 1000);
+}
+
+static void start_with_a_day_that_is_refused(fixture *f)
+{
+    f->refused = "000000000000000000000001|1970-01-01";
+    start(f);
+    next_sweep(f);
+    assert_int_equal(days_of(f), DAYS - 1);
+    assert_int_equal(f->refusals, 1);
+    assert_unfolded(f, 1);
+}
+
+static void a_day_that_another_replica_folds_is_forgotten(void **state)
+{
+    fixture *f = (fixture *)*state;
+    spool_db s = {.store = &f->store, .now_ms = GW_MS_PER_DAY};
+    fold_outcome outcome;
+    gw_error err;
+    start_with_a_day_that_is_refused(f);
+    next_sweep(f);
+    assert_int_equal(f->refusals, 2);
+    assert_unfolded(f, 1);
+    const char *day = gw_steal(&f->refused);
+    assert_int_equal(fold_store_day(&s, day, &outcome, &err), GW_OK);
+    f->is_blind = true; /* a sweep that fails says of no day that it is clean */
+    next_sweep(f);
+    assert_unfolded(f, 1);
+    f->is_blind = false;
+    next_sweep(f);
+    assert_unfolded(f, 0);
+}
+
+static void a_day_whose_hours_expire_is_forgotten(void **state)
+{
+    fixture *f = (fixture *)*state;
+    bson_t all = BSON_INITIALIZER;
+    start_with_a_day_that_is_refused(f);
+    memory_db_remove(f->db, COLLECTION_HOURS, &all);
+    next_sweep(f);
+    assert_unfolded(f, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         TEST(a_day_that_is_too_large_keeps_no_other),
         TEST(it_is_not_tried_again_at_each_claim),
+#define TEST_IN_FAKE_TIME(name) cmocka_unit_test_setup_teardown(name, setup_in_fake_time, teardown)
+        TEST_IN_FAKE_TIME(a_day_that_another_replica_folds_is_forgotten),
+        TEST_IN_FAKE_TIME(a_day_whose_hours_expire_is_forgotten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -46,22 +46,28 @@ void counted_names_free(counted_names *n)
 
 /* ---- under the lock ---- */
 
+static day_names *day_that_is_here(counted_names *n, int64_t day_ms)
+{
+    for (size_t i = 0; i < DAYS_KEPT; i++)
+        if (n->days[i].names && n->days[i].day_ms == day_ms)
+            return &n->days[i];
+    return NULL;
+}
+
 /* In the place of the day that was asked for the longest ago. NULL when out of memory. */
 static day_names *day_of(counted_names *n, int64_t day_ms, int64_t now_ms)
 {
-    day_names *oldest = &n->days[0];
-    for (size_t i = 0; i < DAYS_KEPT; i++) {
-        day_names *d = &n->days[i];
-        if (d->names && d->day_ms == day_ms) {
-            d->used_ms = now_ms;
-            return d;
-        }
-        if (d->used_ms < oldest->used_ms)
-            oldest = d;
+    day_names *d = day_that_is_here(n, day_ms);
+    if (!d) {
+        d = &n->days[0];
+        for (size_t i = 1; i < DAYS_KEPT; i++)
+            if (n->days[i].used_ms < d->used_ms)
+                d = &n->days[i];
+        gw_map_free(d->names);
+        *d = (day_names){.day_ms = day_ms, .names = gw_map_new(NULL)};
     }
-    gw_map_free(oldest->names);
-    *oldest = (day_names){.day_ms = day_ms, .used_ms = now_ms, .names = gw_map_new(NULL)};
-    return oldest->names ? oldest : NULL;
+    d->used_ms = now_ms;
+    return d->names ? d : NULL;
 }
 
 static size_t bytes_of(gw_str model)
@@ -96,34 +102,42 @@ static bool next_named(const claim *c, claim_cursor *at, event_name *ret)
     return false;
 }
 
-typedef struct looks {
-    int64_t days_ms[DAYS_KEPT];
-    size_t count;
-} looks;
-
-static void note_look(looks *l, int64_t day_ms)
+/* Whether a name is new here, and others may have counted it since its day was read. */
+static bool is_to_be_looked_up(const day_names *d, gw_str model, int64_t now_ms)
 {
-    for (size_t i = 0; i < l->count; i++)
-        if (l->days_ms[i] == day_ms)
-            return;
-    if (l->count < DAYS_KEPT)
-        l->days_ms[l->count++] = day_ms;
+    if (!d)
+        return true;
+    return (d->read_ms == 0 || now_ms - d->read_ms >= READ_AGAIN_MS) &&
+           !gw_map_get(d->names, model);
 }
 
-/* Days with a name that is new here, and that others may have counted since they were read. */
-static void find_days(counted_names *n, const spool_db *s, const claim *c, looks *ret)
+typedef struct claim_day {
+    int64_t day_ms;
+    bool is_to_be_read;
+} claim_day;
+
+/* The first day after `after_ms`. False when there is none. */
+static bool next_day(counted_names *n, const spool_db *s, const claim *c, int64_t after_ms,
+                     claim_day *ret)
 {
     claim_cursor at = {0};
     event_name name;
+    bool found = false;
+    const day_names *names = NULL;
     (void)pthread_mutex_lock(&n->lock);
     while (next_named(c, &at, &name)) {
         int64_t day_ms = gw_day_start_ms(name.timestamp_ms);
-        const day_names *d = day_of(n, day_ms, s->now_ms);
-        if (d && (d->read_ms == 0 || s->now_ms - d->read_ms >= READ_AGAIN_MS) &&
-            !gw_map_get(d->names, name.model))
-            note_look(ret, day_ms);
+        if (day_ms <= after_ms || (found && day_ms > ret->day_ms))
+            continue;
+        if (!found || day_ms < ret->day_ms) {
+            *ret = (claim_day){.day_ms = day_ms};
+            names = day_that_is_here(n, day_ms);
+            found = true;
+        }
+        ret->is_to_be_read = ret->is_to_be_read || is_to_be_looked_up(names, name.model, s->now_ms);
     }
     (void)pthread_mutex_unlock(&n->lock);
+    return found;
 }
 
 /* ---- what stands in the sums of a day ---- */
@@ -145,55 +159,79 @@ static gw_status add_counted(void *arg, const bson_t *total, gw_error *err)
     return GW_OK;
 }
 
-static void merge(counted_names *n, const spool_db *s, const day_names *counted)
+/* When it cannot be read, what this process knows has to do. */
+static void read_day(const spool_db *s, day_names *ret)
+{
+    char id[ROLLUP_ID_SIZE];
+    gw_error ignored;
+    rollup_day_id(GW_STR(ALL_KEYS), ret->day_ms, id);
+    bson_t *filter = BCON_NEW("_id", BCON_UTF8(id));
+    bson_t *opts = BCON_NEW("projection", "{", "metrics.models", BCON_INT32(1), "}");
+    if (ret->names && doc_store_find(s->store, COLLECTION_TOTALS, filter, opts, add_counted, ret,
+                                     "read names of models", &ignored) == GW_OK)
+        ret->read_ms = s->now_ms;
+    bson_destroy(opts);
+    bson_destroy(filter);
+}
+
+/* ---- one day of a claim ---- */
+
+/* Under the lock. */
+static void merge(day_names *d, const day_names *counted)
 {
     size_t at = 0;
     gw_str name;
     void *value;
-    (void)pthread_mutex_lock(&n->lock);
-    day_names *d = day_of(n, counted->day_ms, s->now_ms);
-    while (d && gw_map_next(counted->names, &at, &name, &value))
+    if (counted->read_ms == 0)
+        return;
+    while (gw_map_next(counted->names, &at, &name, &value))
         if (!gw_map_get(d->names, name))
             (void)add_name(d, name);
-    if (d)
-        d->read_ms = s->now_ms;
-    (void)pthread_mutex_unlock(&n->lock);
+    d->read_ms = counted->read_ms;
 }
 
-/* When it cannot be read, what this process knows has to do. */
-static void look(counted_names *n, const spool_db *s, int64_t day_ms)
+/*
+ * `counted` is merged and names are taken under one lock, so that no other day, of this claim or of another, takes the day's place in
+ * between. NULL: the day as it is here; false when it is not.
+ */
+static bool take_day(counted_names *n, const spool_db *s, claim *c, int64_t day_ms,
+                     const day_names *counted, size_t *dropped)
 {
-    day_names counted = {.day_ms = day_ms, .names = gw_map_new(NULL)};
-    char id[ROLLUP_ID_SIZE];
-    gw_error ignored;
-    rollup_day_id(GW_STR(ALL_KEYS), day_ms, id);
-    bson_t *filter = BCON_NEW("_id", BCON_UTF8(id));
-    bson_t *opts = BCON_NEW("projection", "{", "metrics.models", BCON_INT32(1), "}");
-    if (counted.names && doc_store_find(s->store, COLLECTION_TOTALS, filter, opts, add_counted,
-                                        &counted, "read names of models", &ignored) == GW_OK)
-        merge(n, s, &counted);
-    bson_destroy(opts);
-    bson_destroy(filter);
+    claim_cursor at = {0};
+    event_name name;
+    (void)pthread_mutex_lock(&n->lock);
+    bool ok = counted || day_that_is_here(n, day_ms);
+    day_names *d = ok ? day_of(n, day_ms, s->now_ms) : NULL;
+    if (d && counted)
+        merge(d, counted);
+    while (ok && next_named(c, &at, &name)) {
+        if (gw_day_start_ms(name.timestamp_ms) != day_ms || (d && take_name(d, name.model)))
+            continue;
+        event_name_drop(c->events.data + (at.packed.ptr - c->events.data), &name);
+        ++*dropped;
+    }
+    (void)pthread_mutex_unlock(&n->lock);
+    return ok;
+}
+
+static void bound_day(counted_names *n, const spool_db *s, claim *c, const claim_day *day,
+                      size_t *dropped)
+{
+    day_names counted = {.day_ms = day->day_ms};
+    if (!day->is_to_be_read && take_day(n, s, c, day->day_ms, NULL, dropped))
+        return;
+    counted.names = gw_map_new(NULL);
+    read_day(s, &counted);
+    (void)take_day(n, s, c, day->day_ms, &counted, dropped);
     gw_map_free(counted.names);
 }
 
+/* One day after another, however many there are: only DAYS_KEPT are kept. */
 size_t counted_names_bound(counted_names *n, const spool_db *s, claim *c)
 {
-    looks days = {0};
-    claim_cursor at = {0};
-    event_name name;
     size_t dropped = 0;
-    find_days(n, s, c, &days);
-    for (size_t i = 0; i < days.count; i++)
-        look(n, s, days.days_ms[i]);
-    (void)pthread_mutex_lock(&n->lock);
-    while (next_named(c, &at, &name)) {
-        day_names *d = day_of(n, gw_day_start_ms(name.timestamp_ms), s->now_ms);
-        if (d && take_name(d, name.model))
-            continue;
-        event_name_drop(c->events.data + (at.packed.ptr - c->events.data), &name);
-        dropped++;
-    }
-    (void)pthread_mutex_unlock(&n->lock);
+    claim_day day = {.day_ms = INT64_MIN};
+    while (next_day(n, s, c, day.day_ms, &day))
+        bound_day(n, s, c, &day, &dropped);
     return dropped;
 }

@@ -7,7 +7,8 @@
  * COUNTED_NAMES_BYTES in the documents of sums; what comes later is made to count under its route, as a relay makes it. That is said in
  * the event itself, which stands in the claim and the row: every replica sums it up alike, and so does a rebuild.
  *
- * It is of one process. What other replicas, and those before it, have counted is read from the day's hours, at most once a minute.
+ * It is of one process, and of the days that were counted in last. What other replicas, and those before it, have counted is read from
+ * the day's total, at most once a minute: what is not folded yet is not known.
  *
  * Thread: any; calls may overlap.
  */

@@ -126,11 +126,11 @@ static void what_does_not_count_keeps_its_name_in_the_row(void **state)
     bson_destroy(&row);
 }
 
-static void add_total(const fixture *f, int names)
+static void add_total(const fixture *f, int64_t at_ms, int names)
 {
     char id[ROLLUP_ID_SIZE];
     bson_t d = BSON_INITIALIZER, metrics, models;
-    rollup_day_id(GW_STR(ALL_KEYS), NOON_MS, id);
+    rollup_day_id(GW_STR(ALL_KEYS), at_ms, id);
     (void)BSON_APPEND_UTF8(&d, "_id", id);
     (void)BSON_APPEND_DOCUMENT_BEGIN(&d, "metrics", &metrics);
     (void)BSON_APPEND_DOCUMENT_BEGIN(&metrics, "models", &models);
@@ -150,7 +150,29 @@ static void add_total(const fixture *f, int names)
 static void what_others_have_counted_is_known(void **state)
 {
     fixture *f = (fixture *)*state;
-    add_total(f, 30000);
+    add_total(f, NOON_MS, 30000);
+    assert_false(counts(f, "gpt-new", NOON_MS));
+    assert_true(counts(f, "gpt-of-yesterday.7", NOON_MS));
+}
+
+#define MANY_DAYS 12 /* more than are kept */
+
+/* After a long time away, say: a day is read, or comes back, while others take its place. */
+static void a_claim_of_many_days_takes_no_more_for_any(void **state)
+{
+    fixture *f = (fixture *)*state;
+    event_queue q = {.first_seq = 1};
+    for (int day = 0; day < MANY_DAYS; day++)
+        add_total(f, NOON_MS - day * GW_MS_PER_DAY, 30000);
+    for (int round = 0; round < 3; round++)
+        for (int day = 0; day < MANY_DAYS; day++) {
+            char model[32];
+            (void)snprintf(model, sizeof(model), "gpt-new-%d", round);
+            assert_true(event_queue_push(&q, pack(f, model, NOON_MS - day * GW_MS_PER_DAY)));
+        }
+    make_claim(f, &q);
+    event_queue_fini(&q);
+    assert_int_equal(counted_names_bound(f->names, &f->s, &f->c), 3 * MANY_DAYS);
     assert_false(counts(f, "gpt-new", NOON_MS));
     assert_true(counts(f, "gpt-of-yesterday.7", NOON_MS));
 }
@@ -199,6 +221,7 @@ int main(void)
         TEST(many_relays_together_do_not_fill_a_day),
         TEST(what_does_not_count_keeps_its_name_in_the_row),
         TEST(what_others_have_counted_is_known),
+        TEST(a_claim_of_many_days_takes_no_more_for_any),
         TEST(names_that_do_not_count_already_stay_so),
         TEST(cut_bytes_are_no_event),
     };

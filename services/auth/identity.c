@@ -13,7 +13,7 @@ typedef struct check {
     gw_arena *arena;
     auth *auth;
     gw_mongo_job job;
-    gw_str credential, peer_address;
+    identity_question asked;
     int64_t now_ms;
     identity_answer *answer;
     admin_user_view *admin;
@@ -78,7 +78,8 @@ static void accept_key(check *c, const gw_db *d, const admin_key_record *k)
         c->admin->status = k->view->status;
     }
     gw_error err = {0};
-    if (c->now_ms - message_time_ms(k->view->last_used_at) >= USED_EVERY_MS &&
+    if (!c->asked.unattended &&
+        c->now_ms - message_time_ms(k->view->last_used_at) >= USED_EVERY_MS &&
         admin_store_key_used(d, gw_str_of(k->view->id), c->now_ms, &err) != GW_OK)
         gw_log_warn(c->auth->log, "admin_key_use_not_kept", gw_kv("admin_key.id", k->view->id),
                     gw_kv_error(&err));
@@ -97,7 +98,7 @@ static gw_status admin_key_run(gw_mongo_job *j, mongoc_client_t *client,
     gw_status rc = admin_store_find_key(&d, c->arena, c->admin_key_id, &found, &k, err);
     if (rc != GW_OK)
         return rc;
-    gw_sha256(c->credential.ptr, c->credential.len, hash);
+    gw_sha256(c->asked.credential.ptr, c->asked.credential.len, hash);
     bool fits = gw_secret_eq(hash, sizeof(hash), k.hash.ptr, k.hash.len);
     if (found && fits)
         accept_key(c, &d, &k);
@@ -125,7 +126,7 @@ static gw_status session_run(gw_mongo_job *j, mongoc_client_t *client, mongoc_da
         refuse(c, "revoked");
         return GW_OK;
     }
-    session_csrf(c->credential, csrf);
+    session_csrf(c->asked.credential, csrf);
     c->answer->valid = true;
     c->answer->kind = message_text(c->arena, GW_STR("admin"));
     c->answer->admin_id = u.view->id;
@@ -141,7 +142,7 @@ static gw_status session_run(gw_mongo_job *j, mongoc_client_t *client, mongoc_da
 static void job_done(gw_mongo_job *j, gw_status rc, const gw_error *err)
 {
     check *c = GW_CONTAINER_OF(j, check, job);
-    if (rc == GW_OK && c->answer->valid && *c->answer->session_id)
+    if (rc == GW_OK && c->answer->valid && *c->answer->session_id && !c->asked.unattended)
         session_store_touch(c->auth->redis, gw_str_of(c->session_id), &c->session, c->now_ms);
     finish(c, rc, err);
 }
@@ -202,7 +203,7 @@ static void key_resolved(key_resolution *r, gw_status rc, const gw_error *err)
         finish(c, rc, err);
         return;
     }
-    const char *fault = r->found ? key_fault(r, c->peer_address) : "unknown";
+    const char *fault = r->found ? key_fault(r, c->asked.peer_address) : "unknown";
     if (fault) {
         refuse(c, fault);
         finish(c, GW_OK, NULL);
@@ -221,8 +222,7 @@ static void key_resolved(key_resolution *r, gw_status rc, const gw_error *err)
     finish(c, GW_OK, NULL);
 }
 
-void identity_check(auth *a, gw_str credential, gw_str peer_address, identity_done_fn done,
-                    void *arg)
+void identity_check(auth *a, const identity_question *q, identity_done_fn done, void *arg)
 {
     gw_arena *arena = gw_arena_new();
     check *c = arena ? gw_arena_new_of(arena, check) : NULL;
@@ -241,16 +241,17 @@ void identity_check(auth *a, gw_str credential, gw_str peer_address, identity_do
                  .answer = answer,
                  .done = done,
                  .arg = arg};
-    c->credential = gw_arena_dup(arena, gw_str_slice(credential, 0, CREDENTIAL_MAX_BYTES));
-    c->peer_address = gw_arena_dup(arena, peer_address);
-    if (admin_key_parse(c->credential, &c->admin_key_id)) {
+    c->asked.credential = gw_arena_dup(arena, gw_str_slice(q->credential, 0, CREDENTIAL_MAX_BYTES));
+    c->asked.peer_address = gw_arena_dup(arena, q->peer_address);
+    c->asked.unattended = q->unattended;
+    if (admin_key_parse(c->asked.credential, &c->admin_key_id)) {
         c->job = (gw_mongo_job){.run = admin_key_run, .done = job_done};
         gw_mongo_submit(a->mongo, &c->job);
-    } else if (session_token_is_shaped(c->credential)) {
-        session_id(c->credential, c->session_id);
+    } else if (session_token_is_shaped(c->asked.credential)) {
+        session_id(c->asked.credential, c->session_id);
         session_store_get(a->redis, gw_str_of(c->session_id), session_found, c);
-    } else if (gw_str_starts_with(c->credential, GW_STR("lc_"))) {
-        key_resolve(a, c->credential, key_resolved, c);
+    } else if (gw_str_starts_with(c->asked.credential, GW_STR("lc_"))) {
+        key_resolve(a, c->asked.credential, key_resolved, c);
     } else {
         gw_loop_defer(a->loop, refuse_unknown, c);
     }

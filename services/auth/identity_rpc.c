@@ -18,8 +18,10 @@ static void checked(void *arg, gw_status rc, const identity_answer *answer,
 static void check_credential(gw_rpc_call *call, const ProtobufCMessage *request, void *arg)
 {
     const Apirelay__Auth__V1__CheckCredentialRequest *r = (const void *)request;
-    identity_check(arg, gw_str_n(r->credential.data, r->credential.len), gw_str_of(r->peer_address),
-                   checked, call);
+    const identity_question q = {.credential = gw_str_n(r->credential.data, r->credential.len),
+                                 .peer_address = gw_str_of(r->peer_address),
+                                 .unattended = r->unattended};
+    identity_check(arg, &q, checked, call);
 }
 
 const gw_rpc_handler identity_handlers[] = {
@@ -68,6 +70,7 @@ static void answer_seam(void *arg, gw_status rc, const identity_answer *answer,
 static void seam_identify(void *self, gw_str credential, gw_str peer_address,
                           gw_identity_done_fn done, void *arg)
 {
+    const identity_question asked = {.credential = credential, .peer_address = peer_address};
     gw_error err = {0};
     seam_question *q = malloc(sizeof(*q));
     if (!q) {
@@ -76,7 +79,7 @@ static void seam_identify(void *self, gw_str credential, gw_str peer_address,
         return;
     }
     *q = (seam_question){done, arg};
-    identity_check(self, credential, peer_address, answer_seam, q);
+    identity_check(self, &asked, answer_seam, q);
 }
 
 gw_identify identity_seam(auth *a)

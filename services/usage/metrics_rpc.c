@@ -9,6 +9,7 @@
 #define CHECK_PATH "/apirelay.auth.v1.IdentityService/CheckCredential"
 
 #define WATCH_EVERY_MS   1000
+#define CHECK_EVERY_MS   5000
 #define WATCH_QUEUED_MAX 4 /* answers that a slow reader has not taken; then a second is left out */
 
 typedef struct asked {
@@ -101,6 +102,7 @@ struct watcher {
     asked asked;
     gw_timer timer;
     watch_check *check; /* that is not answered yet; NULL: none */
+    int64_t checked_ms; /* when it was asked last, or let in */
     bool reading, ended;
 };
 
@@ -166,7 +168,10 @@ static void on_checked(void *arg, gw_status rc, const ProtobufCMessage *response
         end_watch(w, GW_ERR_UNAUTHENTICATED, "the credential is not valid any more");
 }
 
-/* A watch lasts for long: what lets it in may be revoked meanwhile. */
+/*
+ * A watch lasts for long: what lets it in may be revoked meanwhile. Nobody need be at work for it, so that a session whose page is left
+ * open ends all the same.
+ */
 static void check_credential(watcher *w)
 {
     const usage_queries_options *q = &w->queries->o;
@@ -182,12 +187,15 @@ static void check_credential(watcher *w)
         return;
     request.credential.data = (uint8_t *)(uintptr_t)credential.ptr;
     request.credential.len = credential.len;
+    request.unattended = true;
     c->of = w;
     c->call = gw_rpc_unary(q->auth, &options, &request.base, on_checked, c);
-    if (c->call)
-        w->check = c;
-    else
+    if (!c->call) {
         free(c);
+        return;
+    }
+    w->check = c;
+    w->checked_ms = gw_loop_now_ms(q->loop);
 }
 
 static void look_again(void *arg)
@@ -199,8 +207,10 @@ static void look_again(void *arg)
 
 static void a_second_later(void *arg)
 {
-    check_credential(arg);
-    look_again(arg);
+    watcher *w = arg;
+    if (gw_loop_now_ms(w->queries->o.loop) - w->checked_ms >= CHECK_EVERY_MS)
+        check_credential(w);
+    look_again(w);
 }
 
 void watch_metrics(gw_rpc_call *call, const ProtobufCMessage *request, void *arg)
@@ -221,6 +231,7 @@ void watch_metrics(gw_rpc_call *call, const ProtobufCMessage *request, void *arg
     w->queries = q;
     w->call = call;
     w->asked = asked_for;
+    w->checked_ms = gw_loop_now_ms(q->o.loop);
     gw_timer_init(&w->timer, a_second_later, w);
     gw_list_push_back(&q->watchers, &w->node);
     gw_rpc_call_set_data(call, w);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import subprocess
@@ -155,6 +156,29 @@ def test_every_credential_is_recognised_for_what_it_is(admin: RpcClient, relay: 
     for credential in ("", "nonsense", stack.admin_key[:-1], session.token + "x"):
         answer = relay.call(IDENTITY, {"credential": base64.b64encode(credential.encode()).decode()})
         assert not answer.valid and answer.reason
+
+
+def test_a_check_that_nobody_is_at_work_for_is_no_use(stack: Suite, relay: RpcClient) -> None:
+    def check(credential: str, unattended: bool) -> None:
+        for _ in range(2):  # what the first one writes stands before the second is answered
+            assert relay.call(IDENTITY, {"credential": base64.b64encode(credential.encode()).decode(), "unattended": unattended}).valid
+
+    with stack.rpc_as("admin-gw", "auth") as gateway:
+        token = gateway.call("apirelay.auth.v1.SessionService/CreateSession", {"username": "admin", "password": stack.owner_password}).token
+    store, session = stack.redis(), "auth:session:" + hashlib.sha256(token.encode()).hexdigest()
+    assert store.pexpire(session, 60_000)
+    check(token, unattended=True)
+    assert 0 < store.pttl(session) <= 60_000
+    check(token, unattended=False)
+    assert store.pttl(session) > 60_000
+
+    with stack.rpc("auth", stack.admin_key) as owner:
+        made = owner.call("apirelay.auth.v1.AdminService/CreateAdminKey", {"adminKey": {"name": "watches", "role": "viewer"}})
+    used = lambda: [k for k in stack.mongo()["admin_keys"].find({"name": "watches"}) if k.get("lastUsedAt")]  # noqa: E731
+    check(made.key, unattended=True)
+    assert not used()
+    check(made.key, unattended=False)
+    assert used()
 
 
 def test_sessions_are_hashed_in_redis(stack: Suite) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -126,6 +127,19 @@ def test_a_watch_ends_with_its_credential(stack: Suite) -> None:
             next(answers)
         revoke()
         with pytest.raises(grpc.RpcError) as ended:
+            for _ in answers:
+                pass
+        assert ended.value.code() == grpc.StatusCode.UNAUTHENTICATED  # type: ignore[attr-defined]
+
+
+def test_a_watch_keeps_no_session_from_its_idle_end(stack: Suite) -> None:
+    with stack.rpc_as("admin-gw", "auth") as gateway:
+        token = gateway.call("apirelay.auth.v1.SessionService/CreateSession", {"username": "admin", "password": stack.owner_password}).token
+    with stack.rpc("usage", token) as viewer:
+        answers = viewer.stream(WATCH, {})
+        next(answers)
+        assert stack.redis().pexpire("auth:session:" + hashlib.sha256(token.encode()).hexdigest(), 7000)  # of the 30 min
+        with pytest.raises(grpc.RpcError) as ended:  # a check is good, the next one is not
             for _ in answers:
                 pass
         assert ended.value.code() == grpc.StatusCode.UNAUTHENTICATED  # type: ignore[attr-defined]

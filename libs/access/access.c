@@ -205,13 +205,20 @@ static void on_identity(void *arg, gw_status rc, const gw_identity *who, const g
 
 /* ---- questions ---- */
 
-static void hash_key(gw_str credential, gw_str address, uint8_t key[GW_SHA256_SIZE])
+static void hash_key(const gw_identity_question *q, uint8_t key[GW_SHA256_SIZE])
 {
     /* Hashed apart, so that no two pairs make the same bytes. */
-    uint8_t parts[2][GW_SHA256_SIZE];
-    gw_sha256(credential.ptr, credential.len, parts[0]);
-    gw_sha256(address.ptr, address.len, parts[1]);
+    uint8_t parts[2 * GW_SHA256_SIZE + 1];
+    gw_sha256(q->credential.ptr, q->credential.len, parts);
+    gw_sha256(q->peer_address.ptr, q->peer_address.len, parts + GW_SHA256_SIZE);
+    parts[2 * GW_SHA256_SIZE] = q->unattended;
     gw_sha256(parts, sizeof parts, key);
+}
+
+static bool is_unattended(const gw_method *m, gw_str credential)
+{
+    return m->server_streaming && m->max_deadline_ms == INT64_MAX &&
+           gw_str_starts_with(credential, GW_STR("lcses_"));
 }
 
 static question *open_question(gw_access_checker *c, const uint8_t *key)
@@ -231,9 +238,13 @@ static question *open_question(gw_access_checker *c, const uint8_t *key)
 
 static void ask(gw_access_checker *c, gw_rpc_call *call, const gw_method *m, gw_str credential)
 {
-    gw_str address = gw_access_peer_address(gw_rpc_call_peer(call));
+    const gw_identity_question asked = {
+        .credential = credential,
+        .peer_address = gw_access_peer_address(gw_rpc_call_peer(call)),
+        .unattended = is_unattended(m, credential),
+    };
     uint8_t key[GW_SHA256_SIZE];
-    hash_key(credential, address, key);
+    hash_key(&asked, key);
     const gw_caller *known =
         gw_identity_cache_get(c->cache, gw_str_n(key, sizeof key), gw_loop_now_ms(c->loop));
     if (known) {
@@ -253,7 +264,7 @@ static void ask(gw_access_checker *c, gw_rpc_call *call, const gw_method *m, gw_
     w->call = call;
     gw_list_push_back(&q->waiters, &w->node);
     if (is_first)
-        c->identify.identify(c->identify.self, credential, address, on_identity, q);
+        c->identify.identify(c->identify.self, &asked, on_identity, q);
 }
 
 static bool is_auths(gw_str credential)

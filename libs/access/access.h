@@ -15,7 +15,8 @@
  * UNAUTHENTICATED when there is no good credential or certificate, PERMISSION_DENIED when it is good but not for
  * this rpc, UNAVAILABLE when auth does not answer. A positive answer of auth is kept for a second
  * from when it was asked, by SHA-256 of credential and address; negative ones are not kept; one
- * question a credential at a time.
+ * question a credential at a time. A session's watch, a stream without end, is asked about apart, as unattended: a page that is left open
+ * connects again by itself.
  *
  * Thread: the loop's.
  */

@@ -25,6 +25,7 @@
 #define RELAY_TOKEN   "lcsvc_relay-relay-relay-relay-relay-relay"
 #define GATEWAY_TOKEN "lcsvc_gateway-gateway-gateway-gateway-gate"
 #define GET_API_KEY   "/apirelay.auth.v1.ApiKeyService/GetApiKey"
+#define WATCH_METRICS "/apirelay.usage.v1.UsageService/WatchMetrics"
 
 typedef struct held_question {
     gw_identity_done_fn done;
@@ -40,6 +41,7 @@ typedef struct memory_identity {
     size_t held_count;
     int64_t expires_at_ms;
     char last_address[64];
+    bool last_unattended;
 } memory_identity;
 
 typedef struct fixture {
@@ -63,6 +65,7 @@ typedef struct fixture {
     /* what CheckCredential answers */
     Apirelay__Auth__V1__CheckCredentialResponse identity_answer;
     char seen_credential[64], seen_address[64];
+    bool seen_unattended;
     gw_status rc;
     gw_caller_kind kind;
     gw_role role;
@@ -102,14 +105,16 @@ static inline void answer_question(memory_identity *m, const char *credential,
         done(arg, gw_fail(&err, m->rc, "auth is away"), NULL, &err);
 }
 
-static inline void memory_identify(void *self, gw_str credential, gw_str address,
+static inline void memory_identify(void *self, const gw_identity_question *asked,
                                    gw_identity_done_fn done, void *arg)
 {
     memory_identity *m = self;
     m->asked++;
-    (void)snprintf(m->last_address, sizeof m->last_address, GW_STR_FMT, GW_STR_ARG(address));
+    (void)snprintf(m->last_address, sizeof m->last_address, GW_STR_FMT,
+                   GW_STR_ARG(asked->peer_address));
+    m->last_unattended = asked->unattended;
     char text[64];
-    (void)snprintf(text, sizeof text, GW_STR_FMT, GW_STR_ARG(credential));
+    (void)snprintf(text, sizeof text, GW_STR_FMT, GW_STR_ARG(asked->credential));
     if (!m->hold) {
         answer_question(m, text, done, arg);
         return;
@@ -158,6 +163,7 @@ static inline void on_start(gw_rpc_call *c, const ProtobufCMessage *request, voi
         copy_text(f->seen_credential, sizeof f->seen_credential,
                   gw_str_n(q->credential.data, q->credential.len));
         copy_text(f->seen_address, sizeof f->seen_address, gw_str_of(q->peer_address));
+        f->seen_unattended = q->unattended;
         gw_rpc_reply(c, &f->identity_answer.base);
         return;
     }

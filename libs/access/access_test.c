@@ -111,6 +111,26 @@ static void a_good_answer_is_kept_and_a_bad_one_is_not(void **state)
     assert_int_equal(f->identity.asked, 4);
 }
 
+/* EventSource opens its stream again for as long as the page is there. */
+static void only_a_watch_of_a_session_is_unattended(void **state)
+{
+    static const struct {
+        const char *path, *credential;
+        bool unattended;
+    } cases[] = {
+        {GET_API_KEY, "lcses_admin", false},
+        {WATCH_METRICS, "lcses_admin", true}, /* not from the cache of the other */
+        {WATCH_METRICS, "lcadm_admin", false},
+        {GET_API_KEY, "lcadm_owner", false},
+    };
+    fixture *f = *state;
+    for (size_t i = 0; i < GW_ARRAY_LEN(cases); i++) {
+        assert_int_equal(call_path(f, cases[i].path, cases[i].credential), GW_OK);
+        assert_int_equal(f->identity.last_unattended, cases[i].unattended);
+        assert_int_equal(f->identity.asked, i + 1);
+    }
+}
+
 static void auth_asks_itself_each_time(void **state)
 {
     fixture *f = *state;
@@ -225,6 +245,7 @@ int main(void)
         CASE(the_handler_learns_who_calls),
         CASE(where_an_admin_is_the_gateway_tells_and_nobody_else),
         CASE(a_good_answer_is_kept_and_a_bad_one_is_not),
+        CASE(only_a_watch_of_a_session_is_unattended),
         CASE(auth_asks_itself_each_time),
         CASE(an_answer_that_has_expired_is_not_kept),
         CASE(calls_with_one_credential_ask_once),

@@ -13,13 +13,18 @@ typedef struct gw_identity {
     int64_t expires_at_ms; /* wall clock; the answer is not used from then on; 0: no known end */
 } gw_identity;
 
+typedef struct gw_identity_question {
+    gw_str credential, peer_address; /* the address has no port; "" when unknown */
+    bool unattended; /* no use of the credential: a session's idle time goes on */
+} gw_identity_question;
+
 /* Exactly once, on the loop. `who` (NULL unless GW_OK) lives during the call. */
 typedef void (*gw_identity_done_fn)(void *arg, gw_status rc, const gw_identity *who,
                                     const gw_error *err);
 
 typedef struct gw_identify {
-    /* Both views live during the call only. `peer_address` has no port; "" when unknown. */
-    void (*identify)(void *self, gw_str credential, gw_str peer_address, gw_identity_done_fn done,
+    /* The question lives during the call only. */
+    void (*identify)(void *self, const gw_identity_question *q, gw_identity_done_fn done,
                      void *arg);
     void *self;
 } gw_identify;

@@ -86,21 +86,22 @@ static void on_answer(void *arg, gw_status rc, const ProtobufCMessage *response,
     free(q);
 }
 
-static void identify(void *self, gw_str credential, gw_str peer_address, gw_identity_done_fn done,
+static void identify(void *self, const gw_identity_question *asked, gw_identity_done_fn done,
                      void *arg)
 {
     gw_identity_channel *c = self;
     question *q = calloc(1, sizeof *q);
     char address[64];
-    gw_str cut = gw_str_slice(peer_address, 0, sizeof address - 1);
+    gw_str cut = gw_str_slice(asked->peer_address, 0, sizeof address - 1);
     if (cut.len > 0)
         memcpy(address, cut.ptr, cut.len);
     address[cut.len] = '\0';
     Apirelay__Auth__V1__CheckCredentialRequest request =
         APIRELAY__AUTH__V1__CHECK_CREDENTIAL_REQUEST__INIT;
-    request.credential.data = (uint8_t *)(uintptr_t)credential.ptr;
-    request.credential.len = credential.len;
+    request.credential.data = (uint8_t *)(uintptr_t)asked->credential.ptr;
+    request.credential.len = asked->credential.len;
     request.peer_address = address;
+    request.unattended = asked->unattended;
     gw_rpc_call_options o = {.path = PATH,
                              .response = &apirelay__auth__v1__check_credential_response__descriptor,
                              .credential = c->own_token,

@@ -38,7 +38,8 @@ static outcome ask(fixture *f, const char *token)
     gw_identity_channel *c = gw_identity_channel_new(f->channel, gw_str_of(token), NULL);
     assert_non_null(c);
     gw_identify seam = gw_identity_channel_seam(c);
-    seam.identify(seam.self, GW_STR("lcses_abc"), GW_STR("10.0.0.1"), on_identity, &o);
+    const gw_identity_question q = {GW_STR("lcses_abc"), GW_STR("10.0.0.1"), .unattended = true};
+    seam.identify(seam.self, &q, on_identity, &o);
     while (o.answers == 0)
         gw_loop_run(f->loop);
     gw_identity_channel_free(c);
@@ -68,6 +69,7 @@ static void a_session_is_an_admin(void **state)
     assert_string_equal(o.id, "u1");
     assert_string_equal(o.session_id, "s1");
     assert_string_equal(f->seen_credential, "lcses_abc");
+    assert_true(f->seen_unattended);
     assert_string_equal(f->seen_address, "10.0.0.1");
 }
 

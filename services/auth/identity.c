@@ -13,7 +13,7 @@ typedef struct check {
     gw_arena *arena;
     auth *auth;
     gw_mongo_job job;
-    identity_question asked;
+    gw_identity_question asked;
     int64_t now_ms;
     identity_answer *answer;
     admin_user_view *admin;
@@ -222,7 +222,7 @@ static void key_resolved(key_resolution *r, gw_status rc, const gw_error *err)
     finish(c, GW_OK, NULL);
 }
 
-void identity_check(auth *a, const identity_question *q, identity_done_fn done, void *arg)
+void identity_check(auth *a, const gw_identity_question *q, identity_done_fn done, void *arg)
 {
     gw_arena *arena = gw_arena_new();
     check *c = arena ? gw_arena_new_of(arena, check) : NULL;

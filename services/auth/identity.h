@@ -19,11 +19,8 @@ typedef Apirelay__Auth__V1__CheckCredentialResponse identity_answer;
  * during the call and are NULL unless GW_OK. */
 typedef void (*identity_done_fn)(void *arg, gw_status rc, const identity_answer *answer,
                                  const admin_user_view *admin, const gw_error *err);
-typedef struct identity_question {
-    gw_str credential, peer_address; /* copied; the address without a port, "" when unknown */
-    bool unattended; /* no use of the credential: idle time goes on */
-} identity_question;
-void identity_check(auth *a, const identity_question *q, identity_done_fn done, void *arg);
+/* What `q` views is copied. */
+void identity_check(auth *a, const gw_identity_question *q, identity_done_fn done, void *arg);
 
 /* For gw_access_options: this service asks itself. */
 gw_identify identity_seam(auth *a);

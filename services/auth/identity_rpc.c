@@ -18,9 +18,9 @@ static void checked(void *arg, gw_status rc, const identity_answer *answer,
 static void check_credential(gw_rpc_call *call, const ProtobufCMessage *request, void *arg)
 {
     const Apirelay__Auth__V1__CheckCredentialRequest *r = (const void *)request;
-    const identity_question q = {.credential = gw_str_n(r->credential.data, r->credential.len),
-                                 .peer_address = gw_str_of(r->peer_address),
-                                 .unattended = r->unattended};
+    const gw_identity_question q = {.credential = gw_str_n(r->credential.data, r->credential.len),
+                                    .peer_address = gw_str_of(r->peer_address),
+                                    .unattended = r->unattended};
     identity_check(arg, &q, checked, call);
 }
 
@@ -67,10 +67,9 @@ static void answer_seam(void *arg, gw_status rc, const identity_answer *answer,
     free(q);
 }
 
-static void seam_identify(void *self, gw_str credential, gw_str peer_address,
-                          gw_identity_done_fn done, void *arg)
+static void seam_identify(void *self, const gw_identity_question *asked, gw_identity_done_fn done,
+                          void *arg)
 {
-    const identity_question asked = {.credential = credential, .peer_address = peer_address};
     gw_error err = {0};
     seam_question *q = malloc(sizeof(*q));
     if (!q) {
@@ -79,7 +78,7 @@ static void seam_identify(void *self, gw_str credential, gw_str peer_address,
         return;
     }
     *q = (seam_question){done, arg};
-    identity_check(self, &asked, answer_seam, q);
+    identity_check(self, asked, answer_seam, q);
 }
 
 gw_identify identity_seam(auth *a)

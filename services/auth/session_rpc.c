@@ -221,7 +221,7 @@ static void session_told(void *arg, gw_status rc, const identity_answer *answer,
 
 static void get_session(gw_rpc_call *call, const ProtobufCMessage *request, void *arg)
 {
-    const identity_question q = {.credential = gw_rpc_call_caller(call)->credential};
+    const gw_identity_question q = {.credential = gw_rpc_call_caller(call)->credential};
     (void)request;
     identity_check(arg, &q, session_told, call);
 }

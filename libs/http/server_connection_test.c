@@ -1,6 +1,7 @@
 /* Connections that come, stall, leave and end. */
 #include "http/server.h"
 
+#include "http/server_internal.h"
 #include "http/server_test_kit.h"
 
 enum { HIGH_WATER = 16 * 1024 };
@@ -138,6 +139,31 @@ static void a_reader_that_takes_nothing_is_closed(void **state)
     kit_wait(k, gw_http_server_connections(k->server) == 0);
 }
 
+/* As TLS's own bytes do, which may come at any time. */
+static void what_waits_since_before_a_head_is_watched_behind_it(void **state)
+{
+    kit *k = *state;
+    enum { SIZE = 20 * 1024 * 1024 };
+    kit_client *c = kit_client_new(k);
+    kit_send(c, GET("/hold"));
+    kit_wait(k, k->held);
+    connection *server_side = k->held->connection;
+    kit_answer(k->held, "first");
+    kit_wait(k, kit_saw(c, "first"));
+    uv_read_stop((uv_stream_t *)&c->tcp);
+    uv_buf_t bytes = uv_buf_init(calloc(1, SIZE), SIZE);
+    connection_write_raw(server_side, &bytes, 1);
+    free(bytes.base);
+    kit_send(c, GET("/hold"));
+    kit_wait(k, k->held);
+    kit_answer(k->held, "second");
+    kit_settle(k);
+    kit_advance_ms(k, 3999);
+    assert_int_equal(gw_http_server_connections(k->server), 1);
+    kit_advance_ms(k, 1);
+    assert_int_equal(gw_http_server_connections(k->server), 0);
+}
+
 static void a_large_whole_answer_reaches_a_slow_reader(void **state)
 {
     kit *k = *state;
@@ -268,6 +294,7 @@ int main(void)
         CASE(an_answer_that_is_cut_has_what_was_written_before),
         CASE(a_slow_reader_congests_and_drains),
         CASE(a_reader_that_takes_nothing_is_closed),
+        CASE(what_waits_since_before_a_head_is_watched_behind_it),
         CASE(a_large_whole_answer_reaches_a_slow_reader),
         CASE(a_drain_closes_idle_connections_and_lets_the_others_finish),
         CASE(a_close_ends_every_exchange_incomplete),

@@ -71,6 +71,7 @@ static void give_head(connection *c, gw_str raw)
     gw_timer_cancel(c->server->loop, &c->timer);
     x->arrival_ns = gw_clock_mono_ns(gw_loop_clock(c->server->loop));
     c->state = STATE_DECIDING;
+    connection_watch_writing(c); /* TLS's own bytes may wait since before the head */
     x->was_given = true;
     c->server->ops->on_head(x, c->server->arg);
 }
@@ -158,8 +159,10 @@ void request_start_body(connection *c)
         return;
     }
     c->state = STATE_BODY;
-    if (c->in.len == 0) /* else it may be here already */
+    if (c->in.len == 0)
         set_timer(c, c->server->options.body_timeout_ms);
+    else /* it may be here already */
+        gw_timer_cancel(c->server->loop, &c->timer);
     if (x->expects_continue && c->in.len == 0) {
         static char line[] = "HTTP/1.1 100 Continue\r\n\r\n";
         uv_buf_t part = uv_buf_init(line, sizeof(line) - 1);

@@ -279,6 +279,10 @@ static void on_timer(void *arg)
     switch ((connection_state)c->state) {
     case STATE_HEAD:
     case STATE_BODY:
+        if (c->x->answer != ANSWER_NONE) { /* given in this very turn of the loop */
+            connection_schedule(c);
+            break;
+        }
         (void)gw_fail(&err, GW_ERR_REQUEST_TIMEOUT, "the request's %s took too long",
                       c->state == STATE_HEAD ? "head" : "body");
         connection_answer_error(c, &err);

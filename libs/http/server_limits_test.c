@@ -113,6 +113,28 @@ static void a_body_that_stops_is_answered_408(void **state)
     assert_int_equal(k->completed, 0);
 }
 
+static void answer_held(void *arg)
+{
+    kit_answer(((kit *)arg)->held, "early");
+}
+
+static void an_answer_in_the_turn_that_time_is_up_is_the_only_one(void **state)
+{
+    kit *k = *state;
+    kit_client *c = kit_client_new(k);
+    kit_send(c, "POST /hold HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx");
+    kit_wait(k, k->held);
+    gw_exchange_read_body(k->held, KIT_BODY_MAX);
+    kit_settle(k);
+    gw_timer handlers;
+    gw_timer_init(&handlers, answer_held, k);
+    gw_timer_set(k->loop, &handlers, 1999);
+    kit_advance_ms(k, 2000);
+    kit_wait(k, c->is_ended);
+    assert_int_equal(kit_count(c, "HTTP/1.1 "), 1);
+    kit_assert_saw(c, "early");
+}
+
 static void chunk_extensions_and_trailers_buy_no_time(void **state)
 {
     kit *k = *state;
@@ -362,6 +384,7 @@ int main(void)
         CASE(the_head_s_time_starts_anew_with_each_request),
         CASE(an_idle_connection_is_closed_without_a_word),
         CASE(a_body_that_stops_is_answered_408),
+        CASE(an_answer_in_the_turn_that_time_is_up_is_the_only_one),
         CASE(chunk_extensions_and_trailers_buy_no_time),
         CASE(a_handler_s_time_is_its_own),
         CASE(a_head_too_large_is_answered_431),

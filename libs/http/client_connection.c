@@ -114,6 +114,7 @@ static void complete(gw_http_conn *conn, size_t bytes_left)
     if (fit) {
         gw_http_conn_read_on(
             conn); /* it may have been stopped: an idle connection hears of its end */
+        gw_http_answer_drop_head(conn); /* one that trailers were counted in */
         keep(conn);
     } else {
         gw_http_conn_close(conn);

@@ -27,6 +27,20 @@ static void a_call_made_in_on_done_reuses_the_connection(void **state)
     assert_int_equal(k->server.requests, 2);
 }
 
+static void a_kept_connection_holds_no_head(void **state)
+{
+    kit *k = *state;
+    kit_auto_call c = {0};
+    kit_script(k,
+               "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+               "5\r\nhello\r\n0\r\nX-Trailer: t\r\n\r\n",
+               false);
+    kit_get(k, &c);
+    kit_assert_ok(&c);
+    assert_false(gw_list_is_empty(&k->client->idle));
+    assert_null(GW_CONTAINER_OF(gw_list_first(&k->client->idle), gw_http_conn, idle_node)->head);
+}
+
 static void call_four_at_once_twice(kit *k, size_t idle_max)
 {
     kit_call c[4] = {0};
@@ -340,6 +354,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         KIT_TEST_BOTH(a_call_made_in_on_done_reuses_the_connection),
+        KIT_TEST(a_kept_connection_holds_no_head),
         KIT_TEST(the_pool_keeps_as_many_as_it_may),
         KIT_TEST(a_request_says_how_many_its_origin_keeps),
         KIT_TEST_BOTH(origins_do_not_share_connections),

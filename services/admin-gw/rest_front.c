@@ -117,6 +117,8 @@ static void call_rpc(rest_exchange *e)
                      .body = gw_exchange_body(x),
                      .if_match = gw_headers_get(gw_exchange_headers(x), "if-match"),
                      .own_fields = is_sign_in ? session_own_fields : NULL};
+    if (is_sign_in)
+        e->credential = e->front->service_token;
     gw_status rc = rest_call_build(&in, gw_exchange_arena(x), &request, &more, &err);
     if (rc == GW_OK && is_sign_in)
         rc = session_fill_sign_in(request, &e->client,
@@ -171,10 +173,8 @@ static void on_body(gw_exchange *x, void *arg)
 static gw_status find_credential(rest_exchange *e, gw_error *err)
 {
     gw_headers h = gw_exchange_headers(e->x);
-    if (session_is_sign_in(e->match.route->method)) {
-        e->credential = e->front->service_token;
-        return GW_OK;
-    }
+    if (session_is_sign_in(e->match.route->method))
+        return GW_OK; /* our own, as it is when the body is there */
     gw_status rc = edge_bearer(h, &e->credential, err);
     if (rc != GW_OK || e->credential.len > 0)
         return rc;

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from harness.ports import eventually
+from harness.raw_http import request_bytes
 from harness.suite import SERVICES, TOP, Suite, base62
 
 BIN = Path(os.environ.get("BUILD_DIR", TOP / "build" / "dev")) / "bin"
@@ -171,6 +172,20 @@ def test_service_tokens_are_exchanged_without_a_gap(stack: Suite) -> None:
     for service in SERVICES:
         text = stack.processes[service].text()
         assert not any(token in text for token in (*old.values(), *new.values())), f"{service} logs a token"
+
+
+def test_a_sign_in_whose_body_is_slow_outlives_the_file_it_began_with(stack: Suite) -> None:
+    admin_gw, old, further = stack.processes["admin-gw"], stack.tokens, {"further": f"lcsvc_{base62(40)}"}
+    sign_in = request_bytes("POST", "/admin/session", body={"username": "admin", "password": stack.owner_password})
+    with stack.raw("admin") as slow:
+        slow.send(sign_in[:-1])
+        for generations in ((old, further), (old,)):
+            before = len(admin_gw.events("service_tokens_reloaded"))
+            write_tokens(stack, *generations)
+            eventually(lambda: len(admin_gw.events("service_tokens_reloaded")) > before, "admin-gw has read the tokens")
+        slow.send(sign_in[-1:])
+        answer = slow.answer()
+        assert answer is not None and answer.status == 200
 
 
 def test_providers_and_their_credentials_are_read_again(stack: Suite) -> None:

@@ -205,7 +205,8 @@ static void list_api_keys(gw_rpc_call *call, const ProtobufCMessage *request, vo
     gw_error err = {0};
     list_data *l = gw_arena_new_of(o->arena, list_data);
     o->data = l;
-    if (!l || list_plan(o, l, &err) != GW_OK)
+    gw_status rc = l ? list_plan(o, l, &err) : gw_fail(&err, GW_ERR_NO_MEMORY, "out of memory");
+    if (rc != GW_OK)
         op_refuse(o, &err);
     else
         op_start(o);

@@ -187,7 +187,8 @@ static void create_session(gw_rpc_call *call, const ProtobufCMessage *request, v
         gw_violations_add(&v, "password", "must have 1-%d bytes", PASSWORD_MAX_BYTES);
     if (strlen(r->user_agent) > USER_AGENT_MAX_BYTES)
         gw_violations_add(&v, "userAgent", "must have at most %d bytes", USER_AGENT_MAX_BYTES);
-    if (!s || op_check(o, &v, &err) != GW_OK) {
+    gw_status rc = s ? op_check(o, &v, &err) : gw_fail(&err, GW_ERR_NO_MEMORY, "out of memory");
+    if (rc != GW_OK) {
         op_refuse(o, &err);
         return;
     }

@@ -72,12 +72,12 @@ typedef struct grant_take {
     int64_t left; /* in that dimension, for a smaller hold; may be negative */
     int64_t limit; /* the whole of it, of a window; 0: it is none */
     int64_t reset_ms; /* until waiting helps */
+    bool is_unheld; /* cut while the store was away: nothing was held */
 
     /* the book's */
     struct grant_take *more_of; /* the open one that it is more for; NULL: a request of its own */
     grant_part parts[LEDGER_LEVELS];
     size_t part_count;
-    bool is_unheld; /* let in while the store was away */
     gw_list node;
     int64_t since_ms;
 } grant_take;

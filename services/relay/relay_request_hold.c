@@ -108,7 +108,7 @@ static int64_t most_it_costs(const relay_request *r, int64_t output)
 
 bool relay_request_hold_covers(const relay_request *r, const route_target *t)
 {
-    if (!r->take || r->take->outcome != GRANT_CUT)
+    if (!r->take || r->take->outcome != GRANT_CUT || r->take->is_unheld)
         return true;
     int64_t output = most_output(r, r->job.ceiling);
     return relay_request_most_cost(r, t, relay_request_price(r, t), output) <=
@@ -267,7 +267,7 @@ void relay_request_settle_hold(relay_request *r)
                                   [LEDGER_TOKENS_MONTH] = b->total_tokens,
                                   [LEDGER_COST_MONTH] = b->cost_nano_usd}};
     int64_t overrun = b->cost_nano_usd - r->take->hold.of[LEDGER_COST_MONTH];
-    if (overrun > 0 && r->core->metrics)
+    if (overrun > 0 && !r->take->is_unheld && r->core->metrics)
         gw_metric_add(r->core->metrics, M_relay_ledger_overrun_nano_usd_total, overrun, NULL, 0);
     if (r->attempts == 0) /* its row counts for no ledger */
         real = (ledger_amounts){0};

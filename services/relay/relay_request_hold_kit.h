@@ -18,6 +18,7 @@ typedef struct answer_of_ledger {
 
 static struct {
     const answer_of_ledger *script;
+    bool is_away; /* what is let in is let in without a hold */
     size_t taken, forgotten, settled, left_count;
     ledger_amounts holds[8], real;
     const answer_of_ledger *more_script;
@@ -38,6 +39,9 @@ grant_outcome ledger_keeper_take(ledger_keeper *k, const key_policy *p, grant_ta
     t->left = a->left;
     t->limit = a->limit;
     t->reset_ms = a->reset_ms;
+    t->is_unheld = ledgers.is_away;
+    if (t->is_unheld)
+        t->hold = (ledger_amounts){0};
     return t->outcome = a->outcome;
 }
 

@@ -162,6 +162,31 @@ when_the_dearest_does_not_fit_the_hold_is_for_the_first_and_no_dearer_one_follow
     assert_int_equal(relay_request_state_of(&f->r, &targets[1]), TARGET_TOO_DEAR);
 }
 
+static void what_is_let_in_while_the_store_is_away_may_go_to_every_target(void **state)
+{
+    fixture *f = *state;
+    route_target targets[2];
+    model_price prices[2];
+    gw_auto_buf out = {0};
+    gw_metrics *metrics = gw_metrics_new(relay_metric_table, RELAY_METRIC_COUNT);
+
+    add_dear_target(f, targets, prices);
+    f->core.metrics = gw_metrics_shard_new(metrics);
+    ledgers.is_away = true;
+    ledgers.script = &(answer_of_ledger){.outcome = GRANT_CUT};
+    assert_int_equal(relay_request_take_hold(&f->r), STAGE_FORWARD);
+    assert_int_equal(relay_request_state_of(&f->r, &targets[0]), TARGET_READY);
+    assert_int_equal(relay_request_state_of(&f->r, &targets[1]), TARGET_READY);
+    f->r.attempts = 1;
+    f->r.bill = (relay_bill){.total_tokens = 30, .cost_nano_usd = 50};
+    relay_request_settle_hold(&f->r);
+    assert_int_equal(ledgers.real.of[LEDGER_COST_MONTH], 50);
+    gw_metrics_render(metrics, &out); /* no more than was held: nothing was */
+    assert_false(
+        gw_str_contains(gw_buf_str(&out), GW_STR("relay_ledger_overrun_nano_usd_total 50")));
+    gw_metrics_free(metrics);
+}
+
 /* Another attempt has its own price, or none. */
 static void a_target_without_a_price_is_not_for_keys_with_a_budget(void **state)
 {
@@ -326,6 +351,7 @@ int main(void)
         HOLD_TEST(a_target_that_is_not_set_up_makes_no_hold_dearer),
         HOLD_TEST(
             when_the_dearest_does_not_fit_the_hold_is_for_the_first_and_no_dearer_one_follows),
+        HOLD_TEST(what_is_let_in_while_the_store_is_away_may_go_to_every_target),
         HOLD_TEST(a_store_that_is_away_is_a_503),
         HOLD_TEST(one_that_waits_leaves_the_queue_once),
         HOLD_TEST(what_no_provider_was_asked_for_costs_nothing),

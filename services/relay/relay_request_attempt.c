@@ -56,6 +56,12 @@ static bool may_have_acted(const relay_request *r)
     return r->mode != ANSWER_NONE || status != 0 || r->upstream_was_sent;
 }
 
+/* An answer that was made, and said what it cost, but cannot be handed on: it is billed, and only the last attempt can be. */
+static bool was_made(const relay_request *r)
+{
+    return r->upstream_rc == GW_OK && r->tap.has_usage && r->tap.tokens.completion > 0;
+}
+
 static attempt_failure failure_of(const relay_request *r)
 {
     gw_status why = r->troubles->failure.error.code;
@@ -65,7 +71,7 @@ static attempt_failure failure_of(const relay_request *r)
         return FAILURE_FINAL;
     if (!r->upstream_ended && !r->call_upstream) /* it could not be asked */
         return FAILURE_OF_TARGET;
-    if (may_have_acted(r))
+    if (may_have_acted(r) || was_made(r))
         return FAILURE_FINAL;
     if (why == GW_ERR_UPSTREAM_AUTH || why == GW_ERR_UPSTREAM_QUOTA) /* a user has no other key */
         return relay_request_uses_user_key(r) ? FAILURE_OF_TARGET : FAILURE_OF_CREDENTIAL;

@@ -332,12 +332,12 @@ void relay_request_drained(relay_request *r)
     }
 }
 
-/* Of a key that says so, as long as there is room for it. */
+/* Of a key that says so, as long as there is room for it; what is sent from the caller's memory ends with the caller. */
 static bool begin_drain(relay_request *r)
 {
     relay_core *c = r->core;
 
-    if (!r->policy || !r->policy->drain_on_disconnect || !r->call_upstream)
+    if (!r->policy || !r->policy->drain_on_disconnect || !r->call_upstream || !r->owns_body)
         return false;
     r->drains = c->drains < c->limits.drains_max;
     if (!r->drains) {

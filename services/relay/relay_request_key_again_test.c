@@ -116,6 +116,39 @@ static void an_attempt_waits_for_what_auth_says_of_the_key(void **state)
     }
 }
 
+/* The attempt is sent from the caller's own memory. */
+static void a_large_request_ends_with_its_caller_though_its_key_came_to_drain(void **state)
+{
+    kit *k = *state;
+    static const script queue[] = {
+        {.status = 500, .type = PLAIN, .parts = {ERROR}, .retry_after = "0"},
+        REPLY_STALL(200, SSE, ROLE, SAID)};
+    gw_auto_buf body = {0};
+
+    gw_buf_append_c(&body, "{\"model\":\"gpt-4o\",\"stream\":true,\"messages\":[{\"role\":\"user\","
+                           "\"content\":\"");
+    for (size_t i = 0; i < 20000; i++)
+        gw_buf_append_c(&body, "mouse ");
+    gw_buf_append_c(&body, "\"}]}");
+    k->route.target_count = 1;
+    targets[0].max_retries = 1;
+    targets[0].idle_timeout_ms = 300;
+    k->script = k->queue = queue;
+    k->asked = 0;
+    send_call(k, "POST", "/v1/chat/completions", "good", body.data);
+    run_until_asked(k);
+    k->policy->drain_on_disconnect = true;
+    k->wait_for = GW_STR("hello");
+    run(k);
+    assert_int_equal(k->asked, 2);
+    assert_false(k->answer.done);
+    k->wait_for = GW_STR("");
+    gw_http_cancel(k->call);
+    run(k); /* the client's own end */
+    run_until_idle(k);
+    assert_string_equal(only_event(k)->error, "cancelled");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, kit_teardown)
 
 int main(void)
@@ -124,6 +157,7 @@ int main(void)
         TEST(a_key_that_was_suspended_meanwhile_makes_no_further_attempt),
         TEST(a_target_that_the_key_was_forbidden_meanwhile_is_not_asked),
         TEST(an_attempt_waits_for_what_auth_says_of_the_key),
+        TEST(a_large_request_ends_with_its_caller_though_its_key_came_to_drain),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -67,12 +67,17 @@ void relay_core_set_config(relay_core *c, relay_config *config)
 
 void relay_core_end_all(relay_core *c)
 {
+    gw_list all;
     gw_error err;
 
     c->ending = true;
     (void)gw_fail(&err, GW_ERR_SHUTTING_DOWN, "the gateway is shutting down");
-    /* A request leaves the list at once, or once its upstream has confirmed the end. */
-    gw_list_each_safe (node, &c->requests) {
+    gw_list_init(&all);
+    for (gw_list *node; (node = gw_list_pop_front(&c->requests));)
+        gw_list_push_back(&all, node);
+    /* A request leaves the list at once, or once its upstream has confirmed the end; and may end others, which leave `all`. */
+    for (gw_list *node; (node = gw_list_pop_front(&all));) {
+        gw_list_push_back(&c->requests, node);
         relay_request *r = GW_CONTAINER_OF(node, relay_request, node);
         if (r->stage == STAGE_DONE) {
             if (r->call_upstream)

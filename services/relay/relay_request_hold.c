@@ -189,7 +189,7 @@ static void watch_output(relay_request *r)
 {
     bool may_echo = r->call.endpoint == ENDPOINT_COMPLETIONS;
 
-    if (r->job.ceiling == 0 || !r->stream)
+    if ((r->job.ceiling == 0 && !r->body.no_output) || !r->stream)
         return;
     r->tap.is_bounded = true;
     r->output_held = relay_bounded_product(r->job.ceiling + (may_echo ? r->prompt_most : 0),

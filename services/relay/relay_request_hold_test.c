@@ -44,6 +44,22 @@ static void a_request_for_no_output_holds_its_prompt_only(void **state)
     assert_int_equal(adapter_ceiling(&f->r.job), 0); /* the caller's 0 goes up as it is */
 }
 
+/* What completions echo is their prompt. */
+static void output_that_nobody_asked_for_is_watched(void **state)
+{
+    fixture *f = *state;
+
+    ledgers.script = &(answer_of_ledger){.outcome = GRANT_CUT};
+    f->r.call.endpoint = ENDPOINT_COMPLETIONS;
+    f->r.body.no_output = true;
+    f->r.body.completions = 2;
+    f->r.stream = true;
+    f->r.output_held = INT64_MAX;
+    assert_int_equal(relay_request_take_hold(&f->r), STAGE_FORWARD);
+    assert_true(f->r.tap.is_bounded);
+    assert_int_equal(f->r.output_held, 2 * 10);
+}
+
 /* 10 tokens of prompt, by the dearest that the provider may make of them. */
 static void a_hold_pays_for_each_use_of_the_providers_cache(void **state)
 {
@@ -343,6 +359,7 @@ int main(void)
         HOLD_TEST(a_hold_is_the_prompt_and_all_the_output_that_may_come),
         HOLD_TEST(without_a_ceiling_of_the_callers_the_routes_stands_up_to_the_models),
         HOLD_TEST(a_request_for_no_output_holds_its_prompt_only),
+        HOLD_TEST(output_that_nobody_asked_for_is_watched),
         HOLD_TEST(a_hold_pays_for_each_use_of_the_providers_cache),
         HOLD_TEST(the_ceiling_is_cut_to_what_each_level_pays_for),
         HOLD_TEST(a_limit_that_shrinks_each_time_is_not_followed_for_ever),

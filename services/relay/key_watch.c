@@ -49,6 +49,8 @@ static gw_status read_tag_keys(key_cache *c, const Apirelay__Auth__V1__GetTagKey
         free(keys);
         return gw_fail(err, GW_ERR_FAILED_PRECONDITION, "auth has no tag keys");
     }
+    if (c->tag_keys)
+        gw_secret_wipe(c->tag_keys, c->tag_key_count * sizeof(*c->tag_keys));
     free(c->tag_keys);
     c->tag_keys = keys;
     c->tag_key_count = count;

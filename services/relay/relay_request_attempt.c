@@ -84,8 +84,9 @@ static attempt_failure failure_of(const relay_request *r)
         return why == GW_ERR_UPSTREAM_FAILED ? FAILURE_PASSING : FAILURE_FINAL;
     default:
         return failure_of_call(r);
-    case ANSWER_EVENTS:
-        return FAILURE_PASSING;
+    case ANSWER_EVENTS: /* the caller's own mistake is one wherever it is told */
+        return why == GW_ERR_INVALID_ARGUMENT || why == GW_ERR_UPSTREAM_REJECTED ? FAILURE_FINAL
+                                                                                 : FAILURE_PASSING;
     }
 }
 

@@ -79,6 +79,28 @@ static void a_failure_before_the_first_content_goes_to_the_next_target(void **st
         check_fault(*state, &faults[i]);
 }
 
+/* As with a status of its own. */
+static void a_callers_own_mistake_that_a_stream_tells_is_not_repeated(void **state)
+{
+    kit *k = *state;
+    static const script queues[][2] = {
+        {REPLY(200, SSE,
+               "data: {\"error\":{\"code\":400,\"message\":\"no\",\"status\":"
+               "\"INVALID_ARGUMENT\"}}\n\n"),
+         GOOD_STREAM},
+        {REPLY(200, SSE,
+               "data: {\"candidates\":[{\"finishReason\":\"MISSING_THOUGHT_SIGNATURE\"}]}\n\n"),
+         GOOD_STREAM},
+    };
+
+    k->provider.kind = PROVIDER_GOOGLE;
+    for (size_t i = 0; i < GW_ARRAY_LEN(queues); i++) {
+        ask_queue(k, STREAM, queues[i]);
+        assert_int_equal(k->answer.status, 400);
+        assert_int_equal(k->asked, 1);
+    }
+}
+
 static void a_refused_connection_goes_to_the_next_target(void **state)
 {
     kit *k = *state;
@@ -327,6 +349,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, kit_teardown)
     const struct CMUnitTest tests[] = {
         TEST(a_failure_before_the_first_content_goes_to_the_next_target),
+        TEST(a_callers_own_mistake_that_a_stream_tells_is_not_repeated),
         TEST(a_refused_connection_goes_to_the_next_target),
         TEST(when_all_have_failed_the_last_failure_is_told),
         TEST(what_a_failed_attempt_reported_is_not_billed),

@@ -84,7 +84,7 @@ local function lacking(L, a)
   local t, lm, need = L.t, L.lm, a.need
   for w = 1, 4 do
     local n = need[w]
-    if n > 0 and t[w] + n > lm[w] then return w end
+    if n > 0 and lm[w] < UNLIMITED and t[w] + n > lm[w] then return w end
   end
   if lm[5] > 0 and a.bneed > 0 and L.lv < a.bneed * 1000000 then return 5 end
   if lm[6] > 0 and a.fneed > 0 and L.ft + a.fneed > lm[6] then return 6 end

@@ -95,6 +95,30 @@ static void a_shortage_tells_of_relays_that_are_silent(void **state)
     end_contract(w, &c);
 }
 
+/* What one holds in a window without a limit is no shortage for others. */
+static void a_window_without_a_limit_is_never_short(void **state)
+{
+    world *w = *state;
+    contract c;
+
+    start_contract(w, &c);
+    c.store->ops->born(c.store, on_born, &c);
+    await(&c);
+    (void)ledger_memory_born(c.model);
+    c.now_ms += timers.quarantine_ms;
+    set_clock(&c);
+    ledger_statement greedy = first_of(&c, "s.1.0", 1), other = first_of(&c, "s.1.1", 1);
+    greedy.limits.window.of[LEDGER_REQUESTS_DAY] = LEDGER_UNLIMITED;
+    other.limits = greedy.limits;
+    greedy.need.of[LEDGER_TOKENS_DAY] = greedy.want.of[LEDGER_TOKENS_DAY] = LEDGER_UNLIMITED;
+    other.need.of[LEDGER_TOKENS_DAY] = other.want.of[LEDGER_TOKENS_DAY] = 1000;
+    state_to_both(&c, &greedy);
+    assert_int_equal(c.reply.state, LEDGER_OK);
+    state_to_both(&c, &other);
+    assert_int_equal(c.reply.state, LEDGER_OK);
+    end_contract(w, &c);
+}
+
 typedef struct many {
     contract *c;
     ledger_reply expected[100];
@@ -214,6 +238,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_ledger_keeps_at_most_64_records, set_up_world_with_server,
                                         tear_down_world),
         cmocka_unit_test_setup_teardown(a_shortage_tells_of_relays_that_are_silent,
+                                        set_up_world_with_server, tear_down_world),
+        cmocka_unit_test_setup_teardown(a_window_without_a_limit_is_never_short,
                                         set_up_world_with_server, tear_down_world),
         cmocka_unit_test_setup_teardown(statements_that_leave_together_are_done_in_their_order,
                                         set_up_world_with_server, tear_down_world),

@@ -98,7 +98,8 @@ static void believe(ledger_memory *m, ledger *l, record *r, const ledger_stateme
 static int lacking(const ledger *l, const ledger_statement *st)
 {
     for (int d = 0; d < LEDGER_WINDOWS; d++)
-        if (st->need.of[d] > 0 && l->taken.of[d] + st->need.of[d] > l->limits.window.of[d])
+        if (st->need.of[d] > 0 && l->limits.window.of[d] < LEDGER_UNLIMITED &&
+            l->taken.of[d] + st->need.of[d] > l->limits.window.of[d])
             return d;
     if (l->limits.per_minute > 0 && st->bucket_need > 0 && l->level < st->bucket_need * MICRO)
         return LEDGER_BUCKET;

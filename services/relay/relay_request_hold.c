@@ -7,7 +7,10 @@
 #include "price/price_tier.h"
 
 #define OUTPUT_MIN_TOKENS 16 /* less than this is no answer: the budget is at its end */
-#define CEILING_CUTS_MAX  LEDGER_LEVELS /* each level may be the one that is shorter still */
+/* More than any answer is, and few enough that what is open at once stays below 2^53 (LEDGER_UNLIMITED). */
+#define HOLD_TOKENS_MAX  ((int64_t)1 << 40)
+#define HOLD_COST_MAX    ((int64_t)1 << 47)
+#define CEILING_CUTS_MAX LEDGER_LEVELS /* each level may be the one that is shorter still */
 
 /* ---- the most it may cost ---- */
 
@@ -118,12 +121,13 @@ bool relay_request_hold_covers(const relay_request *r, const route_target *t)
 static void measure_hold(relay_request *r, int64_t ceiling, ledger_amounts *ret)
 {
     int64_t output = most_output(r, ceiling);
-    int64_t tokens = GW_MIN(r->prompt_most + output, LEDGER_UNLIMITED);
+    int64_t tokens = GW_MIN(r->prompt_most + output, HOLD_TOKENS_MAX);
 
-    *ret = (ledger_amounts){.of = {[LEDGER_REQUESTS_DAY] = 1,
-                                   [LEDGER_TOKENS_DAY] = tokens,
-                                   [LEDGER_TOKENS_MONTH] = tokens,
-                                   [LEDGER_COST_MONTH] = most_it_costs(r, output)}};
+    *ret = (ledger_amounts){
+        .of = {[LEDGER_REQUESTS_DAY] = 1,
+               [LEDGER_TOKENS_DAY] = tokens,
+               [LEDGER_TOKENS_MONTH] = tokens,
+               [LEDGER_COST_MONTH] = GW_MIN(most_it_costs(r, output), HOLD_COST_MAX)}};
 }
 
 /* What `left` of the dimension pays for, as output tokens a completion. */
@@ -192,7 +196,8 @@ static void watch_output(relay_request *r)
     if ((r->job.ceiling == 0 && !r->body.no_output) || !r->stream)
         return;
     r->tap.is_bounded = true;
-    r->output_held = relay_bounded_product(r->job.ceiling + (may_echo ? r->prompt_most : 0),
+    r->output_held = relay_bounded_product(GW_MIN(r->job.ceiling, LEDGER_UNLIMITED) +
+                                               (may_echo ? r->prompt_most : 0),
                                            r->body.completions);
 }
 

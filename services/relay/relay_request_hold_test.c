@@ -60,6 +60,20 @@ static void output_that_nobody_asked_for_is_watched(void **state)
     assert_int_equal(f->r.output_held, 2 * 10);
 }
 
+/* Sums of what is open have to stay numbers that a ledger can count with. */
+static void an_absurd_ceiling_is_no_absurd_hold(void **state)
+{
+    fixture *f = *state;
+
+    ledgers.script = &(answer_of_ledger){.outcome = GRANT_CUT};
+    f->r.stream = true;
+    f->r.body.needs.max_tokens = INT64_MAX;
+    assert_int_equal(relay_request_take_hold(&f->r), STAGE_FORWARD);
+    assert_int_equal(ledgers.holds[0].of[LEDGER_TOKENS_DAY], (int64_t)1 << 40);
+    assert_int_equal(ledgers.holds[0].of[LEDGER_COST_MONTH], (int64_t)1 << 47);
+    assert_true(f->r.output_held > 0);
+}
+
 /* 10 tokens of prompt, by the dearest that the provider may make of them. */
 static void a_hold_pays_for_each_use_of_the_providers_cache(void **state)
 {
@@ -360,6 +374,7 @@ int main(void)
         HOLD_TEST(without_a_ceiling_of_the_callers_the_routes_stands_up_to_the_models),
         HOLD_TEST(a_request_for_no_output_holds_its_prompt_only),
         HOLD_TEST(output_that_nobody_asked_for_is_watched),
+        HOLD_TEST(an_absurd_ceiling_is_no_absurd_hold),
         HOLD_TEST(a_hold_pays_for_each_use_of_the_providers_cache),
         HOLD_TEST(the_ceiling_is_cut_to_what_each_level_pays_for),
         HOLD_TEST(a_limit_that_shrinks_each_time_is_not_followed_for_ever),

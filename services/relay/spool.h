@@ -97,7 +97,7 @@ GW_CHECK gw_status spool_read_position(spool *s, int64_t id, ledger_row_sums *re
 
 /* A new id and boot; events not acked stay and count from seq 1. */
 GW_CHECK gw_status spool_restart(spool *s, gw_error *err);
-/* A new and empty spool; the old one is kept as `<dir>/spool.<id>.<reason>`, named in `aside`. */
+/* A new and empty spool; the old one is kept as `<dir>/spool.<id>.<reason>`, named in `aside`. After one that failed half-way: ends it, `aside` is "". */
 GW_CHECK gw_status spool_replace(spool *s, const char *reason, char aside[SPOOL_ASIDE_SIZE],
                                  gw_error *err);
 /*

@@ -179,6 +179,9 @@ static gw_status put_aside(spool *s, const char *stem, char aside[SPOOL_ASIDE_SI
 gw_status spool_replace(spool *s, const char *reason, char aside[SPOOL_ASIDE_SIZE], gw_error *err)
 {
     char stem[SPOOL_ASIDE_SIZE], id[2 * SPOOL_ID_SIZE + 1];
+    aside[0] = '\0';
+    if (!s->log) /* a replacement that failed half-way */
+        return spool_reopen(s, err);
     gw_hex_encode(s->info.id, sizeof(s->info.id), id);
     (void)snprintf(stem, sizeof(stem), "spool.%s.%s", id, reason);
     return put_aside(s, stem, aside, err);

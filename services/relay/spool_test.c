@@ -1,4 +1,5 @@
 #include "recorder_test_kit.h"
+#include "spool_internal.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -256,6 +257,24 @@ static void a_replacement_cut_between_its_renames_is_finished(void **state)
     spool_free(s);
 }
 
+static void a_replacement_that_failed_half_way_is_finished_by_the_next(void **state)
+{
+    kit *k = *state;
+    spool_opened how;
+    gw_error err;
+    int number = 0;
+    char aside[SPOOL_ASIDE_SIZE];
+    spool *s = open_spool(k, &how);
+    append(s, 4, &number);
+    spool_close(s);
+    rename_in(k, "spool", "spool.new");
+    assert_int_equal(spool_replace(s, "conflict", aside, &err), GW_OK);
+    assert_string_equal(aside, "");
+    append(s, 2, &number);
+    assert_int_equal(spool_get_info(s)->tail, 6);
+    spool_free(s);
+}
+
 /* ---- damage ---- */
 
 static void data_path(const kit *k, char out[128])
@@ -346,6 +365,7 @@ int main(void)
         TEST(a_restart_renumbers_what_is_not_acked),
         TEST(a_replacement_keeps_the_old_one_and_the_generations),
         TEST(a_replacement_cut_between_its_renames_is_finished),
+        TEST(a_replacement_that_failed_half_way_is_finished_by_the_next),
         TEST(an_unreadable_spool_is_put_aside),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -118,15 +118,16 @@ def translate(bench: Bench) -> None:
     """
     What it costs to translate, beside the relay's own dialect in the same rounds: whole answers at one rate, and a thousand streams, each
     time from a relay that was started for them, since their memory is looked at, and has answered some whole requests: the first ones wait
-    for what a process does once.
+    for what a process does once. What nginx adds to their first token is seen, too.
     """
     lab, relay = bench.lab, bench.lab.variants["relay"]
     same = replace(relay, name="relay-same")
     for kind, translated in lab.translated.items():
+        streamed = [translated, same, lab.variants["nginx"], lab.variants["direct"]]
         for r in range(bench.plan.rounds):
             for variant in (same, translated) if r % 2 else (translated, same):
                 bench.leg(f"translate-{kind}-unary", "unary", variant, r, connections=CONNECTIONS, rate=TRANSLATE_RATE)
-            for variant in (lab.variants["direct"], same, translated) if r % 2 else (translated, same, lab.variants["direct"]):
+            for variant in reversed(streamed) if r % 2 else streamed:
                 if variant.process is relay.process:
                     lab.restart("relay")
                     lab.load("unary", variant, connections=8, rate=FIRST_RATE, seconds=0.3)

@@ -185,10 +185,11 @@ int64_t gw_redis_conn_heard_ms(const gw_redis_conn *c)
 static void take_greeting(gw_redis_conn *c, const redisReply *reply)
 {
     gw_status rc = gw_resp_status(reply);
-    if (rc != GW_OK) { /* its first word alone: the rest may repeat the password */
-        gw_str text = gw_str_n(reply->str, reply->len), word = GW_STR("");
-        (void)gw_str_split(&text, ' ', &word);
-        fail(c, rc, "refused: " GW_STR_FMT, (int)GW_MIN(word.len, 40), word.ptr);
+    if (rc != GW_OK) { /* not what it quotes: that may be the password */
+        size_t said = 0;
+        while (said < GW_MIN(reply->len, 120) && !strchr("'`\"", reply->str[said]))
+            said++;
+        fail(c, rc, "refused: " GW_STR_FMT, (int)said, reply->str);
         return;
     }
     if (--c->greetings > 0)

@@ -4,59 +4,51 @@
 static const char *const members[] = {"tools", "inference_geo", "web_search_options", "modalities",
                                       "messages"};
 
-/* Every member of that name counts: which one of two a provider reads is its own choice. */
-static bool has_type(yyjson_val *object, const char *prefix)
-{
-    yyjson_obj_iter it = yyjson_obj_iter_with(object);
-    yyjson_val *key;
-
-    while ((key = yyjson_obj_iter_next(&it)))
-        if (openai_name_is(json_string(key), "type") &&
-            gw_str_starts_with(json_string(yyjson_obj_iter_get_val(key)), gw_str_of(prefix)))
-            return true;
-    return false;
-}
-
-static bool any_has_type(yyjson_val *list, const char *prefix)
+static bool any_in(yyjson_val *list, bool (*is)(yyjson_val *each))
 {
     yyjson_arr_iter it = yyjson_arr_iter_with(list);
     yyjson_val *each;
 
     while ((each = yyjson_arr_iter_next(&it)))
-        if (has_type(each, prefix))
+        if (is(each))
             return true;
     return false;
 }
 
-static bool asks_for_sound(yyjson_val *modalities)
-{
-    yyjson_arr_iter it = yyjson_arr_iter_with(modalities);
-    yyjson_val *each;
-
-    while ((each = yyjson_arr_iter_next(&it)))
-        if (yyjson_equals_str(each, "audio"))
-            return true;
-    return false;
-}
-
-/* As a URL, or the media type of a source. */
-static bool is_of_sound(yyjson_val *key, gw_str value)
-{
-    const char *prefix = openai_name_is(json_string(key), "media_type") ? "audio/" : "data:audio/";
-
-    return gw_str_eq_nocase(gw_str_slice(value, 0, strlen(prefix)), gw_str_of(prefix));
-}
-
-/* {"type":"file","file":{"file_data":"data:audio/…"}}, {"type":"document","source":{"media_type":"audio/…"}} */
-static bool has_sound(yyjson_val *object)
+/* Every member of a name counts: which one of two a provider reads is its own choice. */
+static bool any_member(yyjson_val *object, bool (*is)(gw_str name, yyjson_val *value))
 {
     yyjson_obj_iter it = yyjson_obj_iter_with(object);
     yyjson_val *key;
 
     while ((key = yyjson_obj_iter_next(&it)))
-        if (is_of_sound(key, json_string(yyjson_obj_iter_get_val(key))))
+        if (is(json_string(key), yyjson_obj_iter_get_val(key)))
             return true;
     return false;
+}
+
+static bool names_web_search(gw_str name, yyjson_val *value)
+{
+    return openai_name_is(name, "type") &&
+           gw_str_starts_with(json_string(value), GW_STR("web_search"));
+}
+
+static bool is_web_search(yyjson_val *tool)
+{
+    return any_member(tool, names_web_search);
+}
+
+static bool is_audio(yyjson_val *modality)
+{
+    return yyjson_equals_str(modality, "audio");
+}
+
+/* As a URL, or the media type of a source. */
+static bool is_of_sound(gw_str name, yyjson_val *value)
+{
+    const char *prefix = openai_name_is(name, "media_type") ? "audio/" : "data:audio/";
+
+    return gw_str_eq_nocase(gw_str_slice(json_string(value), 0, strlen(prefix)), gw_str_of(prefix));
 }
 
 static bool is_of_media(gw_str name)
@@ -65,77 +57,44 @@ static bool is_of_media(gw_str name)
            openai_name_is(name, "source");
 }
 
-static bool part_is_sound(yyjson_val *part)
+/* {"type":"file","file":{"file_data":"data:audio/…"}}, {"type":"document","source":{"media_type":"audio/…"}} */
+static bool makes_it_sound(gw_str name, yyjson_val *value)
 {
-    yyjson_obj_iter it = yyjson_obj_iter_with(part);
-    yyjson_val *key;
-
-    while ((key = yyjson_obj_iter_next(&it))) {
-        gw_str name = json_string(key);
-        yyjson_val *value = yyjson_obj_iter_get_val(key);
-        if (openai_name_is(name, "type") &&
-            gw_str_starts_with(json_string(value), GW_STR("input_audio")))
-            return true;
-        if (is_of_media(name) && (has_sound(value) || is_of_sound(key, json_string(value))))
-            return true;
-    }
-    return false;
+    if (openai_name_is(name, "type"))
+        return gw_str_starts_with(json_string(value), GW_STR("input_audio"));
+    return is_of_media(name) && (any_member(value, is_of_sound) || is_of_sound(name, value));
 }
 
-static bool any_is_sound(yyjson_val *parts)
+static bool is_sound(yyjson_val *part)
 {
-    yyjson_arr_iter it = yyjson_arr_iter_with(parts);
-    yyjson_val *each;
+    return any_member(part, makes_it_sound);
+}
 
-    while ((each = yyjson_arr_iter_next(&it)))
-        if (part_is_sound(each))
-            return true;
-    return false;
+static bool is_content_of_sound(gw_str name, yyjson_val *value)
+{
+    return openai_name_is(name, "content") && any_in(value, is_sound);
 }
 
 /* Also in the results of tools, whose parts stand in a part (/v1/messages). */
-static bool content_has_sound(yyjson_val *content)
+static bool has_sound(yyjson_val *part)
 {
-    yyjson_arr_iter parts = yyjson_arr_iter_with(content);
-    yyjson_val *part, *key;
+    return is_sound(part) || any_member(part, is_content_of_sound);
+}
 
-    while ((part = yyjson_arr_iter_next(&parts))) {
-        yyjson_obj_iter it = yyjson_obj_iter_with(part);
-        while ((key = yyjson_obj_iter_next(&it)))
-            if (openai_name_is(json_string(key), "content") &&
-                any_is_sound(yyjson_obj_iter_get_val(key)))
-                return true;
-    }
-    return any_is_sound(content);
+static bool is_content_with_sound(gw_str name, yyjson_val *value)
+{
+    return openai_name_is(name, "content") && any_in(value, has_sound);
 }
 
 static bool message_has_sound(yyjson_val *message)
 {
-    yyjson_obj_iter it = yyjson_obj_iter_with(message);
-    yyjson_val *key;
-
-    while ((key = yyjson_obj_iter_next(&it)))
-        if (openai_name_is(json_string(key), "content") &&
-            content_has_sound(yyjson_obj_iter_get_val(key)))
-            return true;
-    return false;
-}
-
-static bool messages_have_sound(yyjson_val *messages)
-{
-    yyjson_arr_iter it = yyjson_arr_iter_with(messages);
-    yyjson_val *each;
-
-    while ((each = yyjson_arr_iter_next(&it)))
-        if (message_has_sound(each))
-            return true;
-    return false;
+    return any_member(message, is_content_with_sound);
 }
 
 /* Each search is billed, and what it found is prompt that nobody has seen (web_search_20250305 and later ones). */
 static unsigned extra_of_messages(gw_str name, yyjson_val *value)
 {
-    if (openai_name_is(name, "tools") && any_has_type(value, "web_search"))
+    if (openai_name_is(name, "tools") && any_in(value, is_web_search))
         return EXTRA_SEARCHES;
     if (openai_name_is(name, "inference_geo") && yyjson_get_len(value) > 0 &&
         !yyjson_equals_str(value, "global"))
@@ -147,7 +106,7 @@ static unsigned extra_of_chat(gw_str name, yyjson_val *value)
 {
     if (openai_name_is(name, "web_search_options") && !yyjson_is_null(value))
         return EXTRA_SEARCH;
-    if (openai_name_is(name, "modalities") && asks_for_sound(value))
+    if (openai_name_is(name, "modalities") && any_in(value, is_audio))
         return EXTRA_SOUND_OUT;
     return 0;
 }
@@ -165,7 +124,7 @@ unsigned unpriced_extras(const openai_body *b, relay_endpoint endpoint)
         gw_str name = json_string(key);
         yyjson_val *value = yyjson_obj_iter_get_val(key);
         found |= is_messages ? extra_of_messages(name, value) : extra_of_chat(name, value);
-        if (openai_name_is(name, "messages") && messages_have_sound(value))
+        if (openai_name_is(name, "messages") && any_in(value, message_has_sound))
             found |= EXTRA_SOUND_IN;
     }
     return found;
